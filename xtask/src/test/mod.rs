@@ -1,0 +1,191 @@
+//! `cargo xtask test`: everything that can be checked on this machine, in one report.
+//!
+//! What takes a processor is built side by side; tests that keep real time run alone, so that a
+//! busy machine does not judge them. A failing step stops only the steps that need its result.
+
+mod rooms;
+mod suites;
+mod tally;
+
+use crate::process::{self, Finished};
+use crate::tools::{self, Tool};
+use crate::{place, wasm};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tally::{Counts, Tally};
+
+/// The longest a single step may take.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What fits into 25 minutes from a fresh clone on two cores.
+    Usual,
+    /// Also what needs long builds.
+    Full,
+}
+
+/// What the tests of the hosts need besides their own executables.
+#[derive(Debug, Default)]
+struct Needs {
+    filter: Option<PathBuf>,
+    envoy: Option<PathBuf>,
+    bimetal: Option<PathBuf>,
+}
+
+/// Runs the tests and prints the report; the last line is `N passed, N failed, N skipped`.
+/// True means that nothing failed.
+///
+/// # Errors
+/// The tests cannot even be started.
+pub fn run(extent: Extent) -> Result<bool> {
+    let since = Instant::now();
+    let tally = Tally::default();
+    tally.step("format", "is the code formatted", || {
+        check("format", cargo(&["fmt", "--all", "--check"]))
+    });
+    tally.step("rooms", "sizes and dependencies of the rooms", rooms::check);
+
+    // The filter has a target folder of its own, so both builds can go on at once.
+    let (suites, mut needs) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| hosts(&tally));
+        let suites = suites::build(&tally);
+        (suites, other.join().unwrap_or_default())
+    });
+    needs.bimetal = suites.bimetal.clone();
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| lints(&tally));
+        suites.run(&tally, suites::Pace::Busy, &needs);
+    });
+    suites.run(&tally, suites::Pace::RealTime, &needs);
+    tally.step("doc tests", "the examples in the documentation", || {
+        let done = process::run(
+            "doc tests",
+            &mut cargo(&["test", "--workspace", "--doc"]),
+            LIMIT,
+        )?;
+        Ok(judge(&done))
+    });
+    if extent == Extent::Full {
+        full(&tally);
+    }
+    Ok(tally.report(since.elapsed()))
+}
+
+/// The compiler's and clippy's opinion, with every warning an error.
+fn lints(tally: &Tally) {
+    tally.step("lints", "clippy with every warning an error", || {
+        let everything = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        check("lints", cargo(&everything))
+    });
+    tally.step(
+        "core alone",
+        "the core compiles without the standard library",
+        || {
+            let alone = [
+                "clippy",
+                "--package",
+                "bimetal-core",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            check("core alone", cargo(&alone))
+        },
+    );
+}
+
+/// The filter and the Envoy to run it in.
+fn hosts(tally: &Tally) -> Needs {
+    let mut needs = Needs::default();
+    tally.step(
+        "envoy",
+        "a real Envoy for the tests of the filter",
+        || match tools::named("envoy").and_then(Tool::get) {
+            Ok(path) => {
+                needs.envoy = Some(path);
+                Ok(Counts::PASSED)
+            }
+            Err(error) => {
+                println!("skipped: everything that needs Envoy: {error:#}");
+                Ok(Counts::SKIPPED)
+            }
+        },
+    );
+    tally.step("wasm", "the filter compiles to WebAssembly", || {
+        wasm::build()?;
+        needs.filter = Some(place::filter());
+        Ok(Counts::PASSED)
+    });
+    needs
+}
+
+/// What needs long builds or much time.
+fn full(tally: &Tally) {
+    tally.step(
+        "documentation",
+        "the documentation builds without a warning",
+        || {
+            let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            check("documentation", command)
+        },
+    );
+    tally.step(
+        "optimised tests",
+        "the core's tests as they are shipped",
+        || {
+            let arguments = [
+                "test",
+                "--package",
+                "bimetal-core",
+                "--features",
+                "std",
+                "--release",
+            ];
+            let done = process::run("optimised tests", &mut cargo(&arguments), LIMIT)?;
+            Ok(judge(&done))
+        },
+    );
+}
+
+/// Cargo in the repository.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(wasm::cargo());
+    command.current_dir(place::root()).args(arguments);
+    command
+}
+
+/// A command that either succeeds or is one failure.
+fn check(name: &str, mut command: Command) -> Result<Counts> {
+    process::succeed(name, &mut command, LIMIT).map(|_| Counts::PASSED)
+}
+
+/// What a run of test executables counted; its output is shown where it failed.
+fn judge(done: &Finished) -> Counts {
+    let counts = tally::read(&done.output());
+    let failed = !done.status.success();
+    if failed {
+        println!("{}", done.last_words());
+        println!("all of its output: {}", done.log.display());
+    }
+    match failed && counts.failed == 0 {
+        // It did not come to an end that could be counted.
+        true => Counts {
+            failed: 1,
+            ..counts
+        },
+        false => counts,
+    }
+}

@@ -1,0 +1,143 @@
+//! The test executables of the workspace: built once, run one by one.
+
+use super::tally::{Counts, Tally};
+use super::{LIMIT, Needs, cargo, judge};
+use crate::{place, process};
+use anyhow::{Context, Result};
+use cargo_metadata::{Message, TargetKind};
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How an executable takes a busy machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It computes: it may share the machine with anything.
+    Busy,
+    /// It runs programs in real time: it runs alone.
+    RealTime,
+}
+
+/// One test executable.
+#[derive(Debug)]
+struct Suite {
+    /// `package: target`.
+    name: String,
+    executable: PathBuf,
+    /// The package's folder: where cargo runs its tests.
+    folder: PathBuf,
+    pace: Pace,
+}
+
+/// All test executables, and the program under test.
+#[derive(Debug, Default)]
+pub(super) struct Suites {
+    suites: Vec<Suite>,
+    pub(super) bimetal: Option<PathBuf>,
+}
+
+/// Builds every test of the workspace. Where that fails nothing of it can run, and the step counts
+/// as failed.
+pub(super) fn build(tally: &Tally) -> Suites {
+    let mut suites = Suites::default();
+    tally.step("build", "all tests and the bimetal program", || {
+        let arguments = [
+            "test",
+            "--workspace",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ];
+        let done = process::succeed("build", &mut cargo(&arguments), LIMIT)?;
+        let file = std::fs::File::open(&done.log).context("cannot read what cargo built")?;
+        suites = found(BufReader::new(file))?;
+        Ok(Counts::PASSED)
+    });
+    suites
+}
+
+/// Reads cargo's messages; its plain lines in between are not for us.
+fn found(messages: impl std::io::BufRead) -> Result<Suites> {
+    let mut all = Suites::default();
+    for message in Message::parse_stream(messages) {
+        let Message::CompilerArtifact(artifact) = message? else {
+            continue;
+        };
+        let Some(executable) = artifact.executable else {
+            continue;
+        };
+        if !artifact.profile.test {
+            if artifact.target.name == "bimetal" {
+                all.bimetal = Some(executable.into_std_path_buf());
+            }
+            continue;
+        }
+        let folder = artifact
+            .manifest_path
+            .parent()
+            .map(|path| path.as_std_path().to_path_buf());
+        let package = folder
+            .as_deref()
+            .and_then(|path| path.file_name())
+            .unwrap_or_default();
+        let package = package.to_string_lossy().into_owned();
+        all.suites.push(Suite {
+            name: format!("{package}: {}", artifact.target.name),
+            executable: executable.into_std_path_buf(),
+            pace: pace(&package, &artifact.target.kind),
+            folder: folder.unwrap_or_else(place::root),
+        });
+    }
+    all.suites.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+/// Tests beside the code compute; those in a `tests` folder of a host run it in real time.
+fn pace(package: &str, kind: &[TargetKind]) -> Pace {
+    match kind.contains(&TargetKind::Test) && package != "core" {
+        true => Pace::RealTime,
+        false => Pace::Busy,
+    }
+}
+
+impl Suites {
+    /// Runs those of one pace, each a step.
+    pub(super) fn run(&self, tally: &Tally, pace: Pace, needs: &Needs) {
+        for suite in self.suites.iter().filter(|suite| suite.pace == pace) {
+            tally.step(&suite.name, "its tests", || {
+                let mut command = Command::new(&suite.executable);
+                // Shown output tells which tests passed only because their tool is missing.
+                command.current_dir(&suite.folder).arg("--show-output");
+                for (variable, path) in [
+                    ("BIMETAL_FILTER", &needs.filter),
+                    ("ENVOY", &needs.envoy),
+                    ("BIMETAL", &needs.bimetal),
+                ] {
+                    if let Some(path) = path {
+                        command.env(variable, path);
+                    }
+                }
+                Ok(judge(&process::run(&suite.name, &mut command, LIMIT)?))
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hosts_tests_need_the_machine_alone() {
+        assert_eq!(pace("core", &[TargetKind::Test]), Pace::Busy);
+        assert_eq!(pace("conformance", &[TargetKind::Test]), Pace::RealTime);
+        assert_eq!(pace("conformance", &[TargetKind::Lib]), Pace::Busy);
+    }
+
+    #[test]
+    fn plain_lines_between_messages_do_no_harm() {
+        let all = found(
+            &b"   Compiling core v0.1.0\n{\"reason\":\"build-finished\",\"success\":true}\n"[..],
+        );
+        assert!(all.unwrap().suites.is_empty());
+    }
+}

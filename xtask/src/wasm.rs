@@ -1,0 +1,179 @@
+//! Builds the filters for Envoy: WebAssembly with WASI.
+//!
+//! The ordinary way is rustup's Wasm target. Where rustup cannot download it, Debian's compiler
+//! for the web builds the standard library from its sources.
+
+use crate::{place, process, say, tools};
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The target: Envoy's Wasm hosts speak WASI preview 1.
+const TARGET: &str = "wasm32-wasip1";
+
+/// The crates to build and the files they become.
+const FILTERS: [(&str, &str); 2] = [
+    ("bimetal-filter", "bimetal_filter.wasm"),
+    ("bimetal-noop-filter", "bimetal_noop_filter.wasm"),
+];
+
+/// How long rustup may take; without a network it may try for minutes.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long one build may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(900);
+
+/// What can compile to WebAssembly here.
+enum Compiler {
+    /// The toolchain in use has the target.
+    Own,
+    /// Debian's rustc with the standard library's sources.
+    Debian(Debian),
+}
+
+struct Debian {
+    rustc: PathBuf,
+    linker: PathBuf,
+}
+
+/// Builds both filters, copies them to the target folder and prints their sizes on stdout.
+///
+/// # Errors
+/// No compiler can be had, or the build fails.
+pub fn build() -> Result<()> {
+    let since = Instant::now();
+    let compiler = compiler()?;
+    say::begins("wasm", "the filter and the filter that does nothing");
+    let own = place::target().join("wasm");
+    let mut command = Command::new(cargo());
+    command
+        .current_dir(place::root())
+        .args(["build", "--profile", "wasm", "--target", TARGET]);
+    command.arg("--target-dir").arg(&own);
+    for (package, _) in FILTERS {
+        command.args(["--package", package]);
+    }
+    // Flags for this machine's processor mean nothing to a Wasm target.
+    command
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if let Compiler::Debian(debian) = &compiler {
+        command
+            .arg("-Zbuild-std=std,panic_abort")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTC", &debian.rustc)
+            .env("CARGO_TARGET_WASM32_WASIP1_LINKER", &debian.linker)
+            .env(
+                "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+                "-L/usr/lib/wasm32-wasi",
+            );
+    }
+    process::succeed("wasm build", &mut command, BUILD_LIMIT)?;
+    let built = own.join(TARGET).join("wasm");
+    let filter = copy(&built.join(FILTERS[0].1), &place::filter())?;
+    let noop = copy(&built.join(FILTERS[1].1), &place::noop_filter())?;
+    say::ended("wasm", "built", since.elapsed());
+    println!(
+        "{}: {} (the filter that does nothing: {})",
+        place::filter().display(),
+        say::size(filter),
+        say::size(noop)
+    );
+    Ok(())
+}
+
+/// Cargo as it was called.
+pub fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<u64> {
+    std::fs::copy(from, to)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// Finds a compiler: the toolchain's own, rustup's download, Debian's.
+/// `WASM_TOOLCHAIN=rustup|debian` takes one of them.
+fn compiler() -> Result<Compiler> {
+    match std::env::var("WASM_TOOLCHAIN").as_deref() {
+        Ok("debian") => return debian().map(Compiler::Debian),
+        Ok("rustup") | Err(_) => {}
+        Ok(other) => bail!("WASM_TOOLCHAIN is {other:?}; it may be rustup or debian"),
+    }
+    if has_target() {
+        return Ok(Compiler::Own);
+    }
+    say::begins(
+        "wasm target",
+        "rustup fetches the standard library for WebAssembly",
+    );
+    let fetched = process::succeed(
+        "rustup target add",
+        Command::new("rustup")
+            .current_dir(place::root())
+            .args(["target", "add", TARGET]),
+        RUSTUP_LIMIT,
+    );
+    match fetched {
+        Ok(_) if has_target() => Ok(Compiler::Own),
+        outcome => {
+            if let Err(error) = outcome {
+                say::line(format!("    rustup could not: {}", first_line(&error)));
+            }
+            say::line("    taking Debian's Rust compiler for WebAssembly instead");
+            debian().map(Compiler::Debian).with_context(|| {
+                format!("the filter cannot be built. On a machine with a network run `rustup target add {TARGET}`")
+            })
+        }
+    }
+}
+
+fn first_line(error: &anyhow::Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Whether the toolchain in use has the target's standard library.
+fn has_target() -> bool {
+    process::answer("rustc", &["--print", "target-libdir", "--target", TARGET])
+        .is_some_and(|folder| Path::new(&folder).is_dir())
+}
+
+/// Debian's compiler, installed if need be, with a linker for WebAssembly.
+fn debian() -> Result<Debian> {
+    // The compiler may be there without the sources and the C library.
+    let complete = [
+        "/usr/lib/wasm32-wasi/libc.a",
+        "/usr/lib/rustlib/src/rust/library/Cargo.lock",
+    ]
+    .iter()
+    .all(|file| Path::new(file).exists());
+    if !complete {
+        tools::debian_packages(&["rustc-web", "rust-web-src", "wasi-libc"])?;
+    }
+    let rustc = tools::named("rustc-wasm")?.get()?;
+    let linker = linker().ok_or_else(|| {
+        anyhow!("no linker for WebAssembly: neither rust-lld in the toolchain nor wasm-ld on PATH")
+    })?;
+    Ok(Debian { rustc, linker })
+}
+
+/// The toolchain's own LLD, else one on `PATH`.
+fn linker() -> Option<PathBuf> {
+    let sysroot = process::answer("rustc", &["--print", "sysroot"])?;
+    let about = process::answer("rustc", &["-vV"])?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "))?;
+    let own = Path::new(&sysroot)
+        .join("lib/rustlib")
+        .join(host)
+        .join("bin/rust-lld");
+    match own.exists() {
+        true => Some(own),
+        false => process::answer("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld")),
+    }
+}
