@@ -1,0 +1,208 @@
+//! Envoy's configuration, written as JSON.
+
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const TEXT: &str = "type.googleapis.com/google.protobuf.StringValue";
+const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+
+/// Labels of the filter's metrics, each taken out of a metric's name by one rule. Istio writes the
+/// same rules from `extraStatTags`.
+pub const METRIC_LABELS: [&str; 8] = [
+    "policy", "decision", "outcome", "state", "from", "to", "cause", "scope",
+];
+
+/// One Wasm filter in the chain.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The compiled module.
+    pub module: PathBuf,
+    /// What the module is given: for ours the policy document as JSON.
+    pub configuration: String,
+    /// Name of the plugin: metrics and breakers belong to it.
+    pub name: String,
+}
+
+impl Filter {
+    /// A filter named `bimetal`.
+    pub fn new(module: impl Into<PathBuf>, configuration: impl Into<String>) -> Self {
+        Self {
+            module: module.into(),
+            configuration: configuration.into(),
+            name: "bimetal".to_owned(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "name": format!("wasm-{}", self.name),
+            "typed_config": {"@type": WASM, "config": {
+                "name": self.name,
+                "root_id": self.name,
+                "failure_policy": "FAIL_OPEN",
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": self.module}},
+                },
+                "configuration": {"@type": TEXT, "value": self.configuration},
+            }},
+        })
+    }
+}
+
+/// Protocol towards the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upstream {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge, as gRPC needs it.
+    Http2,
+}
+
+/// What Envoy writes to its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Log {
+    /// Warnings and errors.
+    Quiet,
+    /// Also the filter's events, one JSON line each.
+    #[default]
+    Events,
+}
+
+/// One Envoy: a listener, filters, one route to one cluster.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Port of the listener on loopback; 0 takes a free one.
+    pub listen_port: u16,
+    /// Port of the admin interface on loopback; 0 takes a free one.
+    pub admin_port: u16,
+    /// Where the cluster `echo` is.
+    pub upstream: SocketAddr,
+    /// Protocol towards it.
+    pub protocol: Upstream,
+    /// Worker threads, at least 1.
+    pub concurrency: u32,
+    /// Wasm filters, in order; none = a bare Envoy.
+    pub filters: Vec<Filter>,
+    /// Filters between ours and the router, as Envoy's own JSON (a fault filter, say).
+    pub more_filters: Vec<Value>,
+    /// Fields added to the route's action, as Envoy's own JSON (`{"retry_policy": …}`).
+    pub route: Value,
+    /// What the log holds.
+    pub log: Log,
+    /// More arguments for the program.
+    pub arguments: Vec<String>,
+}
+
+impl Config {
+    /// A bare Envoy with one worker in front of `upstream`: no route timeout, no retries.
+    pub fn new(upstream: SocketAddr) -> Self {
+        Self {
+            listen_port: 0,
+            admin_port: 0,
+            upstream,
+            protocol: Upstream::Http1,
+            concurrency: 1,
+            filters: Vec::new(),
+            more_filters: Vec::new(),
+            route: json!({}),
+            log: Log::default(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Adds a Wasm filter.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    pub(super) fn bootstrap(&self, listeners: &Path) -> Value {
+        let tags: Vec<Value> = METRIC_LABELS
+            .iter()
+            .map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}))
+            .collect();
+        let version = match self.protocol {
+            Upstream::Http1 => json!({"http_protocol_options": {}}),
+            Upstream::Http2 => json!({"http2_protocol_options": {}}),
+        };
+        json!({
+            "node": {"id": "bimetal", "cluster": "bimetal"},
+            "admin": {"address": address("127.0.0.1", self.admin_port)},
+            "stats_config": {"stats_tags": tags},
+            "dynamic_resources": {"lds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": {"path": listeners},
+            }},
+            "static_resources": {"clusters": [{
+                "name": "echo",
+                "type": "STATIC",
+                "connect_timeout": "1s",
+                "typed_extension_protocol_options": {
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                        "explicit_http_config": version,
+                    },
+                },
+                // Envoy's own limits must not be what a run measures.
+                "circuit_breakers": {"thresholds": [{
+                    "max_connections": 100_000, "max_pending_requests": 100_000,
+                    "max_requests": 100_000, "max_retries": 100_000,
+                }]},
+                "load_assignment": {"cluster_name": "echo", "endpoints": [{"lb_endpoints": [{
+                    "endpoint": {"address":
+                        address(&self.upstream.ip().to_string(), self.upstream.port())},
+                }]}]},
+            }]},
+        })
+    }
+
+    pub(super) fn listeners(&self, access_log: &Path) -> Value {
+        let mut action = json!({"cluster": "echo", "timeout": "0s"});
+        if let (Some(action), Some(more)) = (action.as_object_mut(), self.route.as_object()) {
+            action.extend(more.clone());
+        }
+        let mut filters: Vec<Value> = self.filters.iter().map(Filter::to_json).collect();
+        filters.extend(self.more_filters.iter().cloned());
+        filters.push(json!({"name": "router", "typed_config": {"@type": ROUTER}}));
+        let access = match self.log {
+            Log::Quiet => json!([]),
+            Log::Events => json!([{"name": "file", "typed_config": {
+                "@type": FILE_LOG,
+                "path": access_log,
+                "log_format": {"json_format": {
+                    "status": "%RESPONSE_CODE%",
+                    "flags": "%RESPONSE_FLAGS%",
+                    "details": "%RESPONSE_CODE_DETAILS%",
+                    "step": "%REQ(x-step)%",
+                }},
+            }}]),
+        };
+        json!({"resources": [{
+            "@type": LISTENER,
+            "name": "main",
+            "address": address("127.0.0.1", self.listen_port),
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": {
+                "@type": MANAGER,
+                "stat_prefix": "main",
+                "access_log": access,
+                "route_config": {"virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"name": "default", "match": {"prefix": "/"}, "route": action}],
+                }]},
+                "http_filters": filters,
+            }}]}],
+        }]})
+    }
+}
+
+fn address(host: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": host, "port_value": port}})
+}
