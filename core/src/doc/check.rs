@@ -1,0 +1,418 @@
+//! The one walk over a document that finds everything wrong with it.
+
+use super::node::Node;
+use super::problem::{Path, Problem, Problems, decimal, quoted, shown};
+use super::table::{
+    Field, Form, Kind, MAX_ITEMS, Need, Object, Rule, Support, Word, Zero, is_token,
+};
+use super::units::{self, DURATION_FORM, DURATION_UNITS, Fault, SIZE_FORM, SIZE_UNITS};
+use crate::policy::Host;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// What happens to what a host cannot do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// It is an error that names path and host.
+    #[default]
+    Refuse,
+    /// It is left out, and listed.
+    Skip,
+}
+
+impl Unsupported {
+    /// What a document asks for with its key `unsupported`; anything but `skip` is a refusal.
+    pub fn asked_by(document: &Node) -> Self {
+        match document.text("unsupported") {
+            Some("skip") => Self::Skip,
+            _ => Self::Refuse,
+        }
+    }
+}
+
+/// A check under way: its findings grow with each part that is walked.
+#[derive(Debug)]
+pub struct Check {
+    host: Host,
+    unsupported: Unsupported,
+    /// Everything that is wrong.
+    pub problems: Problems,
+    /// What was left out because the host cannot do it.
+    pub skipped: Vec<Problem>,
+}
+
+/// Whether a value stays in the document.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+}
+
+impl Check {
+    /// A check for one host.
+    pub fn new(host: Host, unsupported: Unsupported) -> Self {
+        Self {
+            host,
+            unsupported,
+            problems: Problems::default(),
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Checks `node`, which stands at `path`, as an `object`. What the host cannot do is taken out
+    /// of it, where the document asks for that. Defaults are not filled in: see [`fill`].
+    pub fn object(&mut self, path: &Path<'_>, node: &mut Node, object: &'static Object) {
+        self.duplicates(path, node);
+        let Node::Map(entries) = node else {
+            return self.wrong(path, node, "is not an object");
+        };
+        entries.retain_mut(|(key, value)| {
+            let path = path.key(key);
+            let fate = match object.field(key) {
+                Some(field) => self.field(&path, value, field),
+                None => {
+                    self.problems.add(&path, unknown(key, object));
+                    Fate::Keep
+                }
+            };
+            fate == Fate::Keep
+        });
+        for field in object.fields {
+            if matches!(field.need, Need::Required) && node.get(field.name).is_none() {
+                self.problems
+                    .add(&path.key(field.name), "missing; this field is required");
+            }
+        }
+        for rule in object.rules {
+            self.rule(path, node, *rule);
+        }
+    }
+
+    fn field(&mut self, path: &Path<'_>, value: &mut Node, field: &'static Field) -> Fate {
+        match self.unsupported_by(field.support) {
+            Some(why) => self.leave_out(path, String::from(why)),
+            None => self.value(path, value, &field.kind),
+        }
+    }
+
+    /// Why this host cannot do what `support` says, up to the host's name.
+    fn unsupported_by(&self, support: Support) -> Option<&'static str> {
+        match support {
+            Support::Later => Some("not supported yet by host "),
+            Support::Only(hosts) if !hosts.contains(&self.host) => Some("not supported by host "),
+            _ => None,
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path<'_>, mut what: String) -> Fate {
+        what.push_str(self.host.name());
+        match self.unsupported {
+            Unsupported::Refuse => {
+                self.problems.add(path, what);
+                Fate::Keep
+            }
+            Unsupported::Skip => {
+                self.skipped.push(Problem {
+                    path: path.to_string(),
+                    what: what.into(),
+                });
+                Fate::Drop
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &Path<'_>, node: &Node, what: &str) {
+        self.problems.add(path, format!("{} {what}", shown(node)));
+    }
+
+    fn value(&mut self, path: &Path<'_>, node: &mut Node, kind: &'static Kind) -> Fate {
+        match kind {
+            Kind::Any => {}
+            Kind::Bool => {
+                if !matches!(node, Node::Bool(_)) {
+                    self.wrong(path, node, "is not true or false");
+                }
+            }
+            Kind::Integer { min, max } => match node.as_integer() {
+                Some(value) if (*min..=*max).contains(&value) => {}
+                None if !matches!(node, Node::Int(_)) => {
+                    self.wrong(path, node, "is not a whole number");
+                }
+                _ => self.wrong(path, node, &format!("is outside {min}–{max}")),
+            },
+            Kind::Number { min, max, zero } => match node.as_number() {
+                Some(0.0) if *zero == Zero::Refused => {
+                    let max = decimal(*max);
+                    self.wrong(
+                        path,
+                        node,
+                        &format!("is not allowed; more than 0, up to {max} is"),
+                    );
+                }
+                Some(value) if (*min..=*max).contains(&value) => {}
+                Some(_) => {
+                    let range = format!("is outside {}–{}", decimal(*min), decimal(*max));
+                    self.wrong(path, node, &range);
+                }
+                None => self.wrong(path, node, "is not a number"),
+            },
+            Kind::Duration { min, max } => {
+                let value = node
+                    .as_text()
+                    .map(|text| units::duration(text).map(|d| d.as_nanos()));
+                let range = (min.as_nanos(), max.as_nanos());
+                self.unit(path, node, value, range, &DURATION_UNITS, DURATION_FORM);
+            }
+            Kind::Size { min, max } => {
+                let value = node.as_text().map(units::size);
+                self.unit(path, node, value, (*min, *max), &SIZE_UNITS, SIZE_FORM);
+            }
+            Kind::Words(words) => return self.word(path, node, words),
+            Kind::Token(form) => {
+                if let Node::Int(value) = node {
+                    *node = Node::Text(value.to_string());
+                }
+                self.form(path, node, form);
+            }
+            Kind::Text(form) => self.form(path, node, form),
+            Kind::Object(object) => self.object(path, node, object),
+            Kind::List { of, min } => self.list(path, node, of, *min),
+            Kind::Map { key, of } => self.map(path, node, key, of),
+            Kind::OrObject { plain, object } => match (&node, object) {
+                (Node::Map(_), Some(object)) => self.object(path, node, object),
+                (Node::Map(_), None) => {
+                    return self.leave_out(path, "an object is not supported yet by host ".into());
+                }
+                _ => return self.value(path, node, plain),
+            },
+        }
+        Fate::Keep
+    }
+
+    /// A text with a unit; `value` is none where it is no text at all.
+    fn unit(
+        &mut self,
+        path: &Path<'_>,
+        node: &Node,
+        value: Option<Result<u64, Fault>>,
+        (min, max): (u64, u64),
+        units: &[(&'static str, u64)],
+        form: &str,
+    ) {
+        let fault = match value {
+            Some(Ok(value)) if (min..=max).contains(&value) => return,
+            Some(Ok(_)) => {
+                let (min, min_unit) = units::with_unit(min, units);
+                let (max, max_unit) = units::with_unit(max, units);
+                let range = format!("is outside {min}{min_unit}–{max}{max_unit}");
+                return self.wrong(path, node, &range);
+            }
+            Some(Err(fault)) => fault.text(),
+            None if node.as_number().is_some() => Fault::NoUnit.text(),
+            None => "is not a text",
+        };
+        self.wrong(path, node, &format!("{fault}; allowed is {form}"));
+    }
+
+    fn word(&mut self, path: &Path<'_>, node: &Node, words: &'static [Word]) -> Fate {
+        let text = node.as_text().unwrap_or_default();
+        if let Some(word) = words.iter().find(|word| word.takes(text)) {
+            return match self.unsupported_by(word.support) {
+                Some(why) => self.leave_out(path, format!("{} is {why}", quoted(text))),
+                None => Fate::Keep,
+            };
+        }
+        let mut what = String::from("is not one of ");
+        for (index, word) in words.iter().enumerate() {
+            what.push_str(if index > 0 { ", " } else { "" });
+            what.push_str(word.name);
+            what.push_str(if word.name.ends_with(':') {
+                "<name>"
+            } else {
+                ""
+            });
+        }
+        self.wrong(path, node, &what);
+        Fate::Keep
+    }
+
+    fn form(&mut self, path: &Path<'_>, node: &Node, form: &Form) {
+        if !node.as_text().is_some_and(form.test) {
+            self.wrong(
+                path,
+                node,
+                &format!("is not {}; allowed is {}", form.what, form.allowed),
+            );
+        }
+    }
+
+    fn list(&mut self, path: &Path<'_>, node: &mut Node, of: &'static Kind, min: usize) {
+        let Node::List(items) = node else {
+            return self.wrong(path, node, "is not a list");
+        };
+        self.count(path, items.len(), min);
+        let mut index = 0;
+        items.retain_mut(|item| {
+            let fate = self.value(&path.index(index), item, of);
+            index += 1;
+            fate == Fate::Keep
+        });
+    }
+
+    fn map(&mut self, path: &Path<'_>, node: &mut Node, form: &Form, of: &'static Kind) {
+        self.duplicates(path, node);
+        let Node::Map(entries) = node else {
+            return self.wrong(path, node, "is not an object");
+        };
+        self.count(path, entries.len(), 0);
+        entries.retain_mut(|(key, value)| {
+            let path = path.key(key);
+            if !(form.test)(key) {
+                let what = format!("the key is not {}; allowed is {}", form.what, form.allowed);
+                self.problems.add(&path, what);
+            }
+            self.value(&path, value, of) == Fate::Keep
+        });
+    }
+
+    fn count(&mut self, path: &Path<'_>, count: usize, min: usize) {
+        if !(min..=MAX_ITEMS).contains(&count) {
+            self.problems
+                .add(path, format!("{count} items are outside {min}–{MAX_ITEMS}"));
+        }
+    }
+
+    fn duplicates(&mut self, path: &Path<'_>, node: &Node) {
+        let mut keys: Vec<&str> = node.as_map().iter().map(|(key, _)| key.as_str()).collect();
+        keys.sort_unstable();
+        let mut last = None;
+        for pair in keys.windows(2) {
+            let key = match pair {
+                [first, second] if first == second => Some(*first),
+                _ => None,
+            };
+            if let Some(key) = key.filter(|_| key != last) {
+                self.problems.add(&path.key(key), "given more than once");
+            }
+            last = key;
+        }
+    }
+
+    fn rule(&mut self, path: &Path<'_>, node: &Node, rule: Rule) {
+        let (Rule::AtMostOne(names) | Rule::ExactlyOne(names) | Rule::AtLeastOne(names)) = rule;
+        let mut given = names.iter().filter(|name| node.get(name).is_some());
+        let first = given.next();
+        match (rule, first) {
+            (Rule::ExactlyOne(_), None) => {
+                self.problems.add(
+                    path,
+                    format!("exactly one of {} is needed", names.join(", ")),
+                );
+            }
+            (Rule::AtLeastOne(_), None) => {
+                self.problems.add(
+                    path,
+                    format!("at least one of {} is needed", names.join(", ")),
+                );
+            }
+            (Rule::AtMostOne(_) | Rule::ExactlyOne(_), Some(first)) => {
+                for other in given {
+                    self.problems
+                        .add(&path.key(other), format!("cannot stand beside {first}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Word {
+    fn takes(&self, text: &str) -> bool {
+        match text.strip_prefix(self.name) {
+            Some("") => !self.name.ends_with(':'),
+            Some(rest) => self.name.ends_with(':') && is_token(rest),
+            None => false,
+        }
+    }
+}
+
+/// Fills in the defaults of `object` wherever a field is left out; what is there stays. Computed
+/// defaults are their owner's business.
+pub fn fill(node: &mut Node, object: &'static Object) {
+    if !matches!(node, Node::Map(_)) {
+        return;
+    }
+    for field in object.fields {
+        if let (Need::Default(json), None) = (field.need, node.get(field.name))
+            && let Ok(default) = serde_json::from_str(json)
+        {
+            node.set(field.name, default);
+        }
+        if let Some(value) = node.get_mut(field.name) {
+            fill_value(value, &field.kind);
+        }
+    }
+}
+
+fn fill_value(node: &mut Node, kind: &'static Kind) {
+    match (kind, node) {
+        (
+            Kind::Object(object)
+            | Kind::OrObject {
+                object: Some(object),
+                ..
+            },
+            node,
+        ) => {
+            fill(node, object);
+        }
+        (Kind::List { of, .. }, Node::List(items)) => {
+            items.iter_mut().for_each(|item| fill_value(item, of));
+        }
+        (Kind::Map { of, .. }, Node::Map(entries)) => {
+            entries
+                .iter_mut()
+                .for_each(|(_, value)| fill_value(value, of));
+        }
+        _ => {}
+    }
+}
+
+fn unknown(key: &str, object: &Object) -> String {
+    let names = object.fields.iter().map(|field| field.name);
+    let nearest = names.clone().map(|name| (distance(key, name), name)).min();
+    match nearest {
+        Some((steps, name)) if steps <= 1 + name.len() / 3 => {
+            format!("unknown field; the nearest known one is {}", quoted(name))
+        }
+        _ => format!(
+            "unknown field; known are {}",
+            names.collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// How many letters must be inserted, removed or changed to turn one name into the other
+/// (Levenshtein); a key that is far too long is as far from all.
+fn distance(key: &str, name: &str) -> usize {
+    if key.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=name.len()).collect();
+    for (above, letter) in key.bytes().enumerate() {
+        let mut diagonal = above;
+        let mut left = above + 1;
+        let mut cells = row.iter_mut();
+        if let Some(first) = cells.next() {
+            *first = left;
+        }
+        for (cell, other) in cells.zip(name.bytes()) {
+            let changed = diagonal + usize::from(letter != other);
+            diagonal = *cell;
+            left = changed.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

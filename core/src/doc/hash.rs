@@ -1,0 +1,91 @@
+//! Hashes of what a document means, not of how it is written: `500ms` and `0.5s`, `3` and `3.0`,
+//! one order of keys and another hash alike. The table says what a value means.
+
+use super::node::Node;
+use super::table::{Kind, Object};
+use super::units;
+
+/// 64-bit FNV-1a. Not for hostile input: equal hashes only ever keep the state of breakers that
+/// belong to whoever writes the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Hash(u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    /// Adds bytes. Their length goes in too, so that neighbours cannot run into each other.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        bytes
+            .iter()
+            .fold(self.number(bytes.len() as u64), |hash, byte| {
+                hash.byte(*byte)
+            })
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn number(self, number: u64) -> Self {
+        number
+            .to_le_bytes()
+            .iter()
+            .fold(self, |hash, byte| hash.byte(*byte))
+    }
+
+    /// Adds what a checked `node` means as an `object`; keys that the table does not know say
+    /// nothing.
+    #[must_use]
+    pub fn object(self, node: &Node, object: &Object) -> Self {
+        object
+            .fields
+            .iter()
+            .fold(self.byte(b'{'), |hash, field| match node.get(field.name) {
+                Some(value) => hash.bytes(field.name.as_bytes()).value(value, &field.kind),
+                None => hash,
+            })
+    }
+
+    /// The hash.
+    pub const fn finish(self) -> u64 {
+        self.0
+    }
+
+    const fn byte(self, byte: u8) -> Self {
+        Self((self.0 ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    fn value(self, node: &Node, kind: &Kind) -> Self {
+        match (kind, node) {
+            (
+                Kind::Object(object)
+                | Kind::OrObject {
+                    object: Some(object),
+                    ..
+                },
+                Node::Map(_),
+            ) => self.object(node, object),
+            (Kind::OrObject { plain, .. }, _) => self.value(node, plain),
+            (Kind::List { of, .. }, Node::List(items)) => {
+                let all = self.number(items.len() as u64);
+                items.iter().fold(all, |hash, item| hash.value(item, of))
+            }
+            (Kind::Map { of, .. }, Node::Map(entries)) => {
+                let all = self.number(entries.len() as u64);
+                entries.iter().fold(all, |hash, (key, value)| {
+                    hash.bytes(key.as_bytes()).value(value, of)
+                })
+            }
+            (Kind::Duration { .. }, Node::Text(text)) => {
+                self.number(units::duration(text).map_or(0, |span| span.as_nanos()))
+            }
+            (Kind::Size { .. }, Node::Text(text)) => self.number(units::size(text).unwrap_or(0)),
+            (_, Node::Text(text)) => self.bytes(text.as_bytes()),
+            (_, Node::Bool(value)) => self.number(u64::from(*value)),
+            (_, node) => self.number(node.as_number().unwrap_or_default().to_bits()),
+        }
+    }
+}

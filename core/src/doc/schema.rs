@@ -1,0 +1,203 @@
+//! JSON Schema (2020-12) of a document, made from its table.
+
+use super::problem::decimal;
+use super::table::{Field, Kind, MAX_ITEMS, Need, Object, Rule, Support, Word, Zero};
+use super::units::{DURATION_FORM, DURATION_UNITS, SIZE_FORM, SIZE_UNITS, with_unit};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde_json::{Map, Value, json};
+
+/// The schema of a document that is described by `object`.
+///
+/// What no host supports yet is in it by name, because `unsupported: skip` makes it valid; its
+/// description says so. Rules between distant fields are not in it: the checker knows more.
+pub fn schema(object: &'static Object, title: &str) -> Value {
+    let mut schema = of_object(object);
+    schema.insert(
+        "$schema".into(),
+        "https://json-schema.org/draft/2020-12/schema".into(),
+    );
+    schema.insert("title".into(), title.into());
+    Value::Object(schema)
+}
+
+fn of_object(object: &'static Object) -> Map<String, Value> {
+    let properties: Map<_, _> = object
+        .fields
+        .iter()
+        .map(|field| (field.name.into(), Value::Object(of_field(field))))
+        .collect();
+    let required: Vec<_> = object
+        .fields
+        .iter()
+        .filter(|field| matches!(field.need, Need::Required))
+        .map(|field| field.name)
+        .collect();
+    let mut schema = Map::new();
+    schema.insert("type".into(), "object".into());
+    schema.insert("description".into(), object.doc.into());
+    schema.insert("properties".into(), properties.into());
+    schema.insert("additionalProperties".into(), false.into());
+    if !required.is_empty() {
+        schema.insert("required".into(), required.into());
+    }
+    let rules: Vec<_> = object.rules.iter().map(|rule| of_rule(*rule)).collect();
+    if !rules.is_empty() {
+        schema.insert("allOf".into(), rules.into());
+    }
+    schema
+}
+
+fn of_rule(rule: Rule) -> Value {
+    let each = |names: &[&str]| -> Vec<_> {
+        names
+            .iter()
+            .map(|name| json!({"required": [name]}))
+            .collect()
+    };
+    match rule {
+        Rule::AtLeastOne(names) => json!({"anyOf": each(names)}),
+        Rule::ExactlyOne(names) => json!({"oneOf": each(names)}),
+        Rule::AtMostOne(names) => {
+            let none = json!({"not": {"anyOf": each(names)}});
+            json!({"oneOf": each(names).into_iter().chain([none]).collect::<Vec<_>>()})
+        }
+    }
+}
+
+fn of_field(field: &'static Field) -> Map<String, Value> {
+    let mut schema = of_kind(&field.kind);
+    let mut doc = String::from(field.doc);
+    doc.push_str(&support_note(field.support));
+    match field.need {
+        Need::Default(json) => {
+            if let Ok(default) = serde_json::from_str(json) {
+                schema.insert("default".into(), default);
+            }
+        }
+        Need::Computed(what) => doc.push_str(&format!(" Default: {what}.")),
+        Need::Required | Need::Optional => {}
+    }
+    schema.insert("description".into(), doc.into());
+    schema
+}
+
+fn support_note(support: Support) -> String {
+    match support {
+        Support::Every => String::new(),
+        Support::Later => " No host supports it yet.".into(),
+        Support::Only(hosts) => {
+            let names: Vec<_> = hosts.iter().map(|host| host.name()).collect();
+            format!(" Only on host {}.", names.join(", "))
+        }
+    }
+}
+
+fn of_kind(kind: &'static Kind) -> Map<String, Value> {
+    let schema = match kind {
+        Kind::Any => json!({}),
+        Kind::Bool => json!({"type": "boolean"}),
+        Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Number {
+            min,
+            max,
+            zero: Zero::Allowed,
+        } => {
+            json!({"type": "number", "minimum": min, "maximum": max})
+        }
+        Kind::Number {
+            min,
+            max,
+            zero: Zero::Refused,
+        } if *min == 0.0 => {
+            json!({"type": "number", "exclusiveMinimum": min, "maximum": max,
+                   "$comment": format!("more than 0, up to {}", decimal(*max))})
+        }
+        Kind::Number { min, max, .. } => {
+            json!({"type": "number", "minimum": min, "maximum": max})
+        }
+        Kind::Duration { min, max } => with_units(
+            &DURATION_UNITS,
+            DURATION_FORM,
+            min.as_nanos(),
+            max.as_nanos(),
+        ),
+        Kind::Size { min, max } => with_units(&SIZE_UNITS, SIZE_FORM, *min, *max),
+        Kind::Words(words) => of_words(words),
+        Kind::Text(form) => match form.pattern {
+            Some(pattern) => json!({"type": "string", "pattern": pattern}),
+            None => json!({"type": "string", "$comment": form.allowed}),
+        },
+        Kind::Token(form) => {
+            json!({"type": ["string", "integer"], "pattern": form.pattern.unwrap_or(""),
+                   "$comment": form.allowed})
+        }
+        Kind::Object(object) => return of_object(object),
+        Kind::List { of, min } => {
+            json!({"type": "array", "items": of_kind(of), "minItems": min, "maxItems": MAX_ITEMS})
+        }
+        Kind::Map { key, of } => {
+            let names = key
+                .pattern
+                .map_or_else(|| json!({}), |pattern| json!({"pattern": pattern}));
+            json!({"type": "object", "propertyNames": names,
+                   "additionalProperties": of_kind(of), "maxProperties": MAX_ITEMS})
+        }
+        Kind::OrObject { plain, object } => {
+            let object = match object {
+                Some(object) => Value::Object(of_object(object)),
+                None => json!({"type": "object", "$comment": "no host supports it yet"}),
+            };
+            json!({"anyOf": [of_kind(plain), object]})
+        }
+    };
+    match schema {
+        Value::Object(schema) => schema,
+        _ => Map::new(),
+    }
+}
+
+fn with_units(units: &[(&'static str, u64)], form: &str, min: u64, max: u64) -> Value {
+    let names: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+    let (min, min_unit) = with_unit(min, units);
+    let (max, max_unit) = with_unit(max, units);
+    json!({
+        "type": "string",
+        "pattern": format!("^[0-9]+([.][0-9]+)?({})$", names.join("|")),
+        "$comment": format!("{form}, within {min}{min_unit}–{max}{max_unit}"),
+    })
+}
+
+fn of_words(words: &'static [Word]) -> Value {
+    let plain: Vec<_> = words
+        .iter()
+        .map(|word| word.name)
+        .filter(|name| !name.ends_with(':'))
+        .collect();
+    let mut schema = json!({"type": "string"});
+    let open: Vec<_> = words
+        .iter()
+        .map(|word| word.name)
+        .filter(|name| name.ends_with(':'))
+        .collect();
+    let choice = match open.is_empty() {
+        true => json!({"enum": plain}),
+        false => {
+            let pattern = format!("^({})[A-Za-z0-9!#$%&'*+.^_`|~-]+$", open.join("|"));
+            json!({"anyOf": [{"enum": plain}, {"pattern": pattern}]})
+        }
+    };
+    if let (Value::Object(schema), Value::Object(choice)) = (&mut schema, choice) {
+        schema.extend(choice);
+        let notes: Vec<_> = words
+            .iter()
+            .filter(|word| !matches!(word.support, Support::Every))
+            .map(|word| format!("{}:{}", word.name, support_note(word.support)))
+            .collect();
+        if !notes.is_empty() {
+            schema.insert("$comment".into(), notes.join(" ").into());
+        }
+    }
+    schema
+}

@@ -1,0 +1,332 @@
+//! A compiled policy: checked, with every default filled in, ready to decide by.
+
+use crate::outcome::FailureRules;
+use crate::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The host that a document is compiled for: not every host can do everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// The native proxy and the `tower` layer.
+    Native,
+    /// The Wasm filter in Envoy.
+    Wasm,
+}
+
+impl Host {
+    /// The name in errors and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+        }
+    }
+}
+
+/// A whole policy document, compiled for one host.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// In the order of the document: the first that matches wins.
+    pub policies: Vec<Arc<Policy>>,
+    /// What `unsupported: skip` left out, each as `path: why`.
+    pub skipped: Vec<String>,
+    /// Hash of the document as it is in force.
+    pub hash: u64,
+}
+
+/// One policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Unique in its document; `[A-Za-z0-9._-]`, at most 64 characters, so safe in every signal.
+    pub name: Arc<str>,
+    /// Which requests it is for.
+    pub matcher: Match,
+    /// What has a breaker of its own.
+    pub scope: Scope,
+    /// Bounds of the table of scopes.
+    pub scopes: Scopes,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The breaker, where there is one.
+    pub breaker: Option<Arc<BreakerPolicy>>,
+    /// What counts as failure, slow and neutral.
+    pub failure: FailureRules,
+    /// Time limits that the host enforces.
+    pub timeout: Timeouts,
+    /// The answer in place of a rejection or a failure.
+    pub fallback: Option<Fallback>,
+    /// Whether every answer says the policy and the breaker's state.
+    pub debug_headers: DebugHeaders,
+    /// Hash of all that decides whether a breaker's state means the same after a reload: name,
+    /// scope and the breaker. Equal hash: the state is kept.
+    pub state_hash: u64,
+    /// Hash of the whole policy, shown by the admin interface.
+    pub hash: u64,
+}
+
+/// Whether answers carry `x-bimetal-state` and `x-bimetal-policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugHeaders {
+    /// They do not.
+    #[default]
+    Off,
+    /// They do.
+    On,
+}
+
+/// Which requests a policy is for; every part that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// Hosts without port, lower case; empty = every host.
+    pub hosts: Vec<HostPattern>,
+    /// The path.
+    pub path: PathMatch,
+    /// Methods; empty = every method.
+    pub methods: Vec<Box<[u8]>>,
+    /// Header name (lower case) and value.
+    pub headers: Vec<(String, HeaderMatch)>,
+    /// Direction in a sidecar.
+    pub direction: DirectionMatch,
+}
+
+/// A host in `match.hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `*`
+    Any,
+    /// `echo`
+    Exact(Box<[u8]>),
+    /// `*.example.com`, kept as `.example.com`.
+    Suffix(Box<[u8]>),
+}
+
+/// A path in `match`, compared without the query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PathMatch {
+    /// Every path.
+    #[default]
+    Any,
+    /// This path alone.
+    Exact(Box<[u8]>),
+    /// This path and all below it: `/echo` takes `/echo` and `/echo/a`, not `/echoes` (as Gateway
+    /// API's `PathPrefix`).
+    Prefix(Box<[u8]>),
+}
+
+/// A header's value in `match.headers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderMatch {
+    /// `"*"`: there, with whatever value.
+    Present,
+    /// This value.
+    Exact(Box<[u8]>),
+}
+
+/// `match.direction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectionMatch {
+    /// Both ways, and where the host cannot tell.
+    #[default]
+    Any,
+    /// Towards the workload.
+    Inbound,
+    /// Away from it.
+    Outbound,
+}
+
+/// What has a breaker of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One for the whole policy.
+    Policy,
+    /// One per upstream.
+    #[default]
+    Destination,
+    /// One per route.
+    Route,
+    /// One per authority, lower case and without a port.
+    Authority,
+    /// One per client address.
+    Client,
+    /// One per value of this header (lower case name).
+    Header(String),
+}
+
+impl Scope {
+    /// Whether the key comes from a client, without bound: such scopes share the metric label `*`.
+    pub const fn is_keyed_by_client(&self) -> bool {
+        matches!(self, Self::Client | Self::Header(_))
+    }
+}
+
+/// Bounds of the table of scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    /// Most scopes at once, 1–1,000,000.
+    pub max: u32,
+    /// What happens to one more when none is idle.
+    pub when_full: WhenFull,
+}
+
+/// What happens to a new scope while the table is full of busy ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// One common overflow scope decides.
+    #[default]
+    Share,
+    /// It passes unprotected, and is counted.
+    Pass,
+}
+
+/// Whether a policy acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Decisions are applied.
+    #[default]
+    Enforce,
+    /// Everything is decided and counted, nothing is applied.
+    Shadow,
+    /// The breaker rejects every call.
+    ForcedOpen,
+    /// The whole policy passes.
+    Disabled,
+}
+
+impl Mode {
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::ForcedOpen => "forced_open",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Everything a breaker decides by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerPolicy {
+    /// When it trips; any condition alone is enough.
+    pub trip: Trip,
+    /// How long it stays open.
+    pub open: Open,
+    /// How it tries again.
+    pub half_open: HalfOpen,
+    /// How it comes back.
+    pub ramp: Duration,
+    /// Whether a failure's `retry-after` lengthens the open time.
+    pub retry_after: RetryAfter,
+}
+
+/// Trip conditions. At least one is set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trip {
+    /// This many failures without a success between them, at least 1.
+    pub consecutive_failures: Option<u32>,
+    /// Share of failures in a window.
+    pub failure_rate: Option<Rate>,
+    /// Share of slow answers in a window.
+    pub slow_rate: Option<Rate>,
+}
+
+/// A share in a window that trips.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// Trips at or above this share, over 0 and up to 1.
+    pub threshold: f64,
+    /// Where calls are counted.
+    pub window: WindowSize,
+    /// Below this many calls the share says nothing, at least 1.
+    pub minimum_calls: u32,
+    /// Square of the one-sided normal quantile of `confidence`, zero without one: the rate trips
+    /// when the Wilson lower bound reaches the threshold.
+    pub z_squared: f64,
+}
+
+/// A window: the last calls or the last while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowSize {
+    /// The last N calls, 1–1,000,000.
+    Calls(u32),
+    /// The last T, at least 10 ms.
+    Time(Duration),
+}
+
+/// `open`: `min(base · multiplier^level, max)` and up to `jitter` of it more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Open {
+    /// Open time of the first trip.
+    pub base: Duration,
+    /// Growth from level to level, at least 1.
+    pub multiplier: f64,
+    /// Longest open time, before jitter.
+    pub max: Duration,
+    /// Share added at random, 0–1.
+    pub jitter: f64,
+}
+
+/// `half_open`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfOpen {
+    /// Most probes outstanding, 1–1,000.
+    pub max_probes: u32,
+    /// Successes that close, at least 1.
+    pub required_successes: u32,
+    /// How long a probe may wait for response headers.
+    pub lease: Duration,
+}
+
+/// Whether a failure's `retry-after` lengthens the open time (`respect_retry_after`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// It does, up to `open.max`.
+    #[default]
+    Respect,
+    /// It does not.
+    Ignore,
+}
+
+/// Time limits that the host enforces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From handing the call to the upstream to the end of its answer's headers.
+    pub request: Option<Duration>,
+    /// For the connection (native only).
+    pub connect: Option<Duration>,
+}
+
+/// The answer in place of a rejection or a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallback {
+    /// When it is given.
+    pub on: FallbackOn,
+    /// Its status; none = the rule's own (503 for a breaker, and for a failure).
+    pub status: Option<u16>,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body; none = `{"error": …}`.
+    pub body: Option<String>,
+}
+
+/// When a fallback is given. At least one is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FallbackOn {
+    /// In place of our rejections.
+    pub rejected: On,
+    /// In place of upstream failures (native only: the filter cannot hold a body back).
+    pub failed: On,
+}
+
+/// One occasion of [`FallbackOn`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum On {
+    /// Not then.
+    #[default]
+    No,
+    /// Then.
+    Yes,
+}
