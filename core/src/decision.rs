@@ -1,0 +1,194 @@
+//! What the engine answers: admit with a plan, pass, or reject with a reason.
+
+use crate::event::{Cause, Counted, State};
+use crate::guard::GuardPermit;
+use crate::outcome::Outcome;
+use crate::policy::{Mode, Policy};
+use crate::time::Duration;
+use alloc::sync::Arc;
+use core::fmt;
+
+/// The answer to one request.
+#[derive(Debug)]
+#[must_use = "an admission that is dropped is never settled"]
+pub enum Verdict {
+    /// No policy is for this request: it passes untouched and is no evidence.
+    Unmatched,
+    /// A policy is for it, but does not hold a permit for it: it passes and is no evidence.
+    Pass(Pass),
+    /// It goes upstream and must be settled.
+    Admit(Admission),
+    /// It is turned away.
+    Reject(Refusal),
+}
+
+/// A request that passes without a permit.
+#[derive(Debug)]
+pub struct Pass {
+    /// The policy that matched.
+    pub policy: Arc<Policy>,
+    /// Why it passes.
+    pub why: PassReason,
+}
+
+/// Why a matched request passes without a permit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PassReason {
+    /// `mode: disabled`.
+    Disabled,
+    /// `mode: shadow`, and it would have been rejected.
+    Shadow(Rejection),
+    /// The table of scopes is full of busy ones and `when_full` is `pass`.
+    TableFull,
+}
+
+/// An admitted request.
+#[derive(Debug)]
+pub struct Admission {
+    /// The policy that matched.
+    pub policy: Arc<Policy>,
+    /// To be given back to [`Engine::settle`](crate::Engine::settle), exactly once.
+    pub ticket: Ticket,
+    /// What the host does for it; empty in shadow mode.
+    pub plan: Plan,
+    /// State of the breaker at admission, for `x-bimetal-state`.
+    pub state: State,
+}
+
+/// A request that is turned away.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The policy that matched.
+    pub policy: Arc<Policy>,
+    /// By what rule, and why.
+    pub rejection: Rejection,
+}
+
+/// Proof of an admission: plain data, without lock or lifetime. A host keeps it with the call and
+/// settles it once; its wrapper settles a dropped one as neutral.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a ticket must be settled"]
+pub struct Ticket {
+    pub(crate) registry: u32,
+    pub(crate) slot: u32,
+    pub(crate) row: u32,
+    pub(crate) permit: GuardPermit,
+    pub(crate) call: u64,
+}
+
+impl Ticket {
+    /// Number of the call in its engine, from 1: the `call` of its events.
+    pub const fn call(&self) -> u64 {
+        self.call
+    }
+}
+
+/// What the host does for an admitted call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Time until the answer's headers; in Envoy the router's request timeout.
+    pub request_timeout: Option<Duration>,
+    /// Time for the connection (native only).
+    pub connect_timeout: Option<Duration>,
+}
+
+/// Which rule of a policy turned a request away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// `breaker`
+    Breaker,
+}
+
+impl Rule {
+    /// The name in `x-bimetal-rule`, after the policy's name and a slash.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+        }
+    }
+
+    /// The status of its rejections.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Breaker => 503,
+        }
+    }
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rejection {
+    /// The rule.
+    pub rule: Rule,
+    /// When it is worth another try, where that is known: `retry-after`.
+    pub retry_after: Option<Duration>,
+    /// For people; its `Display` is `x-bimetal-reason`.
+    pub reason: Reason,
+    /// State of the breaker.
+    pub state: State,
+}
+
+/// A reason that can be read aloud: printable ASCII without quotes, safe in a header.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reason {
+    /// The breaker is open.
+    Open {
+        /// For how long still.
+        left: Duration,
+        /// What opened it.
+        cause: Cause,
+    },
+    /// Half-open, and as many probes as may be are under way.
+    Probing {
+        /// How many.
+        outstanding: u32,
+    },
+    /// Closed not long ago: only a share is admitted.
+    Ramping {
+        /// The share in whole percent, rounded down.
+        percent: u8,
+    },
+    /// `mode: forced_open`.
+    Forced,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { left, cause } => write!(f, "open for another {left} after {cause}"),
+            Self::Probing { outstanding: 1 } => f.write_str("half-open, 1 probe under way"),
+            Self::Probing { outstanding } => write!(f, "half-open, {outstanding} probes under way"),
+            Self::Ramping { percent } => write!(f, "ramping, {percent}% of calls admitted"),
+            Self::Forced => f.write_str("forced open by the policy"),
+        }
+    }
+}
+
+/// What became of a settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What the call counted as.
+    pub outcome: Outcome,
+    /// Whether the breaker took note of it.
+    pub counted: Counted,
+}
+
+impl Policy {
+    /// The fallback in place of our rejections, where the policy has one and acts.
+    pub fn fallback_when_rejected(&self) -> Option<&crate::policy::Fallback> {
+        self.fallback
+            .as_ref()
+            .filter(|f| f.on.rejected == crate::policy::On::Yes && self.acts())
+    }
+
+    /// The fallback in place of failures, where the policy has one and acts.
+    pub fn fallback_when_failed(&self) -> Option<&crate::policy::Fallback> {
+        self.fallback
+            .as_ref()
+            .filter(|f| f.on.failed == crate::policy::On::Yes && self.acts())
+    }
+
+    fn acts(&self) -> bool {
+        matches!(self.mode, Mode::Enforce | Mode::ForcedOpen)
+    }
+}

@@ -1,0 +1,261 @@
+//! A policy document at work: the one thing a host holds.
+//!
+//! A worker owns an engine. For each request it asks [`Engine::admit`], and tells
+//! [`Engine::settle`] what became of what was admitted. Nothing in here waits, locks or performs.
+
+mod books;
+mod load;
+mod view;
+
+use crate::decision::{
+    Admission, Pass, PassReason, Plan, Reason, Refusal, Rejection, Rule, Settled, Ticket, Verdict,
+};
+use crate::event::{Applied, Counted, Decided, Event, State};
+use crate::facts::{Facts, without_port};
+use crate::outcome::Report;
+use crate::policy::{Document, Mode, Policy, Scope};
+use crate::registry::Registry;
+use crate::rng::Rng;
+use crate::series::Counts;
+use crate::time::Instant;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use books::Books;
+pub use books::{MAX_EVENTS, Totals, Tracing};
+pub use view::Snapshot;
+
+/// A policy document at work.
+#[derive(Debug)]
+pub struct Engine {
+    registries: Vec<Registry>,
+    document: Option<Document>,
+    books: Books,
+    calls: u64,
+    next_registry: u32,
+    rng: Rng,
+}
+
+impl Engine {
+    /// An engine without a document: every request is [`Verdict::Unmatched`]. `seed` fixes jitter
+    /// and the order of hash tables; workers should have different ones.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            registries: Vec::new(),
+            document: None,
+            books: Books::new(),
+            calls: 0,
+            next_registry: 0,
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// Decides one request by the first policy that matches it.
+    pub fn admit(&mut self, now: Instant, facts: &dyn Facts) -> Verdict {
+        let matching = |registry: &&mut Registry| registry.policy.matcher.matches(facts);
+        let Some(registry) = self.registries.iter_mut().find(matching) else {
+            return Verdict::Unmatched;
+        };
+        let policy = registry.policy.clone();
+        if policy.mode == Mode::Disabled {
+            return Verdict::Pass(Pass {
+                policy,
+                why: PassReason::Disabled,
+            });
+        }
+        let key = scope_key(&policy.scope, facts);
+        let place = registry.find_or_make(&key, self.books.series());
+        let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
+            self.books.unprotected(&policy.name);
+            return Verdict::Pass(Pass {
+                policy,
+                why: PassReason::TableFull,
+            });
+        };
+        self.calls += 1;
+        let decision = match policy.mode {
+            Mode::ForcedOpen => Err(FORCED),
+            _ => slot.guard.admit(now),
+        };
+        let decided = if decision.is_ok() {
+            Decided::Admitted
+        } else {
+            Decided::Breaker
+        };
+        self.books
+            .decided(now, slot.row, self.calls, decided, applied(policy.mode));
+        let (row, state) = (slot.row, slot.guard.state());
+        settle_up(registry, place, &mut self.books);
+        match decision {
+            Ok(permit) => {
+                let (registry, call, plan) = (registry.id, self.calls, plan(&policy));
+                let ticket = Ticket {
+                    registry,
+                    slot: place,
+                    row,
+                    permit,
+                    call,
+                };
+                Verdict::Admit(Admission {
+                    policy,
+                    ticket,
+                    plan,
+                    state,
+                })
+            }
+            Err(rejection) if policy.mode == Mode::Shadow => Verdict::Pass(Pass {
+                policy,
+                why: PassReason::Shadow(rejection),
+            }),
+            Err(rejection) => Verdict::Reject(Refusal { policy, rejection }),
+        }
+    }
+
+    /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers
+    /// that already are a failure: settle those.
+    pub fn answered(&mut self, now: Instant, ticket: &mut Ticket) {
+        let Some(registry) = find(&mut self.registries, ticket.registry) else {
+            return;
+        };
+        if let Some(slot) = registry.slot_mut(ticket.slot) {
+            slot.guard.answered(now, &mut ticket.permit);
+        }
+        settle_up(registry, ticket.slot, &mut self.books);
+    }
+
+    /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
+    /// for a policy that is gone is counted as late.
+    pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {
+        let Ticket {
+            registry,
+            slot: place,
+            row,
+            permit,
+            call,
+        } = ticket;
+        let outcome = report.outcome;
+        let Some(registry) = find(&mut self.registries, registry) else {
+            let settled = Settled {
+                outcome,
+                counted: Counted::Late,
+            };
+            self.books.settled(now, row, call, settled);
+            return settled;
+        };
+        let counted = match registry.slot_mut(place) {
+            Some(slot) => slot.guard.settle(now, permit, report),
+            None => Counted::Late,
+        };
+        let settled = Settled { outcome, counted };
+        self.books.settled(now, row, call, settled);
+        settle_up(registry, place, &mut self.books);
+        settled
+    }
+
+    /// Carries out what time made due. A host calls it on its tick; every verb does so for its own
+    /// scope by itself.
+    pub fn poll(&mut self, now: Instant) {
+        for registry in &mut self.registries {
+            for place in 0..registry.places_to_poll() {
+                if let Some(slot) = registry.slot_mut(place) {
+                    slot.guard.poll(now);
+                    settle_up(registry, place, &mut self.books);
+                }
+            }
+        }
+    }
+
+    /// When [`Engine::poll`] will next have something to do.
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        self.registries
+            .iter()
+            .filter_map(Registry::next_wakeup)
+            .min()
+    }
+
+    /// Chooses which events are kept.
+    pub fn set_tracing(&mut self, tracing: Tracing) {
+        self.books.set_tracing(tracing);
+    }
+
+    /// The oldest event that was not taken yet. To be called after every verb until it is empty:
+    /// at most [`MAX_EVENTS`] wait.
+    #[inline]
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.books.take_event()
+    }
+
+    /// Counts per policy and scope label: what metrics are published from.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &str, &Counts)> {
+        self.books.rows()
+    }
+
+    /// Sums over everything since the engine began.
+    pub fn totals(&self) -> Totals {
+        let scopes = self
+            .registries
+            .iter()
+            .map(|registry| registry.len() as u64)
+            .sum();
+        Totals {
+            scopes,
+            ..self.books.totals()
+        }
+    }
+}
+
+fn find(registries: &mut [Registry], id: u32) -> Option<&mut Registry> {
+    registries.iter_mut().find(|registry| registry.id == id)
+}
+
+/// After every verb on a scope: its changes of state go into the books, its place into the order
+/// of idle ones.
+fn settle_up(registry: &mut Registry, place: u32, books: &mut Books) {
+    while let Some((change, row)) = registry.slot_mut(place).and_then(|slot| {
+        let change = slot.guard.take_transition()?;
+        Some((change, slot.row))
+    }) {
+        registry.note(&change);
+        books.transition(row, change);
+    }
+    registry.touched(place);
+}
+
+const FORCED: Rejection = Rejection {
+    rule: Rule::Breaker,
+    retry_after: None,
+    reason: Reason::Forced,
+    state: State::Open,
+};
+
+const fn applied(mode: Mode) -> Applied {
+    match mode {
+        Mode::Shadow => Applied::Shadow,
+        _ => Applied::Enforced,
+    }
+}
+
+/// In shadow mode nothing is applied, so the host has nothing to do.
+fn plan(policy: &Policy) -> Plan {
+    match policy.mode {
+        Mode::Shadow => Plan::default(),
+        _ => Plan {
+            request_timeout: policy.timeout.request,
+            connect_timeout: policy.timeout.connect,
+        },
+    }
+}
+
+/// The key of a request's scope; empty where the policy has one scope, or the host does not know.
+fn scope_key<'a>(scope: &Scope, facts: &'a dyn Facts) -> Cow<'a, [u8]> {
+    let key = match scope {
+        Scope::Policy => None,
+        Scope::Destination => facts.destination(),
+        Scope::Route => facts.route(),
+        Scope::Authority => facts
+            .authority()
+            .map(|authority| Cow::Owned(without_port(&authority).to_ascii_lowercase())),
+        Scope::Client => facts.client(),
+        Scope::Header(name) => facts.header(name),
+    };
+    key.unwrap_or(Cow::Borrowed(&[]))
+}

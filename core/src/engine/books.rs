@@ -1,0 +1,146 @@
+//! What an engine writes down: counts, events, sums.
+
+use crate::decision::Settled;
+use crate::event::{Applied, Decided, Event, Transition, What};
+use crate::series::{Counts, SHARED_LABEL, SeriesTable};
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+/// Most events that wait to be taken; more are counted as lost.
+pub const MAX_EVENTS: usize = 64;
+
+/// Which events are kept for the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracing {
+    /// Changes of state alone.
+    #[default]
+    Transitions,
+    /// A decision and a settlement for each call as well.
+    All,
+}
+
+/// Sums over everything since the engine began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Tickets given out.
+    pub issued: u64,
+    /// Tickets settled; `issued - settled` are outstanding.
+    pub settled: u64,
+    /// Events that nobody took in time.
+    pub events_lost: u64,
+    /// Scopes in all tables right now.
+    pub scopes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Books {
+    series: SeriesTable,
+    events: VecDeque<Event>,
+    tracing: Tracing,
+    totals: Totals,
+}
+
+impl Books {
+    pub(super) fn new() -> Self {
+        Self {
+            series: SeriesTable::default(),
+            events: VecDeque::with_capacity(MAX_EVENTS),
+            tracing: Tracing::default(),
+            totals: Totals::default(),
+        }
+    }
+
+    pub(super) fn set_tracing(&mut self, tracing: Tracing) {
+        self.tracing = tracing;
+    }
+
+    pub(super) fn series(&mut self) -> &mut SeriesTable {
+        &mut self.series
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &str, &Counts)> {
+        self.series.iter()
+    }
+
+    pub(super) const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    #[inline]
+    pub(super) fn take_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn unprotected(&mut self, policy: &Arc<str>) {
+        let row = self.series.open(policy, SHARED_LABEL);
+        if let Some(counts) = self.series.counts(row) {
+            counts.unprotected += 1;
+        }
+    }
+
+    pub(super) fn decided(
+        &mut self,
+        at: Instant,
+        row: u32,
+        call: u64,
+        decided: Decided,
+        applied: Applied,
+    ) {
+        self.totals.issued += u64::from(decided == Decided::Admitted);
+        if let Some(counts) = self.series.counts(row) {
+            counts.decided(decided, applied);
+        }
+        if self.tracing == Tracing::All {
+            self.keep(
+                at,
+                row,
+                What::Decision {
+                    call,
+                    decided,
+                    applied,
+                },
+            );
+        }
+    }
+
+    pub(super) fn settled(&mut self, at: Instant, row: u32, call: u64, settled: Settled) {
+        self.totals.settled += 1;
+        if let Some(counts) = self.series.counts(row) {
+            counts.settled(settled);
+        }
+        if self.tracing == Tracing::All {
+            let Settled { outcome, counted } = settled;
+            self.keep(
+                at,
+                row,
+                What::Settled {
+                    call,
+                    outcome,
+                    counted,
+                },
+            );
+        }
+    }
+
+    pub(super) fn transition(&mut self, row: u32, change: Transition) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.transition(&change);
+        }
+        self.keep(change.at, row, What::Transition(change));
+    }
+
+    fn keep(&mut self, at: Instant, row: u32, what: What) {
+        match self.series.names(row) {
+            Some((policy, scope)) if self.events.len() < MAX_EVENTS => {
+                self.events.push_back(Event {
+                    policy,
+                    scope,
+                    at,
+                    what,
+                });
+            }
+            _ => self.totals.events_lost += 1,
+        }
+    }
+}

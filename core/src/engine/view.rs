@@ -1,0 +1,39 @@
+//! What an engine looks like from outside, for `/breakers` and for people.
+
+use super::Engine;
+use crate::breaker::View;
+use crate::registry::label;
+use crate::time::Instant;
+use alloc::string::String;
+
+/// One breaker at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot<'a> {
+    /// The policy's name.
+    pub policy: &'a str,
+    /// The scope's label in metrics.
+    pub label: String,
+    /// The scope's key as it is kept: a client may have chosen it, so escape it before it is shown.
+    pub key: &'a [u8],
+    /// The breaker.
+    pub view: View,
+}
+
+impl Engine {
+    /// Every breaker, policy by policy. There can be as many as all `scopes.max` together.
+    pub fn breakers(&self, now: Instant) -> impl Iterator<Item = Snapshot<'_>> {
+        self.registries.iter().flat_map(move |registry| {
+            registry.iter().filter_map(move |(key, slot)| {
+                let policy = &registry.policy;
+                let view = slot.guard.breaker()?.view(now);
+                let label = label(&policy.scope, key);
+                Some(Snapshot {
+                    policy: &policy.name,
+                    label,
+                    key,
+                    view,
+                })
+            })
+        })
+    }
+}

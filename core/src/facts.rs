@@ -1,0 +1,52 @@
+//! What a host knows of a request when it asks for admission.
+
+use alloc::borrow::Cow;
+
+/// Which way a request travels through an Envoy sidecar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The host cannot tell, or has no directions (the native proxy).
+    #[default]
+    Unknown,
+    /// Towards the workload beside the sidecar.
+    Inbound,
+    /// Away from it.
+    Outbound,
+}
+
+/// The facts of one request, asked for only as far as a policy needs them: in Envoy each of these
+/// is a call into the host.
+///
+/// Values are bytes, not text: a client chooses them. A host answers `None` where it does not know.
+pub trait Facts {
+    /// `Host` or `:authority` as sent, port included.
+    fn authority(&self) -> Option<Cow<'_, [u8]>>;
+    /// Path and query as sent.
+    fn path(&self) -> Option<Cow<'_, [u8]>>;
+    /// The method.
+    fn method(&self) -> Option<Cow<'_, [u8]>>;
+    /// The first value of a header; `name` is lower case.
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    /// The upstream's name: the proxy's `upstreams` key, Envoy's cluster.
+    fn destination(&self) -> Option<Cow<'_, [u8]>>;
+    /// The route's name.
+    fn route(&self) -> Option<Cow<'_, [u8]>>;
+    /// The client's address without a port.
+    fn client(&self) -> Option<Cow<'_, [u8]>>;
+    /// Which way the request travels.
+    fn direction(&self) -> Direction {
+        Direction::Unknown
+    }
+}
+
+/// `host` of `host:port`; the colons of an IPv6 literal in brackets are its own (RFC 3986, 3.2.2).
+pub(crate) fn without_port(authority: &[u8]) -> &[u8] {
+    let port = authority.iter().rposition(|byte| *byte == b':');
+    let bracket = authority.iter().rposition(|byte| *byte == b']');
+    match (port, bracket) {
+        (Some(port), bracket) if bracket.is_none_or(|bracket| bracket < port) => {
+            authority.split_at(port).0
+        }
+        _ => authority,
+    }
+}

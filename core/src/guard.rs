@@ -1,0 +1,105 @@
+//! What guards one scope: the mechanisms of its policy, composed.
+//!
+//! Today that is the breaker. The order of the rules is fixed: match, mode, then the rules one
+//! after the other; what is rejected consumes nothing.
+
+use crate::breaker::{Breaker, Permit};
+use crate::decision::Rejection;
+use crate::event::{Counted, State, Transition};
+use crate::outcome::Report;
+use crate::policy::Policy;
+use crate::time::Instant;
+
+/// The guard of one scope.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    breaker: Option<Breaker>,
+    /// Permits given out and not settled, whatever their generation.
+    outstanding: u32,
+}
+
+/// A permit of a guard; its breaker's permit where the policy has a breaker.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a permit must be settled"]
+pub struct GuardPermit(Option<Permit>);
+
+impl Guard {
+    /// A guard as `policy` wants it. The only place that allocates.
+    pub fn new(policy: &Policy, seed: u64) -> Self {
+        let breaker = policy
+            .breaker
+            .as_ref()
+            .map(|breaker| Breaker::new(breaker.clone(), seed));
+        Self {
+            breaker,
+            outstanding: 0,
+        }
+    }
+
+    /// Whether a call may go upstream now.
+    ///
+    /// # Errors
+    /// The first rule that says no.
+    #[inline]
+    pub fn admit(&mut self, now: Instant) -> Result<GuardPermit, Rejection> {
+        let permit = match &mut self.breaker {
+            Some(breaker) => Some(breaker.admit(now)?),
+            None => None,
+        };
+        self.outstanding = self.outstanding.saturating_add(1);
+        Ok(GuardPermit(permit))
+    }
+
+    /// Good response headers arrived, see [`Breaker::answered`].
+    #[inline]
+    pub fn answered(&mut self, now: Instant, permit: &mut GuardPermit) {
+        if let (Some(breaker), Some(permit)) = (&mut self.breaker, &mut permit.0) {
+            breaker.answered(now, permit);
+        }
+    }
+
+    /// Tells what became of a call, exactly once a permit.
+    #[inline]
+    pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> Counted {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        match (&mut self.breaker, permit.0) {
+            (Some(breaker), Some(permit)) => breaker.settle(now, permit, report),
+            _ => Counted::Current,
+        }
+    }
+
+    /// Carries out what time made due.
+    pub fn poll(&mut self, now: Instant) {
+        if let Some(breaker) = &mut self.breaker {
+            breaker.poll(now);
+        }
+    }
+
+    /// When [`Guard::poll`] will next have something to do.
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        self.breaker.as_ref().and_then(Breaker::next_wakeup)
+    }
+
+    /// The oldest change of state that was not taken yet.
+    #[inline]
+    pub fn take_transition(&mut self) -> Option<Transition> {
+        self.breaker.as_mut().and_then(Breaker::take_transition)
+    }
+
+    /// The breaker's state; closed where there is none.
+    #[inline]
+    pub fn state(&self) -> State {
+        self.breaker.as_ref().map_or(State::Closed, Breaker::state)
+    }
+
+    /// The breaker, where the policy has one.
+    pub const fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
+    }
+
+    /// Whether it may leave the table: closed, and nobody waits to settle.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.outstanding == 0 && self.state() == State::Closed
+    }
+}

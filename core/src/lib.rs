@@ -1,0 +1,43 @@
+//! Resilience decisions without I/O.
+//!
+//! Bimetal's core decides whether a call may go upstream, and learns from what became of it. It
+//! has no clock, no randomness, no I/O, no threads, no globals and no logging: `now` and a seed are
+//! arguments, and what happened comes out as data. The same code decides inside Envoy (compiled to
+//! WebAssembly), in the native proxy, in tests with a virtual clock and in the simulator.
+//!
+//! # Where to begin
+//! - [`Engine`]: a whole policy document at work. What the hosts use.
+//! - [`breaker::Breaker`]: one circuit breaker alone, for a program that wants nothing else.
+//! - [`policy::Document`]: the language users write policies in.
+//!
+//! # What this crate does not do
+//! It performs nothing: no call, no timeout, no log line. It keeps no time: a state changes only
+//! inside a verb. It shares nothing: one worker owns one engine.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod breaker;
+pub mod decision;
+pub mod doc;
+pub mod engine;
+pub mod event;
+pub mod facts;
+pub mod guard;
+pub mod outcome;
+pub mod policy;
+pub mod registry;
+pub mod rng;
+pub mod series;
+pub mod time;
+pub mod window;
+
+pub use decision::{
+    Admission, Pass, PassReason, Plan, Refusal, Rejection, Settled, Ticket, Verdict,
+};
+pub use engine::Engine;
+pub use facts::{Direction, Facts};
+pub use time::{Duration, Instant};

@@ -1,0 +1,95 @@
+//! The last N calls, one bit each: 100 calls fit in 16 bytes, and a call costs one word.
+
+use super::{Mark, Tally};
+use alloc::boxed::Box;
+use alloc::vec;
+
+/// A ring of the last N marks.
+#[derive(Clone, Debug)]
+pub struct CallRing {
+    bits: Box<[u64]>,
+    size: u32,
+    next: u32,
+    tally: Tally,
+}
+
+impl CallRing {
+    /// An empty ring of the last `size` calls (at least 1).
+    pub fn new(size: u32) -> Self {
+        let size = size.max(1);
+        let words = size.div_ceil(64) as usize;
+        Self {
+            bits: vec![0; words].into_boxed_slice(),
+            size,
+            next: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Adds a call; in a full ring the oldest leaves.
+    pub fn record(&mut self, mark: Mark) -> Tally {
+        let bit = 1_u64 << (self.next % 64);
+        if let Some(word) = self.bits.get_mut((self.next / 64) as usize) {
+            if self.tally.calls == self.size {
+                self.tally.bad -= u32::from(*word & bit != 0);
+            } else {
+                self.tally.calls += 1;
+            }
+            match mark {
+                Mark::Bad => {
+                    *word |= bit;
+                    self.tally.bad += 1;
+                }
+                Mark::Good => *word &= !bit,
+            }
+        }
+        self.next = if self.next + 1 == self.size {
+            0
+        } else {
+            self.next + 1
+        };
+        self.tally
+    }
+
+    /// The tally now.
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        // The bits may stay: while the ring is not full, nothing reads what it overwrites.
+        self.next = 0;
+        self.tally = Tally::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn equals_a_queue(size in 1_u32..200, marks: Vec<bool>, cut in 0_usize..50) {
+            let mut ring = CallRing::new(size);
+            let mut model = VecDeque::new();
+            for (index, bad) in marks.into_iter().enumerate() {
+                if index == cut {
+                    ring.clear();
+                    model.clear();
+                }
+                let tally = ring.record(if bad { Mark::Bad } else { Mark::Good });
+                model.push_back(bad);
+                if model.len() > size as usize {
+                    model.pop_front();
+                }
+                prop_assert_eq!(tally.calls as usize, model.len());
+                prop_assert_eq!(tally.bad as usize, model.iter().filter(|bad| **bad).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Nothing allocates after a guard is built: shown by counting.
+
+use bimetal_core::breaker::Breaker;
+use bimetal_core::outcome::{Outcome, Report};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Trip, WindowSize};
+use bimetal_core::{Duration, Instant};
+use std::sync::Arc;
+
+fn policy() -> BreakerPolicy {
+    let rate = |window| Rate {
+        threshold: 0.5,
+        window,
+        minimum_calls: 10,
+        z_squared: 2.7,
+    };
+    BreakerPolicy {
+        trip: Trip {
+            consecutive_failures: Some(3),
+            failure_rate: Some(rate(WindowSize::Time(Duration::from_secs(10)))),
+            slow_rate: Some(rate(WindowSize::Calls(100))),
+        },
+        open: Open {
+            base: Duration::from_secs(1),
+            multiplier: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.1,
+        },
+        half_open: HalfOpen {
+            max_probes: 3,
+            required_successes: 2,
+            lease: Duration::from_secs(10),
+        },
+        ramp: Duration::from_secs(5),
+        retry_after: RetryAfter::Respect,
+    }
+}
+
+#[test]
+fn a_breaker_allocates_only_when_it_is_built() {
+    let mut breaker = Breaker::new(Arc::new(policy()), 1);
+    let mut seen = [false; 3];
+    let outcomes = [
+        Outcome::Failure,
+        Outcome::Success,
+        Outcome::Slow,
+        Outcome::Neutral,
+    ];
+    let count = allocation_counter::measure(|| {
+        for step in 0..100_000_u64 {
+            let now = Instant::from_millis(step * 37);
+            if let Ok(mut permit) = breaker.admit(now) {
+                breaker.answered(now, &mut permit);
+                let outcome = outcomes[(step / 50 % 4) as usize];
+                breaker.settle(now, permit, Report::from(outcome));
+            }
+            while breaker.take_transition().is_some() {}
+            seen[breaker.state() as usize] = true;
+        }
+    });
+    assert_eq!(
+        seen, [true; 3],
+        "the run must visit every state to prove anything"
+    );
+    assert_eq!(count.count_total, 0);
+}
