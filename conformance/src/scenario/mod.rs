@@ -1,0 +1,199 @@
+//! A scenario: a policy, what happens when, and the log that must come of it.
+//!
+//! The file format is taught in the README of this room; [`read`] turns a file into a
+//! [`Scenario`] and refuses what could not be judged.
+
+pub mod read;
+mod times;
+
+pub use read::{ReadError, read_all, read_file, read_text};
+pub use times::{parse_span, show_span};
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A whole scenario file.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The file's name without `.yaml`.
+    pub name: String,
+    /// One sentence: what must hold.
+    pub title: String,
+    /// How exactly real clocks can be expected to keep the times; steps are at least five apart.
+    pub tick: Duration,
+    /// The policy document in force at the start.
+    pub document: Value,
+    /// What happens, in order of time.
+    pub steps: Vec<Step>,
+    /// When it is over, from the start.
+    pub end: Duration,
+    /// The log that must come of it, written by hand.
+    pub log: Vec<String>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name in the log.
+    pub name: String,
+    /// When, from the start.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A client makes a call, or several one after the other.
+    Call(Call),
+    /// The host gets another policy document.
+    Load(Value),
+}
+
+/// A call, and what the upstream does with it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// How often, each after the answer of the one before.
+    pub times: u32,
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// `Host` as sent.
+    pub host: String,
+    /// More headers, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// What the upstream does.
+    pub upstream: Upstream,
+    /// When the client goes away, from its call.
+    pub abort: Option<Duration>,
+    /// What the client sees of it.
+    pub expect: Answer,
+    /// Whether the upstream must see the call.
+    pub reaches: Reaches,
+}
+
+/// What the upstream does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// It answers.
+    Answers(Reply),
+    /// Nobody listens at its address.
+    Refuses,
+    /// It takes the call and never answers.
+    Hangs,
+    /// It takes the call and breaks the connection.
+    ResetsBeforeHeaders,
+    /// It sends headers and a part of the body, then breaks the connection.
+    ResetsAfterHeaders,
+    /// The mesh answers in its place.
+    Injected {
+        /// With this status.
+        status: u16,
+    },
+}
+
+/// An upstream's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// From the call to the headers.
+    pub after: Duration,
+    /// From the headers to the end of the body.
+    pub body: Duration,
+    /// Its `retry-after`, in whole seconds.
+    pub retry_after: Option<u32>,
+    /// Its `grpc-status`, in an answer of headers alone.
+    pub grpc_status: Option<u32>,
+}
+
+/// What a client got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A whole answer that no rule made.
+    Status(u16),
+    /// A whole answer that says it comes from a rule.
+    Rejected {
+        /// Its status.
+        status: u16,
+        /// Its `x-bimetal-rule`.
+        rule: String,
+    },
+    /// An answer of the host's own that names no rule: 502, 503 or 504, by the host's custom.
+    Error,
+    /// The headers came, the body broke off.
+    Broken,
+    /// Nothing: the client had gone.
+    Gone,
+    /// Nothing yet: the scenario ends while the client waits.
+    Waiting,
+    /// Nothing, though the client waited. Never expected.
+    Nothing(String),
+}
+
+/// Whether the upstream sees a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaches {
+    /// Once.
+    Upstream,
+    /// Never.
+    Nobody,
+}
+
+impl Scenario {
+    /// Every call in order with its name in the log: `2`, or `2.1`, `2.2` where a step has several.
+    pub fn calls(&self) -> impl Iterator<Item = (String, &Step, &Call)> {
+        self.steps.iter().flat_map(|step| {
+            let call = match &step.what {
+                What::Call(call) => Some(call),
+                What::Load(_) => None,
+            };
+            call.into_iter().flat_map(move |call| {
+                (1..=call.times).map(move |nth| (call_name(step, call, nth), step, call))
+            })
+        })
+    }
+
+    /// What the clients and the upstream must see, one line a call.
+    pub fn expected_answers(&self) -> Vec<String> {
+        self.calls()
+            .map(|(name, _, call)| {
+                let count = match call.reaches {
+                    Reaches::Upstream => 1,
+                    Reaches::Nobody => 0,
+                };
+                answer_line(&name, &call.expect, count)
+            })
+            .collect()
+    }
+}
+
+/// The name of the `nth` call of a step (from 1).
+pub fn call_name(step: &Step, call: &Call, nth: u32) -> String {
+    match call.times {
+        1 => step.name.clone(),
+        _ => format!("{}.{nth}", step.name),
+    }
+}
+
+/// What a client got and how often the upstream saw the call, as one line.
+pub fn answer_line(name: &str, answer: &Answer, received: usize) -> String {
+    let got = match answer {
+        Answer::Status(status) => format!("{status}"),
+        Answer::Rejected { status, rule } => format!("{status} by {rule}"),
+        Answer::Error => "an error of the host".to_owned(),
+        Answer::Broken => "a broken answer".to_owned(),
+        Answer::Gone => "nothing, it had gone".to_owned(),
+        Answer::Waiting => "nothing yet".to_owned(),
+        Answer::Nothing(why) => format!("nothing: {why}"),
+    };
+    let reached = match received {
+        0 => "the upstream does not see it".to_owned(),
+        1 => "the upstream sees it".to_owned(),
+        many => format!("the upstream sees it {many} times"),
+    };
+    format!("{name}: the client gets {got}; {reached}")
+}

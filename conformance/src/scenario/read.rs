@@ -1,0 +1,415 @@
+//! Reading scenario files, and refusing what could not be judged.
+
+use super::{Answer, Call, Reaches, Reply, Scenario, Step, Upstream, What, parse_span, show_span};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Steps are at least this many ticks apart.
+pub const TICKS_APART: u32 = 5;
+
+/// Why a scenario was refused: which file, and what to change.
+#[derive(Debug)]
+pub struct ReadError {
+    name: String,
+    what: String,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.what)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScenario {
+    title: String,
+    #[serde(default)]
+    tick: Option<Span>,
+    policies: Value,
+    steps: Vec<RawStep>,
+    #[serde(default)]
+    end: Option<Span>,
+    log: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    step: String,
+    at: Span,
+    #[serde(default)]
+    times: Option<u32>,
+    #[serde(default)]
+    call: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    upstream: Option<RawUpstream>,
+    #[serde(default)]
+    abort: Option<Span>,
+    #[serde(default)]
+    load: Option<Value>,
+    #[serde(default)]
+    expect: Option<String>,
+    #[serde(default)]
+    client: Option<RawClient>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawUpstream {
+    Status(u16),
+    Word(String),
+    Reply(RawReply),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawReply {
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    after: Option<Span>,
+    #[serde(default)]
+    body: Option<Span>,
+    #[serde(default)]
+    retry_after: Option<u32>,
+    #[serde(default)]
+    grpc_status: Option<u32>,
+    #[serde(default)]
+    injected: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawClient {
+    Status(u16),
+    Word(String),
+}
+
+#[derive(Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let bad = || serde::de::Error::custom(format!("{text} is no time such as 250ms or 1.5s"));
+        parse_span(&text).map(Self).ok_or_else(bad)
+    }
+}
+
+/// Every `*.yaml` of a folder, in order of their names.
+///
+/// # Errors
+/// The first file that cannot be read, and why.
+pub fn read_all(folder: &Path) -> Result<Vec<Scenario>, ReadError> {
+    let named = |what: std::io::Error| ReadError {
+        name: folder.display().to_string(),
+        what: what.to_string(),
+    };
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(named)? {
+        let path = entry.map_err(named)?.path();
+        if path.extension().is_some_and(|end| end == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files.iter().map(|file| read_file(file)).collect()
+}
+
+/// One file.
+///
+/// # Errors
+/// That it cannot be read, or cannot be judged.
+pub fn read_file(file: &Path) -> Result<Scenario, ReadError> {
+    let name = file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let text = std::fs::read_to_string(file).map_err(|e| ReadError {
+        name: file.display().to_string(),
+        what: e.to_string(),
+    })?;
+    read_text(&name, &text)
+}
+
+/// A scenario's text.
+///
+/// # Errors
+/// That it is no YAML of this form, or cannot be judged.
+pub fn read_text(name: &str, text: &str) -> Result<Scenario, ReadError> {
+    let refuse = |what: String| ReadError {
+        name: name.to_owned(),
+        what,
+    };
+    let raw: RawScenario = serde_saphyr::from_str(text).map_err(|e| refuse(e.to_string()))?;
+    let tick = raw.tick.map_or(Duration::from_millis(100), |tick| tick.0);
+    let mut steps = Vec::new();
+    for step in raw.steps {
+        let named = step.step.clone();
+        let read = read_step(step).map_err(|what| refuse(format!("step {named}: {what}")))?;
+        steps.push(read);
+    }
+    let last = steps.last().map_or(Duration::ZERO, |step: &Step| step.at);
+    let lines = raw
+        .log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let scenario = Scenario {
+        name: name.to_owned(),
+        title: raw.title,
+        tick,
+        document: document(raw.policies),
+        end: raw.end.map_or(last + tick * TICKS_APART, |end| end.0),
+        log: lines.map(str::to_owned).collect(),
+        steps,
+    };
+    judge(&scenario).map_err(refuse)?;
+    Ok(scenario)
+}
+
+/// What must hold over all steps for a scenario to be judged at all.
+fn judge(scenario: &Scenario) -> Result<(), String> {
+    let gap = scenario.tick * TICKS_APART;
+    if scenario.tick.is_zero() || scenario.steps.is_empty() {
+        return Err("it needs a tick and a step".to_owned());
+    }
+    for pair in scenario.steps.windows(2) {
+        if pair[1].at < pair[0].at + gap {
+            let (before, after) = (&pair[0].name, &pair[1].name);
+            return Err(format!(
+                "step {after} must be at least {} after {before}",
+                show_span(gap)
+            ));
+        }
+    }
+    let last = scenario.steps.last().map_or(Duration::ZERO, |step| step.at);
+    if scenario.end < last + gap {
+        return Err(format!(
+            "it must end at least {} after its last step",
+            show_span(gap)
+        ));
+    }
+    let mut names = BTreeSet::new();
+    for step in &scenario.steps {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if step.name.is_empty() || !step.name.chars().all(plain) {
+            return Err(format!(
+                "step {:?}: a name is letters, digits and dashes",
+                step.name
+            ));
+        }
+        if !names.insert(&step.name) {
+            return Err(format!("step {} is there twice", step.name));
+        }
+    }
+    Ok(())
+}
+
+fn document(policies: Value) -> Value {
+    json!({"version": "v1", "policies": policies})
+}
+
+fn read_step(raw: RawStep) -> Result<Step, String> {
+    let (name, at) = (raw.step.clone(), raw.at.0);
+    let what = match raw.load.clone() {
+        Some(policies) => {
+            let alone = raw.call.is_none() && raw.upstream.is_none() && raw.expect.is_none();
+            if !alone {
+                return Err("load stands alone; its result is in the log".to_owned());
+            }
+            What::Load(document(policies))
+        }
+        None => What::Call(read_call(raw)?),
+    };
+    Ok(Step { name, at, what })
+}
+
+fn read_call(raw: RawStep) -> Result<Call, String> {
+    let call = raw.call.ok_or("it needs call: METHOD PATH, or load")?;
+    let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
+    let upstream = read_upstream(raw.upstream)?;
+    let abort = raw.abort.map(|abort| abort.0);
+    let expect = raw
+        .expect
+        .ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
+    let rule = expect.strip_prefix("rejected by ");
+    let answer = match (rule, expect.as_str(), raw.client) {
+        (Some(rule), _, client) => rejected(rule, client)?,
+        (None, "admitted" | "passed", Some(RawClient::Status(status))) => Answer::Status(status),
+        (None, "admitted" | "passed", Some(RawClient::Word(word))) => named_answer(&word)?,
+        (None, "admitted" | "passed", None) if abort.is_some() => Answer::Gone,
+        (None, "admitted" | "passed", None) => usual_answer(&upstream),
+        _ => {
+            return Err(format!(
+                "expect: {expect} is not admitted, passed, rejected by RULE"
+            ));
+        }
+    };
+    let unseen = matches!(upstream, Upstream::Refuses | Upstream::Injected { .. });
+    let reaches = match rule.is_some() || unseen {
+        true => Reaches::Nobody,
+        false => Reaches::Upstream,
+    };
+    let headers = raw
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.to_lowercase(), value));
+    Ok(Call {
+        times: raw.times.unwrap_or(1).max(1),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        host: raw.host.unwrap_or_else(|| "echo".to_owned()),
+        headers: headers.collect(),
+        upstream,
+        abort,
+        expect: answer,
+        reaches,
+    })
+}
+
+fn read_upstream(raw: Option<RawUpstream>) -> Result<Upstream, String> {
+    let reply = match raw {
+        None => RawReply::default(),
+        Some(RawUpstream::Status(status)) => RawReply {
+            status: Some(status),
+            ..RawReply::default()
+        },
+        Some(RawUpstream::Word(word)) => return named_upstream(&word),
+        Some(RawUpstream::Reply(RawReply {
+            injected: Some(status),
+            ..
+        })) => {
+            return Ok(Upstream::Injected { status });
+        }
+        Some(RawUpstream::Reply(reply)) => reply,
+    };
+    Ok(Upstream::Answers(Reply {
+        status: reply.status.unwrap_or(200),
+        after: reply.after.map_or(Duration::ZERO, |span| span.0),
+        body: reply.body.map_or(Duration::ZERO, |span| span.0),
+        retry_after: reply.retry_after,
+        grpc_status: reply.grpc_status,
+    }))
+}
+
+fn named_upstream(word: &str) -> Result<Upstream, String> {
+    match word {
+        "refuses" => Ok(Upstream::Refuses),
+        "hangs" => Ok(Upstream::Hangs),
+        "resets before headers" => Ok(Upstream::ResetsBeforeHeaders),
+        "resets after headers" => Ok(Upstream::ResetsAfterHeaders),
+        _ => Err(format!(
+            "upstream: {word} is not a status, {{status, after, body, retry_after, grpc_status}}, \
+             {{injected}}, refuses, hangs, resets before headers, resets after headers"
+        )),
+    }
+}
+
+fn rejected(rule: &str, client: Option<RawClient>) -> Result<Answer, String> {
+    let status = match client {
+        None => 503,
+        Some(RawClient::Status(status)) => status,
+        Some(RawClient::Word(word)) => return Err(format!("client: {word} is no status")),
+    };
+    Ok(Answer::Rejected {
+        status,
+        rule: rule.to_owned(),
+    })
+}
+
+fn named_answer(word: &str) -> Result<Answer, String> {
+    match word {
+        "error" => Ok(Answer::Error),
+        "broken" => Ok(Answer::Broken),
+        "gone" => Ok(Answer::Gone),
+        "waiting" => Ok(Answer::Waiting),
+        _ => Err(format!(
+            "client: {word} is not a status, error, broken, gone, waiting"
+        )),
+    }
+}
+
+fn usual_answer(upstream: &Upstream) -> Answer {
+    match upstream {
+        Upstream::Answers(reply) => Answer::Status(reply.status),
+        Upstream::Injected { status } => Answer::Status(*status),
+        Upstream::ResetsAfterHeaders => Answer::Broken,
+        Upstream::Refuses | Upstream::Hangs | Upstream::ResetsBeforeHeaders => Answer::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: &str = "{step: 1, at: 0s, call: POST /echo, expect: admitted}";
+
+    fn refusal(steps: &[&str]) -> String {
+        let steps: String = steps.iter().map(|step| format!("  - {step}\n")).collect();
+        let text = format!("title: t\npolicies: []\nsteps:\n{steps}log: ''\n");
+        match read_text("s", &text) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused() {
+        assert_eq!(refusal(&[STEP]), "accepted");
+        for (second, why) in [
+            (
+                "{step: 2, at: 400ms, call: POST /echo, expect: admitted}",
+                "at least 500ms after 1",
+            ),
+            (
+                "{step: 1, at: 1s, call: POST /echo, expect: admitted}",
+                "step 1 is there twice",
+            ),
+            (
+                "{step: 1.1, at: 1s, call: POST /echo, expect: admitted}",
+                "letters, digits",
+            ),
+            (
+                "{step: 2, at: 1m, call: POST /echo, expect: admitted}",
+                "1m is no time",
+            ),
+            (
+                "{step: 2, at: 1s, call: /echo, expect: admitted}",
+                "METHOD PATH",
+            ),
+            ("{step: 2, at: 1s, call: POST /echo}", "it needs expect"),
+            (
+                "{step: 2, at: 1s, call: POST /echo, expect: maybe}",
+                "expect: maybe is not",
+            ),
+            (
+                "{step: 2, at: 1s, call: POST /echo, expect: admitted, upstream: sleeps}",
+                "sleeps",
+            ),
+            (
+                "{step: 2, at: 1s, call: POST /echo, expect: admitted, wait: 1s}",
+                "wait",
+            ),
+            (
+                "{step: 2, at: 1s, load: [], expect: admitted}",
+                "load stands alone",
+            ),
+        ] {
+            let refused = refusal(&[STEP, second]);
+            assert!(refused.contains(why), "{second}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Every scenario through the core alone, in virtual time.
+
+use bimetal_conformance::core_host::{Shift, play, sharpness};
+use bimetal_conformance::report::{Verdict, judge};
+use bimetal_conformance::scenario::{Scenario, read_all};
+use std::path::Path;
+
+fn scenarios() -> Vec<Scenario> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    read_all(&folder).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_scenario_holds_in_the_core_alone() {
+    let mut red = String::new();
+    for scenario in scenarios() {
+        if let Verdict::Different(diff) =
+            judge(&scenario, &play(&scenario, &Shift::default(), None))
+        {
+            red += &format!("{}: {}\n{diff}", scenario.name, scenario.title);
+        }
+    }
+    assert!(red.is_empty(), "{red}");
+}
+
+#[test]
+fn no_scenario_is_too_sharp_for_real_clocks() {
+    let mut red = String::new();
+    for scenario in scenarios() {
+        if let Err(why) = sharpness::check(&scenario) {
+            red += &format!("{}: {why}\n", scenario.name);
+        }
+    }
+    assert!(red.is_empty(), "{red}");
+}

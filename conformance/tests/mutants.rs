@@ -1,0 +1,61 @@
+//! Each deliberate mistake of a host must turn a scenario red: else no scenario is worth its name.
+
+use bimetal_conformance::core_host::mutant::Mutant;
+use bimetal_conformance::core_host::{Shift, play};
+use bimetal_conformance::report::{Verdict, judge};
+use bimetal_conformance::scenario::{Scenario, read_all};
+use std::path::Path;
+
+fn red(scenarios: &[Scenario], mutant: Mutant) -> Vec<&str> {
+    let is_red = |scenario: &&Scenario| {
+        let recording = play(scenario, &Shift::default(), Some(mutant));
+        matches!(judge(scenario, &recording), Verdict::Different(_))
+    };
+    scenarios
+        .iter()
+        .filter(is_red)
+        .map(|scenario| scenario.name.as_str())
+        .collect()
+}
+
+/// Each mistake, and the scenario that is there to catch it.
+const CAUGHT_BY: [(Mutant, &str); 17] = [
+    (Mutant::TimeoutsNeutral, "timeout"),
+    (Mutant::RefusalsNeutral, "connection-refused"),
+    (Mutant::LateResetsGood, "reset-after-headers"),
+    (Mutant::SettledTwice, "success-ends-the-streak"),
+    (Mutant::StaleAccepted, "late-success"),
+    (Mutant::AbortsAreResets, "client-aborts-before-the-answer"),
+    (Mutant::SuccessAtHeaders, "client-aborts-during-the-answer"),
+    (Mutant::RejectionsCounted, "own-rejections"),
+    (Mutant::InjectedCounted, "injected-faults"),
+    (Mutant::RetryAfterIgnored, "retry-after"),
+    (Mutant::LeasesNeverPolled, "lost-probe-without-traffic"),
+    (Mutant::LeaseEndsAtOnce, "lost-probe"),
+    (Mutant::HeadersKeepTheSlot, "long-answer-frees-the-slot"),
+    (Mutant::GrpcIgnored, "grpc-failure-with-200"),
+    (Mutant::LatencyToTheEnd, "slow-rate"),
+    (Mutant::BadUpdateWipes, "bad-update-changes-nothing"),
+    (Mutant::UpdateForgets, "good-update-keeps-the-breaker"),
+];
+
+#[test]
+fn each_mutant_of_a_host_turns_a_scenario_red() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let scenarios = read_all(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut unseen = Vec::new();
+    for (mutant, scenario) in CAUGHT_BY {
+        let caught_by = red(&scenarios, mutant);
+        println!("{mutant:?}: {}", caught_by.join(", "));
+        if !caught_by.contains(&scenario) {
+            unseen.push(format!("{scenario} does not notice {mutant:?}"));
+        }
+    }
+    assert!(unseen.is_empty(), "{}", unseen.join("\n"));
+}
+
+#[test]
+fn every_mutant_is_in_the_table() {
+    let listed = CAUGHT_BY.map(|(mutant, _)| mutant);
+    assert_eq!(listed, Mutant::ALL);
+}
