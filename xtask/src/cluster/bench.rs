@@ -1,0 +1,351 @@
+//! What stands in the cluster during a run: one namespace with the caller and the registry of the
+//! filter, and one for each mode with the chart.
+
+use super::access::{Access, until};
+use super::answer::Answer;
+use crate::images::{Images, TAG};
+use crate::say;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Namespace of caller and registry. No sidecars: sidecars fetch the module by plain HTTP, and an
+/// answer reaches the caller as the proxy's pod sent it.
+const TOOLS: &str = "bimetal-test";
+
+/// Helm release of each mode.
+const RELEASE: &str = "bimetal";
+
+/// The filter in the registry, without the tag.
+const MODULE: &str = "bimetal/filter";
+
+/// How long pods may take to be ready, sidecars included.
+const READY_LIMIT: Duration = Duration::from_secs(300);
+
+/// Between two answers of one curl.
+const BETWEEN: &str = "\n--- next answer ---\n";
+
+/// A mode of the chart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The proxy decides.
+    Native,
+    /// The filter in the sidecar decides.
+    Wasm,
+    /// Istio's outlier detection decides.
+    Istio,
+    /// Nobody decides.
+    None,
+}
+
+impl Mode {
+    /// All of them, in the order they are shown.
+    pub(super) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Wasm, Self::Istio];
+
+    /// As the chart's values spell it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+            Self::Istio => "istio",
+            Self::None => "none",
+        }
+    }
+
+    /// Its namespace.
+    fn namespace(self) -> String {
+        format!("{TOOLS}-{}", self.name())
+    }
+
+    /// Whether it needs Istio.
+    pub(super) const fn needs_mesh(self) -> bool {
+        matches!(self, Self::Wasm | Self::Istio)
+    }
+}
+
+/// A call of the echo server by way of the proxy.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call {
+    /// One that the server answers well.
+    Good,
+    /// One that the server is asked to answer with this status.
+    Failing(u16),
+}
+
+/// What stands in the cluster.
+pub(super) struct Bench {
+    access: Access,
+    images: Images,
+    /// Whether Istio is there.
+    pub(super) mesh: bool,
+}
+
+impl Bench {
+    /// A bench on a cluster, not set up yet.
+    pub(super) fn new(access: Access, images: Images) -> Self {
+        let istio = "crd/wasmplugins.extensions.istio.io";
+        let mesh = access.kubectl(&["get", istio], None).is_ok();
+        Self { access, images, mesh }
+    }
+
+    /// Clears what an earlier run left, loads the images, fills the registry and installs the
+    /// chart in each mode that the cluster can have.
+    ///
+    /// # Errors
+    /// A step fails, or a pod is not ready in time.
+    pub(super) fn set_up(&self) -> Result<()> {
+        self.remove()?;
+        self.access.load(&[&self.images.program.archive])?;
+        say::begins("caller and registry", "a pod that calls, and holds the filter's image");
+        self.access.apply(&tools_objects(self.mesh))?;
+        self.wait_ready(TOOLS)?;
+        self.push()?;
+        for mode in self.modes() {
+            say::begins(&format!("mode {}", mode.name()), "the chart is installed");
+            self.access.apply(&namespace(&mode.namespace(), self.mesh))?;
+            self.install(mode, &json!({}))?;
+        }
+        for mode in self.modes() {
+            self.wait_ready(&mode.namespace())?;
+        }
+        Ok(())
+    }
+
+    /// The modes that this cluster can have.
+    fn modes(&self) -> impl Iterator<Item = Mode> {
+        let mesh = self.mesh;
+        Mode::ALL.into_iter().filter(move |mode| mesh || !mode.needs_mesh())
+    }
+
+    /// Installs a mode, or changes its values by `more`.
+    ///
+    /// # Errors
+    /// helm fails.
+    pub(super) fn install(&self, mode: Mode, more: &Value) -> Result<()> {
+        let mut values = values(mode, self.images.filter.digest.trim_start_matches("sha256:"));
+        merge(&mut values, more);
+        self.access.install(&mode.namespace(), RELEASE, &values)
+    }
+
+    /// Deletes all namespaces of the test and waits until they are gone.
+    ///
+    /// # Errors
+    /// The cluster refuses, or takes too long.
+    pub(super) fn remove(&self) -> Result<()> {
+        say::begins("clean-up", "the test's namespaces are removed");
+        let names = Mode::ALL.map(Mode::namespace);
+        let mut arguments =
+            vec!["delete", "namespace", "--ignore-not-found", "--timeout=180s", TOOLS];
+        arguments.extend(names.iter().map(String::as_str));
+        self.access.kubectl(&arguments, None).map(|_| ())
+    }
+
+    /// The answers to calls made one after another by one client.
+    ///
+    /// # Errors
+    /// A call got no answer.
+    pub(super) fn calls(&self, mode: Mode, calls: &[Call]) -> Result<Vec<Answer>> {
+        let url = format!("http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo", mode.namespace());
+        let mut curl = vec!["curl".to_owned()];
+        for (number, call) in calls.iter().enumerate() {
+            if number > 0 {
+                curl.push("--next".to_owned());
+            }
+            curl.extend(["-sS", "-i", "--max-time", "10", "-w", BETWEEN].map(str::to_owned));
+            curl.extend(["-H", "content-type: application/json"].map(str::to_owned));
+            curl.extend(["-d", r#"{"message":"hello"}"#].map(str::to_owned));
+            if let Call::Failing(status) = call {
+                curl.extend(["-H".to_owned(), format!("x-fault-status: {status}")]);
+            }
+            curl.push(url.clone());
+        }
+        let output = self.in_tools(&curl.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let answers: Result<Vec<_>> =
+            output.split(BETWEEN).filter(|part| !part.is_empty()).map(Answer::read).collect();
+        let answers = answers?;
+        if answers.len() != calls.len() {
+            bail!("{} calls but {} answers", calls.len(), answers.len());
+        }
+        Ok(answers)
+    }
+
+    /// The answer to one call.
+    ///
+    /// # Errors
+    /// As [`Self::calls`].
+    pub(super) fn call(&self, mode: Mode, call: Call) -> Result<Answer> {
+        self.calls(mode, &[call])?.pop().context("no answer")
+    }
+
+    /// Status and `x-envoy-overloaded` of `count` calls made at the same time, which the server
+    /// is asked to answer a second late.
+    ///
+    /// # Errors
+    /// curl cannot be run.
+    pub(super) fn slow_calls_at_once(&self, mode: Mode, count: usize) -> Result<Vec<String>> {
+        let url = format!("http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo", mode.namespace());
+        let mut curl = vec!["curl", "-sS", "-Z", "--parallel-immediate", "--max-time", "30"];
+        curl.extend(["-H", "x-fault-delay-ms: 1000", "-d", r#"{"message":"hello"}"#]);
+        curl.extend(["-w", "%{http_code} %header{x-envoy-overloaded}\n"]);
+        for _ in 0..count {
+            curl.extend(["-o", "/dev/null", &url]);
+        }
+        let output = self.in_tools(&curl)?;
+        Ok(output.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    /// How many calls reached the echo server so far.
+    ///
+    /// # Errors
+    /// The server does not tell.
+    pub(super) fn received(&self, mode: Mode) -> Result<usize> {
+        let page = self.page(mode, "echo-server", ":5001/received")?;
+        let page: Value = serde_json::from_str(&page).context("what the server received")?;
+        let requests = page["requests"].as_array().context("the server has no list")?;
+        Ok(requests.iter().filter(|request| request["path"] == "/echo").count())
+    }
+
+    /// What `http://POD<path>` answers, where `path` begins with the port.
+    ///
+    /// # Errors
+    /// There is no such pod, or it does not answer well.
+    pub(super) fn page(&self, mode: Mode, component: &str, path: &str) -> Result<String> {
+        let label = format!("app.kubernetes.io/component={component}");
+        let pods = ["-n", &mode.namespace(), "get", "pod", "-l", &label, "-o", "json"];
+        let pods: Value = serde_json::from_str(&self.access.kubectl(&pods, None)?)?;
+        let pod = &pods["items"][0]["status"]["podIP"];
+        let address = pod.as_str().with_context(|| format!("no pod {component} has an address"))?;
+        self.in_tools(&["curl", "-sSf", "--max-time", "10", &format!("http://{address}{path}")])
+    }
+
+    /// What Envoy's admin interface in the proxy's sidecar answers.
+    ///
+    /// # Errors
+    /// There is no sidecar, or it does not answer.
+    pub(super) fn sidecar(&self, mode: Mode, path: &str) -> Result<String> {
+        let deployment = format!("deploy/{RELEASE}-proxy");
+        let namespace = mode.namespace();
+        let agent = ["pilot-agent", "request", "GET", path];
+        let mut arguments = vec!["-n", &namespace, "exec", &deployment, "-c", "istio-proxy", "--"];
+        arguments.extend(agent);
+        self.access.kubectl(&arguments, None)
+    }
+
+    /// Runs a program in the caller's pod.
+    fn in_tools(&self, program: &[&str]) -> Result<String> {
+        let mut arguments = vec!["-n", TOOLS, "exec", "tools", "--"];
+        arguments.extend(program);
+        self.access.kubectl(&arguments, None)
+    }
+
+    /// Puts the filter's image into the registry, byte for byte, and checks its digest there.
+    fn push(&self) -> Result<()> {
+        let script = format!(
+            "rm -rf /tmp/image && mkdir /tmp/image && tar -xf - -C /tmp/image && \
+             crane push --insecure /tmp/image localhost:5000/{MODULE}:{TAG} >&2 && \
+             crane digest --insecure localhost:5000/{MODULE}:{TAG}"
+        );
+        let arguments = ["-n", TOOLS, "exec", "-i", "tools", "--", "sh", "-c", &script];
+        let digest = self.access.kubectl(&arguments, Some(&self.images.filter.archive))?;
+        if digest.trim() != self.images.filter.digest {
+            bail!("the registry holds {} instead of {}", digest.trim(), self.images.filter.digest);
+        }
+        Ok(())
+    }
+
+    fn wait_ready(&self, namespace: &str) -> Result<()> {
+        let arguments = ["-n", namespace, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=1s"];
+        let waited = until(&format!("pods of {namespace}"), READY_LIMIT, || {
+            self.access.kubectl(&arguments, None)
+        });
+        waited.map(|_| ()).map_err(|error| {
+            let pods = self.access.kubectl(&["-n", namespace, "describe", "pods"], None);
+            let tail: Vec<_> = pods.iter().flat_map(|text| text.lines().rev().take(30)).collect();
+            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+            error.context(format!("pods of {namespace} are not ready:\n{tail}"))
+        })
+    }
+}
+
+/// A namespace, with sidecars where there is a mesh and it is not the tools'.
+fn namespace(name: &str, mesh: bool) -> Value {
+    let injection = if mesh && name != TOOLS { "enabled" } else { "disabled" };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": name, "labels": { "istio-injection": injection } },
+    })
+}
+
+/// Namespace, pod and Service of caller and registry.
+fn tools_objects(mesh: bool) -> Value {
+    let image = std::env::var("BIMETAL_TOOLS_IMAGE");
+    let image = image.unwrap_or_else(|_| "localhost/bimetal/tools:1".to_owned());
+    let labels = json!({ "app": "tools" });
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "tools", "namespace": TOOLS, "labels": labels },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "registry",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["crane", "registry", "serve", "--address", ":5000"],
+                "readinessProbe": { "httpGet": { "path": "/v2/", "port": 5000 }, "periodSeconds": 1 },
+            }],
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "registry", "namespace": TOOLS },
+        "spec": { "selector": labels, "ports": [{ "name": "http", "port": 5000 }] },
+    });
+    json!({ "apiVersion": "v1", "kind": "List", "items": [namespace(TOOLS, mesh), pod, service] })
+}
+
+/// The chart's values of a mode: all times are short, so that recovery is seen soon.
+fn values(mode: Mode, module: &str) -> Value {
+    let registry = format!("registry.{TOOLS}:5000");
+    json!({
+        "mode": mode.name(),
+        "image": { "tag": TAG },
+        "policies": [{
+            "name": "echo",
+            "match": { "path_prefix": "/echo" },
+            "scope": "policy",
+            "timeout": { "request": "3s" },
+            "breaker": { "profile": "origin-study", "open": { "base": "5s" } },
+        }],
+        "mesh": { "proxyMetadata": { "WASM_INSECURE_REGISTRIES": registry } },
+        "wasm": { "url": format!("oci://{registry}/{MODULE}:{TAG}"), "sha256": module },
+        "istio": { "trafficPolicy": { "outlierDetection": { "interval": "1s", "baseEjectionTime": "5s" } } },
+    })
+}
+
+/// Puts `more` into `values`, leaf by leaf.
+fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(values), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(values.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (values, more) => *values = more.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_merge_leaf_by_leaf() {
+        let mut values = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
+        merge(&mut values, &json!({ "a": { "c": 3 }, "d": [2], "e": {} }));
+        assert_eq!(values, json!({ "a": { "b": 1, "c": 3 }, "d": [2], "e": {} }));
+    }
+}
