@@ -1,0 +1,401 @@
+//! A whole document at work: matching, modes, scopes and their table, reload, counts and events.
+
+use bimetal_core::decision::{PassReason, Reason};
+use bimetal_core::engine::{MAX_EVENTS, Tracing};
+use bimetal_core::event::{Counted, State};
+use bimetal_core::outcome::Outcome::{self, Failure, Success};
+use bimetal_core::outcome::Report;
+use bimetal_core::policy::{Document, Host};
+use bimetal_core::series::Counts;
+use bimetal_core::{Duration, Engine, Facts, Instant, Refusal, Ticket, Verdict};
+use std::borrow::Cow;
+
+/// A request as a test needs it: path and tenant.
+#[derive(Clone, Copy)]
+struct Request<'a>(&'a str, &'a str);
+
+impl Facts for Request<'_> {
+    fn authority(&self) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(b"Echo:8001"))
+    }
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(self.0.as_bytes()))
+    }
+    fn method(&self) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(b"POST"))
+    }
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        (name == "x-tenant").then_some(Cow::Borrowed(self.1.as_bytes()))
+    }
+    fn destination(&self) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(b"echo"))
+    }
+    fn route(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+}
+
+const ECHO: Request<'_> = Request("/echo", "gold");
+
+struct World {
+    engine: Engine,
+    now: Instant,
+}
+
+impl World {
+    fn new(policy: &str) -> Self {
+        let mut world = Self {
+            engine: Engine::new(1),
+            now: Instant::ZERO,
+        };
+        world.load(policy);
+        world
+    }
+
+    /// Puts one policy in force, given as its fields beside the name.
+    fn load(&mut self, policy: &str) {
+        self.load_all(&format!(r#"{{"name": "echo", {policy}}}"#));
+    }
+
+    fn load_all(&mut self, policies: &str) {
+        let text = format!(r#"{{"version": "v1", "policies": [{policies}]}}"#);
+        let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
+        self.engine.load(self.now, &document);
+    }
+
+    fn ticket(&mut self, request: Request<'_>) -> Ticket {
+        match self.engine.admit(self.now, &request) {
+            Verdict::Admit(admission) => admission.ticket,
+            other => panic!("not admitted: {other:?}"),
+        }
+    }
+
+    fn refusal(&mut self, request: Request<'_>) -> Refusal {
+        match self.engine.admit(self.now, &request) {
+            Verdict::Reject(refusal) => refusal,
+            other => panic!("not rejected: {other:?}"),
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket, outcome: Outcome) -> Counted {
+        self.engine
+            .settle(self.now, ticket, Report::from(outcome))
+            .counted
+    }
+
+    fn call(&mut self, request: Request<'_>, outcome: Outcome) {
+        let ticket = self.ticket(request);
+        assert_eq!(self.settle(ticket, outcome), Counted::Current);
+    }
+
+    fn trip(&mut self, request: Request<'_>) {
+        (0..3).for_each(|_| self.call(request, Failure));
+        self.refusal(request);
+    }
+
+    fn counts(&self, scope: &str) -> Counts {
+        let mut series = self.engine.series();
+        let row = series.find(|(_, label, _)| *label == scope);
+        *row.unwrap_or_else(|| panic!("no series {scope}")).2
+    }
+}
+
+const ORIGIN: &str = r#""scope": "policy", "breaker": {"profile": "origin-study"}"#;
+const TENANTS: &str = r#""scope": "header:x-tenant", "breaker": {"profile": "origin-study"}"#;
+
+#[test]
+fn the_first_policy_that_matches_decides() {
+    let mut world = World::new(ORIGIN);
+    world.load_all(
+        r#"{"name": "a", "match": {"path": "/a"}, "mode": "disabled"},
+           {"name": "b", "match": {"path_prefix": "/"}, "mode": "forced_open",
+            "breaker": {"profile": "origin-study"}}"#,
+    );
+    let verdict = world.engine.admit(world.now, &Request("/a", ""));
+    assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::Disabled));
+    let refusal = world.refusal(Request("/b", ""));
+    assert_eq!(
+        (&*refusal.policy.name, refusal.rejection.reason),
+        ("b", Reason::Forced)
+    );
+}
+
+#[test]
+fn what_nothing_matches_passes_untouched() {
+    let mut world = World::new(&format!(r#""match": {{"path": "/other"}}, {ORIGIN}"#));
+    assert!(matches!(
+        world.engine.admit(world.now, &ECHO),
+        Verdict::Unmatched
+    ));
+    assert_eq!(world.engine.series().count(), 0);
+    let mut empty = Engine::new(0);
+    assert!(matches!(
+        empty.admit(Instant::ZERO, &ECHO),
+        Verdict::Unmatched
+    ));
+}
+
+#[test]
+fn scopes_trip_apart() {
+    let mut world = World::new(TENANTS);
+    world.trip(Request("/echo", "gold"));
+    world.call(Request("/echo", "silver"), Success);
+    let states = world.counts("*").states;
+    assert_eq!(states, [1, 0, 1], "both behind one label");
+}
+
+#[test]
+fn long_keys_are_kept_apart_and_short() {
+    let mut world = World::new(TENANTS);
+    let (one, two) = ("x".repeat(60_000) + "1", "x".repeat(60_000) + "2");
+    world.trip(Request("/echo", &one));
+    world.call(Request("/echo", &two), Success);
+    assert!(
+        world
+            .engine
+            .breakers(world.now)
+            .all(|seen| seen.key.len() <= 128)
+    );
+}
+
+#[test]
+fn labels_hold_nothing_that_could_break_a_line() {
+    let mut world = World::new(r#""scope": "authority", "breaker": {"profile": "origin-study"}"#);
+    world.call(ECHO, Success);
+    assert_eq!(
+        world.counts("echo").decisions,
+        [1, 0],
+        "lower case and without the port"
+    );
+}
+
+#[test]
+fn a_full_table_gives_up_the_idle_scope_that_was_not_used_for_longest() {
+    let mut world = World::new(&format!(r#""scopes": {{"max": 2}}, {TENANTS}"#));
+    world.trip(Request("", "open"));
+    world.call(Request("", "idle"), Failure);
+    world.call(Request("", "idle"), Failure);
+    world.call(Request("", "new"), Success);
+    world.refusal(Request("", "open"));
+    world.call(Request("", "idle"), Failure);
+    world.call(Request("", "idle"), Failure);
+    assert_eq!(
+        world.counts("*").states,
+        [1, 0, 1],
+        "`idle` began anew, `open` stayed"
+    );
+}
+
+#[test]
+fn a_scope_with_a_call_under_way_stays() {
+    let mut world = World::new(&format!(
+        r#""scopes": {{"max": 1, "when_full": "pass"}}, {TENANTS}"#
+    ));
+    let busy = world.ticket(Request("", "busy"));
+    let verdict = world.engine.admit(world.now, &Request("", "other"));
+    assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::TableFull));
+    assert_eq!(world.counts("*").unprotected, 1);
+    world.settle(busy, Success);
+    world.call(Request("", "other"), Success);
+}
+
+#[test]
+fn a_table_full_of_busy_scopes_shares_one_more() {
+    let mut world = World::new(&format!(r#""scopes": {{"max": 1}}, {TENANTS}"#));
+    let busy = world.ticket(Request("", "busy"));
+    for tenant in ["a", "b", "c"] {
+        world.call(Request("", tenant), Failure);
+    }
+    world.refusal(Request("", "d"));
+    world.settle(busy, Success);
+    world.call(Request("", "d"), Success);
+    assert_eq!(world.engine.totals().scopes, 2);
+}
+
+#[test]
+fn flooding_keys_resets_nobody() {
+    let mut world = World::new(&format!(r#""scopes": {{"max": 100}}, {TENANTS}"#));
+    world.trip(Request("", "open"));
+    for key in 0..10_000 {
+        world.call(Request("", &key.to_string()), Success);
+    }
+    world.refusal(Request("", "open"));
+    assert_eq!(world.engine.totals().scopes, 100);
+    assert_eq!(world.counts("*").states, [99, 0, 1]);
+}
+
+#[test]
+fn shadow_decides_and_counts_but_applies_nothing() {
+    let mut world = World::new(&format!(
+        r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#
+    ));
+    let Verdict::Admit(first) = world.engine.admit(world.now, &ECHO) else {
+        panic!()
+    };
+    assert_eq!(first.plan, bimetal_core::Plan::default());
+    world.settle(first.ticket, Failure);
+    (0..2).for_each(|_| world.call(ECHO, Failure));
+    let Verdict::Pass(pass) = world.engine.admit(world.now, &ECHO) else {
+        panic!()
+    };
+    assert!(matches!(pass.why, PassReason::Shadow(rejection)
+        if rejection.retry_after == Some(Duration::from_secs(30))));
+    let counts = world.counts("policy");
+    assert_eq!((counts.decisions, counts.shadow), ([4, 0], [3, 1]));
+}
+
+#[test]
+fn a_fallback_is_not_applied_in_shadow() {
+    let fallback = r#""fallback": {"on": ["rejected", "failed"], "status": 500}"#;
+    for (mode, given) in [("enforce", true), ("forced_open", true), ("shadow", false)] {
+        let world = World::new(&format!(r#""mode": "{mode}", {fallback}, {ORIGIN}"#));
+        let policy = world.engine.document().unwrap().policies[0].clone();
+        assert_eq!(policy.fallback_when_rejected().is_some(), given);
+        assert_eq!(policy.fallback_when_failed().is_some(), given);
+    }
+}
+
+#[test]
+fn a_good_update_keeps_a_breaker_whose_policy_is_the_same() {
+    let mut world = World::new(ORIGIN);
+    world.trip(ECHO);
+    world.load(&format!(
+        r#""match": {{"path": "/echo"}}, "timeout": {{"request": "1s"}}, {ORIGIN}"#
+    ));
+    let refusal = world.refusal(ECHO);
+    assert!(
+        refusal.policy.timeout.request.is_some(),
+        "decided by the new policy"
+    );
+    assert_eq!(world.counts("policy").states, [0, 0, 1]);
+}
+
+#[test]
+fn a_changed_breaker_begins_anew_and_old_results_are_late() {
+    let mut world = World::new(ORIGIN);
+    let old = world.ticket(ECHO);
+    world.trip(ECHO);
+    world.load(
+        r#""scope": "policy", "breaker": {"profile": "origin-study", "open": {"base": "5s"}}"#,
+    );
+    assert_eq!(world.settle(old, Failure), Counted::Late);
+    world.call(ECHO, Success);
+    let counts = world.counts("policy");
+    assert_eq!((counts.states, counts.late), ([1, 0, 0], 1));
+    let totals = world.engine.totals();
+    assert_eq!(
+        (totals.issued, totals.settled),
+        (5, 5),
+        "late ones are settled too"
+    );
+}
+
+#[test]
+fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
+    let mut world = World::new(ORIGIN);
+    world.trip(ECHO);
+    world.load_all("");
+    assert!(matches!(
+        world.engine.admit(world.now, &ECHO),
+        Verdict::Unmatched
+    ));
+    let counts = world.counts("policy");
+    assert_eq!((counts.states, counts.decisions), ([0; 3], [3, 1]));
+}
+
+#[test]
+fn every_ticket_is_settled_once_and_counted() {
+    let mut world = World::new(ORIGIN);
+    let tickets: Vec<_> = (0..10).map(|_| world.ticket(ECHO)).collect();
+    for (ticket, outcome) in tickets
+        .into_iter()
+        .zip([Failure, Success].into_iter().cycle())
+    {
+        world.settle(ticket, outcome);
+    }
+    let counts = world.counts("policy");
+    assert_eq!(
+        (counts.settled_calls(), counts.outcomes),
+        (10, [5, 5, 0, 0])
+    );
+    assert_eq!(world.engine.totals().issued, world.engine.totals().settled);
+}
+
+#[test]
+fn events_tell_the_story_in_order() {
+    let mut world = World::new(ORIGIN);
+    world.engine.set_tracing(Tracing::All);
+    world.trip(ECHO);
+    let events = std::iter::from_fn(|| world.engine.take_event());
+    let lines: Vec<String> = events.map(|event| event.to_string()).collect();
+    let head = r#""at_ns":0,"policy":"echo","scope":"policy""#;
+    assert_eq!(
+        lines[0],
+        format!(r#"{{"event":"decision",{head},"call":1,"decision":"admitted"}}"#)
+    );
+    assert_eq!(
+        lines[1],
+        format!(r#"{{"event":"settled",{head},"call":1,"outcome":"failure"}}"#)
+    );
+    let trip = r#""from":"closed","to":"open","cause":"consecutive_failures","generation":1"#;
+    assert!(lines[6].contains(trip), "{}", lines[6]);
+    assert_eq!(
+        lines[7],
+        format!(r#"{{"event":"decision",{head},"call":4,"decision":"breaker"}}"#)
+    );
+    assert_eq!(lines.len(), 8);
+}
+
+#[test]
+fn events_that_nobody_takes_are_bounded() {
+    let mut world = World::new(ORIGIN);
+    world.engine.set_tracing(Tracing::All);
+    (0..1_000).for_each(|_| world.call(ECHO, Success));
+    assert_eq!(world.engine.totals().events_lost, 2_000 - MAX_EVENTS as u64);
+}
+
+#[test]
+fn poll_carries_out_what_is_due_in_every_scope() {
+    let mut world = World::new(TENANTS);
+    world.trip(Request("", "gold"));
+    world.now = Instant::from_millis(30_000);
+    let lost = world.ticket(Request("", "gold"));
+    assert_eq!(
+        world.engine.next_wakeup(),
+        Some(Instant::from_nanos(40_000_000_001))
+    );
+    world.now = Instant::from_millis(41_000);
+    world.engine.poll(world.now);
+    assert_eq!(
+        world.engine.breakers(world.now).next().unwrap().view.state,
+        State::Open
+    );
+    assert_eq!(world.engine.next_wakeup(), None);
+    assert_eq!(world.settle(lost, Success), Counted::Late);
+}
+
+#[test]
+fn a_policy_without_a_breaker_admits_and_counts() {
+    let mut world = World::new(r#""timeout": {"request": "1s"}"#);
+    (0..10).for_each(|_| world.call(ECHO, Failure));
+    assert_eq!(world.counts("echo").outcomes, [0, 10, 0, 0]);
+    assert_eq!(world.engine.breakers(world.now).count(), 0);
+}
+
+#[test]
+fn deciding_does_not_allocate_where_scopes_are_known() {
+    let mut world = World::new(TENANTS);
+    world.call(ECHO, Success);
+    world.trip(Request("", "open"));
+    let measured = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            world.call(ECHO, Success);
+            world.refusal(Request("", "open"));
+        }
+        world.engine.poll(world.now);
+    });
+    assert_eq!(measured.count_total, 0);
+}
