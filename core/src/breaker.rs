@@ -17,6 +17,11 @@
 //! a probe that is lost cannot keep the breaker half-open for ever (Resilience4j's half-open waits
 //! without bound by default), and the bounded number of slots keeps half-open from being a stampede.
 //!
+//! The state is one value, a [`record`]. A worker may have a breaker for itself, or a replica of one
+//! that it shares with others: then the record lies on a [board](crate::board), every verb looks
+//! there first, and a change is a compare-and-swap. A change that lost the race was decided on old
+//! grounds, so it is decided again. The rules are the same either way.
+//!
 //! What trips is in [`evidence`], how long it stays open in [`open_time`], who may probe in
 //! [`probes`], and how it comes back in [`ramp`].
 
@@ -24,40 +29,44 @@ pub mod evidence;
 pub mod open_time;
 pub mod probes;
 pub mod ramp;
+pub mod record;
+pub mod seat;
+mod view;
 
+use crate::board::Words;
 use crate::decision::{Reason, Rejection, Rule};
-use crate::event::{Cause, Counted, State, Transition};
+use crate::event::{Cause, Counted, Origin, State, Transition};
 use crate::outcome::{Outcome, Report};
 use crate::policy::{BreakerPolicy, RetryAfter};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use evidence::Evidence;
-use open_time::OpenTime;
-use probes::{Probe, Probes};
+use open_time::Recovery;
+use probes::{Leases, Probe};
 use ramp::Ramp;
+use record::{Phase, Probing, Record};
+use seat::Seat;
+use view::Journal;
+pub use view::View;
 
-/// One circuit breaker. One owner, no lock: a worker has its own.
+/// One circuit breaker, or one replica of a shared one. One owner, no lock: a worker has its own.
 #[derive(Clone, Debug)]
 pub struct Breaker {
+    /// The state, as this replica saw or made it last.
+    record: Record,
+    seat: Seat,
     policy: Arc<BreakerPolicy>,
-    phase: Phase,
-    generation: u32,
     evidence: Evidence,
-    open_time: OpenTime,
-    probes: Probes,
+    /// This replica's own probes.
+    leases: Leases,
+    ramp: Option<Ramp>,
+    recovery: Recovery,
     rng: Rng,
     since: Instant,
-    cause: Cause,
+    /// When anything in the record changed last.
+    moved: Instant,
     journal: Journal,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    Closed,
-    Ramping(Ramp),
-    Open { until: Instant },
-    HalfOpen { successes: u32 },
 }
 
 /// The right to make one call, to be given back to [`Breaker::settle`]. Plain data: dropping it
@@ -69,42 +78,36 @@ pub struct Permit {
     probe: Probe,
 }
 
-/// What a breaker looks like at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct View {
-    /// The state. Open lasts until a call comes, also past its time.
-    pub state: State,
-    /// Since when.
-    pub since: Instant,
-    /// What changed it last; none while it never changed.
-    pub cause: Option<Cause>,
-    /// How often it changed, modulo 2^32.
-    pub generation: u32,
-    /// Level of the open time.
-    pub level: u8,
-    /// Calls in the windows: of `failure_rate`, else of `slow_rate`, else the streak of failures.
-    pub calls: u32,
-    /// Failures in the window of `failure_rate`, else the streak.
-    pub failures: u32,
-    /// Slow answers in the window of `slow_rate`.
-    pub slow: u32,
-    /// While open: when the next call will probe.
-    pub next_probe: Option<Instant>,
-}
-
 impl Breaker {
-    /// A closed breaker. `seed` fixes the jitter of its open times. The only place that allocates.
+    /// A closed breaker that one worker has for itself. `seed` fixes the jitter of its open times.
+    /// Making it is the only time it allocates.
     pub fn new(policy: Arc<BreakerPolicy>, seed: u64) -> Self {
+        Self::seated(policy, seed, Seat::default())
+    }
+
+    /// A replica of the breaker whose state lies in `words`; there must be
+    /// [`words_needed`](Breaker::words_needed) of them.
+    pub fn shared(policy: Arc<BreakerPolicy>, seed: u64, words: Arc<dyn Words>) -> Self {
+        Self::seated(policy, seed, Seat::on(words))
+    }
+
+    /// How many words a shared breaker needs: its record, and the buckets of its time windows.
+    pub fn words_needed(policy: &BreakerPolicy) -> usize {
+        1 + evidence::words_needed(&policy.trip)
+    }
+
+    fn seated(policy: Arc<BreakerPolicy>, seed: u64, seat: Seat) -> Self {
         Self {
-            phase: Phase::Closed,
-            generation: 0,
-            evidence: Evidence::new(&policy.trip),
-            open_time: OpenTime::default(),
-            probes: Probes::new(policy.half_open.max_probes),
+            record: Record::NEW,
+            evidence: Evidence::new(&policy.trip, seat.words()),
+            leases: Leases::new(policy.half_open.max_probes),
+            ramp: None,
+            recovery: Recovery::default(),
             rng: Rng::new(seed),
             since: Instant::ZERO,
-            cause: Cause::ProbesSucceeded,
+            moved: Instant::ZERO,
             journal: Journal::default(),
+            seat,
             policy,
         }
     }
@@ -115,8 +118,9 @@ impl Breaker {
     /// The rejection says for how long the breaker stays open, or why it admits no more.
     #[inline]
     pub fn admit(&mut self, now: Instant) -> Result<Permit, Rejection> {
-        match self.phase {
-            Phase::Closed => Ok(self.permit(Probe::NONE)),
+        self.look(now);
+        match self.record.phase {
+            Phase::Closed { .. } if self.ramp.is_none() => Ok(self.permit(Probe::NONE)),
             Phase::Open { until } if now < until => Err(self.still_open(until.since(now))),
             _ => self.admit_carefully(now),
         }
@@ -124,32 +128,46 @@ impl Breaker {
 
     #[cold]
     fn admit_carefully(&mut self, now: Instant) -> Result<Permit, Rejection> {
-        self.poll(now);
-        match &mut self.phase {
-            Phase::Closed => Ok(self.permit(Probe::NONE)),
-            Phase::Ramping(ramp) => match ramp.admit(now, self.policy.ramp) {
-                ramp::Step::Over => {
-                    self.phase = Phase::Closed;
-                    Ok(self.permit(Probe::NONE))
+        loop {
+            self.expire_leases(now);
+            let next = match self.record.phase {
+                Phase::Closed { .. } => return self.admit_ramping(now),
+                Phase::Open { until } if now < until => {
+                    return Err(self.still_open(until.since(now)));
                 }
-                ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
-                ramp::Step::Reject { percent } => Err(Rejection {
-                    rule: Rule::Breaker,
-                    retry_after: None,
-                    reason: Reason::Ramping { percent },
-                    state: State::Closed,
-                }),
-            },
-            Phase::Open { until } if now < *until => {
-                let left = until.since(now);
-                Err(self.still_open(left))
+                Phase::Open { .. } => {
+                    let first = Probing { outstanding: 1, ..Probing::default() };
+                    self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
+                }
+                Phase::HalfOpen(probing) => {
+                    let outstanding = probing.outstanding + 1;
+                    if outstanding > self.policy.half_open.max_probes {
+                        return Err(probes_under_way(probing.outstanding));
+                    }
+                    self.record.counting(Phase::HalfOpen(Probing { outstanding, ..probing }))
+                }
+            };
+            if self.change(now, next) {
+                let probe = self.leases.add(now, self.policy.half_open.lease);
+                return Ok(self.permit(probe));
             }
-            Phase::Open { .. } => {
-                let next = Phase::HalfOpen { successes: 0 };
-                self.enter(now, next, Cause::OpenElapsed, Duration::ZERO);
-                self.probe(now)
+        }
+    }
+
+    fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Rejection> {
+        let step = self.ramp.as_mut().map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
+        match step {
+            ramp::Step::Reject { percent } => Err(Rejection {
+                rule: Rule::Breaker,
+                retry_after: None,
+                reason: Reason::Ramping { percent },
+                state: State::Closed,
+            }),
+            ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
+            ramp::Step::Over => {
+                self.ramp = None;
+                Ok(self.permit(Probe::NONE))
             }
-            Phase::HalfOpen { .. } => self.probe(now),
         }
     }
 
@@ -157,10 +175,20 @@ impl Breaker {
     /// nobody up. Its success still counts only when it is settled. Not for headers that already
     /// are a failure: settle those.
     pub fn answered(&mut self, now: Instant, permit: &mut Permit) {
-        if permit.probe.is_waiting() {
-            self.poll(now);
-            if permit.generation == self.generation && self.probes.answer(permit.probe) {
-                permit.probe = Probe::ANSWERED;
+        if !permit.probe.is_waiting() {
+            return;
+        }
+        self.look(now);
+        self.expire_leases(now);
+        if permit.generation != self.record.generation || !self.leases.remove(permit.probe) {
+            return;
+        }
+        permit.probe = Probe::ANSWERED;
+        while let Phase::HalfOpen(probing) = self.record.phase {
+            let outstanding = probing.outstanding.saturating_sub(1);
+            let freed = Probing { outstanding, missed: 0, ..probing };
+            if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
+                return;
             }
         }
     }
@@ -171,10 +199,10 @@ impl Breaker {
     /// whose lease ran out: it touched nothing.
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
-        match self.phase {
-            Phase::Closed if permit.generation == self.generation => {
-                self.count(now, report);
-                Counted::Current
+        self.look(now);
+        match self.record.phase {
+            Phase::Closed { .. } if permit.generation == self.record.generation => {
+                self.count(now, report)
             }
             _ => self.settle_carefully(now, permit, report),
         }
@@ -182,44 +210,84 @@ impl Breaker {
 
     #[cold]
     fn settle_carefully(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
-        self.poll(now);
-        if permit.generation != self.generation {
+        self.expire_leases(now);
+        let waiting = permit.probe.is_waiting();
+        if permit.generation != self.record.generation
+            || waiting && !self.leases.remove(permit.probe)
+        {
             return Counted::Late;
         }
-        match self.phase {
-            Phase::Closed | Phase::Ramping(_) => {
-                self.count(now, report);
-                Counted::Current
+        // Others may change the record until the change below holds; a new generation ends it.
+        while permit.generation == self.record.generation {
+            let Phase::HalfOpen(mut probing) = self.record.phase else { return Counted::Late };
+            probing.outstanding = probing.outstanding.saturating_sub(u32::from(waiting));
+            let done = match report.outcome {
+                Outcome::Failure => self.open(now, Cause::ProbeFailed, report.retry_after),
+                Outcome::Slow => self.open(now, Cause::ProbeSlow, report.retry_after),
+                Outcome::Neutral if !waiting => true,
+                Outcome::Neutral => self.change(now, self.record.counting(Phase::HalfOpen(probing))),
+                Outcome::Success => self.probe_succeeded(now, probing),
+            };
+            if done {
+                return Counted::Current;
             }
-            Phase::HalfOpen { successes } => self.settle_probe(now, permit, report, successes),
-            Phase::Open { .. } => Counted::Late,
         }
+        Counted::Late
     }
 
-    /// Carries out what time made due: leases that ran out. Every verb does so by itself; a host
-    /// calls it on its tick, so that a re-opened breaker shows without traffic.
+    fn probe_succeeded(&mut self, now: Instant, probing: Probing) -> bool {
+        let successes = probing.successes + 1;
+        let next = if successes >= self.policy.half_open.required_successes {
+            self.record.entering(Phase::Closed { streak: 0 }, Cause::ProbesSucceeded)
+        } else {
+            self.record.counting(Phase::HalfOpen(Probing { successes, missed: 0, ..probing }))
+        };
+        self.change(now, next)
+    }
+
+    /// A result while closed, of the present generation.
+    #[inline]
+    fn count(&mut self, now: Instant, report: Report) -> Counted {
+        if report.outcome == Outcome::Neutral {
+            return Counted::Current;
+        }
+        let failed = report.outcome == Outcome::Failure;
+        let rate = self.evidence.record(&self.policy.trip, now, report.outcome);
+        let generation = self.record.generation;
+        while let Phase::Closed { streak } = self.record.phase
+            && generation == self.record.generation
+        {
+            let next = if failed { streak.saturating_add(1) } else { 0 };
+            let done = match evidence::streak_trips(&self.policy.trip, next).or(rate) {
+                Some(cause) => self.open(now, cause, report.retry_after),
+                None if next == streak => true,
+                None => self.change(now, self.record.counting(Phase::Closed { streak: next })),
+            };
+            if done {
+                if report.outcome == Outcome::Success && self.record.level != 0 {
+                    self.recover(now);
+                }
+                return Counted::Current;
+            }
+        }
+        Counted::Late
+    }
+
+    /// Carries out what time made due: leases that ran out, evidence that others should see. Every
+    /// verb does so by itself; a host calls it on its tick, so that an idle worker learns too.
     pub fn poll(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::HalfOpen { .. }) {
-            return;
-        }
-        while let Some(due) = self.probes.expire(now) {
-            if self.probes.missed_in_a_row() >= self.policy.half_open.max_probes {
-                self.open(due, Cause::ProbesExpired, None);
-                return;
-            }
-        }
+        self.look(now);
+        self.expire_leases(now);
+        self.evidence.exchange(now);
     }
 
-    /// When [`Breaker::poll`] will next have something to do.
+    /// When [`Breaker::poll`] will next have something to do by itself.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::HalfOpen { .. } => self.probes.next_expiry(),
-            _ => None,
-        }
+        self.leases.next_expiry()
     }
 
-    /// The oldest change of state that was not taken yet. A verb makes two at most; a caller that
-    /// does not take them loses older ones.
+    /// The oldest change of state that was not taken yet. A caller that does not take them after
+    /// every verb loses older ones.
     #[inline]
     pub fn take_transition(&mut self) -> Option<Transition> {
         self.journal.take()
@@ -227,164 +295,134 @@ impl Breaker {
 
     /// The state.
     #[inline]
-    pub fn state(&self) -> State {
-        match self.phase {
-            Phase::Closed | Phase::Ramping(_) => State::Closed,
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen { .. } => State::HalfOpen,
-        }
+    pub const fn state(&self) -> State {
+        self.record.state()
     }
 
-    /// What it looks like now.
-    pub fn view(&self, now: Instant) -> View {
-        let seen = self.evidence.view(now);
-        View {
-            state: self.state(),
-            since: self.since,
-            cause: (self.generation != 0).then_some(self.cause),
-            generation: self.generation,
-            level: self.open_time.level(),
-            calls: seen.calls,
-            failures: seen.failures,
-            slow: seen.slow,
-            next_probe: match self.phase {
-                Phase::Open { until } => Some(until),
-                _ => None,
-            },
-        }
-    }
-
-    fn permit(&self, probe: Probe) -> Permit {
-        Permit {
-            generation: self.generation,
-            probe,
-        }
+    const fn permit(&self, probe: Probe) -> Permit {
+        Permit { generation: self.record.generation, probe }
     }
 
     #[inline]
-    fn still_open(&self, left: Duration) -> Rejection {
+    const fn still_open(&self, left: Duration) -> Rejection {
         Rejection {
             rule: Rule::Breaker,
             retry_after: Some(left),
-            reason: Reason::Open {
-                left,
-                cause: self.cause,
-            },
+            reason: Reason::Open { left, cause: self.record.cause },
             state: State::Open,
         }
     }
 
-    fn probe(&mut self, now: Instant) -> Result<Permit, Rejection> {
-        match self.probes.lease(now, self.policy.half_open.lease) {
-            Some(probe) => Ok(self.permit(probe)),
-            None => Err(Rejection {
-                rule: Rule::Breaker,
-                retry_after: None,
-                reason: Reason::Probing {
-                    outstanding: self.probes.outstanding(),
-                },
-                state: State::HalfOpen,
-            }),
+    /// A probe that got no headers in time frees its slot; enough of them in a row re-open.
+    fn expire_leases(&mut self, now: Instant) {
+        while let Some(due) = self.leases.expire(now) {
+            self.missed(now, due, 1);
         }
-    }
-
-    #[inline]
-    fn count(&mut self, now: Instant, report: Report) {
-        if report.outcome == Outcome::Neutral {
-            return;
-        }
-        if let Some(cause) = self.evidence.record(&self.policy.trip, now, report.outcome) {
-            self.open(now, cause, report.retry_after);
-        } else if report.outcome == Outcome::Success {
-            self.open_time.success(&self.policy, now);
-        }
-    }
-
-    fn settle_probe(
-        &mut self,
-        now: Instant,
-        permit: Permit,
-        report: Report,
-        successes: u32,
-    ) -> Counted {
-        if !self.probes.finish(permit.probe) {
-            return Counted::Late;
-        }
-        match report.outcome {
-            Outcome::Neutral => {}
-            Outcome::Failure => self.open(now, Cause::ProbeFailed, report.retry_after),
-            Outcome::Slow => self.open(now, Cause::ProbeSlow, report.retry_after),
-            Outcome::Success => {
-                let successes = successes + 1;
-                self.phase = Phase::HalfOpen { successes };
-                if successes >= self.policy.half_open.required_successes {
-                    self.close(now);
-                }
+        // A worker that died cannot give its probes back. When nothing moved for two leases, none
+        // of the probes of others can still be in time.
+        if let Phase::HalfOpen(probing) = self.record.phase {
+            let lost = probing.outstanding.saturating_sub(self.leases.count());
+            let lease = self.policy.half_open.lease;
+            if lost > 0 && now.since(self.moved) > lease + lease {
+                self.missed(now, now, lost);
             }
         }
-        Counted::Current
+    }
+
+    fn missed(&mut self, now: Instant, due: Instant, count: u32) {
+        while let Phase::HalfOpen(mut probing) = self.record.phase {
+            probing.outstanding = probing.outstanding.saturating_sub(count);
+            probing.missed += count;
+            let done = if probing.missed >= self.policy.half_open.max_probes {
+                self.open(due, Cause::ProbesExpired, None)
+            } else {
+                self.change(now, self.record.counting(Phase::HalfOpen(probing)))
+            };
+            if done {
+                return;
+            }
+        }
     }
 
     #[cold]
-    fn open(&mut self, at: Instant, cause: Cause, retry_after: Option<Duration>) {
+    fn open(&mut self, at: Instant, cause: Cause, retry_after: Option<Duration>) -> bool {
+        let open = &self.policy.open;
         let retry_after = match self.policy.retry_after {
             RetryAfter::Respect => retry_after,
             RetryAfter::Ignore => None,
         };
-        let span = self
-            .open_time
-            .trip(&self.policy.open, &mut self.rng, retry_after);
-        self.enter(at, Phase::Open { until: at + span }, cause, span);
+        let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
+        let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
+        next.level = (next.level + 1).min(record::MAX_LEVEL);
+        self.change(at, next)
     }
 
-    fn close(&mut self, now: Instant) {
-        self.open_time.closed(now);
-        let next = match self.policy.ramp.is_zero() {
-            true => Phase::Closed,
-            false => Phase::Ramping(Ramp::new(now)),
-        };
-        self.enter(now, next, Cause::ProbesSucceeded, Duration::ZERO);
+    /// A success while closed above level 0.
+    #[cold]
+    fn recover(&mut self, now: Instant) {
+        if self.recovery.success(&self.policy, self.record.level, now) {
+            let level = self.record.level - 1;
+            self.change(now, Record { level, ..self.record });
+        }
     }
 
-    /// The one place where the state changes: what was counted before it is void.
-    fn enter(&mut self, at: Instant, next: Phase, cause: Cause, open_for: Duration) {
-        let from = self.state();
-        self.phase = next;
-        self.generation = self.generation.wrapping_add(1);
-        self.since = at;
-        self.cause = cause;
-        self.evidence.clear();
-        self.probes.clear();
-        self.journal.add(Transition {
-            at,
-            from,
-            to: self.state(),
-            cause,
-            generation: self.generation,
-            level: self.open_time.level(),
-            open_for,
-        });
+    /// Looks whether another replica changed something.
+    #[inline]
+    fn look(&mut self, now: Instant) {
+        if let Some(record) = self.seat.news(&self.record, &self.policy.trip) {
+            self.take_over(now, record, Origin::Adopted);
+        }
     }
-}
 
-/// The last two changes of state that nobody took yet.
-#[derive(Clone, Debug, Default)]
-struct Journal([Option<Transition>; 2]);
-
-impl Journal {
-    fn add(&mut self, change: Transition) {
-        let [first, second] = &mut self.0;
-        match (&first, &second) {
-            (None, _) => *first = Some(change),
-            (Some(_), None) => *second = Some(change),
-            (Some(_), Some(_)) => self.0 = [second.take(), Some(change)],
+    /// The one place where this replica changes the record. False where another was faster: then
+    /// nothing changed but what this replica knows.
+    #[inline]
+    fn change(&mut self, at: Instant, next: Record) -> bool {
+        match self.seat.replace(&next, &self.record, &self.policy.trip) {
+            Ok(()) => {
+                self.take_over(at, next, Origin::Own);
+                true
+            }
+            Err(record) => {
+                self.take_over(at, record, Origin::Adopted);
+                false
+            }
         }
     }
 
     #[inline]
-    fn take(&mut self) -> Option<Transition> {
-        let [first, second] = &mut self.0;
-        first.as_ref()?;
-        core::mem::replace(first, second.take())
+    fn take_over(&mut self, at: Instant, next: Record, origin: Origin) {
+        let before = core::mem::replace(&mut self.record, next);
+        self.moved = at;
+        if before.generation != next.generation {
+            self.enter(at, before.state(), origin);
+        }
+    }
+
+    /// A new generation: what was counted in the one before is void.
+    #[cold]
+    fn enter(&mut self, at: Instant, from: State, origin: Origin) {
+        let Record { phase, generation, level, cause } = self.record;
+        self.since = at;
+        self.evidence.clear(generation);
+        self.leases.clear();
+        self.recovery.restart(at);
+        let ramps = self.state() == State::Closed && !self.policy.ramp.is_zero();
+        self.ramp = ramps.then(|| Ramp::new(at));
+        let open_for = match phase {
+            Phase::Open { until } => until.since(at),
+            _ => Duration::ZERO,
+        };
+        let to = self.state();
+        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, origin });
+    }
+}
+
+const fn probes_under_way(outstanding: u32) -> Rejection {
+    Rejection {
+        rule: Rule::Breaker,
+        retry_after: None,
+        reason: Reason::Probing { outstanding },
+        state: State::HalfOpen,
     }
 }

@@ -86,6 +86,9 @@ impl fmt::Display for Cause {
         match *self {
             Self::ConsecutiveFailures { count: 1 } => f.write_str("a failure"),
             Self::ConsecutiveFailures { count } => write!(f, "{count} consecutive failures"),
+            // What another replica counted is not known here.
+            Self::FailureRate { calls: 0, .. } => f.write_str("too many failures"),
+            Self::SlowRate { calls: 0, .. } => f.write_str("too many slow answers"),
             Self::FailureRate { calls, failures } => {
                 write!(f, "{failures} failures in {calls} calls")
             }
@@ -116,6 +119,18 @@ pub struct Transition {
     pub level: u8,
     /// How long it will be open; zero for other states.
     pub open_for: Duration,
+    /// Who made it.
+    pub origin: Origin,
+}
+
+/// Who changed the state of a breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This replica.
+    #[default]
+    Own,
+    /// Another one; this replica followed.
+    Adopted,
 }
 
 /// What was decided for one call.
@@ -232,16 +247,22 @@ impl fmt::Display for Event {
                     Counted::Late => f.write_str(r#","late":true"#)?,
                 }
             }
-            What::Transition(change) => write!(
-                f,
-                r#","from":"{}","to":"{}","cause":"{}","generation":{},"level":{},"open_for_ns":{}"#,
-                change.from.name(),
-                change.to.name(),
-                change.cause.name(),
-                change.generation,
-                change.level,
-                change.open_for.as_nanos()
-            )?,
+            What::Transition(change) => {
+                write!(
+                    f,
+                    r#","from":"{}","to":"{}","cause":"{}","generation":{},"level":{},"open_for_ns":{}"#,
+                    change.from.name(),
+                    change.to.name(),
+                    change.cause.name(),
+                    change.generation,
+                    change.level,
+                    change.open_for.as_nanos()
+                )?;
+                match change.origin {
+                    Origin::Own => {}
+                    Origin::Adopted => f.write_str(r#","adopted":true"#)?,
+                }
+            }
         }
         f.write_str("}")
     }

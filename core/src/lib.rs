@@ -20,6 +20,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod board;
 pub mod breaker;
 pub mod decision;
 pub mod doc;

@@ -3,7 +3,7 @@
 //! The core counts, hosts publish: so a metric has one meaning in both hosts.
 
 use crate::decision::Settled;
-use crate::event::{Applied, Cause, Counted, Decided, State, Transition};
+use crate::event::{Applied, Cause, Counted, Decided, Origin, State, Transition};
 use crate::outcome::Outcome;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -98,7 +98,10 @@ impl Counts {
             Cause::ProbesExpired => 6,
             Cause::ProbesSucceeded => 7,
         };
-        bump(&mut self.transitions, index);
+        // Who made it counts it; all who followed it are in `states`.
+        if change.origin == Origin::Own {
+            bump(&mut self.transitions, index);
+        }
         self.left(change.from);
         self.entered(change.to);
     }

@@ -1,59 +1,55 @@
 //! What trips a closed breaker: a streak of failures, or a share of bad calls in a window.
+//!
+//! The streak is in the breaker's [record](super::record); the windows are here.
 
+use crate::board::Words;
 use crate::event::Cause;
 use crate::outcome::Outcome;
-use crate::policy::{Rate, Trip};
+use crate::policy::{Rate, Trip, WindowSize};
 use crate::time::Instant;
-use crate::window::{Mark, Tally, Window};
+use crate::window::{BUCKETS, Mark, Tally, Window};
+use alloc::sync::Arc;
 
-/// Evidence since the breaker closed.
+/// Windows since the breaker closed.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    streak: u32,
     failures: Option<Window>,
     slow: Option<Window>,
 }
 
-/// Evidence at one moment, see [`View`](super::View).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) calls: u32,
-    pub(super) failures: u32,
-    pub(super) slow: u32,
+/// Words that the time windows of a shared breaker need; call windows stay with their worker.
+pub(super) fn words_needed(trip: &Trip) -> usize {
+    let rates = [&trip.failure_rate, &trip.slow_rate].into_iter().flatten();
+    rates.filter(|rate| matches!(rate.window, WindowSize::Time(_))).count() * BUCKETS
 }
 
 impl Evidence {
-    /// None yet, with the windows that `trip` asks for.
-    pub fn new(trip: &Trip) -> Self {
-        let window = |rate: &Option<Rate>| rate.as_ref().map(|rate| Window::new(rate.window));
-        Self {
-            streak: 0,
-            failures: window(&trip.failure_rate),
-            slow: window(&trip.slow_rate),
-        }
+    /// None yet, with the windows that `trip` asks for; on `words`, from the second word on, where
+    /// the breaker is shared.
+    pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Self {
+        let mut first = 1;
+        let mut window = |rate: &Option<Rate>| {
+            let size = rate.as_ref()?.window;
+            Some(match (size, words) {
+                (WindowSize::Time(span), Some(words)) => {
+                    first += BUCKETS;
+                    Window::shared(span, words.clone(), first - BUCKETS)
+                }
+                _ => Window::new(size),
+            })
+        };
+        Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) }
     }
 
-    /// Adds an outcome that is evidence; gives what trips now, if anything does. Conditions are
+    /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are
     /// asked after every outcome, a success as well: it can be the call that makes the minimum.
     #[inline]
     pub fn record(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
-        let failed = outcome == Outcome::Failure;
-        self.streak = if failed {
-            self.streak.saturating_add(1)
-        } else {
-            0
-        };
-        let mut cause = trip
-            .consecutive_failures
-            .filter(|most| failed && self.streak >= *most)
-            .map(|_| Cause::ConsecutiveFailures { count: self.streak });
+        let mut cause = None;
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
-            let Tally { calls, bad } = window.record(now, mark(failed));
-            if cause.is_none() && reaches(rate, calls, bad) {
-                cause = Some(Cause::FailureRate {
-                    calls,
-                    failures: bad,
-                });
+            let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Failure));
+            if reaches(rate, calls, bad) {
+                cause = Some(Cause::FailureRate { calls, failures: bad });
             }
         }
         if let (Some(rate), Some(window)) = (&trip.slow_rate, &mut self.slow) {
@@ -65,22 +61,30 @@ impl Evidence {
         cause
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.streak = 0;
-        self.failures.iter_mut().for_each(Window::clear);
-        self.slow.iter_mut().for_each(Window::clear);
+    /// Shows others what was recorded here, and learns what they recorded.
+    pub fn exchange(&mut self, now: Instant) {
+        let windows = [&mut self.failures, &mut self.slow];
+        windows.into_iter().flatten().for_each(|window| window.exchange(now));
     }
 
-    pub(super) fn view(&self, now: Instant) -> Seen {
-        let tally = |window: &Option<Window>| window.as_ref().map(|window| window.tally(now));
-        let (failures, slow) = (tally(&self.failures), tally(&self.slow));
-        Seen {
-            calls: failures.or(slow).map_or(self.streak, |tally| tally.calls),
-            failures: failures.map_or(self.streak, |tally| tally.bad),
-            slow: slow.map_or(0, |tally| tally.bad),
-        }
+    /// Forgets everything: `generation` begins.
+    pub fn clear(&mut self, generation: u32) {
+        let windows = [&mut self.failures, &mut self.slow];
+        windows.into_iter().flatten().for_each(|window| window.clear(generation));
     }
+
+    /// What is in the windows of failures and of slow answers, where there are such.
+    pub(super) fn tallies(&self, now: Instant) -> (Option<Tally>, Option<Tally>) {
+        let tally = |window: &Option<Window>| window.as_ref().map(|window| window.tally(now));
+        (tally(&self.failures), tally(&self.slow))
+    }
+}
+
+/// Whether a streak of failures trips.
+#[inline]
+pub(super) fn streak_trips(trip: &Trip, streak: u32) -> Option<Cause> {
+    let most = trip.consecutive_failures?;
+    (streak >= most).then_some(Cause::ConsecutiveFailures { count: streak })
 }
 
 const fn mark(bad: bool) -> Mark {

@@ -7,53 +7,43 @@ use crate::policy::{BreakerPolicy, Open};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
-/// The level, and what was seen since it last fell.
-#[derive(Clone, Debug, Default)]
-pub struct OpenTime {
+/// How long a breaker opens that trips at `level`. An upstream that names a longer time itself
+/// gets it, up to `max`.
+pub(super) fn draw(
+    open: &Open,
     level: u8,
+    rng: &mut Rng,
+    retry_after: Option<Duration>,
+) -> Duration {
+    let planned = at_level(open, level);
+    let jitter = planned.mul_f64(open.jitter * rng.next_share());
+    let asked = retry_after.unwrap_or(Duration::ZERO).min(open.max);
+    asked.max(planned + jitter)
+}
+
+/// What a closed breaker saw since its level last fell. A replica counts what it saw itself.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
     successes: u32,
     since: Instant,
 }
 
-impl OpenTime {
-    /// The level: how many trips count.
-    pub const fn level(&self) -> u8 {
-        self.level
+impl Recovery {
+    /// Begins anew.
+    pub fn restart(&mut self, now: Instant) {
+        *self = Self { successes: 0, since: now };
     }
 
-    /// A trip: how long the breaker opens, and the level rises. An upstream that names a longer
-    /// time itself gets it, up to `max`.
-    pub fn trip(&mut self, open: &Open, rng: &mut Rng, retry_after: Option<Duration>) -> Duration {
-        let planned = at_level(open, self.level);
-        let jitter = planned.mul_f64(open.jitter * rng.next_share());
-        self.level = self.level.saturating_add(1);
-        let asked = retry_after.unwrap_or(Duration::ZERO).min(open.max);
-        asked.max(planned + jitter)
-    }
-
-    /// The breaker closed at `now`.
-    pub fn closed(&mut self, now: Instant) {
-        self.since = now;
-        self.successes = 0;
-    }
-
-    /// A success while closed: the level falls by one once the breaker was closed for the level's
-    /// open time and saw enough successes, and begins to count anew.
-    #[inline]
-    pub fn success(&mut self, policy: &BreakerPolicy, now: Instant) {
-        if self.level != 0 {
-            self.recover(policy, now);
-        }
-    }
-
-    #[cold]
-    fn recover(&mut self, policy: &BreakerPolicy, now: Instant) {
+    /// A success while closed at `level`, which is over 0. True where the level falls by one: the
+    /// breaker was closed for the level's open time and saw enough successes.
+    pub fn success(&mut self, policy: &BreakerPolicy, level: u8, now: Instant) -> bool {
         self.successes = self.successes.saturating_add(1);
-        let closed_for = now.since(self.since);
-        if self.successes >= enough(policy) && closed_for >= at_level(&policy.open, self.level) {
-            self.level -= 1;
-            self.closed(now);
+        let falls = self.successes >= enough(policy)
+            && now.since(self.since) >= at_level(&policy.open, level);
+        if falls {
+            self.restart(now);
         }
+        falls
     }
 }
 
@@ -100,50 +90,37 @@ mod tests {
 
     #[test]
     fn grows_from_base_to_max() {
-        let (mut time, mut rng) = (OpenTime::default(), Rng::new(0));
-        let policy = open(30, 2.0, 300, 0.0);
-        let spans = [30, 60, 120, 240, 300, 300].map(Duration::from_secs);
-        assert_eq!([(); 6].map(|()| time.trip(&policy, &mut rng, None)), spans);
-        assert_eq!(time.level(), 6);
+        let (mut rng, policy) = (Rng::new(0), open(30, 2.0, 300, 0.0));
+        for (level, secs) in [30, 60, 120, 240, 300, 300].into_iter().enumerate() {
+            let span = draw(&policy, level as u8, &mut rng, None);
+            assert_eq!(span, Duration::from_secs(secs));
+        }
     }
 
     #[test]
     fn jitter_only_lengthens_and_stays_in_its_share() {
-        let mut rng = Rng::new(3);
-        let policy = open(10, 1.0, 10, 0.1);
+        let (mut rng, policy) = (Rng::new(3), open(10, 1.0, 10, 0.1));
         let mut longest = Duration::ZERO;
         for _ in 0..1000 {
-            let span = OpenTime::default().trip(&policy, &mut rng, None);
+            let span = draw(&policy, 0, &mut rng, None);
             assert!(span >= Duration::from_secs(10) && span <= Duration::from_secs(11));
             longest = longest.max(span);
         }
-        assert!(
-            longest > Duration::from_millis(10_900),
-            "the whole share is used"
-        );
+        assert!(longest > Duration::from_millis(10_900), "the whole share is used");
     }
 
     #[test]
     fn retry_after_lengthens_up_to_max() {
-        let mut rng = Rng::new(0);
+        let (mut rng, policy) = (Rng::new(0), open(30, 2.0, 300, 0.0));
         for (asked, span) in [(5, 30), (100, 100), (900, 300)] {
             let asked = Some(Duration::from_secs(asked));
-            let got = OpenTime::default().trip(&open(30, 2.0, 300, 0.0), &mut rng, asked);
-            assert_eq!(got, Duration::from_secs(span));
+            assert_eq!(draw(&policy, 0, &mut rng, asked), Duration::from_secs(span));
         }
     }
 
     #[test]
     fn a_high_level_costs_no_overflow() {
-        let mut time = OpenTime {
-            level: u8::MAX,
-            ..OpenTime::default()
-        };
         let policy = open(1, 1e300, 60, 0.0);
-        assert_eq!(
-            time.trip(&policy, &mut Rng::new(0), None),
-            Duration::from_secs(60)
-        );
-        assert_eq!(time.level(), u8::MAX);
+        assert_eq!(draw(&policy, u8::MAX, &mut Rng::new(0), None), Duration::from_secs(60));
     }
 }

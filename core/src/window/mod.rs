@@ -5,12 +5,17 @@
 
 mod buckets;
 mod ring;
+pub mod shared;
 
+pub(crate) use buckets::BUCKETS;
 pub use buckets::TimeBuckets;
 pub use ring::CallRing;
+pub use shared::SharedBuckets;
 
+use crate::board::Words;
 use crate::policy::WindowSize;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use alloc::sync::Arc;
 
 /// Calls in a window, and the bad ones among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,13 +35,15 @@ pub enum Mark {
     Bad,
 }
 
-/// A window of either kind.
+/// A window of any kind.
 #[derive(Clone, Debug)]
 pub enum Window {
     /// The last N calls.
     Calls(CallRing),
     /// The last T, in ten buckets.
     Time(TimeBuckets),
+    /// The last T of all workers together.
+    Shared(SharedBuckets),
 }
 
 impl Window {
@@ -48,11 +55,17 @@ impl Window {
         }
     }
 
+    /// An empty time window that workers share: its buckets are the words from `first` on.
+    pub fn shared(span: Duration, words: Arc<dyn Words>, first: usize) -> Self {
+        Self::Shared(SharedBuckets::new(span, words, first))
+    }
+
     /// Adds a call and gives the window's tally with it.
     pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
         match self {
             Self::Calls(ring) => ring.record(mark),
             Self::Time(buckets) => buckets.record(now, mark),
+            Self::Shared(buckets) => buckets.record(now, mark),
         }
     }
 
@@ -61,14 +74,23 @@ impl Window {
         match self {
             Self::Calls(ring) => ring.tally(),
             Self::Time(buckets) => buckets.tally(now),
+            Self::Shared(buckets) => buckets.tally(now),
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
+    /// Shows other workers what was recorded here, and learns what they recorded.
+    pub fn exchange(&mut self, now: Instant) {
+        if let Self::Shared(buckets) = self {
+            buckets.exchange(now);
+        }
+    }
+
+    /// Forgets everything: `generation` of the breaker begins.
+    pub fn clear(&mut self, generation: u32) {
         match self {
             Self::Calls(ring) => ring.clear(),
             Self::Time(buckets) => buckets.clear(),
+            Self::Shared(buckets) => buckets.clear(generation),
         }
     }
 }

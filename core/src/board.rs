@@ -1,0 +1,37 @@
+//! The sharing contract: how the replicas of one breaker, one in each worker, decide as one.
+//!
+//! A board holds a few 64-bit words for each breaker. The first carries its state (see
+//! [`breaker::record`](crate::breaker::record)), the others carry the buckets of time windows (see
+//! [`window::shared`](crate::window::shared)). A replica reads the first word when it decides, and
+//! replaces words by compare-and-swap when something changes: in healthy traffic nothing does.
+//!
+//! The host brings the board: process memory in the native proxy, Envoy's shared data in the
+//! filter. Its only promise is that of a single atomic word: a [`Words::compare_exchange`] that
+//! succeeded is seen by every [`Words::load`] that begins after it returned.
+
+use alloc::sync::Arc;
+use core::fmt::Debug;
+
+/// Where replicas of breakers meet.
+pub trait Board: Send + Sync + Debug {
+    /// The words of the breaker that `key` names: `count` words, all zero where nobody wrote yet.
+    /// The same key gives the same words to every worker. None where the board has no room: the
+    /// breaker is then decided by this worker alone.
+    fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>>;
+
+    /// A number that changes after every write to any word: while it stands still, a replica has
+    /// nothing to learn.
+    fn version(&self) -> u64;
+}
+
+/// The words of one breaker.
+pub trait Words: Send + Sync + Debug {
+    /// The word at `index`; zero for one beyond the count that was asked for.
+    fn load(&self, index: usize) -> u64;
+
+    /// Replaces `old` by `new` at `index`.
+    ///
+    /// # Errors
+    /// The word that stands there instead of `old`.
+    fn compare_exchange(&self, index: usize, old: u64, new: u64) -> Result<(), u64>;
+}

@@ -1,0 +1,68 @@
+//! A breaker's place on a board, or none: the one difference between a breaker that a worker has
+//! for itself and a replica that shares its state.
+
+use super::record::Record;
+use crate::board::Words;
+use crate::policy::Trip;
+use alloc::sync::Arc;
+
+/// The words of a breaker on a board, and its state as this replica saw it last.
+#[derive(Clone, Debug, Default)]
+pub struct Seat {
+    shared: Option<Shared>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    words: Arc<dyn Words>,
+    seen: u64,
+}
+
+impl Seat {
+    /// A place on a board. The first read shows what others did before.
+    pub fn on(words: Arc<dyn Words>) -> Self {
+        Self { shared: Some(Shared { words, seen: 0 }) }
+    }
+
+    /// What another replica wrote since the last look, if anything.
+    #[inline]
+    pub fn news(&mut self, known: &Record, trip: &Trip) -> Option<Record> {
+        let shared = self.shared.as_mut()?;
+        let word = shared.words.load(0);
+        if word == shared.seen {
+            return None;
+        }
+        shared.seen = word;
+        Some(Record::unpack(word, known, trip))
+    }
+
+    /// Replaces the record that was seen last by `next`.
+    ///
+    /// # Errors
+    /// What another replica wrote in between; `next` was decided on old grounds.
+    #[inline]
+    pub fn replace(&mut self, next: &Record, known: &Record, trip: &Trip) -> Result<(), Record> {
+        let Some(shared) = &mut self.shared else { return Ok(()) };
+        let word = next.pack();
+        match shared.words.compare_exchange(0, shared.seen, word) {
+            Ok(()) => {
+                shared.seen = word;
+                Ok(())
+            }
+            Err(actual) => {
+                shared.seen = actual;
+                Err(Record::unpack(actual, known, trip))
+            }
+        }
+    }
+
+    /// The words, for windows that share their buckets.
+    pub fn words(&self) -> Option<&Arc<dyn Words>> {
+        self.shared.as_ref().map(|shared| &shared.words)
+    }
+
+    /// Whether the state is shared.
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+}

@@ -1,0 +1,153 @@
+//! A time window that workers share: ten buckets on a board.
+//!
+//! A worker counts for itself and adds its counts to the shared bucket once per [`INTERVAL`], when
+//! it goes on to the next bucket, or on its tick; then it reads what all have counted. So a call
+//! costs no write to shared memory, and every worker's window is the merged one but for what the
+//! others counted within the last interval.
+//!
+//! | bits of a bucket | what |
+//! |---|---|
+//! | 0–17 | calls |
+//! | 18–35 | bad ones among them |
+//! | 36–51 | number of the bucket since the clock's origin, modulo 2^16 |
+//! | 52–63 | the breaker's generation, modulo 2^12 |
+//!
+//! Number and generation say whether a bucket is of this window at all: nobody has to clear it.
+
+use super::buckets::BUCKETS;
+use super::{Mark, Tally};
+use crate::board::Words;
+use crate::time::{Duration, Instant};
+use alloc::sync::Arc;
+
+/// How long a worker keeps its counts to itself, at most.
+pub const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The most that one bucket counts: beyond it the share of the first 262,143 calls stands.
+const MOST: u32 = (1 << 18) - 1;
+
+/// One worker's view of a shared time window.
+#[derive(Clone, Debug)]
+pub struct SharedBuckets {
+    words: Arc<dyn Words>,
+    first: usize,
+    width: u64,
+    generation: u32,
+    /// Number of the present bucket, and where it ends.
+    number: u64,
+    ends: Instant,
+    /// Counted here in the present bucket and not shown to others yet.
+    pending: Tally,
+    /// What all have shown, at the last exchange.
+    shown: Tally,
+    exchanged: Instant,
+}
+
+impl SharedBuckets {
+    /// A window over `span` on the words from `first` on.
+    pub fn new(span: Duration, words: Arc<dyn Words>, first: usize) -> Self {
+        Self {
+            words,
+            first,
+            width: (span.as_nanos() / BUCKETS as u64).max(1),
+            generation: 0,
+            number: 0,
+            ends: Instant::ZERO,
+            pending: Tally::default(),
+            shown: Tally::default(),
+            exchanged: Instant::ZERO,
+        }
+    }
+
+    /// Adds a call and gives the merged tally with it.
+    pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
+        if now >= self.ends {
+            self.exchange(now);
+        }
+        self.pending.calls += 1;
+        self.pending.bad += u32::from(mark == Mark::Bad);
+        if now.since(self.exchanged) >= INTERVAL {
+            self.exchange(now);
+        }
+        self.sum()
+    }
+
+    /// The merged tally, as of the last exchange.
+    pub fn tally(&self, now: Instant) -> Tally {
+        if now < self.ends {
+            return self.sum();
+        }
+        self.read(now.as_nanos() / self.width)
+    }
+
+    /// Shows others what was counted here, and reads what all have counted.
+    pub fn exchange(&mut self, now: Instant) {
+        if self.pending.calls > 0 {
+            self.publish();
+        }
+        // A clock that ran backwards stays in the newest bucket.
+        self.number = self.number.max(now.as_nanos() / self.width);
+        self.ends = Instant::from_nanos((self.number + 1).saturating_mul(self.width));
+        self.shown = self.read(self.number);
+        self.exchanged = now;
+    }
+
+    /// Forgets everything: `generation` begins.
+    pub fn clear(&mut self, generation: u32) {
+        self.generation = generation;
+        self.pending = Tally::default();
+        self.shown = Tally::default();
+    }
+
+    fn sum(&self) -> Tally {
+        Tally {
+            calls: self.shown.calls.saturating_add(self.pending.calls),
+            bad: self.shown.bad.saturating_add(self.pending.bad),
+        }
+    }
+
+    fn publish(&mut self) {
+        let pending = core::mem::take(&mut self.pending);
+        let (index, tag) = (self.index(self.number), self.tag(self.number));
+        let mut old = self.words.load(index);
+        loop {
+            let counted = if old >> 36 == tag { unpack(old) } else { Tally::default() };
+            let Some(next) = add(counted, pending) else { return };
+            match self.words.compare_exchange(index, old, tag << 36 | pack(next)) {
+                Ok(()) => return,
+                Err(actual) => old = actual,
+            }
+        }
+    }
+
+    fn read(&self, newest: u64) -> Tally {
+        let oldest = newest.saturating_sub(BUCKETS as u64 - 1);
+        (oldest..=newest).fold(Tally::default(), |sum, number| {
+            let word = self.words.load(self.index(number));
+            let ours = word >> 36 == self.tag(number);
+            let bucket = if ours { unpack(word) } else { Tally::default() };
+            Tally { calls: sum.calls + bucket.calls, bad: sum.bad + bucket.bad }
+        })
+    }
+
+    fn index(&self, number: u64) -> usize {
+        self.first + (number % BUCKETS as u64) as usize
+    }
+
+    fn tag(&self, number: u64) -> u64 {
+        u64::from(self.generation & 0xfff) << 16 | number & 0xffff
+    }
+}
+
+fn add(one: Tally, other: Tally) -> Option<Tally> {
+    let calls = one.calls.checked_add(other.calls).filter(|calls| *calls <= MOST)?;
+    Some(Tally { calls, bad: one.bad + other.bad })
+}
+
+fn pack(tally: Tally) -> u64 {
+    u64::from(tally.calls) | u64::from(tally.bad) << 18
+}
+
+const fn unpack(word: u64) -> Tally {
+    Tally { calls: word as u32 & MOST, bad: (word >> 18) as u32 & MOST }
+}
