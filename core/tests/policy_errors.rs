@@ -1,40 +1,12 @@
-//! Every mistake in a policy is reported with its path, and all of them at once.
+//! Every mistake in a policy is reported with its path.
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use bimetal_core::policy::{Document, Host};
+mod policy;
+
+use bimetal_core::policy::Host;
+use policy::{assert_same, of_policy, problems};
 use serde_json::{Value, json};
-
-/// The problems of a document, as lines.
-fn problems(document: &Value, host: Host) -> Vec<String> {
-    match Document::parse(document.to_string().as_bytes(), host) {
-        Ok(_) => Vec::new(),
-        Err(problems) => problems.to_string().lines().map(String::from).collect(),
-    }
-}
-
-/// Both in one order: `json!` sorts keys, so a document's own order is not kept.
-#[track_caller]
-fn assert_same<T: Into<String>>(actual: Vec<String>, expected: impl IntoIterator<Item = T>) {
-    let mut actual = actual;
-    let mut expected: Vec<String> = expected.into_iter().map(Into::into).collect();
-    actual.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(actual, expected);
-}
-
-/// The problems of one policy with these fields beside its name.
-fn of_policy(fields: Value) -> Vec<String> {
-    let mut policy = json!({"name": "echo"});
-    policy
-        .as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
-    problems(
-        &json!({"version": "v1", "policies": [policy]}),
-        Host::Native,
-    )
-}
 
 /// The problems of one breaker with these fields beside a trip condition.
 fn of_breaker(fields: Value) -> Vec<String> {
@@ -171,7 +143,9 @@ fn windows() {
         ),
     ] {
         let mut rate = rate;
-        rate["threshold"] = json!(0.5);
+        rate.as_object_mut()
+            .unwrap()
+            .insert("threshold".into(), json!(0.5));
         assert_eq!(of_rate(rate), [format!("{path}{what}")]);
     }
 }
@@ -355,117 +329,4 @@ fn fallbacks() {
             )]
         );
     }
-}
-
-#[test]
-fn what_a_host_cannot_do_names_path_and_host() {
-    let policy = json!({"policies": [{
-        "name": "echo",
-        "match": {"direction": "outbound"},
-        "breaker": {"profile": "hystrix", "share": "mesh", "quorum": 2},
-        "timeout": {"request": {"auto": {}}, "connect": "100ms"},
-        "fallback": {"on": ["rejected", "failed"]},
-        "retry": {"tries": 3},
-    }]});
-    assert_same(
-        problems(&policy, Host::Wasm),
-        [
-            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host wasm"#,
-            r#"policies[0].breaker.share: "mesh" is not supported yet by host wasm"#,
-            "policies[0].breaker.quorum: not supported yet by host wasm",
-            "policies[0].timeout.request: an object is not supported yet by host wasm",
-            "policies[0].timeout.connect: not supported by host wasm",
-            r#"policies[0].fallback.on[1]: "failed" is not supported by host wasm"#,
-            "policies[0].retry: not supported yet by host wasm",
-        ],
-    );
-    assert_same(
-        problems(&policy, Host::Native),
-        [
-            r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host native"#,
-            r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
-            "policies[0].breaker.quorum: not supported yet by host native",
-            "policies[0].timeout.request: an object is not supported yet by host native",
-            "policies[0].retry: not supported yet by host native",
-        ],
-    );
-}
-
-#[test]
-fn every_mistake_of_a_document_is_reported() {
-    let document = json!({
-        "version": 1,
-        "policies": [
-            {"name": "a", "breaker": {"trip": {"failure_rate": {
-                "threshold": 1.5, "window": {"time": "0s"},
-            }}}, "tiemout": {}},
-            {"name": "a", "match": {"path": "/", "path_prefix": "/"},
-             "breaker": {"profile": "origin-study", "half_open": {"lease": "1s"}},
-             "timeout": {"request": "2s"}, "anomaly": {}},
-            7,
-        ],
-    });
-    assert_same(
-        problems(&document, Host::Native),
-        [
-            "version: 1 is not one of v1",
-            "policies[0].breaker.trip.failure_rate.threshold: 1.5 is outside 0–1",
-            r#"policies[0].breaker.trip.failure_rate.window.time: "0s" is outside 10ms–24h"#,
-            r#"policies[0].tiemout: unknown field; the nearest known one is "timeout""#,
-            "policies[1].match.path_prefix: cannot stand beside path",
-            "policies[1].anomaly: not supported yet by host native",
-            "policies[2]: 7 is not an object",
-            r#"policies[1].breaker.half_open.lease: "1s" is shorter than timeout.request (2s)"#,
-            r#"policies[1].name: "a" is already the name of policies[0]"#,
-        ],
-    );
-}
-
-#[test]
-fn keys_that_are_given_twice() {
-    let twice = br#"{"policies": [], "policies": [{"name": "a", "mode": "shadow", "mode": "enforce", "mode": "shadow"}]}"#;
-    let problems = Document::parse(twice, Host::Wasm).unwrap_err();
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        lines,
-        [
-            "policies: given more than once",
-            "policies[0].mode: given more than once"
-        ]
-    );
-}
-
-#[test]
-fn what_is_not_json() {
-    let parse = |json: &[u8]| Document::parse(json, Host::Wasm).unwrap_err().to_string();
-    assert_eq!(
-        parse(b""),
-        "document: not readable as JSON: EOF while parsing a value at line 1 column 0"
-    );
-    assert_eq!(parse(b"[]"), "document: a list is not an object");
-    assert!(parse(b"{\"version\": \xff}").starts_with("document: not readable as JSON: "));
-    let deep = [b"{\"a\":".repeat(33), b"1".to_vec(), b"}".repeat(33)].concat();
-    assert!(
-        parse(&deep).contains("nested deeper than 32 levels"),
-        "{}",
-        parse(&deep)
-    );
-    let bomb = b"[".repeat(100_000);
-    assert!(
-        parse(&bomb).contains("nested deeper than 32 levels"),
-        "{}",
-        parse(&bomb)
-    );
-    let many = [b"[".to_vec(), b"1,".repeat(200_000), b"1]".to_vec()].concat();
-    assert!(
-        parse(&many).contains("more than 200000 values"),
-        "{}",
-        parse(&many)
-    );
-    let long = [b"\"".to_vec(), vec![b' '; 4 << 20], b"\"".to_vec()].concat();
-    assert_eq!(
-        parse(&long),
-        "document: 4194306 bytes; at most 4 MiB are read"
-    );
 }

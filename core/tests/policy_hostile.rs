@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod policy;
+
 use bimetal_core::doc::Node;
 use bimetal_core::policy::{Document, Host};
 use proptest::prelude::*;
@@ -194,7 +196,7 @@ proptest! {
 
     #[test]
     fn the_full_language_with_one_value_changed(place in 0usize..150, value in trees()) {
-        let mut tree: Node = serde_saphyr::from_str(include_str!("policy/full.yaml")).unwrap();
+        let mut tree: Node = serde_saphyr::from_str(policy::FULL).unwrap();
         replace(&mut tree, &mut { place }, value);
         compile(&tree);
     }

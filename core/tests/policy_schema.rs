@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod policy;
+
 use bimetal_core::policy::{Document, Host, schema};
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -17,7 +19,7 @@ fn the_schema_is_a_schema() {
 
 #[test]
 fn the_full_language_is_valid() {
-    let full: Value = serde_saphyr::from_str(include_str!("policy/full.yaml")).unwrap();
+    let full: Value = serde_saphyr::from_str(policy::FULL).unwrap();
     let errors: Vec<_> = validator()
         .iter_errors(&full)
         .map(|error| error.to_string())
