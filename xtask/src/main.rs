@@ -2,6 +2,9 @@
 
 #![allow(unreachable_pub, reason = "a program has no callers from outside")]
 
+mod cluster;
+mod demo;
+mod images;
 mod place;
 mod process;
 mod say;
@@ -31,6 +34,15 @@ Exit status: 0 fine, 1 failed, 2 wrong arguments.";
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Watch both hosts trip and recover in front of one failing server
+    #[command(
+        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --plain | tee demo.txt"
+    )]
+    Demo {
+        /// One line a second instead of a picture (the default in a pipe)
+        #[arg(long)]
+        plain: bool,
+    },
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full")]
     Test {
@@ -42,6 +54,23 @@ enum Task {
     #[command(after_help = "Example:\n  cargo xtask wasm\n\n\
         WASM_TOOLCHAIN=rustup|debian takes one toolchain and no other.")]
     Wasm,
+    /// Write the container images to target/images
+    #[command(after_help = "Example:\n  cargo xtask images")]
+    Images {
+        /// The Cargo profile of the program in them
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
+    /// Install the chart in each mode on a real cluster with Istio, and show what it does
+    #[command(
+        after_help = "Examples:\n  KUBECONFIG=~/.kube/config cargo xtask cluster-test\n  \
+        BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test"
+    )]
+    ClusterTest {
+        /// The Cargo profile of the images
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
     /// List the external tools, or install some
     #[command(after_help = "Examples:\n  cargo xtask tools\n  cargo xtask tools envoy k6")]
     Tools {
@@ -62,24 +91,36 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(task: Task) -> Result<ExitCode> {
-    match task {
-        Task::Test { full } => {
-            let extent = if full {
-                test::Extent::Full
-            } else {
-                test::Extent::Usual
-            };
-            if !test::run(extent)? {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        Task::Wasm => wasm::build()?,
-        Task::Tools { names } if names.is_empty() => tools::list(),
-        Task::Tools { names } => {
-            for name in names {
-                println!("{}: {}", name, tools::named(&name)?.get()?.display());
-            }
-        }
+    let good = match task {
+        Task::Demo { plain } => demo::run(if plain {
+            demo::Look::Plain
+        } else {
+            demo::Look::Live
+        })?,
+        Task::Test { full } => test::run(if full {
+            test::Extent::Full
+        } else {
+            test::Extent::Usual
+        })?,
+        Task::Images { profile } => images::images(&profile).map(|_| true)?,
+        Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
+        Task::Wasm => wasm::build().map(|()| true)?,
+        Task::Tools { names } => tools(&names).map(|()| true)?,
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Installs the tools of these names; lists all where there is none.
+fn tools(names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        tools::list();
     }
-    Ok(ExitCode::SUCCESS)
+    for name in names {
+        println!("{name}: {}", tools::named(name)?.get()?.display());
+    }
+    Ok(())
 }

@@ -3,18 +3,21 @@
 
 use crate::{place, say};
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The groups that are alive, for [`end_all_when_told`].
 static ALIVE: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// Ids of programs that lead no group of ours.
+static GUESTS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
 /// How often a program is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -29,6 +32,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn end_all_when_told() -> Result<()> {
     ctrlc::set_handler(|| {
         let groups = alive().clone();
+        for guest in GUESTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = kill(Pid::from_raw(*guest), Signal::SIGTERM);
+        }
         for group in &groups {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGTERM);
         }
@@ -46,10 +52,34 @@ pub fn end_all_when_told() -> Result<()> {
     .context("cannot listen for Ctrl-C")
 }
 
+/// A program that another part started and ends: ended with the others when this one is told to
+/// stop.
+#[derive(Debug)]
+pub struct Guest(i32);
+
+impl Guest {
+    /// Takes note of the process with this id.
+    pub fn new(id: u32) -> Self {
+        let id = i32::try_from(id).unwrap_or(i32::MAX);
+        GUESTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(id);
+        Self(id)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        GUESTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|one| *one != self.0);
+    }
+}
+
 fn alive() -> std::sync::MutexGuard<'static, Vec<i32>> {
-    ALIVE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lives(group: i32) -> bool {
@@ -88,6 +118,16 @@ impl Running {
             child,
             log: log.to_path_buf(),
         })
+    }
+
+    /// What it is called here.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The end of its output.
+    pub fn last_words(&self) -> String {
+        last_words(&self.log)
     }
 
     /// Its exit status, once it has ended.
@@ -155,6 +195,14 @@ fn last_line(file: &Path) -> String {
         .to_owned()
 }
 
+/// The last lines of a log, for a message.
+fn last_words(log: &Path) -> String {
+    let output = tail(log, 6_000);
+    let lines: Vec<&str> = output.lines().collect();
+    let from = lines.len().saturating_sub(40);
+    lines.get(from..).unwrap_or_default().join("\n")
+}
+
 /// The last bytes of a file as text; empty where it cannot be read.
 pub fn tail(file: &Path, bytes: u64) -> String {
     let mut text = Vec::new();
@@ -183,10 +231,7 @@ impl Finished {
 
     /// Its end, for a message.
     pub fn last_words(&self) -> String {
-        let output = tail(&self.log, 6_000);
-        let lines: Vec<&str> = output.lines().collect();
-        let from = lines.len().saturating_sub(40);
-        lines.get(from..).unwrap_or_default().join("\n")
+        last_words(&self.log)
     }
 }
 

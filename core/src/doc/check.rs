@@ -1,5 +1,6 @@
 //! The one walk over a document that finds everything wrong with it.
 
+use super::nearest::unknown;
 use super::node::Node;
 use super::problem::{Path, Problem, Problems, decimal, quoted, shown};
 use super::table::{
@@ -170,7 +171,7 @@ impl Check {
             }
             Kind::Words(words) => return self.word(path, node, words),
             Kind::Token(form) => {
-                if let Node::Int(value) = node {
+                if let Some(value) = node.as_integer() {
                     *node = Node::Text(value.to_string());
                 }
                 self.form(path, node, form);
@@ -304,18 +305,8 @@ impl Check {
         let mut given = names.iter().filter(|name| node.get(name).is_some());
         let first = given.next();
         match (rule, first) {
-            (Rule::ExactlyOne(_), None) => {
-                self.problems.add(
-                    path,
-                    format!("exactly one of {} is needed", names.join(", ")),
-                );
-            }
-            (Rule::AtLeastOne(_), None) => {
-                self.problems.add(
-                    path,
-                    format!("at least one of {} is needed", names.join(", ")),
-                );
-            }
+            (Rule::ExactlyOne(_), None) => self.none_given(path, "exactly", names),
+            (Rule::AtLeastOne(_), None) => self.none_given(path, "at least", names),
             (Rule::AtMostOne(_) | Rule::ExactlyOne(_), Some(first)) => {
                 for other in given {
                     self.problems
@@ -324,6 +315,18 @@ impl Check {
             }
             _ => {}
         }
+    }
+
+    fn none_given(&mut self, path: &Path<'_>, how_many: &str, names: &[&str]) {
+        let mut what = format!("{how_many} one of {} is needed", names.join(", "));
+        let skipped = names.iter().map(|name| path.key(name).to_string());
+        if skipped
+            .into_iter()
+            .any(|key| self.skipped.iter().any(|problem| problem.path == key))
+        {
+            what.push_str("; what is skipped as unsupported does not count");
+        }
+        self.problems.add(path, what);
     }
 }
 
@@ -377,42 +380,4 @@ fn fill_value(node: &mut Node, kind: &'static Kind) {
         }
         _ => {}
     }
-}
-
-fn unknown(key: &str, object: &Object) -> String {
-    let names = object.fields.iter().map(|field| field.name);
-    let nearest = names.clone().map(|name| (distance(key, name), name)).min();
-    match nearest {
-        Some((steps, name)) if steps <= 1 + name.len() / 3 => {
-            format!("unknown field; the nearest known one is {}", quoted(name))
-        }
-        _ => format!(
-            "unknown field; known are {}",
-            names.collect::<Vec<_>>().join(", ")
-        ),
-    }
-}
-
-/// How many letters must be inserted, removed or changed to turn one name into the other
-/// (Levenshtein); a key that is far too long is as far from all.
-fn distance(key: &str, name: &str) -> usize {
-    if key.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=name.len()).collect();
-    for (above, letter) in key.bytes().enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        let mut cells = row.iter_mut();
-        if let Some(first) = cells.next() {
-            *first = left;
-        }
-        for (cell, other) in cells.zip(name.bytes()) {
-            let changed = diagonal + usize::from(letter != other);
-            diagonal = *cell;
-            left = changed.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }

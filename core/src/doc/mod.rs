@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod hash;
+mod nearest;
 pub mod node;
 pub mod problem;
 #[cfg(feature = "std")]

@@ -70,7 +70,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
         }
     }
     if let Some(fallback) = policy.get("fallback") {
-        host_headers(&at.key("fallback"), fallback, problems);
+        check_fallback(&at.key("fallback"), fallback, problems);
     }
 }
 
@@ -136,7 +136,11 @@ fn set_span(node: &mut Node, key: &str, span: Duration) {
     node.set(key, Node::Text(format!("{}ns", span.as_nanos())));
 }
 
-fn host_headers(at: &Path<'_>, fallback: &Node, problems: &mut Problems) {
+fn check_fallback(at: &Path<'_>, fallback: &Node, problems: &mut Problems) {
+    // RFC 9110, 15.3.5, 15.3.6 and 15.4.5.
+    if let Some(status @ (204 | 205 | 304)) = fallback.integer("status") {
+        problems.add(&at.key("status"), format!("{status} cannot carry a body"));
+    }
     let headers_at = at.key("headers");
     for (name, _) in fallback.get("headers").map_or(&[][..], Node::as_map) {
         let lower = name.to_ascii_lowercase();

@@ -2,21 +2,69 @@
 //!
 //! Exit codes are the same everywhere: 0 fine, 1 failed, 2 wrong input.
 
+mod check;
+mod explain;
+mod input;
+mod matching;
+mod output;
+mod request;
+mod schema;
+mod words;
+
 use crate::echo::{self, EchoArgs};
-use clap::{Parser, Subcommand};
+use bimetal_core::policy::Host;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
 /// Circuit breaking that decides alike in Envoy and in a native proxy.
 #[derive(Debug, Parser)]
-#[command(name = "bimetal", version, propagate_version = true)]
+#[command(name = "bimetal", version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  bimetal echo --listen 127.0.0.1:5001
+  bimetal check policy.yaml --host wasm
+  bimetal explain --policy policy.yaml POST /echo
+
+Exit codes: 0 fine, 1 failed, 2 wrong input.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Echo(EchoArgs),
+    Check(check::CheckArgs),
+    Schema(schema::SchemaArgs),
+    Explain(explain::ExplainArgs),
+}
+
+/// A host, as it is named on the command line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum HostName {
+    /// The native proxy
+    #[default]
+    Native,
+    /// The Wasm filter in Envoy
+    Wasm,
+}
+
+impl From<HostName> for Host {
+    fn from(name: HostName) -> Self {
+        match name {
+            HostName::Native => Self::Native,
+            HostName::Wasm => Self::Wasm,
+        }
+    }
+}
+
+/// How a command answers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Answer {
+    /// Answer as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command that the arguments name.
@@ -25,9 +73,12 @@ pub fn main() -> ExitCode {
         Command::Echo(args) => match echo::run(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("bimetal echo: {error}");
+                output::complain(format_args!("{error}"));
                 error.exit_code()
             }
         },
+        Command::Check(args) => check::run(args),
+        Command::Schema(args) => schema::run(args),
+        Command::Explain(args) => explain::run(args),
     }
 }

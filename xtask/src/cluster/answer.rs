@@ -22,7 +22,10 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let mut lines = head.lines();
         let first = lines.next().unwrap_or_default();
-        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let Some(status) = status.filter(|_| first.starts_with("HTTP/")) else {
             bail!("no answer but {text:?}");
         };
@@ -30,12 +33,19 @@ impl Answer {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Ok(Self { status, headers, body: body.trim().to_owned() })
+        Ok(Self {
+            status,
+            headers,
+            body: body.trim().to_owned(),
+        })
     }
 
     /// A header's first value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether one of our rules answered.
@@ -50,13 +60,16 @@ impl Answer {
     /// Names the first thing that is not as the contract has it.
     pub(super) fn rejected_by(&self, rule: &str, reason: &str) -> Result<String> {
         let given = |name: &str| {
-            self.header(name).with_context(|| format!("no {name} in {} {:?}", self.status, self.headers))
+            self.header(name)
+                .with_context(|| format!("no {name} in {} {:?}", self.status, self.headers))
         };
         if self.status != 503 {
             bail!("{} instead of 503: {}", self.status, self.body);
         }
         let (real, why) = (given("x-bimetal-rule")?, given("x-bimetal-reason")?);
-        let seconds: u32 = given("retry-after")?.parse().context("retry-after is no number")?;
+        let seconds: u32 = given("retry-after")?
+            .parse()
+            .context("retry-after is no number")?;
         if real != rule {
             bail!("x-bimetal-rule is {real:?}, not {rule:?}");
         }
@@ -71,14 +84,19 @@ impl Answer {
         if body["error"].as_str().is_none_or(str::is_empty) {
             bail!("the body has no error: {body}");
         }
-        Ok(format!("503, x-bimetal-rule: {real}, x-bimetal-reason: {why}, retry-after: {seconds}"))
+        Ok(format!(
+            "503, x-bimetal-rule: {real}, x-bimetal-reason: {why}, retry-after: {seconds}"
+        ))
     }
 }
 
 /// The sum of a metric over all lines that have every label; `None` where there is no such line.
 pub(super) fn metric(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     page.lines()
-        .filter(|line| line.starts_with(name) && !line[name.len()..].starts_with(|c: char| c == '_' || c.is_alphanumeric()))
+        .filter(|line| {
+            line.starts_with(name)
+                && !line[name.len()..].starts_with(|c: char| c == '_' || c.is_alphanumeric())
+        })
         .filter(|line| labels.iter().all(|(key, value)| has(line, key, value)))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
@@ -87,7 +105,8 @@ pub(super) fn metric(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<
 /// Whether a line has a label of exactly that name and value.
 fn has(line: &str, key: &str, value: &str) -> bool {
     let label = format!("{key}=\"{value}\"");
-    line.match_indices(&label).any(|(at, _)| line[..at].ends_with(['{', ',', ' ']))
+    line.match_indices(&label)
+        .any(|(at, _)| line[..at].ends_with(['{', ',', ' ']))
 }
 
 #[cfg(test)]
@@ -102,9 +121,15 @@ mod tests {
     fn a_rejection_is_read_and_judged() {
         let answer = Answer::read(REJECTION).unwrap();
         assert!(answer.is_rejection());
-        let told = answer.rejected_by("echo/breaker", "3 consecutive failures").unwrap();
+        let told = answer
+            .rejected_by("echo/breaker", "3 consecutive failures")
+            .unwrap();
         assert!(told.contains("retry-after: 5"), "{told}");
-        assert!(answer.rejected_by("other/breaker", "3 consecutive failures").is_err());
+        assert!(
+            answer
+                .rejected_by("other/breaker", "3 consecutive failures")
+                .is_err()
+        );
         assert!(answer.rejected_by("echo/breaker", "forced").is_err());
     }
 
@@ -112,13 +137,29 @@ mod tests {
     fn each_missing_part_of_a_rejection_is_named() {
         for name in ["X-Bimetal-Rule", "x-bimetal-reason", "retry-after"] {
             let text = REJECTION.replace(name, "other");
-            let error = Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").unwrap_err();
-            assert!(error.to_string().contains(&name.to_ascii_lowercase()), "{error}");
+            let error = Answer::read(&text)
+                .unwrap()
+                .rejected_by("echo/breaker", "3")
+                .unwrap_err();
+            assert!(
+                error.to_string().contains(&name.to_ascii_lowercase()),
+                "{error}"
+            );
         }
         let text = REJECTION.replace("503", "500");
-        assert!(Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").is_err());
+        assert!(
+            Answer::read(&text)
+                .unwrap()
+                .rejected_by("echo/breaker", "3")
+                .is_err()
+        );
         let text = REJECTION.replace("\"error\"", "\"message\"");
-        assert!(Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").is_err());
+        assert!(
+            Answer::read(&text)
+                .unwrap()
+                .rejected_by("echo/breaker", "3")
+                .is_err()
+        );
     }
 
     #[test]
@@ -133,7 +174,10 @@ mod tests {
             a_total{policy=\"other\",to=\"open\"} 2\na_total{policy=\"echo\",goto=\"open\"} 9\n\
             a_total_more{to=\"open\"} 5\n";
         assert_eq!(metric(page, "a_total", &[("to", "open")]), Some(3.0));
-        assert_eq!(metric(page, "a_total", &[("to", "open"), ("policy", "echo")]), Some(1.0));
+        assert_eq!(
+            metric(page, "a_total", &[("to", "open"), ("policy", "echo")]),
+            Some(1.0)
+        );
         assert_eq!(metric(page, "b_total", &[]), None);
     }
 }

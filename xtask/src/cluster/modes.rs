@@ -15,8 +15,13 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 const PUSH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A call that fails, as often as it takes to trip, and one that the server would answer.
-const OUTAGE: [Call; 5] =
-    [Call::Good, Call::Failing(500), Call::Failing(500), Call::Failing(500), Call::Good];
+const OUTAGE: [Call; 5] = [
+    Call::Good,
+    Call::Failing(500),
+    Call::Failing(500),
+    Call::Failing(500),
+    Call::Good,
+];
 
 /// Shows every mode; a mode that the cluster cannot have is skipped.
 pub(super) fn show_all(bench: &Bench, proofs: &mut Proofs) {
@@ -35,12 +40,24 @@ pub(super) fn show_all(bench: &Bench, proofs: &mut Proofs) {
 }
 
 fn show_none(bench: &Bench, proofs: &mut Proofs) {
-    let calls = [Call::Good, Call::Failing(500), Call::Failing(500), Call::Failing(500)];
+    let calls = [
+        Call::Good,
+        Call::Failing(500),
+        Call::Failing(500),
+        Call::Failing(500),
+    ];
     let calls = [&calls[..], &[Call::Failing(500); 4], &[Call::Good]].concat();
     let shown = bench.calls(Mode::None, &calls).and_then(|answers| {
         let wanted = [vec![200], vec![500; 7], vec![200]].concat();
-        ensure!(statuses(&answers) == wanted, "answers {:?}", statuses(&answers));
-        ensure!(!answers.iter().any(Answer::is_rejection), "a rejection: {answers:?}");
+        ensure!(
+            statuses(&answers) == wanted,
+            "answers {:?}",
+            statuses(&answers)
+        );
+        ensure!(
+            !answers.iter().any(Answer::is_rejection),
+            "a rejection: {answers:?}"
+        );
         Ok("7 failures in a row reach the caller, the next call is answered 200".to_owned())
     });
     proofs.record("none: nothing trips", shown);
@@ -58,13 +75,21 @@ fn show_wasm(bench: &Bench, proofs: &mut Proofs) {
         let created = metric(&page, "bimetal_breaker_replicas", &[("state", "closed")]);
         bench.call(Mode::Wasm, Call::Good)?;
         match created {
-            Some(closed) if closed >= 1.0 => Ok("its breaker is closed in Envoy's own metrics".to_owned()),
+            Some(closed) if closed >= 1.0 => {
+                Ok("its breaker is closed in Envoy's own metrics".to_owned())
+            }
             _ => bail!("Envoy has no metric of the filter yet"),
         }
     });
-    proofs.record("wasm: the sidecar loads the filter from the registry", loaded);
+    proofs.record(
+        "wasm: the sidecar loads the filter from the registry",
+        loaded,
+    );
     show_breaker(bench, Mode::Wasm, proofs, page);
-    proofs.record("wasm: faults that the mesh injects are no evidence", injected_faults(bench));
+    proofs.record(
+        "wasm: faults that the mesh injects are no evidence",
+        injected_faults(bench),
+    );
 }
 
 /// The same for both hosts: trips, rejects by the contract, closes again, and says so.
@@ -79,46 +104,97 @@ fn show_breaker(
     let answers = bench.calls(mode, &OUTAGE);
     let tripped = answers.as_ref().map_err(again).and_then(|answers| {
         let first = statuses(&answers[..4]);
-        ensure!(first == [200, 500, 500, 500], "first four answers {first:?}");
-        ensure!(!answers[..4].iter().any(Answer::is_rejection), "rejected early: {answers:?}");
-        ensure!(answers[4].is_rejection(), "the call after them is not rejected: {:?}", answers[4]);
+        ensure!(
+            first == [200, 500, 500, 500],
+            "first four answers {first:?}"
+        );
+        ensure!(
+            !answers[..4].iter().any(Answer::is_rejection),
+            "rejected early: {answers:?}"
+        );
+        ensure!(
+            answers[4].is_rejection(),
+            "the call after them is not rejected: {:?}",
+            answers[4]
+        );
         let reached = bench.received(mode)? - before?;
-        ensure!(reached == 4, "{reached} of 5 calls reached the server instead of 4");
+        ensure!(
+            reached == 4,
+            "{reached} of 5 calls reached the server instead of 4"
+        );
         Ok("answers 200 500 500 500 503; the fifth call never reached the server".to_owned())
     });
     proofs.record(&format!("{name}: 3 failures trip the breaker"), tripped);
-    let rejected = answers.and_then(|answers| {
-        answers[4].rejected_by("echo/breaker", "3 consecutive failures")
-    });
-    proofs.record(&format!("{name}: the rejection is the contract's"), rejected);
-    let closed = until(&format!("{name}: the breaker closes"), RECOVERY_LIMIT, || {
-        let answer = bench.call(mode, Call::Good)?;
-        ensure!(answer.status == 200, "answered {} {}", answer.status, answer.body);
-        Ok(())
-    });
+    let rejected = answers
+        .and_then(|answers| answers[4].rejected_by("echo/breaker", "3 consecutive failures"));
+    proofs.record(
+        &format!("{name}: the rejection is the contract's"),
+        rejected,
+    );
+    let closed = until(
+        &format!("{name}: the breaker closes"),
+        RECOVERY_LIMIT,
+        || {
+            let answer = bench.call(mode, Call::Good)?;
+            ensure!(
+                answer.status == 200,
+                "answered {} {}",
+                answer.status,
+                answer.body
+            );
+            Ok(())
+        },
+    );
     let closed = closed.and_then(|()| {
         let answers = bench.calls(mode, &[Call::Good; 3])?;
-        ensure!(statuses(&answers) == [200; 3], "then answers {:?}", statuses(&answers));
+        ensure!(
+            statuses(&answers) == [200; 3],
+            "then answers {:?}",
+            statuses(&answers)
+        );
         Ok("after its open time a probe is answered 200, and so are all calls after it".to_owned())
     });
     proofs.record(&format!("{name}: it closes again"), closed);
-    let told = until(&format!("{name}: metrics"), RECOVERY_LIMIT, || transitions(&page(bench)?));
+    let told = until(&format!("{name}: metrics"), RECOVERY_LIMIT, || {
+        transitions(&page(bench)?)
+    });
     proofs.record(&format!("{name}: metrics tell the same"), told);
 }
 
 /// Reads the three transitions of one outage and the state after it from a metrics page.
 fn transitions(page: &str) -> Result<String> {
     let policy = ("policy", "echo");
-    let steps = [("closed", "open"), ("open", "half_open"), ("half_open", "closed")];
+    let steps = [
+        ("closed", "open"),
+        ("open", "half_open"),
+        ("half_open", "closed"),
+    ];
     for (from, to) in steps {
         let labels = [policy, ("from", from), ("to", to)];
         let count = metric(page, "bimetal_breaker_transitions_total", &labels);
-        ensure!(count == Some(1.0), "{count:?} transitions {from} → {to} instead of 1");
+        ensure!(
+            count == Some(1.0),
+            "{count:?} transitions {from} → {to} instead of 1"
+        );
     }
-    let closed = metric(page, "bimetal_breaker_replicas", &[policy, ("state", "closed")]);
-    ensure!(closed == Some(1.0), "{closed:?} closed breakers instead of 1");
-    let open = metric(page, "bimetal_breaker_replicas", &[policy, ("state", "open")]);
-    ensure!(open.is_none_or(|open| open == 0.0), "{open:?} open breakers instead of 0");
+    let closed = metric(
+        page,
+        "bimetal_breaker_replicas",
+        &[policy, ("state", "closed")],
+    );
+    ensure!(
+        closed == Some(1.0),
+        "{closed:?} closed breakers instead of 1"
+    );
+    let open = metric(
+        page,
+        "bimetal_breaker_replicas",
+        &[policy, ("state", "open")],
+    );
+    ensure!(
+        open.is_none_or(|open| open == 0.0),
+        "{open:?} open breakers instead of 0"
+    );
     Ok("closed → open → half_open → closed, once each; 1 breaker closed".to_owned())
 }
 
@@ -133,9 +209,19 @@ fn injected_faults(bench: &Bench) -> Result<String> {
     })?;
     let before = bench.received(Mode::Wasm)?;
     let answers = bench.calls(Mode::Wasm, &[Call::Good; 6])?;
-    ensure!(statuses(&answers) == [500; 6], "answers {:?}", statuses(&answers));
-    ensure!(!answers.iter().any(Answer::is_rejection), "rejected: {answers:?}");
-    ensure!(bench.received(Mode::Wasm)? == before, "a call reached the server");
+    ensure!(
+        statuses(&answers) == [500; 6],
+        "answers {:?}",
+        statuses(&answers)
+    );
+    ensure!(
+        !answers.iter().any(Answer::is_rejection),
+        "rejected: {answers:?}"
+    );
+    ensure!(
+        bench.received(Mode::Wasm)? == before,
+        "a call reached the server"
+    );
     bench.install(Mode::Wasm, &json!({ "fault": null }))?;
     until("the end of the fault", PUSH_LIMIT, || {
         let answer = bench.call(Mode::Wasm, Call::Good)?;
@@ -153,20 +239,35 @@ fn show_istio(bench: &Bench, proofs: &mut Proofs) {
     proofs.record("istio: the DestinationRule is in force", pool);
     let name = "istio: 3 failures eject the server";
     let ejected = bench.calls(Mode::Istio, &OUTAGE).and_then(|answers| {
-        ensure!(statuses(&answers) == [200, 500, 500, 500, 503], "answers {:?}", statuses(&answers));
+        ensure!(
+            statuses(&answers) == [200, 500, 500, 500, 503],
+            "answers {:?}",
+            statuses(&answers)
+        );
         let last = &answers[4];
-        ensure!(last.body.contains("no healthy upstream"), "503 for another reason: {last:?}");
+        ensure!(
+            last.body.contains("no healthy upstream"),
+            "503 for another reason: {last:?}"
+        );
         ensure!(!last.is_rejection(), "rejected by a policy: {last:?}");
         Ok(format!("the next call is answered 503 {:?}", last.body))
     });
     proofs.record(name, ejected);
     let back = until("istio: the server comes back", RECOVERY_LIMIT, || {
         let answer = bench.call(Mode::Istio, Call::Good)?;
-        ensure!(answer.status == 200, "answered {} {}", answer.status, answer.body);
+        ensure!(
+            answer.status == 200,
+            "answered {} {}",
+            answer.status,
+            answer.body
+        );
         Ok("answered 200 after the ejection".to_owned())
     });
     proofs.record("istio: it comes back", back);
-    proofs.record("istio: http1MaxPendingRequests 0 is not applied", waiting(bench));
+    proofs.record(
+        "istio: http1MaxPendingRequests 0 is not applied",
+        waiting(bench),
+    );
     proofs.record("istio: above 0 the pool overflows", overflow(bench));
 }
 
@@ -186,15 +287,22 @@ fn overflow(bench: &Bench) -> Result<String> {
         in_force(bench, "::default_priority::max_pending_requests::1")
     })?;
     let answers = bench.slow_calls_at_once(Mode::Istio, 8)?;
-    let refused = answers.iter().filter(|answer| *answer == "503 true").count();
+    let refused = answers
+        .iter()
+        .filter(|answer| *answer == "503 true")
+        .count();
     ensure!(refused > 0, "answers {answers:?}");
-    Ok(format!("{refused} of 8 calls at once are answered 503 with x-envoy-overloaded"))
+    Ok(format!(
+        "{refused} of 8 calls at once are answered 503 with x-envoy-overloaded"
+    ))
 }
 
 /// Whether Envoy's list of clusters has a line of the echo server that ends so.
 fn in_force(bench: &Bench, end: &str) -> Result<String> {
     let clusters = bench.sidecar(Mode::Istio, "clusters")?;
-    let mut own = clusters.lines().filter(|line| line.starts_with("outbound|5001||"));
+    let mut own = clusters
+        .lines()
+        .filter(|line| line.starts_with("outbound|5001||"));
     match own.find(|line| line.ends_with(end)) {
         Some(line) => Ok(line.to_owned()),
         None => bail!("Envoy's clusters do not have {end}"),
@@ -217,10 +325,13 @@ mod tests {
     #[test]
     fn transitions_need_each_step_and_the_state() {
         let line = |from: &str, to: &str| {
-            format!("bimetal_breaker_transitions_total{{policy=\"echo\",from=\"{from}\",to=\"{to}\"}} 1\n")
+            format!(
+                "bimetal_breaker_transitions_total{{policy=\"echo\",from=\"{from}\",to=\"{to}\"}} 1\n"
+            )
         };
         let state = "bimetal_breaker_replicas{policy=\"echo\",state=\"closed\"} 1\n";
-        let page = line("closed", "open") + &line("open", "half_open") + &line("half_open", "closed");
+        let page =
+            line("closed", "open") + &line("open", "half_open") + &line("half_open", "closed");
         assert!(transitions(&format!("{page}{state}")).is_ok());
         assert!(transitions(&page).is_err());
         let (start, _) = page.rsplit_once("bimetal").unwrap();

@@ -1,0 +1,368 @@
+//! What a policy means once it is compiled: defaults and the full language.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod policy;
+
+use bimetal_core::Duration;
+use bimetal_core::doc::check::fill;
+use bimetal_core::doc::{Check, Node, Path, Unsupported};
+use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
+use bimetal_core::policy::table::DOCUMENT;
+use bimetal_core::policy::{
+    BreakerPolicy, DebugHeaders, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host,
+    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Trip, WhenFull, WindowSize,
+};
+use policy::{FULL, compile, policy};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn breaker(fields: Value) -> Arc<BreakerPolicy> {
+    policy(json!({"breaker": fields}))
+        .breaker
+        .clone()
+        .expect("a breaker")
+}
+
+fn full(host: Host) -> Document {
+    let node: Node = serde_saphyr::from_str(FULL).unwrap();
+    Document::compile(&node, host).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn answer(rules: &FailureRules, status: u16, grpc: Option<u32>) -> Outcome {
+    rules.classify(&Observation::Answer {
+        status,
+        grpc,
+        latency: Duration::ZERO,
+    })
+}
+
+#[test]
+fn defaults() {
+    let policy = policy(json!({"breaker": {"trip": {"consecutive_failures": 5}}}));
+    assert_eq!(&*policy.name, "echo");
+    assert_eq!(policy.matcher, Default::default());
+    assert_eq!(policy.scope, Scope::Destination);
+    assert_eq!(
+        policy.scopes,
+        Scopes {
+            max: 10_000,
+            when_full: WhenFull::Share
+        }
+    );
+    assert_eq!(policy.mode, Mode::Enforce);
+    assert_eq!(policy.debug_headers, DebugHeaders::Off);
+    assert_eq!(policy.timeout, Default::default());
+    assert_eq!(policy.fallback, None);
+    assert_eq!(
+        **policy.breaker.as_ref().unwrap(),
+        BreakerPolicy {
+            trip: Trip {
+                consecutive_failures: Some(5),
+                failure_rate: None,
+                slow_rate: None
+            },
+            open: Open {
+                base: secs(30),
+                multiplier: 2.0,
+                max: secs(300),
+                jitter: 0.1
+            },
+            half_open: HalfOpen {
+                max_probes: 1,
+                required_successes: 1,
+                lease: secs(10)
+            },
+            ramp: Duration::ZERO,
+            retry_after: RetryAfter::Respect,
+        }
+    );
+    let empty = compile(&json!({}), Host::Wasm);
+    assert!(empty.policies.is_empty() && empty.skipped.is_empty());
+}
+
+#[test]
+fn every_default_passes_its_own_check() {
+    let rate = json!({"threshold": 0.5, "window": {"calls": 1}, "slower_than": "1s"});
+    let document = json!({"policies": [{
+        "name": "echo", "match": {}, "scopes": {}, "timeout": {}, "fallback": {},
+        "breaker": {
+            "trip": {"slow_rate": rate}, "open": {}, "half_open": {}, "recovery": {}, "failure": {},
+        },
+    }]});
+    let mut tree = Node::from_json(document.to_string().as_bytes()).unwrap();
+    let given = tree.clone();
+    fill(&mut tree, &DOCUMENT);
+    assert_ne!(tree, given);
+    for host in [Host::Native, Host::Wasm] {
+        let mut check = Check::new(host, Unsupported::Refuse);
+        check.object(&Path::ROOT, &mut tree, &DOCUMENT);
+        assert_eq!(check.problems.to_string(), "");
+    }
+}
+
+#[test]
+fn default_failures() {
+    for policy in [
+        policy(json!({})),
+        policy(json!({"breaker": {"trip": {"consecutive_failures": 1}}})),
+    ] {
+        let rules = &policy.failure;
+        for (status, outcome) in [
+            (200, Outcome::Success),
+            (404, Outcome::Success),
+            (500, Outcome::Failure),
+            (599, Outcome::Failure),
+        ] {
+            assert_eq!(answer(rules, status, None), outcome, "{status}");
+        }
+        for code in 0..=17 {
+            // DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE
+            let outcome = if [4, 13, 14].contains(&code) {
+                Outcome::Failure
+            } else {
+                Outcome::Success
+            };
+            assert_eq!(answer(rules, 200, Some(code)), outcome, "{code}");
+        }
+        for (how, outcome) in [
+            (Transport::Connect, Outcome::Failure),
+            (Transport::Reset, Outcome::Failure),
+            (Transport::Timeout, Outcome::Failure),
+            (Transport::Overflow, Outcome::Neutral),
+        ] {
+            assert_eq!(
+                rules.classify(&Observation::Broken(how)),
+                outcome,
+                "{how:?}"
+            );
+        }
+        assert_eq!(
+            rules.classify(&Observation::Injected { status: 503 }),
+            Outcome::Neutral
+        );
+    }
+}
+
+#[test]
+fn ignored_answers_are_neutral() {
+    let policy = policy(json!({
+        "count_injected": true,
+        "breaker": {
+            "trip": {"slow_rate": {"threshold": 1, "slower_than": "1s", "window": {"calls": 10}}},
+            "failure": {"statuses": [429, "5xx"], "ignore": [503, "4xx", "aborted", "reset"]},
+        },
+    }));
+    let rules = &policy.failure;
+    for (status, grpc, outcome) in [
+        (500, None, Outcome::Failure),
+        (503, None, Outcome::Neutral),
+        (429, None, Outcome::Neutral),
+        (200, Some(10), Outcome::Neutral),
+        (200, Some(14), Outcome::Failure),
+    ] {
+        assert_eq!(answer(rules, status, grpc), outcome, "{status} {grpc:?}");
+    }
+    assert_eq!(
+        rules.classify(&Observation::Broken(Transport::Reset)),
+        Outcome::Neutral
+    );
+    assert_eq!(
+        rules.classify(&Observation::Injected { status: 500 }),
+        Outcome::Failure
+    );
+    assert_eq!(rules.slower_than, Some(secs(1)));
+}
+
+#[test]
+fn computed_defaults() {
+    let lease = |fields| policy(fields).breaker.as_ref().unwrap().half_open.lease;
+    let study = json!({"profile": "origin-study"});
+    assert_eq!(
+        lease(json!({"breaker": study, "timeout": {"request": "3s"}})),
+        secs(10)
+    );
+    assert_eq!(
+        lease(json!({"breaker": study, "timeout": {"request": "1m"}})),
+        secs(60)
+    );
+    let max = |base: &str| {
+        breaker(json!({"trip": {"consecutive_failures": 1}, "open": {"base": base}}))
+            .open
+            .max
+    };
+    assert_eq!(max("60s"), secs(300));
+    assert_eq!(max("10m"), secs(600));
+    let minimum = |window: Value| {
+        let rate = json!({"threshold": 0.5, "window": window});
+        breaker(json!({"trip": {"failure_rate": rate}}))
+            .trip
+            .failure_rate
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(minimum(json!({"time": "10s"})).minimum_calls, 20);
+    assert_eq!(minimum(json!({"calls": 100})).minimum_calls, 20);
+    assert_eq!(minimum(json!({"calls": 10})).minimum_calls, 10);
+}
+
+#[test]
+fn the_full_language_in_the_proxy() {
+    let document = full(Host::Native);
+    assert_eq!(
+        document.skipped,
+        [
+            r#"policies[0].match.direction: "outbound" is not supported by host native"#,
+            r#"policies[0].breaker.share: "process" is not supported yet by host native"#,
+            "policies[0].breaker.quorum: not supported yet by host native",
+            "policies[0].rate_limits: not supported yet by host native",
+            "policies[0].connections: not supported yet by host native",
+            "policies[0].bandwidth: not supported yet by host native",
+            "policies[0].concurrency: not supported yet by host native",
+            "policies[0].timeout.per_try: not supported yet by host native",
+            "policies[0].timeout.idle: not supported yet by host native",
+            "policies[0].deadline: not supported yet by host native",
+            "policies[0].retry: not supported yet by host native",
+            "policies[0].fallback.stale: not supported yet by host native",
+            "policies[0].fallback.upstream: not supported yet by host native",
+            "policies[0].anomaly: not supported yet by host native",
+        ]
+    );
+    let policy = document.policies.first().unwrap();
+    assert_eq!(policy.matcher.direction, DirectionMatch::Any);
+    assert_eq!(policy.timeout.request, Some(secs(3)));
+    assert_eq!(policy.timeout.connect, Some(Duration::from_millis(100)));
+    let fallback = policy.fallback.as_ref().unwrap();
+    assert_eq!(
+        fallback.on,
+        FallbackOn {
+            rejected: On::Yes,
+            failed: On::Yes
+        }
+    );
+    assert_eq!(fallback.status, Some(503));
+    assert_eq!(
+        fallback.headers,
+        [("content-type".into(), "application/json".into())]
+    );
+    assert_eq!(
+        fallback.body.as_deref(),
+        Some(r#"{"error":"circuit open"}"#)
+    );
+}
+
+#[test]
+fn the_full_language_in_the_filter() {
+    let document = full(Host::Wasm);
+    assert_eq!(
+        document.skipped,
+        [
+            r#"policies[0].breaker.share: "process" is not supported yet by host wasm"#,
+            "policies[0].breaker.quorum: not supported yet by host wasm",
+            "policies[0].rate_limits: not supported yet by host wasm",
+            "policies[0].connections: not supported yet by host wasm",
+            "policies[0].bandwidth: not supported yet by host wasm",
+            "policies[0].concurrency: not supported yet by host wasm",
+            "policies[0].timeout.per_try: not supported yet by host wasm",
+            "policies[0].timeout.connect: not supported by host wasm",
+            "policies[0].timeout.idle: not supported yet by host wasm",
+            "policies[0].deadline: not supported yet by host wasm",
+            "policies[0].retry: not supported yet by host wasm",
+            r#"policies[0].fallback.on[1]: "failed" is not supported by host wasm"#,
+            "policies[0].fallback.stale: not supported yet by host wasm",
+            "policies[0].fallback.upstream: not supported yet by host wasm",
+            "policies[0].anomaly: not supported yet by host wasm",
+        ]
+    );
+    let policy = document.policies.first().unwrap();
+    assert_eq!(policy.timeout.connect, None);
+    assert_eq!(
+        policy.fallback.as_ref().unwrap().on,
+        FallbackOn {
+            rejected: On::Yes,
+            failed: On::No
+        }
+    );
+    let matcher = &policy.matcher;
+    assert_eq!(
+        matcher.hosts,
+        [
+            HostPattern::Exact(b"echo"[..].into()),
+            HostPattern::Suffix(b".example.com"[..].into())
+        ]
+    );
+    assert_eq!(matcher.path, PathMatch::Prefix(b"/echo"[..].into()));
+    assert_eq!(matcher.methods, [b"POST"[..].into()]);
+    assert_eq!(
+        matcher.headers,
+        [("x-tenant".into(), HeaderMatch::Exact(b"gold"[..].into()))]
+    );
+    assert_eq!(matcher.direction, DirectionMatch::Outbound);
+    let trip = &policy.breaker.as_ref().unwrap().trip;
+    assert_eq!(trip.consecutive_failures, Some(3));
+    let failure = trip.failure_rate.as_ref().unwrap();
+    assert_eq!(failure.window, WindowSize::Time(secs(10)));
+    // 1.6448536², the one-sided 95 % quantile.
+    assert!(
+        (failure.z_squared - 2.705_543_454).abs() < 1e-6,
+        "{}",
+        failure.z_squared
+    );
+    let slow = trip.slow_rate.as_ref().unwrap();
+    assert_eq!((slow.window, slow.z_squared), (WindowSize::Calls(100), 0.0));
+    assert_eq!(policy.failure.slower_than, Some(Duration::from_millis(500)));
+}
+
+#[test]
+fn a_fallback_whose_occasions_are_all_skipped_is_none() {
+    let document = json!({"unsupported": "skip", "policies": [
+        {"name": "a", "fallback": {"on": ["failed"], "body": "x"}},
+    ]});
+    assert_eq!(
+        compile(&document, Host::Wasm)
+            .policies
+            .first()
+            .unwrap()
+            .fallback,
+        None
+    );
+}
+
+#[test]
+fn scopes_and_modes() {
+    for (word, scope) in [
+        ("policy", Scope::Policy),
+        ("destination", Scope::Destination),
+        ("route", Scope::Route),
+        ("authority", Scope::Authority),
+        ("client", Scope::Client),
+        ("header:X-Tenant", Scope::Header("x-tenant".into())),
+    ] {
+        assert_eq!(policy(json!({"scope": word})).scope, scope);
+    }
+    for mode in [
+        Mode::Enforce,
+        Mode::Shadow,
+        Mode::ForcedOpen,
+        Mode::Disabled,
+    ] {
+        assert_eq!(policy(json!({"mode": mode.name()})).mode, mode);
+    }
+}
+
+#[test]
+fn confidence_is_a_one_sided_quantile() {
+    for (confidence, z) in [(0.5, 0.0), (0.9, 1.281_551_566), (0.99, 2.326_347_874)] {
+        let rate = json!({"threshold": 0.5, "window": {"calls": 100}, "confidence": confidence});
+        let breaker = breaker(json!({"trip": {"failure_rate": rate}}));
+        let z_squared = breaker.trip.failure_rate.as_ref().unwrap().z_squared;
+        assert!(
+            (z_squared - z * z).abs() < 1e-6,
+            "{confidence}: {z_squared}"
+        );
+    }
+}

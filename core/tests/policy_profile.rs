@@ -1,0 +1,162 @@
+//! Profiles and what is given beside them, and the hashes that follow the meaning.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod policy;
+
+use bimetal_core::Duration;
+use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Host, Open, RetryAfter, Trip};
+use policy::{compile, policy};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn breaker(fields: Value) -> Arc<BreakerPolicy> {
+    policy(json!({"breaker": fields}))
+        .breaker
+        .clone()
+        .expect("a breaker")
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn answer(rules: &FailureRules, status: u16, grpc: Option<u32>) -> Outcome {
+    rules.classify(&Observation::Answer {
+        status,
+        grpc,
+        latency: Duration::ZERO,
+    })
+}
+
+#[test]
+fn the_study_profile() {
+    let policy = policy(json!({"breaker": {"profile": "origin-study"}}));
+    assert_eq!(
+        **policy.breaker.as_ref().unwrap(),
+        BreakerPolicy {
+            trip: Trip {
+                consecutive_failures: Some(3),
+                failure_rate: None,
+                slow_rate: None
+            },
+            open: Open {
+                base: secs(30),
+                multiplier: 1.0,
+                max: secs(300),
+                jitter: 0.0
+            },
+            half_open: HalfOpen {
+                max_probes: 1,
+                required_successes: 1,
+                lease: secs(10)
+            },
+            ramp: Duration::ZERO,
+            retry_after: RetryAfter::Ignore,
+        }
+    );
+    let rules = &policy.failure;
+    assert_eq!(answer(rules, 399, None), Outcome::Success);
+    assert_eq!(answer(rules, 400, None), Outcome::Failure);
+    assert_eq!(answer(rules, 404, None), Outcome::Failure);
+    assert_eq!(answer(rules, 599, None), Outcome::Failure);
+    // The study's proxy does not know gRPC.
+    assert_eq!(answer(rules, 200, Some(14)), Outcome::Success);
+    for how in Transport::ALL {
+        assert_eq!(rules.classify(&Observation::Broken(how)), Outcome::Failure);
+    }
+}
+
+#[test]
+fn given_fields_win_over_a_profile_leaf_by_leaf() {
+    let given = breaker(json!({"profile": "origin-study", "open": {"base": "5s"}}));
+    assert_eq!(
+        given.open,
+        Open {
+            base: secs(5),
+            multiplier: 1.0,
+            max: secs(300),
+            jitter: 0.0
+        }
+    );
+    let longer = breaker(json!({"profile": "origin-study", "open": {"base": "20m"}}));
+    assert_eq!(longer.open.max, secs(1_200));
+    let probes = breaker(json!({"profile": "origin-study", "half_open": {"max_probes": 4}}));
+    assert_eq!(probes.half_open.max_probes, 4);
+    assert_eq!(probes.half_open.required_successes, 1);
+    let asks = breaker(json!({"profile": "origin-study", "respect_retry_after": true}));
+    assert_eq!(asks.retry_after, RetryAfter::Respect);
+}
+
+#[test]
+fn a_given_trip_or_failure_replaces_the_profiles_whole() {
+    let slow = json!({"threshold": 0.5, "slower_than": "1s", "window": {"calls": 10}});
+    let trip = breaker(json!({"profile": "origin-study", "trip": {"slow_rate": slow}}))
+        .trip
+        .clone();
+    assert_eq!(trip.consecutive_failures, None);
+    let policy = policy(json!({
+        "breaker": {"profile": "origin-study", "failure": {"statuses": [500]}},
+    }));
+    assert_eq!(answer(&policy.failure, 404, None), Outcome::Success);
+    // What the given `failure` leaves out has the language's default, not the profile's.
+    assert_eq!(answer(&policy.failure, 200, Some(14)), Outcome::Failure);
+}
+
+#[test]
+fn hashes_follow_the_meaning() {
+    let base = json!({"breaker": {"profile": "origin-study"}});
+    let written_out = json!({"breaker": {
+        "respect_retry_after": false,
+        "half_open": {"lease": "10s"},
+        "open": {"jitter": 0.0, "max": "300s", "base": "0.5m", "multiplier": 1.0},
+        "trip": {"consecutive_failures": 3.0},
+        "failure": {"statuses": ["4xx", "5xx"], "grpc": [],
+                    "transport": ["connect", "reset", "timeout", "overflow"]},
+    }});
+    let (base, same) = (policy(base), policy(written_out));
+    assert_eq!(base.state_hash, same.state_hash);
+    assert_eq!(base.hash, same.hash);
+
+    let changes = |other: Value| {
+        let other = policy(other);
+        (other.state_hash != base.state_hash, other.hash != base.hash)
+    };
+    let study = json!({"profile": "origin-study"});
+    assert_eq!(
+        changes(json!({"breaker": study, "match": {"path": "/x"}})),
+        (false, true)
+    );
+    assert_eq!(
+        changes(json!({"breaker": study, "mode": "shadow"})),
+        (false, true)
+    );
+    assert_eq!(
+        changes(json!({"breaker": study, "timeout": {"request": "3s"}})),
+        (false, true)
+    );
+    // The default lease follows the timeout, so this one changes the breaker.
+    assert_eq!(
+        changes(json!({"breaker": study, "timeout": {"request": "30s"}})),
+        (true, true)
+    );
+    assert_eq!(
+        changes(json!({"breaker": study, "scope": "policy"})),
+        (true, true)
+    );
+    for breaker in [
+        json!({"profile": "origin-study", "trip": {"consecutive_failures": 4}}),
+        json!({"profile": "origin-study", "open": {"base": "31s"}}),
+        json!({"profile": "origin-study", "failure": {}}),
+        json!({"profile": "origin-study", "recovery": {"ramp": "1s"}}),
+    ] {
+        assert_eq!(changes(json!({"breaker": breaker})), (true, true));
+    }
+
+    let one = json!({"name": "a"});
+    let two = json!({"name": "b"});
+    let hash = |policies: Value| compile(&json!({"policies": policies}), Host::Wasm).hash;
+    assert_ne!(hash(json!([one, two])), hash(json!([two, one])));
+    assert_ne!(hash(json!([one])), hash(json!([one, two])));
+}

@@ -1,0 +1,139 @@
+//! What is said of a whole document that is refused: every problem of it, what the host cannot do,
+//! and bytes that are no document at all.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod policy;
+
+use bimetal_core::policy::{Document, Host};
+use policy::{assert_same, problems};
+use serde_json::json;
+
+#[test]
+fn what_a_host_cannot_do_names_path_and_host() {
+    let policy = json!({"policies": [{
+        "name": "echo",
+        "match": {"direction": "outbound"},
+        "breaker": {"profile": "hystrix", "share": "mesh", "quorum": 2},
+        "timeout": {"request": {"auto": {}}, "connect": "100ms"},
+        "fallback": {"on": ["rejected", "failed"]},
+        "retry": {"tries": 3},
+    }]});
+    assert_same(
+        problems(&policy, Host::Wasm),
+        [
+            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host wasm"#,
+            r#"policies[0].breaker.share: "mesh" is not supported yet by host wasm"#,
+            "policies[0].breaker.quorum: not supported yet by host wasm",
+            "policies[0].timeout.request: an object is not supported yet by host wasm",
+            "policies[0].timeout.connect: not supported by host wasm",
+            r#"policies[0].fallback.on[1]: "failed" is not supported by host wasm"#,
+            "policies[0].retry: not supported yet by host wasm",
+        ],
+    );
+    assert_same(
+        problems(&policy, Host::Native),
+        [
+            r#"policies[0].match.direction: "outbound" is not supported by host native"#,
+            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host native"#,
+            r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
+            "policies[0].breaker.quorum: not supported yet by host native",
+            "policies[0].timeout.request: an object is not supported yet by host native",
+            "policies[0].retry: not supported yet by host native",
+        ],
+    );
+}
+
+#[test]
+fn what_is_skipped_does_not_count() {
+    let document =
+        |breaker| json!({"unsupported": "skip", "policies": [{"name": "a", "breaker": breaker}]});
+    assert_eq!(
+        problems(&document(json!({"profile": "hystrix"})), Host::Wasm),
+        [
+            "policies[0].breaker: at least one of trip, profile is needed; what is skipped as unsupported does not count"
+        ]
+    );
+    assert_eq!(
+        problems(&document(json!({"quorum": 2})), Host::Wasm),
+        ["policies[0].breaker: at least one of trip, profile is needed"]
+    );
+}
+
+#[test]
+fn every_mistake_of_a_document_is_reported() {
+    let document = json!({
+        "version": 1,
+        "policies": [
+            {"name": "a", "breaker": {"trip": {"failure_rate": {
+                "threshold": 1.5, "window": {"time": "0s"},
+            }}}, "tiemout": {}},
+            {"name": "a", "match": {"path": "/", "path_prefix": "/"},
+             "breaker": {"profile": "origin-study", "half_open": {"lease": "1s"}},
+             "timeout": {"request": "2s"}, "anomaly": {}},
+            7,
+        ],
+    });
+    assert_same(
+        problems(&document, Host::Native),
+        [
+            "version: 1 is not one of v1",
+            "policies[0].breaker.trip.failure_rate.threshold: 1.5 is outside 0–1",
+            r#"policies[0].breaker.trip.failure_rate.window.time: "0s" is outside 10ms–24h"#,
+            r#"policies[0].tiemout: unknown field; the nearest known one is "timeout""#,
+            "policies[1].match.path_prefix: cannot stand beside path",
+            "policies[1].anomaly: not supported yet by host native",
+            "policies[2]: 7 is not an object",
+            r#"policies[1].breaker.half_open.lease: "1s" is shorter than timeout.request (2s)"#,
+            r#"policies[1].name: "a" is already the name of policies[0]"#,
+        ],
+    );
+}
+
+#[test]
+fn keys_that_are_given_twice() {
+    let twice = br#"{"policies": [], "policies": [{"name": "a", "mode": "shadow", "mode": "enforce", "mode": "shadow"}]}"#;
+    let problems = Document::parse(twice, Host::Wasm).unwrap_err();
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "policies: given more than once",
+            "policies[0].mode: given more than once"
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_json() {
+    let parse = |json: &[u8]| Document::parse(json, Host::Wasm).unwrap_err().to_string();
+    assert_eq!(
+        parse(b""),
+        "document: not readable as JSON: EOF while parsing a value at line 1 column 0"
+    );
+    assert_eq!(parse(b"[]"), "document: a list is not an object");
+    assert!(parse(b"{\"version\": \xff}").starts_with("document: not readable as JSON: "));
+    let deep = [b"{\"a\":".repeat(33), b"1".to_vec(), b"}".repeat(33)].concat();
+    assert!(
+        parse(&deep).contains("nested deeper than 32 levels"),
+        "{}",
+        parse(&deep)
+    );
+    let bomb = b"[".repeat(100_000);
+    assert!(
+        parse(&bomb).contains("nested deeper than 32 levels"),
+        "{}",
+        parse(&bomb)
+    );
+    let many = [b"[".to_vec(), b"1,".repeat(200_000), b"1]".to_vec()].concat();
+    assert!(
+        parse(&many).contains("more than 200000 values"),
+        "{}",
+        parse(&many)
+    );
+    let long = [b"\"".to_vec(), vec![b' '; 4 << 20], b"\"".to_vec()].concat();
+    assert_eq!(
+        parse(&long),
+        "document: 4194306 bytes; at most 4 MiB are read"
+    );
+}

@@ -1,0 +1,269 @@
+//! `bimetal explain`: what would be decided for a request, and why.
+
+use super::input::{self, InputError};
+use super::matching::{Considered, consider};
+use super::output::{WRONG_INPUT, complain, print};
+use super::request::Request;
+use super::{Answer, HostName, check, words};
+use bimetal_core::doc::Problems;
+use bimetal_core::policy::{Document, Host, Mode, Policy};
+use bimetal_core::{Direction, Engine, Instant, PassReason, Verdict};
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+const EXAMPLES: &str = "\
+Examples:
+  bimetal explain --policy policy.yaml POST /echo
+  bimetal explain --policy policy.yaml --destination echo POST http://echo.demo/echo 'x-tenant: gold'
+  bimetal explain --policy proxy.yaml --json POST /echo
+
+The breaker is taken as it is at the start: closed. What the breakers of a running proxy do is
+under /breakers of its admin listener.";
+
+#[derive(Debug, clap::Args)]
+#[command(about = "Say what would be decided for a request, and why", after_help = EXAMPLES)]
+pub(super) struct ExplainArgs {
+    /// Policy document or proxy file; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The host that decides
+    #[arg(long, value_enum, default_value_t)]
+    host: HostName,
+    /// Name of the upstream: in Envoy the cluster
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Name of the route
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Address of the client
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<String>,
+    /// Which way the request goes through a sidecar
+    #[arg(long, value_enum)]
+    direction: Option<DirectionName>,
+    #[command(flatten)]
+    answer: Answer,
+    /// Method of the request
+    method: String,
+    /// Path of the request, or a whole http:// address
+    target: String,
+    /// Headers of the request, each as "name: value"
+    #[arg(value_name = "HEADER")]
+    headers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DirectionName {
+    Inbound,
+    Outbound,
+}
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    host: &'static str,
+    request: String,
+    /// Policies in the order of the document, up to the one that matches.
+    considered: Vec<Considered>,
+    policy: Option<String>,
+    mode: Option<&'static str>,
+    scope: Option<Scope>,
+    decision: &'static str,
+    why: String,
+    plan: Option<Plan>,
+    /// What the breaker goes by, a line each.
+    breaker: Vec<String>,
+    /// The answer while the breaker is open.
+    when_open: Option<String>,
+    skipped: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Scope {
+    by: String,
+    /// The key of this request, where a breaker is kept for it.
+    key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Plan {
+    request_timeout_ms: Option<u64>,
+    connect_timeout_ms: Option<u64>,
+}
+
+/// Why there is no explanation.
+enum Unexplained {
+    Input(InputError),
+    Request(String),
+    Document(Problems),
+}
+
+impl fmt::Display for Unexplained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(error) => error.fmt(f),
+            Self::Request(what) => f.write_str(what),
+            Self::Document(problems) => write!(f, "the document is refused\n{problems}"),
+        }
+    }
+}
+
+pub(super) fn run(args: ExplainArgs) -> ExitCode {
+    match explain(&args) {
+        Ok(explanation) => match args.answer.json {
+            false => print(&explanation, ExitCode::SUCCESS),
+            true => match serde_json::to_string(&explanation) {
+                Ok(text) => print(&text, ExitCode::SUCCESS),
+                Err(error) => {
+                    complain(format_args!("{error}"));
+                    ExitCode::FAILURE
+                }
+            },
+        },
+        Err(error) => {
+            complain(format_args!("{error}"));
+            ExitCode::from(WRONG_INPUT)
+        }
+    }
+}
+
+fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
+    let mut request =
+        Request::parse(&args.method, &args.target, &args.headers).map_err(Unexplained::Request)?;
+    request.destination.clone_from(&args.destination);
+    request.route.clone_from(&args.route);
+    request.client.clone_from(&args.client);
+    request.direction = match args.direction {
+        Some(DirectionName::Inbound) => Direction::Inbound,
+        Some(DirectionName::Outbound) => Direction::Outbound,
+        None => Direction::Unknown,
+    };
+    let document = input::document(&args.policy).map_err(Unexplained::Input)?;
+    let kind = input::Kind::of(&document);
+    let host = Host::from(args.host);
+    let document = Document::compile(&check::policies_of(document, kind), host)
+        .map_err(Unexplained::Document)?;
+    Ok(decide(&document, host, &request))
+}
+
+fn decide(document: &Document, host: Host, request: &Request) -> Explanation {
+    let mut engine = Engine::new(0);
+    engine.load(Instant::ZERO, document);
+    let verdict = engine.admit(Instant::ZERO, request);
+    let key = engine
+        .breakers(Instant::ZERO)
+        .next()
+        .map(|breaker| String::from_utf8_lossy(breaker.key).into_owned());
+    let mut told = Explanation {
+        host: host.name(),
+        request: format!("{} {}{}", request.method, request.authority, request.path),
+        considered: consider(document, request),
+        policy: None,
+        mode: None,
+        scope: None,
+        decision: "pass",
+        why: String::new(),
+        plan: None,
+        breaker: Vec::new(),
+        when_open: None,
+        skipped: document.skipped.clone(),
+    };
+    match verdict {
+        Verdict::Unmatched => "no policy is for it: it passes untouched".clone_into(&mut told.why),
+        Verdict::Pass(pass) => {
+            told.about(&pass.policy, key);
+            told.why = match pass.why {
+                PassReason::Disabled => "the policy is disabled: it passes untouched".to_owned(),
+                PassReason::TableFull => "the table of scopes is full".to_owned(),
+                PassReason::Shadow(rejection) => {
+                    format!(
+                        "in shadow mode; it would have been rejected: {}",
+                        rejection.reason
+                    )
+                }
+            };
+        }
+        Verdict::Reject(refusal) => {
+            told.about(&refusal.policy, key);
+            told.decision = "reject";
+            told.why = refusal.rejection.reason.to_string();
+        }
+        Verdict::Admit(admission) => {
+            told.about(&admission.policy, key);
+            told.decision = "admit";
+            told.why = match admission.policy.breaker {
+                Some(_) => format!("its breaker is {}", admission.state.name()),
+                None => "the policy has no breaker".to_owned(),
+            };
+            told.plan = Some(Plan {
+                request_timeout_ms: admission.plan.request_timeout.map(|time| time.as_millis()),
+                connect_timeout_ms: admission.plan.connect_timeout.map(|time| time.as_millis()),
+            });
+        }
+    }
+    told
+}
+
+impl Explanation {
+    fn about(&mut self, policy: &Arc<Policy>, key: Option<String>) {
+        self.policy = Some(policy.name.to_string());
+        self.mode = Some(policy.mode.name());
+        self.scope = Some(Scope {
+            by: words::scope(&policy.scope),
+            key,
+        });
+        if let Some(breaker) = &policy.breaker {
+            self.breaker = words::breaker(breaker);
+            self.when_open = match policy.mode {
+                Mode::Disabled | Mode::Shadow => None,
+                Mode::Enforce | Mode::ForcedOpen => Some(words::rejection(policy)),
+            };
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} on {}: {}, {}",
+            self.request, self.host, self.decision, self.why
+        )?;
+        for one in &self.considered {
+            write!(f, "\n  policy {}: {}", one.policy, one.why)?;
+        }
+        if let Some(scope) = &self.scope {
+            write!(f, "\n  scope: {}", scope.by)?;
+            // Quoted and escaped: a client may have chosen it.
+            if let Some(key) = scope.key.as_ref().filter(|key| !key.is_empty()) {
+                write!(f, ", here {key:?}")?;
+            }
+        }
+        if let Some(mode) = self.mode {
+            write!(f, "\n  mode: {mode}")?;
+        }
+        for line in &self.breaker {
+            write!(f, "\n  breaker: {line}")?;
+        }
+        if let Some(answer) = &self.when_open {
+            write!(f, "\n  while open: {answer}")?;
+        }
+        if let Some(plan) = &self.plan {
+            let limits = [
+                ("request", plan.request_timeout_ms),
+                ("connect", plan.connect_timeout_ms),
+            ];
+            for (what, limit) in limits {
+                if let Some(limit) = limit {
+                    write!(f, "\n  {what} timeout: {limit} ms")?;
+                }
+            }
+        }
+        self.skipped
+            .iter()
+            .try_for_each(|skipped| write!(f, "\n  skipped: {skipped}"))
+    }
+}

@@ -1,0 +1,99 @@
+//! Compiled policies in words.
+
+use bimetal_core::policy::{BreakerPolicy, Policy, Rate, RetryAfter, Scope, WindowSize};
+
+/// What has a breaker of its own.
+pub(super) fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Policy => "policy".to_owned(),
+        Scope::Destination => "destination".to_owned(),
+        Scope::Route => "route".to_owned(),
+        Scope::Authority => "authority".to_owned(),
+        Scope::Client => "client".to_owned(),
+        Scope::Header(name) => format!("header:{name}"),
+    }
+}
+
+/// What a breaker goes by, a sentence each.
+pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
+    let mut told = Vec::new();
+    if let Some(count) = breaker.trip.consecutive_failures {
+        told.push(match count {
+            1 => "trips after 1 failure".to_owned(),
+            count => format!("trips after {count} failures without a success between them"),
+        });
+    }
+    if let Some(wanted) = &breaker.trip.failure_rate {
+        told.push(rate("failures", wanted));
+    }
+    if let Some(wanted) = &breaker.trip.slow_rate {
+        told.push(rate("slow answers", wanted));
+    }
+    let open = &breaker.open;
+    told.push(match open.multiplier > 1.0 {
+        true => format!(
+            "stays open for {}, each time {} times as long, at most {}",
+            open.base, open.multiplier, open.max
+        ),
+        false => format!("stays open for {}", open.base),
+    });
+    let half = &breaker.half_open;
+    told.push(format!(
+        "then lets {} through at a time and closes after {}; a probe may take {}",
+        counted(half.max_probes, "call", "calls"),
+        counted(half.required_successes, "success", "successes"),
+        half.lease
+    ));
+    if !breaker.ramp.is_zero() {
+        told.push(format!(
+            "after closing, admits a growing share for {}",
+            breaker.ramp
+        ));
+    }
+    if breaker.retry_after == RetryAfter::Respect {
+        told.push("a failure's retry-after lengthens the open time".to_owned());
+    }
+    told
+}
+
+/// The answer to a rejected request.
+pub(super) fn rejection(policy: &Policy) -> String {
+    let rule = bimetal_core::decision::Rule::Breaker;
+    let fallback = policy.fallback_when_rejected();
+    let status = fallback
+        .and_then(|fallback| fallback.status)
+        .unwrap_or(rule.status());
+    let body = match fallback.and_then(|fallback| fallback.body.as_ref()) {
+        Some(_) => "the fallback's body",
+        None => r#"body {"error": …}"#,
+    };
+    format!(
+        "status {status}, x-bimetal-rule: {}/{}, {body}",
+        policy.name,
+        rule.name()
+    )
+}
+
+fn rate(of: &str, rate: &Rate) -> String {
+    let window = match rate.window {
+        WindowSize::Calls(count) => format!("the last {}", counted(count, "call", "calls")),
+        WindowSize::Time(span) => format!("the last {span}"),
+    };
+    let sure = if rate.z_squared > 0.0 {
+        ", statistically sure"
+    } else {
+        ""
+    };
+    format!(
+        "trips at {}% {of} in {window}, from {} on{sure}",
+        rate.threshold * 100.0,
+        counted(rate.minimum_calls, "call", "calls")
+    )
+}
+
+fn counted(count: u32, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}

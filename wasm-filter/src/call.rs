@@ -1,0 +1,339 @@
+//! One request's life: admitted or turned away, followed, settled exactly once.
+//!
+//! What arrives from Envoy, in this order, each at most once but the body:
+//! `request_headers`, `response_headers`, `response_body`…, `response_trailers`, `log`, and last the
+//! drop of the call. Any of them can be missing. A failure settles as soon as it is seen, a success
+//! at the end of the answer, everything else in `log`.
+
+use crate::facts::Request;
+use crate::flags::{self, Meaning};
+use crate::port::{Host, Map, Property};
+use crate::registry::Worker;
+use crate::reply;
+use bimetal_core::event::State;
+use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
+use bimetal_core::policy::{DebugHeaders, Policy, RetryAfter};
+use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdict};
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Whether Envoy goes on with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// On to the next filter.
+    Continue,
+    /// It was answered here.
+    Stop,
+}
+
+/// What comes after a part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Body or trailers.
+    More,
+    /// Nothing: the answer is complete.
+    Nothing,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Call<H: Host> {
+    host: H,
+    worker: Option<Rc<Worker>>,
+    life: Life,
+    mark: Option<Mark>,
+}
+
+#[derive(Debug)]
+enum Life {
+    /// No ticket is held: not decided yet, passed, turned away, or settled.
+    Idle,
+    /// Admitted and not settled.
+    Open(Open),
+}
+
+#[derive(Debug)]
+struct Open {
+    policy: Arc<Policy>,
+    ticket: Ticket,
+    sent: Instant,
+    deadline: Option<Duration>,
+    answer: Option<Answer>,
+}
+
+/// Good response headers.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    status: u16,
+    latency: Duration,
+    kind: Kind,
+}
+
+/// How an answer says that it is complete and good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// By its end.
+    Plain,
+    /// By `grpc-status` in its trailers.
+    Grpc,
+    /// By its headers: an upgrade or an event stream, which may never end.
+    Endless,
+}
+
+/// What `debug_headers` say.
+#[derive(Debug)]
+struct Mark {
+    policy: Arc<Policy>,
+    state: Option<State>,
+}
+
+impl<H: Host> Call<H> {
+    /// A request that nothing is known of. Without a worker it passes.
+    pub const fn new(host: H, worker: Option<Rc<Worker>>) -> Self {
+        Self { host, worker, life: Life::Idle, mark: None }
+    }
+
+    /// Decides.
+    pub fn request_headers(&mut self) -> Flow {
+        let Some(worker) = self.worker.clone() else { return Flow::Continue };
+        // Without a clock nothing can be decided: the request passes, and the error is counted.
+        let Some(now) = worker.ok(self.host.now()) else { return Flow::Continue };
+        let facts = Request::new(&self.host);
+        let verdict = worker.with(|inside| {
+            let verdict = inside.engine.admit(now, &facts);
+            facts.failed().into_iter().for_each(|error| inside.failed(error));
+            inside.write_events(&self.host);
+            verdict
+        });
+        match verdict {
+            None | Some(Verdict::Unmatched) => Flow::Continue,
+            Some(Verdict::Pass(pass)) => {
+                let state = match pass.why {
+                    PassReason::Shadow(rejection) => Some(rejection.state),
+                    PassReason::Disabled | PassReason::TableFull => None,
+                };
+                self.mark(&pass.policy, state);
+                Flow::Continue
+            }
+            Some(Verdict::Reject(refusal)) => {
+                self.mark(&refusal.policy, Some(refusal.rejection.state));
+                match worker.ok(self.host.reply(&reply::of(&refusal))) {
+                    Some(()) => Flow::Stop,
+                    // The answer could not be given: let the request through, visibly.
+                    None => Flow::Continue,
+                }
+            }
+            Some(Verdict::Admit(admission)) => {
+                self.admitted(&worker, now, admission);
+                Flow::Continue
+            }
+        }
+    }
+
+    fn admitted(&mut self, worker: &Worker, now: Instant, admission: Admission) {
+        let Admission { policy, ticket, plan, state } = admission;
+        self.mark(&policy, Some(state));
+        self.apply(worker, plan);
+        let deadline = plan.request_timeout;
+        self.life = Life::Open(Open { policy, ticket, sent: now, deadline, answer: None });
+    }
+
+    /// Hands the plan to Envoy's router. Without a timeout in the policy the mesh's and the
+    /// client's own stay; with one, nothing that the client sent may replace it: the router takes
+    /// the expected timeout before the timeout, and a short one per try would end the call early.
+    fn apply(&self, worker: &Worker, plan: Plan) {
+        let Some(timeout) = plan.request_timeout else { return };
+        // Zero would mean "no limit" to the router.
+        let millis = timeout.as_nanos().div_ceil(1_000_000).max(1).to_string();
+        let host = &self.host;
+        worker.ok(host.set_header(Map::Request, "x-envoy-upstream-rq-timeout-ms", &millis));
+        worker.ok(host.remove_header(Map::Request, "x-envoy-upstream-rq-per-try-timeout-ms"));
+        worker.ok(host.remove_header(Map::Request, "x-envoy-expected-rq-timeout-ms"));
+    }
+
+    fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
+        if policy.debug_headers == DebugHeaders::On {
+            self.mark = Some(Mark { policy: policy.clone(), state });
+        }
+    }
+
+    /// Headers of whatever answers: the upstream, Envoy, or this filter.
+    pub fn response_headers(&mut self, rest: Rest) {
+        let Some(worker) = self.worker.clone() else { return };
+        if let Some(Mark { policy, state }) = self.mark.take() {
+            let state = state.map(|state| ("x-bimetal-state", state.name()));
+            for (name, value) in [("x-bimetal-policy", &*policy.name)].into_iter().chain(state) {
+                worker.ok(self.host.set_header(Map::Response, name, value));
+            }
+        }
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let details = worker.ok(self.host.property(Property::ResponseDetails)).flatten();
+        let status = worker.ok(self.host.header(Map::Response, ":status")).flatten();
+        let status = status.as_deref().and_then(number).unwrap_or(0);
+        if details.is_some_and(|details| details.starts_with(b"via_upstream")) {
+            self.answered(&worker, now, open, status, rest);
+        } else {
+            // Envoy or another filter answered, so nothing more will come from the upstream.
+            let seen = match self.meaning(&worker) {
+                Some(Meaning::Broken(how)) => Observation::Broken(how),
+                Some(Meaning::Idle) if status == 504 => Observation::Broken(Transport::Timeout),
+                Some(Meaning::Injected) => Observation::Injected { status },
+                _ => Observation::NotEvidence,
+            };
+            let outcome = open.policy.failure.classify(&seen);
+            self.settle(&worker, now, open, outcome.into());
+        }
+    }
+
+    fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
+        let latency = now.since(open.sent);
+        let kind = self.kind(worker, status);
+        let mut answer = Answer { status, latency, kind };
+        let grpc = match (rest, kind) {
+            (Rest::Nothing, Kind::Grpc) => self.grpc_status(worker, Map::Response),
+            _ => None,
+        };
+        let mut outcome = open.classify(answer, grpc);
+        // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
+        if outcome == Outcome::Slow && flags::delayed(self.flags(worker)) {
+            answer.latency = Duration::ZERO;
+            outcome = open.classify(answer, grpc);
+        }
+        match outcome {
+            Outcome::Failure => {
+                let retry_after = self.retry_after(worker, &open.policy);
+                self.settle(worker, now, open, Report { outcome, retry_after });
+            }
+            _ if rest == Rest::Nothing || kind == Kind::Endless => {
+                self.settle(worker, now, open, outcome.into());
+            }
+            _ => {
+                worker.with(|inside| {
+                    inside.engine.answered(now, &mut open.ticket);
+                    inside.write_events(&self.host);
+                });
+                open.answer = Some(answer);
+                self.life = Life::Open(open);
+            }
+        }
+    }
+
+    /// A part of the answer's body.
+    pub fn response_body(&mut self, rest: Rest) {
+        if rest == Rest::Nothing {
+            self.completed(|_, _| None);
+        }
+    }
+
+    /// The answer's trailers, which end it.
+    pub fn response_trailers(&mut self) {
+        self.completed(|call, worker| call.grpc_status(worker, Map::Trailers));
+    }
+
+    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
+        let Some(worker) = self.worker.clone() else { return };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let Some(answer) = open.answer else {
+            self.life = Life::Open(open);
+            return;
+        };
+        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let grpc = if answer.kind == Kind::Grpc { grpc(self, &worker) } else { None };
+        let outcome = open.classify(answer, grpc);
+        self.settle(&worker, now, open, outcome.into());
+    }
+
+    /// Envoy is done with the request: what is not settled by now broke off.
+    pub fn log(&mut self) {
+        let Some(worker) = self.worker.clone() else { return };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let flags = self.flags(&worker);
+        let seen = match flags::meaning(flags) {
+            Some(Meaning::Broken(how)) => Observation::Broken(how),
+            // How long the client waited says nothing where a fault filter held the request back.
+            Some(Meaning::ClientGone) if !flags::delayed(flags) => Observation::ClientGone {
+                elapsed: now.since(open.sent),
+                deadline: open.deadline,
+                answered: open.answer.map(|answer| answer.latency),
+            },
+            _ => Observation::NotEvidence,
+        };
+        let outcome = open.policy.failure.classify(&seen);
+        self.settle(&worker, now, open, outcome.into());
+    }
+
+    fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
+        let Open { policy, ticket, sent, .. } = open;
+        worker.with(|inside| {
+            inside.engine.settle(now, ticket, report);
+            inside.write_events(&self.host);
+            inside.took(&self.host, &policy.name, now.since(sent).as_millis());
+        });
+    }
+
+    fn flags(&self, worker: &Worker) -> u64 {
+        let value = worker.ok(self.host.property(Property::ResponseFlags)).flatten();
+        let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    fn meaning(&self, worker: &Worker) -> Option<Meaning> {
+        flags::meaning(self.flags(worker))
+    }
+
+    fn kind(&self, worker: &Worker, status: u16) -> Kind {
+        if status == 101 {
+            return Kind::Endless;
+        }
+        let value = worker.ok(self.host.header(Map::Response, "content-type")).flatten();
+        match value {
+            Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
+            Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
+            _ => Kind::Plain,
+        }
+    }
+
+    fn grpc_status(&self, worker: &Worker, map: Map) -> Option<u32> {
+        let value = worker.ok(self.host.header(map, "grpc-status")).flatten()?;
+        // A status that is no number is UNKNOWN (gRPC over HTTP2, "Responses").
+        Some(number(&value).map_or(2, u32::from))
+    }
+
+    /// Whole seconds; a date is not read, since the filter's clock has no date.
+    fn retry_after(&self, worker: &Worker, policy: &Policy) -> Option<Duration> {
+        if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
+            return None;
+        }
+        let value = worker.ok(self.host.header(Map::Response, "retry-after")).flatten()?;
+        std::str::from_utf8(&value).ok()?.trim().parse().ok().map(Duration::from_secs)
+    }
+}
+
+impl Open {
+    fn classify(&self, answer: Answer, grpc: Option<u32>) -> Outcome {
+        let Answer { status, latency, .. } = answer;
+        self.policy.failure.classify(&Observation::Answer { status, grpc, latency })
+    }
+}
+
+impl<H: Host> Drop for Call<H> {
+    /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
+    /// free again and nothing is held against the upstream.
+    fn drop(&mut self) {
+        let Some(worker) = self.worker.take() else { return };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        self.settle(&worker, now, open, Outcome::Neutral.into());
+    }
+}
+
+fn begins(value: &[u8], with: &[u8]) -> bool {
+    value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+}
+
+fn number(value: &[u8]) -> Option<u16> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,153 @@
+//! A request as the core asks about it: each fact is fetched once, when it is first needed.
+
+use crate::port::{Host, HostError, Map, Property};
+use bimetal_core::{Direction, Facts};
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+
+type Fetched = OnceCell<Option<Vec<u8>>>;
+
+/// The facts of the request that Envoy is asking about right now.
+#[derive(Debug)]
+pub struct Request<'h, H> {
+    host: &'h H,
+    // A policy after another may ask the same; a look here is cheaper than a call into Envoy.
+    authority: Fetched,
+    path: Fetched,
+    method: Fetched,
+    destination: Fetched,
+    route: Fetched,
+    client: Fetched,
+    direction: OnceCell<Direction>,
+    failed: Cell<Option<HostError>>,
+}
+
+impl<'h, H: Host> Request<'h, H> {
+    /// Nothing is fetched yet.
+    pub const fn new(host: &'h H) -> Self {
+        Self {
+            host,
+            authority: OnceCell::new(),
+            path: OnceCell::new(),
+            method: OnceCell::new(),
+            destination: OnceCell::new(),
+            route: OnceCell::new(),
+            client: OnceCell::new(),
+            direction: OnceCell::new(),
+            failed: Cell::new(None),
+        }
+    }
+
+    /// The last host call that failed while facts were fetched. A fact that cannot be had counts
+    /// as unknown, so the request goes on.
+    pub const fn failed(&self) -> Option<HostError> {
+        self.failed.get()
+    }
+
+    fn note(&self, fetched: Result<Option<Vec<u8>>, HostError>) -> Option<Vec<u8>> {
+        fetched.unwrap_or_else(|error| {
+            self.failed.set(Some(error));
+            None
+        })
+    }
+
+    fn header_once<'a>(&'a self, cell: &'a Fetched, name: &str) -> Option<Cow<'a, [u8]>> {
+        let fetch = || self.note(self.host.header(Map::Request, name));
+        cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
+    }
+
+    fn property_once<'a>(&'a self, cell: &'a Fetched, path: Property) -> Option<Cow<'a, [u8]>> {
+        let fetch = || self.note(self.host.property(path)).filter(|value| !value.is_empty());
+        cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
+    }
+}
+
+impl<H: Host> Facts for Request<'_, H> {
+    fn authority(&self) -> Option<Cow<'_, [u8]>> {
+        self.header_once(&self.authority, ":authority")
+    }
+
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        self.header_once(&self.path, ":path")
+    }
+
+    fn method(&self) -> Option<Cow<'_, [u8]>> {
+        self.header_once(&self.method, ":method")
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.note(self.host.header(Map::Request, name)).map(Cow::Owned)
+    }
+
+    fn destination(&self) -> Option<Cow<'_, [u8]>> {
+        self.property_once(&self.destination, Property::Cluster)
+    }
+
+    fn route(&self) -> Option<Cow<'_, [u8]>> {
+        self.property_once(&self.route, Property::Route)
+    }
+
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        let address = self.property_once(&self.client, Property::ClientAddress)?;
+        Some(match address {
+            Cow::Borrowed(address) => Cow::Borrowed(without_port(address)),
+            Cow::Owned(address) => Cow::Owned(without_port(&address).to_vec()),
+        })
+    }
+
+    fn direction(&self) -> Direction {
+        *self.direction.get_or_init(|| {
+            match self.note(self.host.property(Property::Direction)).as_deref() {
+                Some(value) => direction(value),
+                None => Direction::Unknown,
+            }
+        })
+    }
+}
+
+/// Envoy's `TrafficDirection`: 0 unspecified, 1 inbound, 2 outbound, as a little-endian integer.
+fn direction(value: &[u8]) -> Direction {
+    match value.split_first() {
+        Some((1, rest)) if rest.iter().all(|byte| *byte == 0) => Direction::Inbound,
+        Some((2, rest)) if rest.iter().all(|byte| *byte == 0) => Direction::Outbound,
+        _ => Direction::Unknown,
+    }
+}
+
+/// `10.0.0.1:80` → `10.0.0.1`, `[::1]:80` → `::1`; anything else as it is.
+fn without_port(address: &[u8]) -> &[u8] {
+    let Some(colon) = address.iter().rposition(|byte| *byte == b':') else { return address };
+    let (host, _) = address.split_at(colon);
+    match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
+        Some(inner) => inner,
+        None if host.contains(&b':') => address,
+        None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_without_port() {
+        for (address, host) in [
+            ("10.0.0.1:80", "10.0.0.1"),
+            ("[::1]:80", "::1"),
+            ("::1", "::1"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_port(address.as_bytes()), host.as_bytes(), "{address}");
+        }
+    }
+
+    #[test]
+    fn direction_is_a_little_endian_integer() {
+        assert_eq!(direction(&1_u64.to_le_bytes()), Direction::Inbound);
+        assert_eq!(direction(&2_u64.to_le_bytes()), Direction::Outbound);
+        assert_eq!(direction(&0_u64.to_le_bytes()), Direction::Unknown);
+        assert_eq!(direction(&(1_u64 | 1 << 40).to_le_bytes()), Direction::Unknown);
+        assert_eq!(direction(b""), Direction::Unknown);
+    }
+}

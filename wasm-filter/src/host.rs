@@ -1,0 +1,296 @@
+//! Envoy behind [`Host`]: the only file that knows proxy-wasm.
+//!
+//! The SDK creates and calls contexts. Its wrappers of host calls panic on a status that they do
+//! not expect and on headers that are not UTF-8, so the host calls are imported here once more, and
+//! every status becomes a value. (Names and signatures: proxy-wasm ABI 0.2.1.)
+#![allow(missing_docs, reason = "the SDK's entry macro makes a public function without one")]
+
+use crate::call::{Call, Flow, Rest};
+use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
+use crate::root::{Configured, Root};
+use bimetal_core::Instant;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|_| Box::new(RootAdapter(Root::new(Envoy))));
+}}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        most: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u32;
+}
+
+// Of the ABI; see the specification's enumerations of the same names.
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const EMPTY: u32 = 7;
+const CLOCK_MONOTONIC: u32 = 1;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
+const NO_GRPC_STATUS: i32 = -1;
+
+/// The Envoy that this module runs in.
+#[derive(Clone, Copy, Debug)]
+struct Envoy;
+
+/// `Ok` where the host said so.
+fn check(call: &'static str, status: u32) -> Result<(), HostError> {
+    if status == OK { Ok(()) } else { Err(HostError { call, status }) }
+}
+
+/// Bytes that the host put into our memory, `None` where it had nothing to put.
+fn taken(
+    call: &'static str,
+    ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32,
+) -> Result<Option<Vec<u8>>, HostError> {
+    let (mut data, mut size) = (std::ptr::null_mut::<u8>(), 0_usize);
+    match ask(&raw mut data, &raw mut size) {
+        OK if data.is_null() => Ok(Some(Vec::new())),
+        // SAFETY: the host has just asked our allocator (the SDK's `proxy_on_memory_allocate`, a
+        // boxed slice of this many bytes) for `size` bytes at `data`, filled them and given them
+        // up; nobody else owns them.
+        OK => Ok(Some(unsafe { Vec::from_raw_parts(data, size, size) })),
+        NOT_FOUND | EMPTY => Ok(None),
+        status => Err(HostError { call, status }),
+    }
+}
+
+const fn number_of(map: Map) -> u32 {
+    match map {
+        Map::Request => 0,
+        Map::Response => 2,
+        Map::Trailers => 3,
+    }
+}
+
+const fn level_of(level: Level) -> u32 {
+    match level {
+        Level::Debug => 1,
+        Level::Info => 2,
+        Level::Warn => 3,
+        Level::Error => 4,
+    }
+}
+
+// SAFETY, for every block below: the host reads `size` bytes from a pointer into a slice that lives
+// until the call returns, and writes only through the pointers to locals that it is given.
+impl Host for Envoy {
+    fn now(&self) -> Result<Instant, HostError> {
+        let mut nanos = 0;
+        let status = unsafe { clock_time_get(CLOCK_MONOTONIC, 0, &raw mut nanos) };
+        check("clock_time_get", status).map(|()| Instant::from_nanos(nanos))
+    }
+
+    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let (map, key, length) = (number_of(map), name.as_ptr(), name.len());
+        taken("proxy_get_header_map_value", |data, size| unsafe {
+            proxy_get_header_map_value(map, key, length, data, size)
+        })
+    }
+
+    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
+        check("proxy_replace_header_map_value", unsafe {
+            proxy_replace_header_map_value(
+                number_of(map),
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        })
+    }
+
+    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
+        check("proxy_remove_header_map_value", unsafe {
+            proxy_remove_header_map_value(number_of(map), name.as_ptr(), name.len())
+        })
+    }
+
+    fn property(&self, property: Property) -> Result<Option<Vec<u8>>, HostError> {
+        let path = property.path();
+        taken("proxy_get_property", |data, size| unsafe {
+            proxy_get_property(path.as_ptr(), path.len(), data, size)
+        })
+    }
+
+    fn configuration(&self) -> Result<Vec<u8>, HostError> {
+        taken("proxy_get_buffer_bytes", |data, size| unsafe {
+            proxy_get_buffer_bytes(BUFFER_PLUGIN_CONFIGURATION, 0, usize::MAX, data, size)
+        })
+        .map(Option::unwrap_or_default)
+    }
+
+    fn reply(&self, reply: &Reply) -> Result<(), HostError> {
+        let headers = serialized(&reply.headers);
+        check("proxy_send_local_response", unsafe {
+            proxy_send_local_response(
+                u32::from(reply.status),
+                reply.details.as_ptr(),
+                reply.details.len(),
+                reply.body.as_ptr(),
+                reply.body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                // Envoy chooses the gRPC status that belongs to the HTTP status.
+                NO_GRPC_STATUS,
+            )
+        })
+    }
+
+    fn tick_every(&self, millis: u32) -> Result<(), HostError> {
+        check("proxy_set_tick_period_milliseconds", unsafe {
+            proxy_set_tick_period_milliseconds(millis)
+        })
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError> {
+        let kind = match kind {
+            MetricKind::Counter => 0,
+            MetricKind::Gauge => 1,
+            MetricKind::Histogram => 2,
+        };
+        let mut id = 0;
+        let status =
+            unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) };
+        check("proxy_define_metric", status).map(|()| id)
+    }
+
+    fn add_to_metric(&self, id: u32, by: i64) -> Result<(), HostError> {
+        check("proxy_increment_metric", unsafe { proxy_increment_metric(id, by) })
+    }
+
+    fn record(&self, id: u32, value: u64) -> Result<(), HostError> {
+        check("proxy_record_metric", unsafe { proxy_record_metric(id, value) })
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        // A log that does not take a line leaves nobody to tell.
+        let _ = unsafe { proxy_log(level_of(level), line.as_ptr(), line.len()) };
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        let mut lowest = u32::MAX;
+        let status = unsafe { proxy_get_log_level(&raw mut lowest) };
+        status == OK && lowest <= level_of(level)
+    }
+}
+
+/// Pairs as the ABI wants them: their number, the sizes of each, then each with a NUL behind it.
+fn serialized(pairs: &[(String, String)]) -> Vec<u8> {
+    let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = word(pairs.len()).to_vec();
+    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend(word(text.len()));
+    }
+    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+const fn rest(end_of_stream: bool) -> Rest {
+    if end_of_stream { Rest::Nothing } else { Rest::More }
+}
+
+struct RootAdapter(Root<Envoy>);
+
+impl Context for RootAdapter {}
+
+impl RootContext for RootAdapter {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        self.0.configure() == Configured::Accepted
+    }
+
+    fn on_tick(&mut self) {
+        self.0.tick();
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(CallAdapter(self.0.call())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+struct CallAdapter(Call<Envoy>);
+
+impl Context for CallAdapter {}
+
+impl HttpContext for CallAdapter {
+    fn on_http_request_headers(&mut self, _number: usize, _end_of_stream: bool) -> Action {
+        match self.0.request_headers() {
+            Flow::Continue => Action::Continue,
+            Flow::Stop => Action::Pause,
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _number: usize, end_of_stream: bool) -> Action {
+        self.0.response_headers(rest(end_of_stream));
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+        self.0.response_body(rest(end_of_stream));
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _number: usize) -> Action {
+        self.0.response_trailers();
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.0.log();
+    }
+}

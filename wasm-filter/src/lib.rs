@@ -1,0 +1,23 @@
+//! Bimetal's core as a filter for Envoy and Istio, compiled to WebAssembly.
+//!
+//! - [`call`]: one request's life.
+//! - [`root`]: configuration and tick; [`registry`]: what outlives a configuration.
+//! - [`flags`]: what Envoy's response flags mean, in one table.
+//! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
+//!   client sees it, counts as Envoy metrics.
+//! - [`port`]: what is needed of the host, as a trait; `host`: Envoy behind it, the only file that
+//!   knows proxy-wasm, compiled for Wasm alone.
+//!
+//! Nothing in here panics on purpose: a panic would end the worker's VM and every plugin in it.
+//! What fails at run time lets the request pass and is counted in `bimetal_decision_errors_total`.
+
+pub mod call;
+pub mod facts;
+pub mod flags;
+#[cfg(target_arch = "wasm32")]
+mod host;
+pub mod metrics;
+pub mod port;
+pub mod registry;
+pub mod reply;
+pub mod root;

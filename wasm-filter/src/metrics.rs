@@ -1,0 +1,290 @@
+//! Publishes the core's counts as Envoy metrics.
+//!
+//! Envoy's Wasm metrics have no labels, so labels go into the name in the form that Istio takes
+//! apart again (`key=.=value;.;` before the metric's name). A metric is defined when it first
+//! counts something and its id is kept, because Envoy spends memory on each definition. Counts are
+//! published as differences on the tick: no request pays for them.
+
+use crate::port::{Host, HostError, MetricKind};
+use bimetal_core::Engine;
+use bimetal_core::event::State;
+use bimetal_core::series::{Counts, TRANSITIONS};
+use std::sync::Arc;
+
+const DECISIONS: [&str; 2] = ["admitted", "breaker"];
+const OUTCOMES: [&str; 4] = ["success", "failure", "slow", "neutral"];
+
+/// Numbers of one row: 2 decisions, 2 in shadow, 4 outcomes, late, unprotected, 8 transitions,
+/// 3 states.
+const FIELDS: usize = 2 + 2 + 4 + 2 + TRANSITIONS.len() + State::ALL.len();
+
+/// A metric that may not be defined yet.
+#[derive(Clone, Copy, Debug, Default)]
+enum Metric {
+    #[default]
+    Unknown,
+    Defined(u32),
+    /// The host does not take it. Not tried again: each attempt would cost memory.
+    Refused,
+}
+
+/// What one row has published.
+#[derive(Clone, Debug)]
+struct Row {
+    published: [u64; FIELDS],
+    metrics: [Metric; FIELDS],
+}
+
+/// What a worker has published so far.
+#[derive(Debug, Default)]
+pub struct Publisher {
+    // In the order of the engine's series, which only grows.
+    rows: Vec<Row>,
+    durations: Vec<(Arc<str>, Metric)>,
+    errors: Counter,
+    skipped: Counter,
+    scopes: Counter,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counter {
+    published: u64,
+    metric: Metric,
+}
+
+impl Publisher {
+    /// Publishes what changed since the last time.
+    ///
+    /// # Errors
+    /// The last host call that failed; the others were made. What could not be published is tried
+    /// again.
+    pub fn publish(
+        &mut self,
+        host: &impl Host,
+        engine: &Engine,
+        errors: u64,
+    ) -> Result<(), HostError> {
+        let mut result = Ok(());
+        for (index, (policy, scope, counts)) in engine.series().enumerate() {
+            if self.rows.len() <= index {
+                let metrics = [Metric::Unknown; FIELDS];
+                self.rows.push(Row { published: [0; FIELDS], metrics });
+            }
+            let Some(row) = self.rows.get_mut(index) else { continue };
+            let fields = row.published.iter_mut().zip(&mut row.metrics).zip(values(counts));
+            for (field, ((published, metric), value)) in fields.enumerate() {
+                let name = || name(field, policy, scope);
+                result = move_to(host, metric, published, value, kind(field), name).and(result);
+            }
+        }
+        let scopes = engine.totals().scopes;
+        let skipped = engine.document().map_or(0, |document| document.skipped.len() as u64);
+        for (counter, value, kind, name) in [
+            (&mut self.errors, errors, MetricKind::Counter, "bimetal_decision_errors_total"),
+            (&mut self.scopes, scopes, MetricKind::Gauge, "bimetal_scopes"),
+            (&mut self.skipped, skipped, MetricKind::Gauge, "bimetal_skipped_parts"),
+        ] {
+            let Counter { published, metric } = counter;
+            result = move_to(host, metric, published, value, kind, || name.to_owned()).and(result);
+        }
+        result
+    }
+
+    /// Makes the counter of errors before there are any: an alert needs its zero.
+    ///
+    /// # Errors
+    /// When the host refuses it.
+    pub fn define(&mut self, host: &impl Host) -> Result<(), HostError> {
+        let name = || "bimetal_decision_errors_total".to_owned();
+        id(host, &mut self.errors.metric, MetricKind::Counter, name).map(|_| ())
+    }
+
+    /// Takes back what the gauges say of this worker, which is about to end: they are sums over
+    /// all workers, and would count it for ever.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn withdraw(&mut self, host: &impl Host) -> Result<(), HostError> {
+        let mut result = Ok(());
+        for row in &mut self.rows {
+            for (field, (published, metric)) in
+                row.published.iter_mut().zip(&mut row.metrics).enumerate()
+            {
+                if kind(field) == MetricKind::Gauge {
+                    let name = String::new;
+                    result =
+                        move_to(host, metric, published, 0, MetricKind::Gauge, name).and(result);
+                }
+            }
+        }
+        for Counter { published, metric } in [&mut self.scopes, &mut self.skipped] {
+            let name = String::new;
+            result = move_to(host, metric, published, 0, MetricKind::Gauge, name).and(result);
+        }
+        result
+    }
+
+    /// Records how long a call of `policy` took, in milliseconds.
+    ///
+    /// # Errors
+    /// When the host refuses it.
+    pub fn took(
+        &mut self,
+        host: &impl Host,
+        policy: &Arc<str>,
+        millis: u64,
+    ) -> Result<(), HostError> {
+        let same = |(name, _): &(Arc<str>, Metric)| Arc::ptr_eq(name, policy) || name == policy;
+        let index = self.durations.iter().position(same).unwrap_or_else(|| {
+            self.durations.push((policy.clone(), Metric::Unknown));
+            self.durations.len() - 1
+        });
+        let Some((_, metric)) = self.durations.get_mut(index) else { return Ok(()) };
+        let name = || format!("policy=.={policy};.;bimetal_request_duration_ms");
+        match id(host, metric, MetricKind::Histogram, name)? {
+            Some(id) => host.record(id, millis),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Brings a metric from what was published to `value`. Adding zero is an error in Envoy.
+fn move_to(
+    host: &impl Host,
+    metric: &mut Metric,
+    published: &mut u64,
+    value: u64,
+    kind: MetricKind,
+    name: impl FnOnce() -> String,
+) -> Result<(), HostError> {
+    if value == *published {
+        return Ok(());
+    }
+    let Some(id) = id(host, metric, kind, name)? else { return Ok(()) };
+    let by = value.cast_signed().wrapping_sub(published.cast_signed());
+    host.add_to_metric(id, by)?;
+    *published = value;
+    Ok(())
+}
+
+fn id(
+    host: &impl Host,
+    metric: &mut Metric,
+    kind: MetricKind,
+    name: impl FnOnce() -> String,
+) -> Result<Option<u32>, HostError> {
+    match *metric {
+        Metric::Defined(id) => Ok(Some(id)),
+        Metric::Refused => Ok(None),
+        Metric::Unknown => match host.define_metric(kind, &name()) {
+            Ok(id) => {
+                *metric = Metric::Defined(id);
+                Ok(Some(id))
+            }
+            Err(error) => {
+                *metric = Metric::Refused;
+                Err(error)
+            }
+        },
+    }
+}
+
+fn values(counts: &Counts) -> impl Iterator<Item = u64> {
+    let states = counts.states.iter().map(|count| u64::from(*count));
+    let sums = counts.decisions.iter().chain(&counts.shadow).chain(&counts.outcomes).copied();
+    let single = [counts.late, counts.unprotected];
+    sums.chain(single).chain(counts.transitions.iter().copied()).chain(states)
+}
+
+/// What a field counts.
+enum Meaning {
+    Decision(&'static str),
+    Shadow(&'static str),
+    Outcome(&'static str),
+    Late,
+    Unprotected,
+    Transition(&'static bimetal_core::series::TransitionKind),
+    State(State),
+}
+
+/// The meaning of a field in the order of [`values`].
+fn meaning(field: usize) -> Option<Meaning> {
+    let decisions = DECISIONS.into_iter().map(Meaning::Decision);
+    let shadow = DECISIONS.into_iter().map(Meaning::Shadow);
+    let outcomes = OUTCOMES.into_iter().map(Meaning::Outcome);
+    let single = [Meaning::Late, Meaning::Unprotected];
+    let transitions = TRANSITIONS.iter().map(Meaning::Transition);
+    let states = State::ALL.into_iter().map(Meaning::State);
+    decisions.chain(shadow).chain(outcomes).chain(single).chain(transitions).chain(states).nth(field)
+}
+
+const fn kind(field: usize) -> MetricKind {
+    if field < FIELDS - State::ALL.len() { MetricKind::Counter } else { MetricKind::Gauge }
+}
+
+/// A metric's name with its labels. The scope stands last: it can hold what a client chose, and
+/// Envoy takes the first match of each label's rule.
+fn name(field: usize, policy: &str, scope: &str) -> String {
+    let (labels, metric) = match meaning(field) {
+        Some(Meaning::Decision(decision)) => (label("decision", decision), "requests_total"),
+        Some(Meaning::Shadow(decision)) => (label("decision", decision), "shadow_total"),
+        Some(Meaning::Outcome(outcome)) => (label("outcome", outcome), "outcomes_total"),
+        Some(Meaning::Late) => (String::new(), "late_total"),
+        Some(Meaning::Unprotected) => (String::new(), "unprotected_total"),
+        Some(Meaning::Transition(change)) => {
+            let (from, to) = (label("from", change.from.name()), label("to", change.to.name()));
+            let cause = label("cause", change.cause);
+            (format!("{from}{to}{cause}"), "breaker_transitions_total")
+        }
+        Some(Meaning::State(state)) => (label("state", state.name()), "breaker_replicas"),
+        // No such field; a name that nobody publishes.
+        None => (String::new(), "unknown"),
+    };
+    format!("{}{labels}{}bimetal_{metric}", label("policy", policy), label("scope", &safe(scope)))
+}
+
+fn label(key: &str, value: &str) -> String {
+    format!("{key}=.={value};.;")
+}
+
+/// A scope's key as a label: printable, and without the character that ends a label's value.
+fn safe(scope: &str) -> String {
+    let safe = |unit: char| if unit.is_ascii_graphic() && unit != ';' { unit } else { '_' };
+    scope.chars().take(128).map(safe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_name_of_its_own() {
+        assert_eq!(values(&Counts::default()).count(), FIELDS);
+        assert!(meaning(FIELDS).is_none());
+        let mut names: Vec<_> = (0..FIELDS).map(|field| name(field, "p", "s")).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), FIELDS);
+    }
+
+    #[test]
+    fn names_are_in_the_form_that_istio_takes_apart() {
+        assert_eq!(
+            name(1, "echo", "*"),
+            "policy=.=echo;.;decision=.=breaker;.;scope=.=*;.;bimetal_requests_total"
+        );
+        let closed = FIELDS - 3;
+        assert_eq!(
+            name(closed, "echo", "outbound|80||echo.svc"),
+            "policy=.=echo;.;state=.=closed;.;scope=.=outbound|80||echo.svc;.;bimetal_breaker_replicas"
+        );
+        assert_eq!(kind(closed), MetricKind::Gauge);
+        assert_eq!(kind(closed - 1), MetricKind::Counter);
+    }
+
+    #[test]
+    fn a_scope_cannot_forge_labels() {
+        assert_eq!(safe("a;.;policy=.=other;.;b\n\u{e9} "), "a_._policy=.=other_._b___");
+        assert_eq!(safe(&"x".repeat(1000)).len(), 128);
+    }
+}

@@ -1,0 +1,183 @@
+//! What the filter needs of its host, as a trait.
+//!
+//! Everything but `host.rs` is written against it, so one request's life can be tested on any
+//! machine, in every order of events, with every call failing.
+
+use bimetal_core::Instant;
+use std::fmt;
+
+/// Host calls of Envoy, or of a test.
+///
+/// Text from the network is bytes: a client chooses it. No call panics; what fails is an `Err`.
+pub trait Host: 'static {
+    /// A monotonic clock, comparable between workers of one process.
+    ///
+    /// # Errors
+    /// As every call: when the host refuses it.
+    fn now(&self) -> Result<Instant, HostError>;
+
+    /// The first value of a header or trailer; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the map does not exist in this phase.
+    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// Sets a header, in place of all its values.
+    ///
+    /// # Errors
+    /// As [`Host::header`].
+    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError>;
+
+    /// Removes a header, if it is there.
+    ///
+    /// # Errors
+    /// As [`Host::header`].
+    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError>;
+
+    /// A property of the request or plugin; `None` where Envoy does not know it (yet).
+    ///
+    /// # Errors
+    /// When the host cannot express the value.
+    fn property(&self, path: Property) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// The configuration of the plugin.
+    ///
+    /// # Errors
+    /// When there is none in this phase.
+    fn configuration(&self) -> Result<Vec<u8>, HostError>;
+
+    /// Answers the request in place of the upstream.
+    ///
+    /// # Errors
+    /// When an answer is under way already.
+    fn reply(&self, reply: &Reply) -> Result<(), HostError>;
+
+    /// Asks for ticks.
+    ///
+    /// # Errors
+    /// When the host has no timer.
+    fn tick_every(&self, millis: u32) -> Result<(), HostError>;
+
+    /// The id of a metric, made where there is none of that name. Each call costs the host memory.
+    ///
+    /// # Errors
+    /// When the name is taken by a metric of another kind.
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError>;
+
+    /// Adds to a counter or gauge; `by` is never zero, and not negative for a counter.
+    ///
+    /// # Errors
+    /// When there is no such metric.
+    fn add_to_metric(&self, id: u32, by: i64) -> Result<(), HostError>;
+
+    /// Records a value in a histogram.
+    ///
+    /// # Errors
+    /// When there is no such metric.
+    fn record(&self, id: u32, value: u64) -> Result<(), HostError>;
+
+    /// Writes a line to the host's log. There is nowhere to report a failure to.
+    fn log(&self, level: Level, line: &str);
+
+    /// Whether the host's log takes lines of this level.
+    fn logs(&self, level: Level) -> bool;
+}
+
+/// A host call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostError {
+    /// Which call.
+    pub call: &'static str,
+    /// The host's status (proxy-wasm's `proxy_status_t`, or a WASI errno for the clock).
+    pub status: u32,
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host call {} failed with status {}", self.call, self.status)
+    }
+}
+
+/// A map of headers or trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Map {
+    /// Request headers.
+    Request,
+    /// Response headers.
+    Response,
+    /// Response trailers.
+    Trailers,
+}
+
+/// A property that the filter reads. Envoy's names are in [`Property::path`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Property {
+    /// Name of the plugin in Envoy's configuration.
+    PluginName,
+    /// The cluster that the route chose.
+    Cluster,
+    /// The route's name.
+    Route,
+    /// Which way a sidecar's listener points.
+    Direction,
+    /// The client's address with its port.
+    ClientAddress,
+    /// Bits that say what happened to the request; see [`crate::flags`].
+    ResponseFlags,
+    /// Who made the answer, and why.
+    ResponseDetails,
+}
+
+impl Property {
+    /// Envoy's path, its parts ended by NUL as the ABI wants them (the last one is not).
+    ///
+    /// `xds` because the plain `cluster_name` and `route_name` are gone since Envoy 1.33.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::PluginName => "plugin_name",
+            Self::Cluster => "xds\0cluster_name",
+            Self::Route => "xds\0route_name",
+            Self::Direction => "xds\0listener_direction",
+            Self::ClientAddress => "source\0address",
+            Self::ResponseFlags => "response\0flags",
+            Self::ResponseDetails => "response\0code_details",
+        }
+    }
+}
+
+/// Kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Sum over all workers of what each added.
+    Gauge,
+    /// Whole numbers.
+    Histogram,
+}
+
+/// Levels of the host's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Events.
+    Debug,
+    /// What was put in force.
+    Info,
+    /// What was left out, and host calls that failed.
+    Warn,
+    /// Configuration that was refused.
+    Error,
+}
+
+/// An answer in place of the upstream's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Envoy's `response_code_details`: names the rule in access logs.
+    pub details: String,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: String,
+}

@@ -1,0 +1,148 @@
+//! What a worker keeps over configuration updates: the one thread-local of the filter.
+//!
+//! Envoy keeps a worker's VM while the code is unchanged, but makes a new root context for every
+//! configuration. So breakers live here, one engine per plugin name, and die with the last root
+//! context of that name. Two plugins of different names in one VM do not see each other.
+
+use crate::metrics::Publisher;
+use crate::port::{Host, HostError, Level};
+use bimetal_core::engine::Tracing;
+use bimetal_core::{Engine, Instant};
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+thread_local! {
+    static WORKERS: RefCell<Vec<(Box<[u8]>, Weak<Worker>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The engine of the plugin `name` in this VM, made where there is none.
+pub fn worker(name: &[u8]) -> Rc<Worker> {
+    WORKERS.with(|workers| {
+        // Nothing in here calls back into the host, so the table is never taken twice. Were it,
+        // an engine of its own is the way to go on.
+        let Ok(mut workers) = workers.try_borrow_mut() else { return Rc::new(Worker::new()) };
+        workers.retain(|(_, worker)| worker.strong_count() > 0);
+        let same = workers.iter().find(|(taken, _)| &**taken == name);
+        if let Some(worker) = same.and_then(|(_, worker)| worker.upgrade()) {
+            return worker;
+        }
+        let worker = Rc::new(Worker::new());
+        workers.push((name.into(), Rc::downgrade(&worker)));
+        worker
+    })
+}
+
+/// An engine and what belongs to it.
+#[derive(Debug)]
+pub struct Worker(RefCell<Inside>);
+
+/// What a [`Worker`] holds.
+#[derive(Debug)]
+pub struct Inside {
+    /// The policies at work.
+    pub engine: Engine,
+    publisher: Publisher,
+    errors: u64,
+    unreported: Option<HostError>,
+    tracing: Tracing,
+}
+
+impl Worker {
+    fn new() -> Self {
+        // Differs from worker to worker: jitter must not trip them in step, and no client may know
+        // the order of the hash tables. The standard library asks the host for random bytes.
+        let seed = RandomState::new().hash_one(0);
+        Self(RefCell::new(Inside {
+            engine: Engine::new(seed),
+            publisher: Publisher::default(),
+            errors: 0,
+            unreported: None,
+            tracing: Tracing::default(),
+        }))
+    }
+
+    /// Does something with the engine; `None` when it is in use, which only a host that calls back
+    /// in the middle of a call could bring about.
+    pub fn with<R>(&self, act: impl FnOnce(&mut Inside) -> R) -> Option<R> {
+        self.0.try_borrow_mut().ok().map(|mut inside| act(&mut inside))
+    }
+
+    /// Counts a host call that failed.
+    pub fn failed(&self, error: HostError) {
+        self.with(|inside| inside.failed(error));
+    }
+
+    /// Gives back a value, or counts why there is none.
+    pub fn ok<T>(&self, result: Result<T, HostError>) -> Option<T> {
+        result.map_err(|error| self.failed(error)).ok()
+    }
+}
+
+impl Inside {
+    /// Counts a host call that failed; the log says so on the next tick, so that a host that fails
+    /// at every request does not fill the log.
+    pub fn failed(&mut self, error: HostError) {
+        self.errors += 1;
+        self.unreported = Some(error);
+    }
+
+    /// Writes the events that wait. To be called after every verb of the engine.
+    pub fn write_events(&mut self, host: &impl Host) {
+        while let Some(event) = self.engine.take_event() {
+            if self.tracing == Tracing::All {
+                host.log(Level::Debug, &event.to_string());
+            }
+        }
+    }
+
+    /// Asks the host for its log level: it can change at any time, and asking at every request
+    /// would cost.
+    pub fn follow_log_level(&mut self, host: &impl Host) {
+        self.tracing =
+            if host.logs(Level::Debug) { Tracing::All } else { Tracing::Transitions };
+        self.engine.set_tracing(self.tracing);
+    }
+
+    /// Does what is due by the clock, and publishes.
+    pub fn tick(&mut self, host: &impl Host) {
+        self.follow_log_level(host);
+        match host.now() {
+            Ok(now) => self.poll(host, now),
+            Err(error) => self.failed(error),
+        }
+        if let Err(error) = self.publisher.publish(host, &self.engine, self.errors) {
+            self.failed(error);
+        }
+        if let Some(error) = self.unreported.take() {
+            host.log(Level::Warn, &format!("{error}; {} failures so far", self.errors));
+        }
+    }
+
+    fn poll(&mut self, host: &impl Host, now: Instant) {
+        self.engine.poll(now);
+        self.write_events(host);
+    }
+
+    /// Makes the metrics that must be there before anything happened.
+    pub fn define_metrics(&mut self, host: &impl Host) {
+        if let Err(error) = self.publisher.define(host) {
+            self.failed(error);
+        }
+    }
+
+    /// Records the duration of a call.
+    pub fn took(&mut self, host: &impl Host, policy: &Arc<str>, millis: u64) {
+        if let Err(error) = self.publisher.took(host, policy, millis) {
+            self.failed(error);
+        }
+    }
+
+    /// Takes this worker out of the gauges.
+    pub fn withdraw(&mut self, host: &impl Host) {
+        if let Err(error) = self.publisher.withdraw(host) {
+            self.failed(error);
+        }
+    }
+}

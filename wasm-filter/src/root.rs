@@ -1,0 +1,106 @@
+//! The plugin as a whole: its configuration and its tick.
+
+use crate::call::Call;
+use crate::port::{Host, Level, Property};
+use crate::registry::{self, Worker};
+use bimetal_core::Instant;
+use bimetal_core::policy::{self, Document};
+use std::rc::Rc;
+
+/// Milliseconds between ticks: the longest that a metric is behind. Decisions do not wait for it.
+pub const TICK_MILLIS: u32 = 100;
+
+/// Whether a configuration is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// It is in force.
+    Accepted,
+    /// It is wrong, and every error was logged; what was in force still is.
+    Refused,
+}
+
+/// One configuration of the plugin.
+#[derive(Debug)]
+pub struct Root<H: Host + Clone> {
+    host: H,
+    worker: Option<Rc<Worker>>,
+}
+
+impl<H: Host + Clone> Root<H> {
+    /// Not configured yet: its requests pass.
+    pub const fn new(host: H) -> Self {
+        Self { host, worker: None }
+    }
+
+    /// Reads the policy document and puts it in force, whole or not at all.
+    ///
+    /// Envoy runs this in a VM of its own first, so the result depends on the document alone.
+    pub fn configure(&mut self) -> Configured {
+        match self.document() {
+            Ok(document) => self.load(&document),
+            Err(problems) => {
+                for problem in problems {
+                    self.host.log(Level::Error, &format!("policy refused: {problem}"));
+                }
+                Configured::Refused
+            }
+        }
+    }
+
+    fn document(&self) -> Result<Document, Vec<String>> {
+        let bytes = self.host.configuration().map_err(|error| vec![error.to_string()])?;
+        if bytes.is_empty() {
+            return Err(vec!["document: there is none; the plugin's configuration is the policy \
+                             document as JSON"
+                .to_owned()]);
+        }
+        Document::parse(&bytes, policy::Host::Wasm)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    fn load(&mut self, document: &Document) -> Configured {
+        let host = &self.host;
+        let now = host.now();
+        let ticks = host.tick_every(TICK_MILLIS);
+        // Without a name it shares the engine of the nameless: better than to protect nothing.
+        let name = host.property(Property::PluginName).ok().flatten().unwrap_or_default();
+        let worker = registry::worker(&name);
+        worker.with(|inside| {
+            inside.follow_log_level(host);
+            // Without a clock nothing will be decided, and each request counts an error.
+            inside.engine.load(now.unwrap_or(Instant::ZERO), document);
+            inside.write_events(host);
+            inside.define_metrics(host);
+            ticks.err().into_iter().for_each(|error| inside.failed(error));
+        });
+        for skipped in &document.skipped {
+            host.log(Level::Warn, &format!("not supported here, skipped: {skipped}"));
+        }
+        let (policies, hash) = (document.policies.len(), document.hash);
+        host.log(Level::Info, &format!("{policies} policies in force, hash {hash:016x}"));
+        self.worker = Some(worker);
+        Configured::Accepted
+    }
+
+    /// Does what time made due, and publishes metrics.
+    pub fn tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.with(|inside| inside.tick(&self.host));
+        }
+    }
+
+    /// A request of this configuration.
+    pub fn call(&self) -> Call<H> {
+        Call::new(self.host.clone(), self.worker.clone())
+    }
+}
+
+impl<H: Host + Clone> Drop for Root<H> {
+    fn drop(&mut self) {
+        let Some(worker) = self.worker.take() else { return };
+        // Another configuration of the same plugin goes on with this engine.
+        if Rc::strong_count(&worker) == 1 {
+            worker.with(|inside| inside.withdraw(&self.host));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! An upstream that does what a request's path says, down to broken bytes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// What arrived, as text: request line and headers.
+pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A server on loopback that ends with the process.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    seen: Seen,
+    failing: Arc<AtomicU32>,
+}
+
+impl Upstream {
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let seen = Seen::default();
+        let failing = Arc::new(AtomicU32::new(0));
+        let (all, fails) = (seen.clone(), failing.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, failing) = (all.clone(), fails.clone());
+                thread::spawn(move || serve(&stream, &seen, &failing));
+            }
+        });
+        Ok(Self { address, seen, failing })
+    }
+
+    /// Every request whose line contains `part`.
+    pub(crate) fn requests(&self, part: &str) -> Vec<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().filter(|r| r.lines().next().is_some_and(|l| l.contains(part))).cloned().collect()
+    }
+
+    /// The next `times` requests to `/flaky` fail with 503.
+    pub(crate) fn fail(&self, times: u32) {
+        self.failing.store(times, Ordering::SeqCst);
+    }
+}
+
+/// Answers on one connection until a path breaks it. A broken connection needs no report.
+fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    loop {
+        let mut head = String::new();
+        loop {
+            let mut line = Vec::new();
+            if reader.read_until(b'\n', &mut line).ok()? == 0 {
+                return None;
+            }
+            let line = String::from_utf8_lossy(&line);
+            if line.trim_end().is_empty() {
+                break;
+            }
+            head.push_str(&line);
+        }
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
+        let path = head.split(' ').nth(1)?.to_owned();
+        let mut words = path.trim_start_matches('/').split('/');
+        let (what, argument) = (words.next()?, words.next().unwrap_or("0"));
+        match what {
+            "status" => answer(stream, argument, "", "x")?,
+            "flaky" => {
+                let fails = |left: u32| left.checked_sub(1);
+                let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
+                answer(stream, if failed { "503" } else { "200" }, "", "x")?;
+            }
+            "retry-after" => answer(stream, "503", &format!("retry-after: {argument}\r\n"), "x")?,
+            "grpc" => {
+                let headers = format!("content-type: application/grpc\r\ngrpc-status: {argument}\r\n");
+                answer(stream, "200", &headers, "")?;
+            }
+            "hostile" => answer(stream, "500", "content-type: \u{80}\r\nretry-after: \u{ff}\r\n", "x")?,
+            "slow" => {
+                thread::sleep(Duration::from_millis(argument.parse().ok()?));
+                answer(stream, "200", "", "x")?;
+            }
+            // Half an answer, then the end of the connection.
+            "half" => {
+                let mut stream = stream;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
+                stream.shutdown(Shutdown::Both).ok()?;
+                return None;
+            }
+            // Half an answer, then nothing.
+            "stall" => {
+                let mut stream = stream;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
+            }
+            "events" => {
+                let mut stream = stream;
+                let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+                stream.write_all(head).ok()?;
+            }
+            "close" => {
+                stream.shutdown(Shutdown::Both).ok()?;
+                return None;
+            }
+            "garbage" => {
+                let mut stream = stream;
+                stream.write_all(b"this is not HTTP\r\n\r\n").ok()?;
+                return None;
+            }
+            // "hang": the client's move.
+            _ => {}
+        }
+    }
+}
+
+fn answer(mut stream: &TcpStream, status: &str, headers: &str, body: &str) -> Option<()> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {length}\r\n{headers}\r\n");
+    // One byte for each char: the hostile headers are not UTF-8 on the wire.
+    let mut bytes: Vec<u8> = head.chars().map(|unit| unit as u8).collect();
+    bytes.extend(body.bytes());
+    stream.write_all(&bytes).ok()
+}

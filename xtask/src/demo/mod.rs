@@ -1,0 +1,194 @@
+//! `cargo xtask demo`: one policy in two hosts, in front of the same failing server, under the
+//! same load, for everyone to see.
+
+mod chart;
+mod load;
+mod metrics;
+mod page;
+mod plain;
+mod record;
+mod scene;
+mod script;
+pub mod terminal;
+mod verdict;
+
+use crate::{place, say};
+use anyhow::{Context, Result, bail};
+use metrics::Page;
+use record::{Arm, Record, State, TICK};
+use scene::{Parts, Scene};
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use verdict::{Kept, Promise, Verdict};
+
+/// How the demo shows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A picture that is drawn over itself, where stdout is a terminal.
+    Live,
+    /// One line a second.
+    Plain,
+}
+
+/// How often the hosts are asked for their state.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How long the hosts may take to publish their last counts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the demo. True means that every promise was kept.
+///
+/// # Errors
+/// Something cannot be installed, built, started or written.
+pub fn run(look: Look) -> Result<bool> {
+    let parts = Parts::make()?;
+    let mut scene = Scene::start(&parts)?;
+    let look = if std::io::stdout().is_terminal() {
+        look
+    } else {
+        Look::Plain
+    };
+    let record = play(&mut scene, look)?;
+    let verdicts = Arm::ALL.map(|arm| Verdict::of(&record, arm));
+    let mut promises = Vec::new();
+    for verdict in verdicts
+        .iter()
+        .filter(|verdict| Arm::HOSTS.contains(&verdict.arm))
+    {
+        promises.extend(verdict::promises(verdict, &settled(&scene, verdict)?));
+    }
+    drop(scene);
+    tell(&verdicts, &promises);
+    let file = place::made("demo")?.join("index.html");
+    page::write(&file, &record, &verdicts, &promises)?;
+    println!("the timeline, drawn: {}", file.display());
+    Ok(promises.iter().all(|promise| promise.kept == Kept::Yes))
+}
+
+/// Lets the script run and notes all that is seen.
+fn play(scene: &mut Scene, look: Look) -> Result<Record> {
+    let mut record = Record::default();
+    let (samples_in, samples) = channel();
+    let (sightings_in, sightings) = channel();
+    let targets = scene.targets();
+    say::begins("demo", "about 50 seconds; Ctrl-C ends it");
+    scene.begin()?;
+    let start = Instant::now();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            // Owned by the thread: the channel closes with it.
+            let samples_in = samples_in;
+            load::run(targets, start, &samples_in)
+        });
+        scope.spawn(|| watch(scene, start, &over, sightings_in));
+        let shown = show(&mut record, &samples, &sightings, start, look);
+        let loaded = load.join();
+        over.store(true, Ordering::Relaxed);
+        match loaded {
+            Ok(done) => done.and(shown),
+            Err(_) => bail!("the load ended by itself"),
+        }
+    })?;
+    scene.check_alive()?;
+    Ok(record)
+}
+
+/// Asks the hosts for their state until it is over.
+fn watch(scene: &Scene, start: Instant, over: &AtomicBool, out: Sender<(Arm, Duration, State)>) {
+    while !over.load(Ordering::Relaxed) {
+        for host in Arm::HOSTS {
+            let at = start.elapsed();
+            // A host that does not answer shows up in the calls.
+            if let Some(state) = scene.metrics(host).ok().and_then(|page| page.state()) {
+                let _ = out.send((host, at, state));
+            }
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Shows what comes in until the load is done.
+fn show(
+    record: &mut Record,
+    samples: &Receiver<record::Sample>,
+    sightings: &Receiver<(Arm, Duration, State)>,
+    start: Instant,
+    look: Look,
+) -> Result<()> {
+    let mut screen = terminal::Screen::default();
+    let mut next = TICK;
+    loop {
+        let wait = next.saturating_sub(start.elapsed());
+        let ended = match samples.recv_timeout(wait) {
+            Ok(sample) => {
+                record.add(sample);
+                false
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => false,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => true,
+        };
+        let now = start.elapsed();
+        if now < next && !ended {
+            continue;
+        }
+        for (arm, at, state) in sightings.try_iter() {
+            record.sighted(arm, at, state);
+        }
+        let shown = now.min(script::LENGTH);
+        match look {
+            Look::Live => screen
+                .draw(record, shown)
+                .context("cannot draw on the terminal")?,
+            // In the second after the one it tells of, when its answers are there.
+            Look::Plain if next.subsec_millis() == 0 && next <= script::LENGTH => {
+                println!("{}", plain::line(record, next));
+            }
+            Look::Plain => {}
+        }
+        if ended {
+            return Ok(());
+        }
+        next += TICK;
+    }
+}
+
+/// A host's metrics once every call that went through is counted and settled, or what they are
+/// when that does not come.
+fn settled(scene: &Scene, verdict: &Verdict) -> Result<Page> {
+    let went = (verdict.good + verdict.failed) as f64;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = scene.metrics(verdict.arm)?;
+        let admitted = page.sum("bimetal_requests_total", &[("decision", "admitted")]);
+        let settled = page.sum("bimetal_outcomes_total", &[]);
+        if (admitted == settled && admitted == went) || Instant::now() > deadline {
+            return Ok(page);
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Prints the closing table and the promises.
+fn tell(verdicts: &[Verdict], promises: &[Promise]) {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(page::COLUMNS);
+    for row in page::rows(verdicts) {
+        table.add_row(row);
+    }
+    println!("\n{table}");
+    println!(
+        "leaked: failures let through before the breaker tripped; times: one for each outage;\n\
+         added: over the direct calls, which are in brackets, while all was well"
+    );
+    for promise in promises {
+        let word = match promise.kept {
+            Kept::Yes => "kept:  ",
+            Kept::No => "BROKEN:",
+        };
+        println!("{word} {}", promise.text);
+    }
+}

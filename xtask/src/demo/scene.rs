@@ -1,0 +1,252 @@
+//! The programs of the demo: the echo server and both hosts, started on free ports of loopback.
+
+use super::metrics::Page;
+use super::record::Arm;
+use super::script::{self, POLICY};
+use crate::process::{self, Guest, Running};
+use crate::tools;
+use crate::{place, say, wasm};
+use anyhow::{Context, Result, anyhow, bail};
+use bimetal_conformance::envoy::{Config, Envoy, Filter, Log};
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a program may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What must be there before the demo.
+#[derive(Debug)]
+pub struct Parts {
+    bimetal: PathBuf,
+    envoy: PathBuf,
+}
+
+impl Parts {
+    /// Installs and builds what is missing.
+    ///
+    /// # Errors
+    /// A tool cannot be had or a build fails.
+    pub fn make() -> Result<Self> {
+        let envoy = tools::named("envoy")?.get()?;
+        let since = Instant::now();
+        say::begins("bimetal", "the native proxy and the echo server, optimised");
+        process::succeed(
+            "bimetal build",
+            Command::new(wasm::cargo())
+                .current_dir(place::root())
+                .args([
+                    "build",
+                    "--profile",
+                    "fast",
+                    "--package",
+                    "bimetal-proxy",
+                    "--bin",
+                    "bimetal",
+                ]),
+            Duration::from_secs(1200),
+        )?;
+        say::ended("bimetal", "built", since.elapsed());
+        wasm::build()?;
+        Ok(Self {
+            bimetal: place::target().join("fast/bimetal"),
+            envoy,
+        })
+    }
+}
+
+/// The programs at work. All are ended when it is dropped, the hosts before the echo server.
+#[derive(Debug)]
+pub struct Scene {
+    envoy: Envoy,
+    _envoy_guest: Guest,
+    native: Running,
+    native_address: SocketAddr,
+    native_metrics: SocketAddr,
+    echo: Running,
+    echo_address: SocketAddr,
+    echo_admin: SocketAddr,
+}
+
+impl Scene {
+    /// Starts everything and waits until it serves.
+    ///
+    /// # Errors
+    /// A program does not start or is not ready in time; the message holds its last words.
+    pub fn start(parts: &Parts) -> Result<Self> {
+        say::begins("start", "echo server, native proxy, Envoy");
+        let folder = place::made("demo")?;
+        let (echo, echo_address, echo_admin) = echo(parts, &folder)?;
+        let (native, native_address, native_metrics) = native(parts, &folder, echo_address)?;
+        let config = Config {
+            log: Log::Quiet,
+            ..Config::new(echo_address).filter(Filter::new(place::filter(), POLICY))
+        };
+        let envoy = Envoy::start(&parts.envoy, &folder.join("envoy"), &config)
+            .context("Envoy did not start")?;
+        let guest = Guest::new(envoy.id());
+        say::line(format!(
+            "    echo server {echo_address}, native proxy {native_address}, Envoy {}",
+            envoy.address()
+        ));
+        Ok(Self {
+            envoy,
+            _envoy_guest: guest,
+            native,
+            native_address,
+            native_metrics,
+            echo,
+            echo_address,
+            echo_admin,
+        })
+    }
+
+    /// Where each arm's calls go.
+    pub fn targets(&self) -> [(Arm, SocketAddr); 3] {
+        Arm::ALL.map(|arm| match arm {
+            Arm::Native => (arm, self.native_address),
+            Arm::Envoy => (arm, self.envoy.address()),
+            Arm::Direct => (arm, self.echo_address),
+        })
+    }
+
+    /// Puts the scripted outage in force: its time begins now.
+    ///
+    /// # Errors
+    /// The echo server refuses it.
+    pub fn begin(&self) -> Result<()> {
+        agent()
+            .put(format!("http://{}/faults", self.echo_admin))
+            .send(script::plan().to_string())
+            .context("the echo server does not take the outage's plan")?;
+        Ok(())
+    }
+
+    /// A host's metrics.
+    ///
+    /// # Errors
+    /// The host does not answer.
+    pub fn metrics(&self, host: Arm) -> Result<Page> {
+        match host {
+            // All of Envoy's own metrics would be thousands of lines.
+            Arm::Envoy => Ok(Page(self.envoy.get("/stats/prometheus?filter=bimetal_")?)),
+            Arm::Native | Arm::Direct => get(self.native_metrics, "/metrics").map(Page),
+        }
+    }
+
+    /// Tells which program has ended although nobody asked it to.
+    ///
+    /// # Errors
+    /// One has.
+    pub fn check_alive(&mut self) -> Result<()> {
+        for (name, program) in [
+            ("the native proxy", &mut self.native),
+            ("the echo server", &mut self.echo),
+        ] {
+            if let Some(status) = program.status()? {
+                bail!(
+                    "{name} ended in the middle of the demo ({status}); {}",
+                    program.last_words()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr)> {
+    let ready = folder.join("echo.ready");
+    // Of an earlier demo: read again, it would name ports of the past.
+    let _ = std::fs::remove_file(&ready);
+    let mut command = Command::new(&parts.bimetal);
+    command.args([
+        "echo",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--ready-file",
+    ]);
+    command.arg(&ready);
+    let mut echo = Running::start("echo server", &mut command, &folder.join("echo.log"))?;
+    let ports = ready_when(&mut echo, || {
+        let text = std::fs::read_to_string(&ready).ok()?;
+        serde_json::from_str::<Value>(&text).ok()
+    })?;
+    let address = |field: &str| -> Result<SocketAddr> {
+        ports[field]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| anyhow!("the echo server's ready file names no {field:?}: {ports}"))
+    };
+    Ok((echo, address("listen")?, address("admin")?))
+}
+
+fn native(
+    parts: &Parts,
+    folder: &Path,
+    upstream: SocketAddr,
+) -> Result<(Running, SocketAddr, SocketAddr)> {
+    let [listen, admin, health] = free_ports()?;
+    let policy: Value = serde_json::from_str(POLICY).context("the demo's policy is not JSON")?;
+    let config = json!({
+        "version": "v1",
+        "listeners": [{"address": listen}],
+        "admin": {"address": admin},
+        "health": {"address": health},
+        // As many as Envoy has: workers do not share their breakers' evidence yet.
+        "workers": 1,
+        "upstreams": {"echo": {"endpoints": [upstream.to_string()]}},
+        "routes": [{"host": "*", "path_prefix": "/echo", "upstream": "echo"}],
+        "policies": policy["policies"],
+    });
+    let file = folder.join("proxy.json");
+    std::fs::write(&file, format!("{config:#}"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let mut command = Command::new(&parts.bimetal);
+    command.args(["proxy", "--config"]).arg(&file);
+    let mut native = Running::start("native proxy", &mut command, &folder.join("native.log"))?;
+    ready_when(&mut native, || get(health, "/readyz").ok())?;
+    Ok((native, listen, health))
+}
+
+/// Asks `look` until it has an answer.
+fn ready_when<T>(program: &mut Running, look: impl Fn() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        if program.status()?.is_some() || Instant::now() > deadline {
+            bail!("{} is not ready: {}", program.name(), program.last_words());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ports that are free now: all three are held until the last one is known.
+fn free_ports() -> Result<[SocketAddr; 3]> {
+    let bound = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut addresses = Vec::new();
+    for listener in &bound {
+        let listener = listener
+            .as_ref()
+            .map_err(|error| anyhow!("no free port: {error}"))?;
+        addresses.push(listener.local_addr()?);
+    }
+    addresses.try_into().map_err(|_| anyhow!("no free ports"))
+}
+
+fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut answer = agent().get(format!("http://{address}{path}")).call()?;
+    Ok(answer.body_mut().read_to_string()?)
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(5)))
+        .build()
+        .into()
+}
