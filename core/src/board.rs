@@ -9,7 +9,10 @@
 //! filter. Its only promise is that of a single atomic word: a [`Words::compare_exchange`] that
 //! succeeded is seen by every [`Words::load`] that begins after it returned.
 
+mod atomic;
+
 use alloc::sync::Arc;
+pub use atomic::AtomicWords;
 use core::fmt::Debug;
 
 /// Where replicas of breakers meet.
@@ -18,13 +21,12 @@ pub trait Board: Send + Sync + Debug {
     /// The same key gives the same words to every worker. None where the board has no room: the
     /// breaker is then decided by this worker alone.
     fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>>;
-
-    /// A number that changes after every write to any word: while it stands still, a replica has
-    /// nothing to learn.
-    fn version(&self) -> u64;
 }
 
 /// The words of one breaker.
+///
+/// A board whose reads are dear may answer [`Words::load`] from a copy that is at most 20 ms old:
+/// then an admission may begin that long after another worker tripped, not later.
 pub trait Words: Send + Sync + Debug {
     /// The word at `index`; zero for one beyond the count that was asked for.
     fn load(&self, index: usize) -> u64;

@@ -7,6 +7,7 @@ mod books;
 mod load;
 mod view;
 
+use crate::board::Board;
 use crate::decision::{
     Admission, Pass, PassReason, Plan, Reason, Refusal, Rejection, Rule, Settled, Ticket, Verdict,
 };
@@ -19,6 +20,7 @@ use crate::rng::Rng;
 use crate::series::Counts;
 use crate::time::Instant;
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use books::Books;
 pub use books::{MAX_EVENTS, Totals, Tracing};
@@ -33,6 +35,7 @@ pub struct Engine {
     calls: u64,
     next_registry: u32,
     rng: Rng,
+    board: Option<Arc<dyn Board>>,
 }
 
 impl Engine {
@@ -46,7 +49,14 @@ impl Engine {
             calls: 0,
             next_registry: 0,
             rng: Rng::new(seed),
+            board: None,
         }
+    }
+
+    /// An engine whose breakers are replicas on `board`, where their policy says
+    /// `share: process`. Give every worker of the process the same board.
+    pub fn with_board(seed: u64, board: Arc<dyn Board>) -> Self {
+        Self { board: Some(board), ..Self::new(seed) }
     }
 
     /// Decides one request by the first policy that matches it.

@@ -3,12 +3,14 @@
 //! Today that is the breaker. The order of the rules is fixed: match, mode, then the rules one
 //! after the other; what is rejected consumes nothing.
 
+use crate::board::Words;
 use crate::breaker::{Breaker, Permit};
 use crate::decision::Rejection;
 use crate::event::{Counted, State, Transition};
 use crate::outcome::Report;
 use crate::policy::Policy;
 use crate::time::Instant;
+use alloc::sync::Arc;
 
 /// The guard of one scope.
 #[derive(Clone, Debug)]
@@ -24,16 +26,14 @@ pub struct Guard {
 pub struct GuardPermit(Option<Permit>);
 
 impl Guard {
-    /// A guard as `policy` wants it. The only place that allocates.
-    pub fn new(policy: &Policy, seed: u64) -> Self {
-        let breaker = policy
-            .breaker
-            .as_ref()
-            .map(|breaker| Breaker::new(breaker.clone(), seed));
-        Self {
-            breaker,
-            outstanding: 0,
-        }
+    /// A guard as `policy` wants it; its breaker is a replica where there are `words` for it. The
+    /// only place that allocates.
+    pub fn new(policy: &Policy, seed: u64, words: Option<Arc<dyn Words>>) -> Self {
+        let breaker = policy.breaker.clone().map(|breaker| match words {
+            Some(words) => Breaker::shared(breaker, seed, words),
+            None => Breaker::new(breaker, seed),
+        });
+        Self { breaker, outstanding: 0 }
     }
 
     /// Whether a call may go upstream now.

@@ -7,9 +7,11 @@
 mod idle;
 mod key;
 
+use crate::board::{Board, Words};
+use crate::breaker::Breaker;
 use crate::event::{State, Transition};
 use crate::guard::Guard;
-use crate::policy::{Policy, Scope, WhenFull};
+use crate::policy::{BreakerPolicy, Policy, Scope, Share, WhenFull};
 use crate::series::{SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -44,13 +46,17 @@ pub struct Registry {
     half_open: u32,
     hasher: FixedState,
     seed: u64,
+    board: Option<Arc<dyn Board>>,
 }
 
 impl Registry {
-    /// An empty table for `policy`. `seed` fixes jitter and the order of the hash table.
-    pub fn new(id: u32, policy: Arc<Policy>, seed: u64) -> Self {
+    /// An empty table for `policy`. `seed` fixes jitter and the order of the hash table. Breakers
+    /// are replicas on `board` where there is one and the policy shares them.
+    pub fn new(id: u32, policy: Arc<Policy>, seed: u64, board: Option<Arc<dyn Board>>) -> Self {
+        let shares = |breaker: &Arc<BreakerPolicy>| breaker.share == Share::Process;
         Self {
             id,
+            board: board.filter(|_| policy.breaker.as_ref().is_some_and(shares)),
             policy,
             slots: Vec::new(),
             index: HashTable::new(),
@@ -66,7 +72,8 @@ impl Registry {
     /// scopes and the policy lets new ones pass.
     pub fn find_or_make(&mut self, key: &[u8], series: &mut SeriesTable) -> Option<u32> {
         let mut short = [0; key::LONGEST];
-        let key = shorten(key, &mut short, &self.hasher);
+        // Every worker shortens alike, so that a long key means the same breaker to all.
+        let key = shorten(key, &mut short, &FixedState::with_seed(self.policy.state_hash));
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         let same = |slot: &u32| {
@@ -158,10 +165,17 @@ impl Registry {
             counts.entered(State::Closed);
         }
         Slot {
-            guard: Guard::new(&self.policy, self.seed),
+            guard: Guard::new(&self.policy, self.seed, self.words(key)),
             row,
             key: key.into(),
         }
+    }
+
+    /// The words of a scope on the board: the same for every worker whose policy decides alike.
+    fn words(&self, key: &[u8]) -> Option<Arc<dyn Words>> {
+        let (board, breaker) = (self.board.as_ref()?, self.policy.breaker.as_ref()?);
+        let name = [&self.policy.state_hash.to_le_bytes(), key].concat();
+        board.open(&name, Breaker::words_needed(breaker))
     }
 
     /// The scope at `place`.
@@ -194,14 +208,11 @@ impl Registry {
         self.half_open -= u32::from(change.from == State::HalfOpen).min(self.half_open);
     }
 
-    /// How many places to look through for something due: none while no scope is half-open, the
-    /// only state that time alone can change.
+    /// How many places to look through for something due: all where others may have changed
+    /// something, else none while no scope is half-open, the only state that time alone can change.
     pub fn places_to_poll(&self) -> u32 {
-        let places = if self.half_open == 0 {
-            0
-        } else {
-            self.slots.len()
-        };
+        let nothing = self.board.is_none() && self.half_open == 0;
+        let places = if nothing { 0 } else { self.slots.len() };
         u32::try_from(places).unwrap_or(u32::MAX)
     }
 

@@ -2,7 +2,7 @@
 
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Trip, WindowSize};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ fn policy() -> BreakerPolicy {
         },
         ramp: Duration::from_secs(5),
         retry_after: RetryAfter::Respect,
+        share: Share::None,
     }
 }
 

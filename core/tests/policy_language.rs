@@ -11,7 +11,7 @@ use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{
     BreakerPolicy, DebugHeaders, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host,
-    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Trip, WhenFull, WindowSize,
+    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
 };
 use policy::{FULL, compile, policy};
 use serde_json::{Value, json};
@@ -79,6 +79,7 @@ fn defaults() {
             },
             ramp: Duration::ZERO,
             retry_after: RetryAfter::Respect,
+            share: Share::Process,
         }
     );
     let empty = compile(&json!({}), Host::Wasm);
@@ -217,7 +218,6 @@ fn the_full_language_in_the_proxy() {
         document.skipped,
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            r#"policies[0].breaker.share: "process" is not supported yet by host native"#,
             "policies[0].breaker.quorum: not supported yet by host native",
             "policies[0].rate_limits: not supported yet by host native",
             "policies[0].connections: not supported yet by host native",
@@ -261,7 +261,6 @@ fn the_full_language_in_the_filter() {
     assert_eq!(
         document.skipped,
         [
-            r#"policies[0].breaker.share: "process" is not supported yet by host wasm"#,
             "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].rate_limits: not supported yet by host wasm",
             "policies[0].connections: not supported yet by host wasm",

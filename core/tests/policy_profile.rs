@@ -6,7 +6,7 @@ mod policy;
 
 use bimetal_core::Duration;
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Host, Open, RetryAfter, Trip};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Host, Open, RetryAfter, Share, Trip};
 use policy::{compile, policy};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ fn the_study_profile() {
             },
             ramp: Duration::ZERO,
             retry_after: RetryAfter::Ignore,
+            share: Share::Process,
         }
     );
     let rules = &policy.failure;

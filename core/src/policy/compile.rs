@@ -6,7 +6,7 @@ use super::table::{BREAKER, DOCUMENT, POLICY};
 use super::types::{
     BreakerPolicy, DebugHeaders, DirectionMatch, Document, Fallback, FallbackOn, HalfOpen,
     HeaderMatch, Host, HostPattern, Match, Mode, On, Open, PathMatch, Policy, Rate, RetryAfter,
-    Scope, Scopes, Timeouts, Trip, WhenFull, WindowSize,
+    Scope, Scopes, Share, Timeouts, Trip, WhenFull, WindowSize,
 };
 use crate::doc::hash::Hash;
 use crate::doc::{Check, Node, Path, Problems, Unsupported};
@@ -197,6 +197,10 @@ fn breaker_policy(node: &Node) -> BreakerPolicy {
             .get("recovery")
             .and_then(|recovery| recovery.duration("ramp"))
             .unwrap_or_default(),
+        share: match node.text("share") {
+            Some("none") => Share::None,
+            _ => Share::Process,
+        },
         retry_after: match node.flag("respect_retry_after") {
             Some(false) => RetryAfter::Ignore,
             _ => RetryAfter::Respect,

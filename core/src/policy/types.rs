@@ -220,6 +220,18 @@ pub struct BreakerPolicy {
     pub ramp: Duration,
     /// Whether a failure's `retry-after` lengthens the open time.
     pub retry_after: RetryAfter,
+    /// With whom it shares its state.
+    pub share: Share,
+}
+
+/// With whom a breaker shares its state (`share`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// With nobody: every worker has its own.
+    None,
+    /// With the workers of its process.
+    #[default]
+    Process,
 }
 
 /// Trip conditions. At least one is set.

@@ -5,7 +5,9 @@ use bimetal_core::breaker::{Breaker, Permit};
 use bimetal_core::decision::Rejection;
 use bimetal_core::event::{Counted, State, Transition};
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Trip, WindowSize};
+use bimetal_core::policy::{
+    BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize,
+};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
@@ -29,6 +31,7 @@ pub fn policy() -> BreakerPolicy {
         },
         ramp: Duration::ZERO,
         retry_after: RetryAfter::Respect,
+        share: Share::None,
     }
 }
 
