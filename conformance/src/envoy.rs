@@ -52,8 +52,8 @@ impl Envoy {
     /// Starts `program` with its files in `folder` (made where missing) and waits until it serves.
     ///
     /// # Errors
-    /// When the folder cannot be written, the program cannot be started, ends at once or is not
-    /// ready within a minute; the message holds the end of its log.
+    /// When the folder cannot be written, the program cannot be started, ends at once, refuses its
+    /// configuration or is not ready within a minute; the message holds the end of its log.
     pub fn start(program: &Path, folder: &Path, config: &Config) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let folder = folder.canonicalize()?;
@@ -99,18 +99,29 @@ impl Envoy {
         envoy.admin = envoy.wait("say its admin address", |_| {
             fs::read_to_string(&admin_file).ok()?.trim().parse().ok()
         })?;
-        envoy.address = envoy.wait("open its listener", |envoy| {
-            envoy
-                .get("/ready")
-                .ok()
-                .filter(|body| body.trim() == "LIVE")?;
-            let listeners: Value =
-                serde_json::from_str(&envoy.get("/listeners?format=json").ok()?).ok()?;
-            let socket = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-            let port = u16::try_from(socket["port_value"].as_u64()?).ok()?;
-            Some(SocketAddr::from(([127, 0, 0, 1], port)))
+        let address = envoy.wait("open its listener", |envoy| {
+            let refused = envoy.verdicts().is_ok_and(|(_, refused)| refused > 0);
+            if refused {
+                Some(None)
+            } else {
+                envoy.listener().map(Some)
+            }
         })?;
+        envoy.address = address.ok_or_else(|| envoy.error("Envoy refused its listener"))?;
         Ok(envoy)
+    }
+
+    fn listener(&self) -> Option<SocketAddr> {
+        self.get("/ready")
+            .ok()
+            .filter(|body| body.trim() == "LIVE")?;
+        let page = self.get("/listeners?format=json").ok()?;
+        let page: Value = serde_json::from_str(&page).ok()?;
+        let port = page.pointer("/listener_statuses/0/local_address/socket_address/port_value");
+        Some(SocketAddr::from((
+            [127, 0, 0, 1],
+            u16::try_from(port?.as_u64()?).ok()?,
+        )))
     }
 
     /// Where requests go.
@@ -275,14 +286,16 @@ impl Envoy {
                     continue;
                 }
             };
-            let log = self.log().unwrap_or_default();
-            let from = log.lines().count().saturating_sub(12);
-            let tail: Vec<&str> = log.lines().skip(from).collect();
-            return Err(Error::other(format!(
-                "{trouble}; its log ends:\n{}",
-                tail.join("\n")
-            )));
+            return Err(self.error(&trouble));
         }
+    }
+
+    /// An error that shows the end of the log.
+    fn error(&self, trouble: &str) -> Error {
+        let log = self.log().unwrap_or_default();
+        let from = log.lines().count().saturating_sub(12);
+        let tail: Vec<&str> = log.lines().skip(from).collect();
+        Error::other(format!("{trouble}; its log ends:\n{}", tail.join("\n")))
     }
 }
 

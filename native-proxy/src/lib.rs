@@ -1,4 +1,14 @@
 //! The native host, and the commands of `bimetal`.
 
+mod admin;
+mod call;
 pub mod cli;
+mod clock;
+pub mod config;
 pub mod echo;
+pub mod log;
+pub mod proxy;
+mod serve;
+mod timer;
+mod upstream;
+mod worker;

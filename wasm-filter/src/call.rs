@@ -91,18 +91,30 @@ struct Mark {
 impl<H: Host> Call<H> {
     /// A request that nothing is known of. Without a worker it passes.
     pub const fn new(host: H, worker: Option<Rc<Worker>>) -> Self {
-        Self { host, worker, life: Life::Idle, mark: None }
+        Self {
+            host,
+            worker,
+            life: Life::Idle,
+            mark: None,
+        }
     }
 
     /// Decides.
     pub fn request_headers(&mut self) -> Flow {
-        let Some(worker) = self.worker.clone() else { return Flow::Continue };
+        let Some(worker) = self.worker.clone() else {
+            return Flow::Continue;
+        };
         // Without a clock nothing can be decided: the request passes, and the error is counted.
-        let Some(now) = worker.ok(self.host.now()) else { return Flow::Continue };
+        let Some(now) = worker.ok(self.host.now()) else {
+            return Flow::Continue;
+        };
         let facts = Request::new(&self.host);
         let verdict = worker.with(|inside| {
             let verdict = inside.engine.admit(now, &facts);
-            facts.failed().into_iter().for_each(|error| inside.failed(error));
+            facts
+                .failed()
+                .into_iter()
+                .for_each(|error| inside.failed(error));
             inside.write_events(&self.host);
             verdict
         });
@@ -132,18 +144,31 @@ impl<H: Host> Call<H> {
     }
 
     fn admitted(&mut self, worker: &Worker, now: Instant, admission: Admission) {
-        let Admission { policy, ticket, plan, state } = admission;
+        let Admission {
+            policy,
+            ticket,
+            plan,
+            state,
+        } = admission;
         self.mark(&policy, Some(state));
         self.apply(worker, plan);
         let deadline = plan.request_timeout;
-        self.life = Life::Open(Open { policy, ticket, sent: now, deadline, answer: None });
+        self.life = Life::Open(Open {
+            policy,
+            ticket,
+            sent: now,
+            deadline,
+            answer: None,
+        });
     }
 
     /// Hands the plan to Envoy's router. Without a timeout in the policy the mesh's and the
     /// client's own stay; with one, nothing that the client sent may replace it: the router takes
     /// the expected timeout before the timeout, and a short one per try would end the call early.
     fn apply(&self, worker: &Worker, plan: Plan) {
-        let Some(timeout) = plan.request_timeout else { return };
+        let Some(timeout) = plan.request_timeout else {
+            return;
+        };
         // Zero would mean "no limit" to the router.
         let millis = timeout.as_nanos().div_ceil(1_000_000).max(1).to_string();
         let host = &self.host;
@@ -154,23 +179,37 @@ impl<H: Host> Call<H> {
 
     fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
         if policy.debug_headers == DebugHeaders::On {
-            self.mark = Some(Mark { policy: policy.clone(), state });
+            self.mark = Some(Mark {
+                policy: policy.clone(),
+                state,
+            });
         }
     }
 
     /// Headers of whatever answers: the upstream, Envoy, or this filter.
     pub fn response_headers(&mut self, rest: Rest) {
-        let Some(worker) = self.worker.clone() else { return };
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
         if let Some(Mark { policy, state }) = self.mark.take() {
             let state = state.map(|state| ("x-bimetal-state", state.name()));
-            for (name, value) in [("x-bimetal-policy", &*policy.name)].into_iter().chain(state) {
+            for (name, value) in [("x-bimetal-policy", &*policy.name)]
+                .into_iter()
+                .chain(state)
+            {
                 worker.ok(self.host.set_header(Map::Response, name, value));
             }
         }
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+            return;
+        };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let details = worker.ok(self.host.property(Property::ResponseDetails)).flatten();
-        let status = worker.ok(self.host.header(Map::Response, ":status")).flatten();
+        let details = worker
+            .ok(self.host.property(Property::ResponseDetails))
+            .flatten();
+        let status = worker
+            .ok(self.host.header(Map::Response, ":status"))
+            .flatten();
         let status = status.as_deref().and_then(number).unwrap_or(0);
         if details.is_some_and(|details| details.starts_with(b"via_upstream")) {
             self.answered(&worker, now, open, status, rest);
@@ -190,7 +229,11 @@ impl<H: Host> Call<H> {
     fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
         let latency = now.since(open.sent);
         let kind = self.kind(worker, status);
-        let mut answer = Answer { status, latency, kind };
+        let mut answer = Answer {
+            status,
+            latency,
+            kind,
+        };
         let grpc = match (rest, kind) {
             (Rest::Nothing, Kind::Grpc) => self.grpc_status(worker, Map::Response),
             _ => None,
@@ -204,7 +247,15 @@ impl<H: Host> Call<H> {
         match outcome {
             Outcome::Failure => {
                 let retry_after = self.retry_after(worker, &open.policy);
-                self.settle(worker, now, open, Report { outcome, retry_after });
+                self.settle(
+                    worker,
+                    now,
+                    open,
+                    Report {
+                        outcome,
+                        retry_after,
+                    },
+                );
             }
             _ if rest == Rest::Nothing || kind == Kind::Endless => {
                 self.settle(worker, now, open, outcome.into());
@@ -233,22 +284,34 @@ impl<H: Host> Call<H> {
     }
 
     fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
-        let Some(worker) = self.worker.clone() else { return };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+            return;
+        };
         let Some(answer) = open.answer else {
             self.life = Life::Open(open);
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let grpc = if answer.kind == Kind::Grpc { grpc(self, &worker) } else { None };
+        let grpc = if answer.kind == Kind::Grpc {
+            grpc(self, &worker)
+        } else {
+            None
+        };
         let outcome = open.classify(answer, grpc);
         self.settle(&worker, now, open, outcome.into());
     }
 
     /// Envoy is done with the request: what is not settled by now broke off.
     pub fn log(&mut self) {
-        let Some(worker) = self.worker.clone() else { return };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+            return;
+        };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
         let flags = self.flags(&worker);
         let seen = match flags::meaning(flags) {
@@ -266,7 +329,12 @@ impl<H: Host> Call<H> {
     }
 
     fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
-        let Open { policy, ticket, sent, .. } = open;
+        let Open {
+            policy,
+            ticket,
+            sent,
+            ..
+        } = open;
         worker.with(|inside| {
             inside.engine.settle(now, ticket, report);
             inside.write_events(&self.host);
@@ -275,7 +343,9 @@ impl<H: Host> Call<H> {
     }
 
     fn flags(&self, worker: &Worker) -> u64 {
-        let value = worker.ok(self.host.property(Property::ResponseFlags)).flatten();
+        let value = worker
+            .ok(self.host.property(Property::ResponseFlags))
+            .flatten();
         let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
@@ -288,7 +358,9 @@ impl<H: Host> Call<H> {
         if status == 101 {
             return Kind::Endless;
         }
-        let value = worker.ok(self.host.header(Map::Response, "content-type")).flatten();
+        let value = worker
+            .ok(self.host.header(Map::Response, "content-type"))
+            .flatten();
         match value {
             Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
             Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
@@ -307,15 +379,28 @@ impl<H: Host> Call<H> {
         if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
             return None;
         }
-        let value = worker.ok(self.host.header(Map::Response, "retry-after")).flatten()?;
-        std::str::from_utf8(&value).ok()?.trim().parse().ok().map(Duration::from_secs)
+        let value = worker
+            .ok(self.host.header(Map::Response, "retry-after"))
+            .flatten()?;
+        std::str::from_utf8(&value)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+            .map(Duration::from_secs)
     }
 }
 
 impl Open {
     fn classify(&self, answer: Answer, grpc: Option<u32>) -> Outcome {
-        let Answer { status, latency, .. } = answer;
-        self.policy.failure.classify(&Observation::Answer { status, grpc, latency })
+        let Answer {
+            status, latency, ..
+        } = answer;
+        self.policy.failure.classify(&Observation::Answer {
+            status,
+            grpc,
+            latency,
+        })
     }
 }
 
@@ -323,15 +408,21 @@ impl<H: Host> Drop for Call<H> {
     /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
     /// free again and nothing is held against the upstream.
     fn drop(&mut self) {
-        let Some(worker) = self.worker.take() else { return };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else { return };
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
+        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+            return;
+        };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
         self.settle(&worker, now, open, Outcome::Neutral.into());
     }
 }
 
 fn begins(value: &[u8], with: &[u8]) -> bool {
-    value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+    value
+        .get(..with.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 fn number(value: &[u8]) -> Option<u16> {

@@ -68,21 +68,47 @@ impl Publisher {
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
                 let metrics = [Metric::Unknown; FIELDS];
-                self.rows.push(Row { published: [0; FIELDS], metrics });
+                self.rows.push(Row {
+                    published: [0; FIELDS],
+                    metrics,
+                });
             }
-            let Some(row) = self.rows.get_mut(index) else { continue };
-            let fields = row.published.iter_mut().zip(&mut row.metrics).zip(values(counts));
+            let Some(row) = self.rows.get_mut(index) else {
+                continue;
+            };
+            let fields = row
+                .published
+                .iter_mut()
+                .zip(&mut row.metrics)
+                .zip(values(counts));
             for (field, ((published, metric), value)) in fields.enumerate() {
                 let name = || name(field, policy, scope);
                 result = move_to(host, metric, published, value, kind(field), name).and(result);
             }
         }
         let scopes = engine.totals().scopes;
-        let skipped = engine.document().map_or(0, |document| document.skipped.len() as u64);
+        let skipped = engine
+            .document()
+            .map_or(0, |document| document.skipped.len() as u64);
         for (counter, value, kind, name) in [
-            (&mut self.errors, errors, MetricKind::Counter, "bimetal_decision_errors_total"),
-            (&mut self.scopes, scopes, MetricKind::Gauge, "bimetal_scopes"),
-            (&mut self.skipped, skipped, MetricKind::Gauge, "bimetal_skipped_parts"),
+            (
+                &mut self.errors,
+                errors,
+                MetricKind::Counter,
+                "bimetal_decision_errors_total",
+            ),
+            (
+                &mut self.scopes,
+                scopes,
+                MetricKind::Gauge,
+                "bimetal_scopes",
+            ),
+            (
+                &mut self.skipped,
+                skipped,
+                MetricKind::Gauge,
+                "bimetal_skipped_parts",
+            ),
         ] {
             let Counter { published, metric } = counter;
             result = move_to(host, metric, published, value, kind, || name.to_owned()).and(result);
@@ -139,7 +165,9 @@ impl Publisher {
             self.durations.push((policy.clone(), Metric::Unknown));
             self.durations.len() - 1
         });
-        let Some((_, metric)) = self.durations.get_mut(index) else { return Ok(()) };
+        let Some((_, metric)) = self.durations.get_mut(index) else {
+            return Ok(());
+        };
         let name = || format!("policy=.={policy};.;bimetal_request_duration_ms");
         match id(host, metric, MetricKind::Histogram, name)? {
             Some(id) => host.record(id, millis),
@@ -160,7 +188,9 @@ fn move_to(
     if value == *published {
         return Ok(());
     }
-    let Some(id) = id(host, metric, kind, name)? else { return Ok(()) };
+    let Some(id) = id(host, metric, kind, name)? else {
+        return Ok(());
+    };
     let by = value.cast_signed().wrapping_sub(published.cast_signed());
     host.add_to_metric(id, by)?;
     *published = value;
@@ -191,9 +221,16 @@ fn id(
 
 fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
-    let sums = counts.decisions.iter().chain(&counts.shadow).chain(&counts.outcomes).copied();
+    let sums = counts
+        .decisions
+        .iter()
+        .chain(&counts.shadow)
+        .chain(&counts.outcomes)
+        .copied();
     let single = [counts.late, counts.unprotected];
-    sums.chain(single).chain(counts.transitions.iter().copied()).chain(states)
+    sums.chain(single)
+        .chain(counts.transitions.iter().copied())
+        .chain(states)
 }
 
 /// What a field counts.
@@ -215,11 +252,21 @@ fn meaning(field: usize) -> Option<Meaning> {
     let single = [Meaning::Late, Meaning::Unprotected];
     let transitions = TRANSITIONS.iter().map(Meaning::Transition);
     let states = State::ALL.into_iter().map(Meaning::State);
-    decisions.chain(shadow).chain(outcomes).chain(single).chain(transitions).chain(states).nth(field)
+    decisions
+        .chain(shadow)
+        .chain(outcomes)
+        .chain(single)
+        .chain(transitions)
+        .chain(states)
+        .nth(field)
 }
 
 const fn kind(field: usize) -> MetricKind {
-    if field < FIELDS - State::ALL.len() { MetricKind::Counter } else { MetricKind::Gauge }
+    if field < FIELDS - State::ALL.len() {
+        MetricKind::Counter
+    } else {
+        MetricKind::Gauge
+    }
 }
 
 /// A metric's name with its labels. The scope stands last: it can hold what a client chose, and
@@ -232,7 +279,10 @@ fn name(field: usize, policy: &str, scope: &str) -> String {
         Some(Meaning::Late) => (String::new(), "late_total"),
         Some(Meaning::Unprotected) => (String::new(), "unprotected_total"),
         Some(Meaning::Transition(change)) => {
-            let (from, to) = (label("from", change.from.name()), label("to", change.to.name()));
+            let (from, to) = (
+                label("from", change.from.name()),
+                label("to", change.to.name()),
+            );
             let cause = label("cause", change.cause);
             (format!("{from}{to}{cause}"), "breaker_transitions_total")
         }
@@ -240,7 +290,11 @@ fn name(field: usize, policy: &str, scope: &str) -> String {
         // No such field; a name that nobody publishes.
         None => (String::new(), "unknown"),
     };
-    format!("{}{labels}{}bimetal_{metric}", label("policy", policy), label("scope", &safe(scope)))
+    format!(
+        "{}{labels}{}bimetal_{metric}",
+        label("policy", policy),
+        label("scope", &safe(scope))
+    )
 }
 
 fn label(key: &str, value: &str) -> String {
@@ -249,7 +303,13 @@ fn label(key: &str, value: &str) -> String {
 
 /// A scope's key as a label: printable, and without the character that ends a label's value.
 fn safe(scope: &str) -> String {
-    let safe = |unit: char| if unit.is_ascii_graphic() && unit != ';' { unit } else { '_' };
+    let safe = |unit: char| {
+        if unit.is_ascii_graphic() && unit != ';' {
+            unit
+        } else {
+            '_'
+        }
+    };
     scope.chars().take(128).map(safe).collect()
 }
 
@@ -284,7 +344,10 @@ mod tests {
 
     #[test]
     fn a_scope_cannot_forge_labels() {
-        assert_eq!(safe("a;.;policy=.=other;.;b\n\u{e9} "), "a_._policy=.=other_._b___");
+        assert_eq!(
+            safe("a;.;policy=.=other;.;b\n\u{e9} "),
+            "a_._policy=.=other_._b___"
+        );
         assert_eq!(safe(&"x".repeat(1000)).len(), 128);
     }
 }

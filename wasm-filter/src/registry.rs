@@ -22,7 +22,9 @@ pub fn worker(name: &[u8]) -> Rc<Worker> {
     WORKERS.with(|workers| {
         // Nothing in here calls back into the host, so the table is never taken twice. Were it,
         // an engine of its own is the way to go on.
-        let Ok(mut workers) = workers.try_borrow_mut() else { return Rc::new(Worker::new()) };
+        let Ok(mut workers) = workers.try_borrow_mut() else {
+            return Rc::new(Worker::new());
+        };
         workers.retain(|(_, worker)| worker.strong_count() > 0);
         let same = workers.iter().find(|(taken, _)| &**taken == name);
         if let Some(worker) = same.and_then(|(_, worker)| worker.upgrade()) {
@@ -66,7 +68,10 @@ impl Worker {
     /// Does something with the engine; `None` when it is in use, which only a host that calls back
     /// in the middle of a call could bring about.
     pub fn with<R>(&self, act: impl FnOnce(&mut Inside) -> R) -> Option<R> {
-        self.0.try_borrow_mut().ok().map(|mut inside| act(&mut inside))
+        self.0
+            .try_borrow_mut()
+            .ok()
+            .map(|mut inside| act(&mut inside))
     }
 
     /// Counts a host call that failed.
@@ -100,8 +105,11 @@ impl Inside {
     /// Asks the host for its log level: it can change at any time, and asking at every request
     /// would cost.
     pub fn follow_log_level(&mut self, host: &impl Host) {
-        self.tracing =
-            if host.logs(Level::Debug) { Tracing::All } else { Tracing::Transitions };
+        self.tracing = if host.logs(Level::Debug) {
+            Tracing::All
+        } else {
+            Tracing::Transitions
+        };
         self.engine.set_tracing(self.tracing);
     }
 
@@ -116,7 +124,10 @@ impl Inside {
             self.failed(error);
         }
         if let Some(error) = self.unreported.take() {
-            host.log(Level::Warn, &format!("{error}; {} failures so far", self.errors));
+            host.log(
+                Level::Warn,
+                &format!("{error}; {} failures so far", self.errors),
+            );
         }
     }
 

@@ -5,6 +5,7 @@ use super::matching::{Considered, consider};
 use super::output::{WRONG_INPUT, complain, print};
 use super::request::Request;
 use super::{Answer, HostName, check, words};
+use crate::config::{Settings, Target};
 use bimetal_core::doc::Problems;
 use bimetal_core::policy::{Document, Host, Mode, Policy};
 use bimetal_core::{Direction, Engine, Instant, PassReason, Verdict};
@@ -144,9 +145,32 @@ fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
     let document = input::document(&args.policy).map_err(Unexplained::Input)?;
     let kind = input::Kind::of(&document);
     let host = Host::from(args.host);
-    let document = Document::compile(&check::policies_of(document, kind), host)
-        .map_err(Unexplained::Document)?;
+    let document = match (kind, host) {
+        (input::Kind::Proxy, Host::Native) => {
+            let settings = crate::config::settings(&document).map_err(Unexplained::Document)?;
+            follow(&settings, &mut request);
+            settings.document
+        }
+        _ => Document::compile(&check::policies_of(document, kind), host)
+            .map_err(Unexplained::Document)?,
+    };
     Ok(decide(&document, host, &request))
+}
+
+/// Fills in where the proxy would send `request`, as far as the command line does not say.
+fn follow(settings: &Settings, request: &mut Request) {
+    let route = settings
+        .routes
+        .iter()
+        .find(|route| route.matcher.matches(request));
+    let Some(route) = route else { return };
+    let (Target::Upstream(at) | Target::TestFailure(at)) = route.target;
+    let upstream = settings
+        .upstreams
+        .get(at)
+        .map(|upstream| upstream.name.to_string());
+    request.route.get_or_insert_with(|| route.name.to_string());
+    request.destination = request.destination.take().or(upstream);
 }
 
 fn decide(document: &Document, host: Host, request: &Request) -> Explanation {

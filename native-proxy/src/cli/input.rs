@@ -52,18 +52,6 @@ impl fmt::Display for InputError {
     }
 }
 
-/// Keys that only a proxy file has.
-const PROXY_KEYS: [&str; 8] = [
-    "listeners",
-    "admin",
-    "health",
-    "workers",
-    "upstreams",
-    "routes",
-    "board",
-    "telemetry",
-];
-
 /// What a document is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -84,7 +72,7 @@ impl Kind {
     /// Of what kind `document` is: one key that only a proxy file has makes it one.
     pub(super) fn of(document: &Node) -> Self {
         let only_in_proxy_files =
-            |key: &str| DOCUMENT.field(key).is_none() && PROXY_KEYS.contains(&key);
+            |key: &str| DOCUMENT.field(key).is_none() && crate::config::FILE.field(key).is_some();
         match document
             .as_map()
             .iter()

@@ -7,6 +7,7 @@ mod explain;
 mod input;
 mod matching;
 mod output;
+mod proxy;
 mod request;
 mod schema;
 mod words;
@@ -26,6 +27,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  bimetal proxy --config proxy.yaml
   bimetal echo --listen 127.0.0.1:5001
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
@@ -34,6 +36,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong input.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Proxy(proxy::ProxyArgs),
     Echo(EchoArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
@@ -70,6 +73,7 @@ struct Answer {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Proxy(args) => proxy::run(args),
         Command::Echo(args) => match echo::run(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

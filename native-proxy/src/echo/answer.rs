@@ -1,7 +1,7 @@
 //! One request's answer.
 
 use super::body::{Content, EchoBody, Staged};
-use super::plan::{Fault, Reset};
+use super::fault::{Fault, Reset};
 use super::received::{End, Trace};
 use super::worker::{Control, Cut, Worker};
 use super::{admin, worker};
@@ -211,15 +211,12 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, Answer> {
             let what = format!("the body is larger than {MAX_BODY} bytes");
             return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &what));
         }
-        match (first.is_empty(), rest.is_empty()) {
-            (true, _) => first = piece,
-            (false, true) => {
-                rest.extend_from_slice(&first);
-                rest.extend_from_slice(&piece);
-                first = Bytes::new();
-            }
-            (false, false) => rest.extend_from_slice(&piece),
+        if first.is_empty() && rest.is_empty() {
+            first = piece;
+            continue;
         }
+        rest.extend_from_slice(&std::mem::take(&mut first));
+        rest.extend_from_slice(&piece);
     }
     Ok(if rest.is_empty() {
         first

@@ -1,6 +1,6 @@
 //! Bodies of answers: whole, or in stages with faults between them.
 
-use super::plan::Fault;
+use super::fault::Fault;
 use super::received::{End, Trace};
 use super::worker::{Control, Cut};
 use bytes::Bytes;

@@ -11,6 +11,7 @@
 mod admin;
 mod answer;
 mod body;
+mod fault;
 mod fields;
 mod holds;
 pub mod plan;

@@ -1,7 +1,8 @@
 //! One worker: a thread with its own runtime, listener and connections.
 
 use super::answer::answer;
-use super::plan::{Fault, Plan};
+use super::fault::Fault;
+use super::plan::Plan;
 use super::server::Shared;
 use super::socket::Port;
 use hyper::server::conn::http1;

@@ -30,13 +30,20 @@ impl Upstream {
                 thread::spawn(move || serve(&stream, &seen, &failing));
             }
         });
-        Ok(Self { address, seen, failing })
+        Ok(Self {
+            address,
+            seen,
+            failing,
+        })
     }
 
     /// Every request whose line contains `part`.
     pub(crate) fn requests(&self, part: &str) -> Vec<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().filter(|r| r.lines().next().is_some_and(|l| l.contains(part))).cloned().collect()
+        seen.iter()
+            .filter(|r| r.lines().next().is_some_and(|l| l.contains(part)))
+            .cloned()
+            .collect()
     }
 
     /// The next `times` requests to `/flaky` fail with 503.
@@ -61,7 +68,9 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             }
             head.push_str(&line);
         }
-        seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
+        seen.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(head.clone());
         let path = head.split(' ').nth(1)?.to_owned();
         let mut words = path.trim_start_matches('/').split('/');
         let (what, argument) = (words.next()?, words.next().unwrap_or("0"));
@@ -69,15 +78,23 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             "status" => answer(stream, argument, "", "x")?,
             "flaky" => {
                 let fails = |left: u32| left.checked_sub(1);
-                let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
+                let failed = failing
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
+                    .is_ok();
                 answer(stream, if failed { "503" } else { "200" }, "", "x")?;
             }
             "retry-after" => answer(stream, "503", &format!("retry-after: {argument}\r\n"), "x")?,
             "grpc" => {
-                let headers = format!("content-type: application/grpc\r\ngrpc-status: {argument}\r\n");
+                let headers =
+                    format!("content-type: application/grpc\r\ngrpc-status: {argument}\r\n");
                 answer(stream, "200", &headers, "")?;
             }
-            "hostile" => answer(stream, "500", "content-type: \u{80}\r\nretry-after: \u{ff}\r\n", "x")?,
+            "hostile" => answer(
+                stream,
+                "500",
+                "content-type: \u{80}\r\nretry-after: \u{ff}\r\n",
+                "x",
+            )?,
             "slow" => {
                 thread::sleep(Duration::from_millis(argument.parse().ok()?));
                 answer(stream, "200", "", "x")?;
@@ -85,14 +102,18 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             // Half an answer, then the end of the connection.
             "half" => {
                 let mut stream = stream;
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+                    .ok()?;
                 stream.shutdown(Shutdown::Both).ok()?;
                 return None;
             }
             // Half an answer, then nothing.
             "stall" => {
                 let mut stream = stream;
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+                    .ok()?;
             }
             "events" => {
                 let mut stream = stream;

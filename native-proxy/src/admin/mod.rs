@@ -1,0 +1,165 @@
+//! State and health of a proxy, served from a thread of its own, so that probes are answered while
+//! the workers are busy.
+
+mod gather;
+mod metrics;
+mod ready;
+
+use crate::log::warning;
+use crate::proxy::Shared;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::TcpListener as Socket;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Which of the two listeners a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Face {
+    /// Everything.
+    Admin,
+    /// Probes and metrics only.
+    Health,
+}
+
+/// Starts the thread that serves both listeners, for as long as the process lives.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::io::Result<()> {
+    let runtime = move || {
+        let runtime = match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return warning!("no admin interface: {error}"),
+        };
+        runtime.block_on(async move {
+            tokio::join!(
+                accept(shared.clone(), Face::Admin, admin),
+                accept(shared, Face::Health, health)
+            )
+        });
+    };
+    std::thread::Builder::new()
+        .name("admin".into())
+        .spawn(runtime)
+        .map(drop)
+}
+
+async fn accept(shared: Arc<Shared>, face: Face, socket: Socket) {
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return warning!("no admin interface: {error}"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::task::spawn_local(serve(shared.clone(), face, stream));
+            }
+            // Out of file descriptors, most likely: later is better than never.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn serve(shared: Arc<Shared>, face: Face, stream: TcpStream) {
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, face, &request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10));
+    // A client that breaks off is its own affair.
+    drop(
+        builder
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
+}
+
+async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    match (face, request.uri().path()) {
+        (_, "/metrics") => match gather::reports(shared).await {
+            Ok(reports) => {
+                let mut answer = text(StatusCode::OK, &metrics::page(shared, &reports));
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                answer.headers_mut().insert(CONTENT_TYPE, kind);
+                answer
+            }
+            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
+        },
+        (Face::Health, "/livez" | "/startupz") => text(StatusCode::OK, "ok\n"),
+        (Face::Health, "/readyz") => match ready::check(shared).await {
+            Ok(()) => text(StatusCode::OK, "ok\n"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
+        },
+        (Face::Admin, "/policies") => json(&policies(shared)),
+        (Face::Admin, "/breakers") => match gather::breakers(shared).await {
+            Ok(rows) => json(&Value::Array(rows)),
+            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
+        },
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// The policies in force: as they were written, with the hashes of what they mean.
+fn policies(shared: &Shared) -> Value {
+    let settings = shared.settings();
+    let rows = settings
+        .document
+        .policies
+        .iter()
+        .enumerate()
+        .map(|(place, policy)| {
+            json!({
+                "name": &*policy.name,
+                "hash": format!("{:016x}", policy.hash),
+                "mode": policy.mode.name(),
+                "policy": settings.policies.get(place),
+            })
+        });
+    json!({
+        "hash": format!("{:016x}", settings.document.hash),
+        "skipped": &settings.skipped,
+        "policies": rows.collect::<Vec<_>>(),
+    })
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = Response::new(Full::from(String::from(text)));
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn json(value: &Value) -> Answer {
+    let mut answer = Response::new(Full::from(format!("{value}\n")));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

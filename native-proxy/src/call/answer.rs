@@ -1,0 +1,137 @@
+//! Answers of the proxy's own, and the body type of every answer.
+
+use super::stream::Streamed;
+use bimetal_core::Refusal;
+use bimetal_core::event::{Json, State};
+use bimetal_core::policy::{DebugHeaders, Fallback, Policy};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use std::fmt::Display;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+const RULE: HeaderName = HeaderName::from_static("x-bimetal-rule");
+const REASON: HeaderName = HeaderName::from_static("x-bimetal-reason");
+const STATE: HeaderName = HeaderName::from_static("x-bimetal-state");
+const POLICY: HeaderName = HeaderName::from_static("x-bimetal-policy");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// One that is known whole; none is left once it is sent.
+    Whole(Option<Bytes>),
+    /// The upstream's, passed on as it comes.
+    Streamed(Box<Streamed>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(stream) => stream.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Streamed(stream) => stream.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Streamed(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(None));
+    *response.status_mut() = status;
+    response
+}
+
+/// `{"error": …}` with a status.
+pub(crate) fn error(status: StatusCode, text: &dyn Display) -> Response<Answer> {
+    let body = format!(r#"{{"error":{}}}"#, Json(&text.to_string()));
+    let mut response = Response::new(Answer::Whole(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// The answer to a rejected call. The policy may choose its status, body and type, never the
+/// headers that say who rejected it and why.
+pub(crate) fn rejection(refusal: &Refusal) -> Response<Answer> {
+    let (policy, rejection) = (&refusal.policy, &refusal.rejection);
+    let status = status(rejection.rule.status());
+    let text = format_args!("circuit breaker: {}", rejection.reason).to_string();
+    let mut response = match policy.fallback_when_rejected() {
+        Some(fallback) => self::fallback(fallback, status, &text),
+        None => error(status, &text),
+    };
+    let rule = format!("{}/{}", policy.name, rejection.rule.name());
+    let headers = response.headers_mut();
+    set(headers, RULE, &rule);
+    set(headers, REASON, &rejection.reason.to_string());
+    if let Some(after) = rejection.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_ceil().max(1)));
+    }
+    debug(&mut response, policy, Some(rejection.state));
+    response
+}
+
+/// The answer that a policy gives in place of another.
+pub(crate) fn fallback(
+    fallback: &Fallback,
+    rule: StatusCode,
+    text: &dyn Display,
+) -> Response<Answer> {
+    let mut response = error(fallback.status.map_or(rule, status), text);
+    if let Some(body) = &fallback.body {
+        let body = Some(Bytes::from(body.clone())).filter(|body| !body.is_empty());
+        *response.body_mut() = Answer::Whole(body);
+    }
+    for (name, value) in &fallback.headers {
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            set(response.headers_mut(), name, value);
+        }
+    }
+    response
+}
+
+/// Says policy and state, where the policy asks for that.
+pub(crate) fn debug<B>(response: &mut Response<B>, policy: &Policy, state: Option<State>) {
+    if policy.debug_headers == DebugHeaders::On {
+        let headers = response.headers_mut();
+        if let Some(state) = state {
+            headers.insert(STATE, HeaderValue::from_static(state.name()));
+        }
+        set(headers, POLICY, &policy.name);
+    }
+}
+
+// A text that cannot stand in a header is left out: the checker of policies lets none through.
+fn set(headers: &mut hyper::HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+}

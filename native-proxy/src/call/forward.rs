@@ -1,0 +1,247 @@
+//! A call that goes upstream.
+
+use super::answer::{self, Answer};
+use super::settlement::{Headers, Settlement};
+use super::stream::{self, Streamed};
+use super::{Client, Granted, hop, tunnel};
+use crate::upstream::{Broken, Grant, Link, NoLink, Upstream};
+use crate::worker::Worker;
+use bimetal_core::Plan;
+use bimetal_core::outcome::Transport;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use std::time::{Duration, Instant};
+
+/// For a connection, where the policy gives no time.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// In the queue for a connection, where the policy gives no time for the request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a call has no answer.
+enum NoAnswer {
+    /// The upstream's fault, or that of the way to it.
+    Upstream(Transport, StatusCode, String),
+    /// The client's own: its request broke off or its body is not HTTP.
+    Client,
+}
+
+/// Sends a call upstream and answers with what comes back.
+pub(super) async fn forward(
+    client: &Client,
+    upstream: &Upstream,
+    mut request: Request<Incoming>,
+    granted: Granted,
+) -> Response<Answer> {
+    let worker = &client.worker;
+    let Granted {
+        mut settlement,
+        plan,
+        state,
+    } = granted;
+    let protocol = hop::upgrade(request.headers());
+    let upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    prepare(client, upstream, &mut request, protocol);
+    let policy = settlement.policy().cloned();
+    let mut response = match send(worker, upstream, request, &plan, &mut settlement).await {
+        Ok((response, link)) => receive(worker, response, link, settlement, upgrade),
+        Err(NoAnswer::Client) => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
+        Err(NoAnswer::Upstream(how, status, text)) => {
+            settlement.broken(how);
+            match policy
+                .as_ref()
+                .and_then(|policy| policy.fallback_when_failed())
+            {
+                Some(fallback) => {
+                    answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text)
+                }
+                None => answer::error(status, &text),
+            }
+        }
+    };
+    if let Some(policy) = &policy {
+        answer::debug(&mut response, policy, state);
+    }
+    response
+}
+
+/// Makes of the client's request the one that goes to the upstream.
+fn prepare(
+    client: &Client,
+    upstream: &Upstream,
+    request: &mut Request<Incoming>,
+    protocol: Option<HeaderValue>,
+) {
+    if let Some(authority) = request.uri().authority() {
+        // Absolute form becomes origin form, and its authority the Host (RFC 9112, 3.2.2).
+        let host = HeaderValue::from_str(authority.as_str());
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        if let Ok(host) = host {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+    *request.version_mut() = Version::HTTP_11;
+    let unknown_length =
+        !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
+    let headers = request.headers_mut();
+    hop::strip(headers);
+    hop::forwarded(headers, &client.forwarded_for);
+    if unknown_length {
+        // Said outright, because hyper takes a GET of unknown length for one without a body.
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !headers.contains_key(HOST)
+        && let Ok(name) = HeaderValue::from_str(&upstream.settings().name)
+    {
+        // HTTP/1.0 knows no Host; what we send is HTTP/1.1.
+        headers.insert(HOST, name);
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// Sends the request, over as many connections as it takes to find one that is not dead already.
+async fn send(
+    worker: &Worker,
+    upstream: &Upstream,
+    mut request: Request<Incoming>,
+    plan: &Plan,
+    settlement: &mut Settlement,
+) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
+    let patience = plan.request_timeout.map_or(PATIENCE, Duration::from);
+    let mut grant = upstream.grant(patience).await?;
+    let now = worker.clock.now();
+    settlement.handed(now, plan.request_timeout);
+    let deadline = plan
+        .request_timeout
+        .map(|limit| worker.clock.timer_instant(now + limit));
+    loop {
+        let (mut link, used) = match grant {
+            Grant::Link(link) => (link, Used::Before),
+            Grant::Slot(slot) => {
+                let limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                let limit = left.map_or(limit, |left| left.min(limit));
+                match upstream.open(slot, limit).await {
+                    Ok(link) => (link, Used::Never),
+                    Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
+                        return Err(Broken::Timeout.into());
+                    }
+                    Err(none) => return Err(none.into()),
+                }
+            }
+        };
+        match link.exchange(request, deadline).await {
+            Ok(response) => return Ok((response, link)),
+            // The upstream had closed it while it was idle. Nothing was sent, so nothing is sent
+            // twice.
+            Err(Broken::NotSent(back)) if used == Used::Before => {
+                request = back;
+                drop(link);
+                grant = upstream.grant(patience).await?;
+            }
+            Err(broken) => return Err(broken.into()),
+        }
+    }
+}
+
+/// Whether a connection had carried a request before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Used {
+    Before,
+    Never,
+}
+
+/// Settles what the headers say, and makes of the upstream's answer the client's.
+fn receive(
+    worker: &std::rc::Rc<Worker>,
+    response: Response<Incoming>,
+    link: Box<Link>,
+    mut settlement: Settlement,
+    upgrade: Option<OnUpgrade>,
+) -> Response<Answer> {
+    let now = worker.clock.now();
+    let (mut head, body) = response.into_parts();
+    let verdict = settlement.headers(now, head.status.as_u16(), &head.headers);
+    let fallback = settlement
+        .policy()
+        .and_then(|policy| policy.fallback_when_failed());
+    if let (Headers::Failed, Some(fallback)) = (verdict, fallback) {
+        let text = format_args!("upstream answered {}", head.status.as_u16()).to_string();
+        let response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
+        if body.is_end_stream() {
+            link.release(now);
+        } else {
+            tokio::task::spawn_local(stream::discard(worker.clone(), body, link));
+        }
+        return response;
+    }
+    let protocol = hop::upgrade(&head.headers);
+    hop::strip(&mut head.headers);
+    head.version = Version::HTTP_11;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(upgrade), Some(protocol)) = (upgrade, protocol) else {
+            return answer::error(StatusCode::BAD_GATEWAY, &"unasked switch of protocols");
+        };
+        head.headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, protocol);
+        tokio::task::spawn_local(tunnel::join(worker.enter(), upgrade, link));
+        return Response::from_parts(head, Answer::Whole(None));
+    }
+    if body.is_end_stream() {
+        settlement.finished(now);
+        link.release(now);
+        return Response::from_parts(head, Answer::Whole(None));
+    }
+    let body = Streamed::new(worker.clone(), body, link, settlement);
+    Response::from_parts(head, Answer::Streamed(body))
+}
+
+impl From<NoLink> for NoAnswer {
+    fn from(none: NoLink) -> Self {
+        match none {
+            NoLink::Overflow => Self::Upstream(
+                Transport::Overflow,
+                StatusCode::SERVICE_UNAVAILABLE,
+                String::from("all connections to the upstream are in use"),
+            ),
+            NoLink::Connect(why) => Self::Upstream(
+                Transport::Connect,
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("upstream connection failed: {why}"),
+            ),
+        }
+    }
+}
+
+impl From<Broken> for NoAnswer {
+    fn from(broken: Broken) -> Self {
+        // The statuses are Envoy's for the same events, so that clients see one behaviour.
+        let (how, status, text) = match broken {
+            Broken::Client => return Self::Client,
+            Broken::Timeout => (
+                Transport::Timeout,
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream request timed out",
+            ),
+            Broken::Garbage => (
+                Transport::Reset,
+                StatusCode::BAD_GATEWAY,
+                "upstream sent no valid HTTP",
+            ),
+            Broken::Reset | Broken::NotSent(_) => (
+                Transport::Reset,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connection was reset",
+            ),
+        };
+        Self::Upstream(how, status, text.into())
+    }
+}

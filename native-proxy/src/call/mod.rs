@@ -1,0 +1,195 @@
+//! One request's life: route, decision, upstream, answer.
+
+mod answer;
+mod facts;
+mod forward;
+mod hop;
+mod settlement;
+mod stream;
+mod tunnel;
+
+pub(crate) use answer::Answer;
+pub(crate) use facts::RequestFacts;
+
+use crate::worker::{Phase, Target, Worker};
+use bimetal_core::event::State;
+use bimetal_core::policy::Policy;
+use bimetal_core::{PassReason, Plan, Verdict};
+use hyper::body::{Body, Incoming};
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use settlement::Settlement;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    worker: Rc<Worker>,
+    address: IpAddr,
+    // Made once for all its requests.
+    forwarded_for: HeaderValue,
+}
+
+impl Client {
+    /// A client at `address`, served by `worker`.
+    pub(crate) fn new(worker: Rc<Worker>, address: IpAddr) -> Self {
+        // A v4 address that came in by a v6 socket is still that v4 address.
+        let address = address.to_canonical();
+        let text = address.to_string();
+        let forwarded_for =
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self {
+            worker,
+            address,
+            forwarded_for,
+        }
+    }
+}
+
+/// What a verdict leaves to be done for a call that goes upstream.
+struct Granted {
+    settlement: Settlement,
+    plan: Plan,
+    // For the debug headers; none where no breaker was asked.
+    state: Option<State>,
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// None: whatever goes wrong before the headers of an answer is an answer.
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let (head, body) = request.into_parts();
+    let (target, granted) = match decide(&client, &head) {
+        Ok(decided) => decided,
+        Err(response) => {
+            swallow(body);
+            return Ok(response);
+        }
+    };
+    let request = Request::from_parts(head, body);
+    Ok(match target {
+        Target::Upstream(upstream) => forward::forward(&client, &upstream, request, granted).await,
+        Target::TestFailure => {
+            swallow(request.into_body());
+            test_failure(granted)
+        }
+    })
+}
+
+/// Finds the route and asks the engine; an answer of our own where it ends here.
+fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Response<Answer>> {
+    let worker = &client.worker;
+    let begun = worker.clock.now();
+    if let Some(answer) = own_answer(worker, head) {
+        return Err(answer);
+    }
+    let routing = worker.routing();
+    let mut facts = RequestFacts {
+        head,
+        client: client.address,
+        route: None,
+    };
+    let Some(route) = routing.find(&facts) else {
+        return Err(answer::error(StatusCode::NOT_FOUND, &"endpoint not found"));
+    };
+    facts.route = Some((&route.destination, &route.name));
+    let account = |policy, ticket| Settlement::new(worker.clone(), policy, ticket, begun);
+    let granted = |policy: Option<Arc<Policy>>, plan, state, ticket| Granted {
+        settlement: account(policy, ticket),
+        plan,
+        state,
+    };
+    let granted = match worker.admit(begun, &facts) {
+        Verdict::Unmatched => granted(None, Plan::default(), None, None),
+        Verdict::Pass(pass) => {
+            let state = match pass.why {
+                PassReason::Shadow(rejection) => Some(rejection.state),
+                PassReason::Disabled | PassReason::TableFull => None,
+            };
+            granted(Some(pass.policy), Plan::default(), state, None)
+        }
+        Verdict::Admit(admission) => granted(
+            Some(admission.policy),
+            admission.plan,
+            Some(admission.state),
+            Some(admission.ticket),
+        ),
+        Verdict::Reject(refusal) => return Err(answer::rejection(&refusal)),
+    };
+    Ok((route.target.clone(), granted))
+}
+
+/// Answers that need no route.
+fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
+    if head.uri.path() == &*worker.ready_path {
+        return Some(answer::empty(match worker.phase() {
+            Phase::Serving => StatusCode::NO_CONTENT,
+            Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        }));
+    }
+    if head.method == Method::CONNECT {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        return Some(answer::error(status, &"this proxy makes no tunnels"));
+    }
+    let nameless = head.uri.authority().is_none() && !head.headers.contains_key(HOST);
+    if nameless && head.version == Version::HTTP_11 {
+        return Some(answer::error(StatusCode::BAD_REQUEST, &"no Host header"));
+    }
+    None
+}
+
+/// `POST /test-failure`: the call was admitted, and fails.
+fn test_failure(granted: Granted) -> Response<Answer> {
+    let Granted {
+        mut settlement,
+        state,
+        ..
+    } = granted;
+    settlement.failed_on_purpose();
+    let mut response = answer::error(StatusCode::SERVICE_UNAVAILABLE, &"test failure");
+    if let Some(policy) = settlement.policy() {
+        answer::debug(&mut response, policy, state);
+    }
+    response
+}
+
+/// Reads the rest of a request that is answered already: a client that still sends may otherwise
+/// see a reset in place of the answer.
+fn swallow(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        let mut left = MOST_SWALLOWED;
+        let read = std::future::poll_fn(|cx| {
+            loop {
+                match std::task::ready!(Pin::new(&mut body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        let size = frame.data_ref().map_or(0, |data| data.len());
+                        match left.checked_sub(size) {
+                            Some(rest) => left = rest,
+                            None => return std::task::Poll::Ready(()),
+                        }
+                    }
+                    _ => return std::task::Poll::Ready(()),
+                }
+            }
+        });
+        drop(tokio::time::timeout(PATIENCE, read).await);
+    });
+}
+
+/// More than this of an unwanted request is not worth its connection.
+const MOST_SWALLOWED: usize = 2 << 20;
+
+/// Nor is waiting longer than this.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

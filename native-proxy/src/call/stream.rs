@@ -1,0 +1,131 @@
+//! The body of an upstream's answer on its way to the client.
+
+use super::settlement::Settlement;
+use crate::upstream::Link;
+use crate::worker::Worker;
+use bimetal_core::outcome::Transport;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// A body with the connection it comes from. The connection moves only when the client's side
+/// asks for more: that is the backpressure. Dropped before its end, it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    worker: Rc<Worker>,
+    body: Incoming,
+    // Present until the end.
+    rest: Option<(Box<Link>, Settlement)>,
+}
+
+type Step = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+
+impl Streamed {
+    /// The body of an answer that has one.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        body: Incoming,
+        link: Box<Link>,
+        settlement: Settlement,
+    ) -> Box<Self> {
+        Box::new(Self {
+            worker,
+            body,
+            rest: Some((link, settlement)),
+        })
+    }
+
+    /// The next piece.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Step {
+        let mut step = self.step();
+        if step.is_pending() {
+            if let Some((link, _)) = &mut self.rest {
+                link.drive(cx);
+            }
+            step = self.step();
+        }
+        match &step {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref()
+                    && let Some((_, settlement)) = &mut self.rest
+                {
+                    settlement.trailers(self.worker.clock.now(), trailers);
+                }
+                // A body of known length is not asked again after its last piece.
+                if self.body.is_end_stream() {
+                    self.finish();
+                }
+            }
+            Poll::Ready(None) => self.finish(),
+            Poll::Ready(Some(Err(_))) => {
+                if let Some((_, mut settlement)) = self.rest.take() {
+                    settlement.broken(Transport::Reset);
+                }
+            }
+            Poll::Pending => {}
+        }
+        step
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_end(&self) -> bool {
+        self.rest.is_none() || self.body.is_end_stream()
+    }
+
+    /// How much is left, as far as it is known.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    // Nobody but the link, driven right here, can bring the next piece: its wake-up is ours.
+    fn step(&mut self) -> Step {
+        Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn finish(&mut self) {
+        if let Some((link, mut settlement)) = self.rest.take() {
+            let now = self.worker.clock.now();
+            settlement.finished(now);
+            link.release(now);
+        }
+    }
+}
+
+/// Reads the rest of an answer that nobody wants, where it is short, so that its connection can be
+/// used again.
+pub(crate) async fn discard(worker: Rc<Worker>, mut body: Incoming, mut link: Box<Link>) {
+    let mut left = MOST_DISCARDED;
+    let read = std::future::poll_fn(|cx| {
+        loop {
+            let noop = &mut Context::from_waker(Waker::noop());
+            let mut step = Pin::new(&mut body).poll_frame(noop);
+            if step.is_pending() {
+                link.drive(cx);
+                step = Pin::new(&mut body).poll_frame(noop);
+            }
+            match step {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Some(())),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(None),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let size = frame.data_ref().map_or(0, Bytes::len);
+                    match left.checked_sub(size) {
+                        Some(rest) => left = rest,
+                        None => return Poll::Ready(None),
+                    }
+                }
+            }
+        }
+    });
+    if let Ok(Some(())) = tokio::time::timeout(PATIENCE, read).await {
+        link.release(worker.clock.now());
+    }
+}
+
+/// More than this of an unwanted answer is not worth its connection.
+const MOST_DISCARDED: usize = 64 << 10;
+
+/// Nor is waiting longer than this.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,95 @@
+//! The proxy's settings: what a configuration file says, checked and with every default filled in.
+
+mod builtin;
+mod endpoint;
+mod file;
+mod read;
+mod table;
+
+pub use builtin::builtin;
+pub use endpoint::Endpoint;
+pub use file::{ConfigError, Syntax, load, parse};
+pub use read::settings;
+pub use table::FILE;
+
+use bimetal_core::Duration;
+use bimetal_core::policy::{Document, Match};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Everything a proxy runs by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where requests come in; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where state and control are: loopback unless told otherwise.
+    pub admin: SocketAddr,
+    /// Where probes and metrics are.
+    pub health: SocketAddr,
+    /// Threads that serve, at least 1.
+    pub workers: usize,
+    /// Upstreams, in the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Routes; the first that matches wins.
+    pub routes: Vec<Route>,
+    /// The policies.
+    pub document: Document,
+    /// The policies as they were written, as JSON, for the admin interface.
+    pub policies: serde_json::Value,
+    /// What `unsupported: skip` left out, each as `path: why`.
+    pub skipped: Vec<String>,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address; port 0 takes any free port.
+    pub address: SocketAddr,
+    /// Most connections at once over all workers; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a connection may take to send a request's head, and be idle before it.
+    pub header_timeout: Duration,
+}
+
+/// One upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name: the `destination` of policies.
+    pub name: Arc<str>,
+    /// Where it is; taken in turn for new connections.
+    pub endpoints: Vec<Endpoint>,
+    /// Bounds of its connections.
+    pub pool: Pool,
+}
+
+/// Bounds of an upstream's connections, over all workers: each worker has its share, rounded up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Most connections.
+    pub max_connections: usize,
+    /// Most calls that wait for one.
+    pub max_pending: usize,
+    /// How long a connection may wait unused.
+    pub idle: Duration,
+}
+
+/// Which requests go where.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The `route` of policies: host and path as they were written.
+    pub name: Arc<str>,
+    /// Which requests.
+    pub matcher: Match,
+    /// Where they go.
+    pub target: Target,
+}
+
+/// Where a route leads. The numbers are places in [`Settings::upstreams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To an upstream.
+    Upstream(usize),
+    /// Nowhere: the call is admitted as if it went to the upstream, and fails. Only the embedded
+    /// default has it, as the study's `POST /test-failure`.
+    TestFailure(usize),
+}

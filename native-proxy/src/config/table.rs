@@ -1,0 +1,247 @@
+//! The proxy's file as tables; the checker, the defaults and the schema are made from them. What
+//! later work brings is known by name, so that it is refused as unsupported and not as a mistake.
+
+use super::Endpoint;
+use bimetal_core::Duration;
+use bimetal_core::doc::table::NAME;
+use bimetal_core::doc::{Field, Form, Kind, Object, Rule, Word};
+use bimetal_core::policy::table::POLICY;
+use std::net::SocketAddr;
+
+const MILLI: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The whole file.
+pub static FILE: Object = Object {
+    doc: "What the proxy runs by. A policy document's keys are also keys of this file.",
+    fields: &[
+        Field::new("version", Kind::Words(&[Word::new("v1")]), "Version of the language.")
+            .default(r#""v1""#),
+        Field::new(
+            "unsupported",
+            Kind::Words(&[Word::new("refuse"), Word::new("skip")]),
+            "What happens to what this host cannot do: `refuse` the file, or `skip` that part and say so.",
+        )
+        .default(r#""refuse""#),
+        Field::new("listeners", Kind::List { of: &Kind::Object(&LISTENER), min: 1 }, "Where requests come in.")
+            .default(r#"[{"address": "0.0.0.0:8001"}]"#),
+        Field::new("admin", Kind::Object(&ADMIN), "State and control.").default("{}"),
+        Field::new("health", Kind::Object(&HEALTH), "Probes and metrics.").default("{}"),
+        Field::new(
+            "workers",
+            Kind::Integer { min: 0, max: 1024 },
+            "Threads that serve, each with its own sockets, connections and breakers; 0 = one per core.",
+        )
+        .default("0"),
+        Field::new(
+            "upstreams",
+            Kind::Map { key: &NAME, of: &Kind::Object(&UPSTREAM) },
+            "Where requests go, by name; the name is the `destination` of policies.",
+        )
+        .default("{}"),
+        Field::new(
+            "routes",
+            Kind::List { of: &Kind::Object(&ROUTE), min: 0 },
+            "Which requests go where; the first that matches wins. None: 404.",
+        )
+        .default("[]"),
+        Field::new(
+            "policies",
+            Kind::List { of: &Kind::Object(&POLICY), min: 0 },
+            "The policies; the first that matches a request decides.",
+        )
+        .default("[]"),
+        Field::later("board", "Where replicas exchange evidence."),
+        Field::later("telemetry", "Where traces go."),
+    ],
+    rules: &[],
+};
+
+static LISTENER: Object = Object {
+    doc: "One listening address.",
+    fields: &[
+        Field::new(
+            "address",
+            Kind::Text(&ADDRESS),
+            "The address; port 0 takes any free port.",
+        )
+        .required(),
+        Field::new(
+            "max_connections",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Most connections at once, shared out evenly among workers; more wait to be accepted.",
+        )
+        .default("10000"),
+        Field::new(
+            "header_timeout",
+            Kind::Duration {
+                min: MILLI,
+                max: DAY,
+            },
+            "How long a connection may take until the head of its next request is complete.",
+        )
+        .default(r#""10s""#),
+        Field::later("tls", "Certificate and key."),
+        Field::later(
+            "proxy_protocol",
+            "Whether a balancer in front sends the client's address.",
+        ),
+        Field::later("trusted_hops", "How many proxies in front are believed."),
+        Field::later("max_body", "Largest body of a request."),
+    ],
+    rules: &[],
+};
+
+static ADMIN: Object = Object {
+    doc: "State and control.",
+    fields: &[Field::new(
+        "address",
+        Kind::Text(&ADDRESS),
+        "The address: loopback unless told otherwise.",
+    )
+    .default(r#""127.0.0.1:9000""#)],
+    rules: &[],
+};
+
+static HEALTH: Object = Object {
+    doc: "Probes and metrics.",
+    fields: &[
+        Field::new("address", Kind::Text(&ADDRESS), "The address.").default(r#""0.0.0.0:9001""#)
+    ],
+    rules: &[],
+};
+
+static UPSTREAM: Object = Object {
+    doc: "One upstream.",
+    fields: &[
+        Field::new(
+            "endpoints",
+            Kind::List {
+                of: &Kind::Text(&ENDPOINT),
+                min: 1,
+            },
+            "Where it is: addresses or names, with port; taken in turn for new connections.",
+        )
+        .required(),
+        Field::new(
+            "protocol",
+            Kind::Words(&[Word::new("http1"), Word::later("h2"), Word::later("auto")]),
+            "What it speaks.",
+        )
+        .default(r#""http1""#),
+        Field::new(
+            "balance",
+            Kind::Words(&[
+                Word::new("round_robin"),
+                Word::later("least_request"),
+                Word::later("random"),
+            ]),
+            "How a new connection chooses its endpoint.",
+        )
+        .default(r#""round_robin""#),
+        Field::new("pool", Kind::Object(&POOL), "Bounds of its connections.").default("{}"),
+        Field::later("dns", "A name that stands for all its addresses."),
+        Field::later("tls", "How its certificate is checked."),
+        Field::later("health", "Probes of its endpoints."),
+        Field::later("outlier", "When an endpoint is left out."),
+    ],
+    rules: &[],
+};
+
+static POOL: Object = Object {
+    doc: "Bounds of an upstream's connections, shared out evenly among workers, rounded up.",
+    fields: &[
+        Field::new(
+            "max_connections",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Most connections.",
+        )
+        .default("1024"),
+        Field::new(
+            "max_pending",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            "Most calls that wait for one.",
+        )
+        .default("1024"),
+        Field::new(
+            "idle",
+            Kind::Duration {
+                min: MILLI,
+                max: DAY,
+            },
+            "How long a connection may wait unused.",
+        )
+        .default(r#""30s""#),
+        Field::later(
+            "max_requests_per_connection",
+            "After how many requests a connection is closed.",
+        ),
+    ],
+    rules: &[],
+};
+
+static ROUTE: Object = Object {
+    doc: "Which requests go where.",
+    fields: &[
+        Field::new(
+            "host",
+            Kind::Text(&HOST),
+            "Host without port: exact, `*.example.com`, or `*` for all.",
+        )
+        .default(r#""*""#),
+        Field::new("path", Kind::Text(&PATH), "This path alone."),
+        Field::new(
+            "path_prefix",
+            Kind::Text(&PATH),
+            "This path and all below it.",
+        ),
+        Field::new("upstream", Kind::Text(&NAME), "The upstream's name.").required(),
+    ],
+    rules: &[Rule::AtMostOne(&["path", "path_prefix"])],
+};
+
+static ADDRESS: Form = Form {
+    what: "an address",
+    allowed: r#"an IP address and a port, such as "0.0.0.0:8001" or "[::1]:8001""#,
+    pattern: None,
+    test: |text| text.parse::<SocketAddr>().is_ok(),
+};
+
+static ENDPOINT: Form = Form {
+    what: "an endpoint",
+    allowed: r#"an IP address or a name, and a port, such as "127.0.0.1:5001" or "echo:5001""#,
+    pattern: None,
+    test: |text| Endpoint::parse(text).is_some(),
+};
+
+static HOST: Form = Form {
+    what: "a host",
+    allowed: r#"a host name without port, "*.example.com" or "*""#,
+    pattern: None,
+    test: |text| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        text == "*" || ((1..=253).contains(&name.len()) && name.bytes().all(legal))
+    },
+};
+
+static PATH: Form = Form {
+    what: "a path",
+    allowed: "a text that begins with a slash and has no query",
+    pattern: Some("^/[^?# ]*$"),
+    test: |text| {
+        text.starts_with('/')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+    },
+};

@@ -1,0 +1,233 @@
+//! Starting a proxy and talking to its workers.
+
+use super::RunError;
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::{Listener, Settings};
+use crate::log::{Level, info, warning};
+use crate::serve::{Sharing, bind};
+use crate::worker::{self, Command, Start};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the threads of a proxy know in common. None of it is on a request's path.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Addresses of the listeners, with real ports.
+    pub listeners: Vec<SocketAddr>,
+    /// See [`worker::Worker::ready_path`].
+    pub ready_path: Arc<str>,
+    /// One for each worker; closed when it ended.
+    pub workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// Reloads that took effect.
+    pub reloads: AtomicU64,
+    /// Reloads that were refused.
+    pub refused_reloads: AtomicU64,
+    settings: Mutex<Arc<Settings>>,
+}
+
+impl Shared {
+    /// Settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Has every worker take new settings. Sockets and threads stay as they are until the next
+    /// start; a difference there is logged.
+    pub(crate) fn load(&self, settings: Settings) {
+        let mut settings = settings;
+        let before = self.settings();
+        let fixed = |settings: &Settings| {
+            (
+                settings.listeners.clone(),
+                settings.admin,
+                settings.health,
+                settings.workers,
+            )
+        };
+        if fixed(&settings) != fixed(&before) {
+            warning!("listeners, admin, health and workers change with the next start only");
+            (
+                settings.listeners,
+                settings.admin,
+                settings.health,
+                settings.workers,
+            ) = fixed(&before);
+        }
+        note_skipped(&settings);
+        let settings = Arc::new(settings);
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings.clone();
+        for worker in &self.workers {
+            // A worker that ended needs no settings.
+            drop(worker.send(Command::Load(settings.clone())));
+        }
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What its threads share.
+    pub(crate) shared: Arc<Shared>,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+    /// Address of the health listener.
+    pub health: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Binds every address and starts the workers; returns when all of them listen.
+    ///
+    /// # Errors
+    /// [`RunError::Start`] names the address that cannot be had, or what the system refused.
+    pub async fn start(settings: Settings, level: Level) -> Result<Self, RunError> {
+        let clock = Clock::start();
+        let admin = own(settings.admin, "admin")?;
+        let health = own(settings.health, "health")?;
+        let (listeners, mut sockets) = listen(&settings)?;
+        note_skipped(&settings);
+        // Nobody outside can guess it, so it takes no path away from the upstreams.
+        let ready_path: Arc<str> = format!("/.bimetal/{:016x}", random()).into();
+        let settings = Arc::new(settings);
+        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..settings.workers {
+            let start = Start {
+                index,
+                clock,
+                seed: random(),
+                level,
+                ready_path: ready_path.clone(),
+                sockets: sockets.pop().unwrap_or_default(),
+                settings: settings.clone(),
+            };
+            let (sender, commands) = mpsc::unbounded_channel();
+            let (started, ready) = oneshot::channel();
+            threads.push(worker::spawn(start, commands, started).map_err(|error| refused(&error))?);
+            match ready.await {
+                Ok(Ok(())) => workers.push(sender),
+                Ok(Err(error)) => return Err(refused(&error)),
+                Err(_) => return Err(RunError::Start(format!("worker {index} died at its start"))),
+            }
+        }
+        let shared = Arc::new(Shared {
+            listeners,
+            ready_path,
+            workers,
+            reloads: AtomicU64::new(0),
+            refused_reloads: AtomicU64::new(0),
+            settings: Mutex::new(settings),
+        });
+        let (admin_address, health_address) = (address(&admin)?, address(&health)?);
+        admin::spawn(shared.clone(), admin, health).map_err(|error| refused(&error))?;
+        for address in &shared.listeners {
+            info!("listening on {address}");
+        }
+        info!("admin on {admin_address}, health on {health_address}");
+        Ok(Self {
+            shared,
+            admin: admin_address,
+            health: health_address,
+            threads,
+        })
+    }
+
+    /// Addresses of the listeners, with real ports.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.shared.listeners
+    }
+
+    /// Takes new settings. Sockets and threads stay as they are until the next start.
+    pub fn reload(&self, settings: Settings) {
+        self.shared.load(settings);
+    }
+
+    /// Begins to drain: no new connections, what is under way has until `limit`.
+    pub fn drain(&self, limit: Duration) {
+        for worker in &self.shared.workers {
+            // One that ended has nothing to drain.
+            drop(worker.send(Command::Drain(limit)));
+        }
+    }
+
+    /// Returns when every worker has ended.
+    pub async fn ended(&self) {
+        for worker in &self.shared.workers {
+            worker.closed().await;
+        }
+    }
+
+    /// Waits for the threads of the workers. False where one of them panicked.
+    pub fn join(self) -> bool {
+        self.threads
+            .into_iter()
+            .map(JoinHandle::join)
+            .fold(true, |well, end| well && end.is_ok())
+    }
+}
+
+fn note_skipped(settings: &Settings) {
+    for skipped in &settings.skipped {
+        warning!("skipped {skipped}");
+    }
+}
+
+/// For each worker its sockets, one for each listener; and the real addresses.
+type Sockets = (Vec<SocketAddr>, Vec<Vec<(Listener, TcpListener)>>);
+
+fn listen(settings: &Settings) -> Result<Sockets, RunError> {
+    let mut addresses = Vec::new();
+    let mut sockets: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
+    for listener in &settings.listeners {
+        let mut at = listener.address;
+        if at.port() != 0 {
+            // Sockets of another process that share the port would be let in beside ours, and take
+            // half of the connections. Asking once for the address alone finds them.
+            drop(bind(at, Sharing::Alone).map_err(|error| taken(at, "listener", &error))?);
+        }
+        for mine in &mut sockets {
+            let socket =
+                bind(at, Sharing::Workers).map_err(|error| taken(at, "listener", &error))?;
+            at = address(&socket)?;
+            mine.push((listener.clone(), socket));
+        }
+        addresses.push(at);
+    }
+    Ok((addresses, sockets))
+}
+
+fn own(address: SocketAddr, what: &str) -> Result<TcpListener, RunError> {
+    bind(address, Sharing::Alone).map_err(|error| taken(address, what, &error))
+}
+
+fn address(socket: &TcpListener) -> Result<SocketAddr, RunError> {
+    socket.local_addr().map_err(|error| refused(&error))
+}
+
+fn taken(address: SocketAddr, what: &str, error: &std::io::Error) -> RunError {
+    RunError::Start(match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "{what}: {address} is in use; another program listens there, or another address is to \
+             be given"
+        ),
+        _ => format!("{what}: cannot listen on {address}: {error}"),
+    })
+}
+
+fn refused(error: &std::io::Error) -> RunError {
+    RunError::Start(format!("cannot start: {error}"))
+}
+
+fn random() -> u64 {
+    // The standard library seeds its hash tables from the system.
+    RandomState::new().hash_one(0)
+}

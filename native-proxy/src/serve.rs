@@ -1,0 +1,197 @@
+//! Listening sockets and the connections of clients.
+
+use crate::call::{self, Client};
+use crate::config::Listener;
+use crate::log::warning;
+use crate::timer::Alarms;
+use crate::worker::{Phase, Place, Worker};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// Connections that the kernel holds for us until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long to let go of accepting when the system has no more file descriptors.
+const RESPITE: Duration = Duration::from_millis(100);
+
+/// Whether other sockets of this process may listen on the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// None may: it fails where anybody listens already.
+    Alone,
+    /// Each worker has a socket, and the kernel spreads connections over them.
+    Workers,
+}
+
+/// A listening socket, not blocking.
+///
+/// # Errors
+/// The system's: the address is in use, or not ours, or the port needs a privilege.
+pub(crate) fn bind(
+    address: SocketAddr,
+    sharing: Sharing,
+) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Lets a restart bind while old connections linger; two listeners still exclude each other.
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::Workers {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// One listening socket of one worker.
+#[derive(Debug)]
+struct Door {
+    worker: Rc<Worker>,
+    builder: http1::Builder,
+    address: SocketAddr,
+    most: usize,
+    inside: Cell<usize>,
+    left: Notify,
+}
+
+/// Serves a socket from now on.
+///
+/// # Errors
+/// The socket cannot be given to the runtime.
+pub(crate) fn listen(
+    worker: &Rc<Worker>,
+    settings: Listener,
+    socket: std::net::TcpListener,
+    workers: usize,
+) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(socket)?;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(Alarms)
+        .header_read_timeout(Duration::from(settings.header_timeout));
+    let door = Rc::new(Door {
+        worker: worker.clone(),
+        builder,
+        address: listener.local_addr()?,
+        most: settings.max_connections.div_ceil(workers.max(1)).max(1),
+        inside: Cell::new(0),
+        left: Notify::new(),
+    });
+    tokio::task::spawn_local(accept(door, listener));
+    Ok(())
+}
+
+async fn accept(door: Rc<Door>, listener: TcpListener) {
+    let drains = door.worker.drains();
+    let mut drains = pin!(drains);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drains => break,
+            accepted = next(&door, &listener) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&door, stream, peer),
+            // The client was gone before we came to it.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                let address = door.address;
+                warning!("cannot accept on {address}: {error}");
+                tokio::time::sleep(RESPITE).await;
+            }
+        }
+    }
+    // Who stands in the kernel's queue has been told "connected": a close would reset him.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            admit(&door, stream, peer);
+        }
+    }
+}
+
+/// The next connection, once there is room for it: those beyond the limit wait in the kernel.
+async fn next(door: &Door, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
+    while door.inside.get() >= door.most {
+        door.left.notified().await;
+    }
+    listener.accept().await
+}
+
+fn admit(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) {
+    // Answers are written whole; waiting for more to send would only delay them. A socket that
+    // refuses the option is broken, and says so at the first read.
+    drop(stream.set_nodelay(true));
+    let inside = Inside::enter(door);
+    tokio::task::spawn_local(serve(inside, door.worker.enter(), stream, peer));
+}
+
+/// A connection that counts against its door's limit.
+#[derive(Debug)]
+struct Inside {
+    door: Rc<Door>,
+}
+
+impl Inside {
+    fn enter(door: &Rc<Door>) -> Self {
+        door.inside.set(door.inside.get() + 1);
+        Self { door: door.clone() }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.door
+            .inside
+            .set(self.door.inside.get().saturating_sub(1));
+        self.door.left.notify_one();
+    }
+}
+
+/// Serves one client until it leaves, or until its last answer during a drain.
+async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr) {
+    let worker = inside.door.worker.clone();
+    let client = Rc::new(Client::new(worker.clone(), peer.ip()));
+    let service = service_fn(move |request| call::answer(client.clone(), request));
+    let connection = inside
+        .door
+        .builder
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection.with_upgrades());
+    let mut told = Phase::Serving;
+    // How it ended is for nobody: the client is gone, and calls have settled by themselves.
+    let _ = poll_fn(|cx| {
+        place.wake_on_drain(cx.waker());
+        if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+            return Poll::Ready(end);
+        }
+        if told == Phase::Serving && worker.phase() == Phase::Draining {
+            // After a poll, so that a request which already arrived is still answered.
+            told = Phase::Draining;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,104 @@
+//! A timer that costs a store to move.
+//!
+//! A request's time limit is set for each request and hardly ever comes. Moving an entry of the
+//! runtime's timer wheel for each would cost more than the breaker's decision. So an [`Alarm`] lets
+//! the wheel ring at the old time, looks at the clock then, and sleeps on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Rings at its deadline, to the wheel's millisecond.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    wheel: Pin<Box<Sleep>>,
+    deadline: Instant,
+}
+
+impl Alarm {
+    /// An alarm for `deadline`.
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self {
+            wheel: Box::pin(tokio::time::sleep_until(deadline.into())),
+            deadline,
+        }
+    }
+
+    /// Moves the alarm: a store, where the new deadline is not earlier than what the wheel holds.
+    pub(crate) fn set(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        if deadline < self.wheel.deadline().into_std() {
+            self.wheel.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.wheel.as_mut().poll(cx));
+            let deadline = self.deadline;
+            if self.wheel.deadline().into_std() >= deadline {
+                return Poll::Ready(());
+            }
+            self.wheel.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+impl hyper::rt::Sleep for Alarm {}
+
+/// Alarms for hyper's own limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Alarms;
+
+impl hyper::rt::Timer for Alarms {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Alarm::new(deadline))
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: Instant) {
+        match sleep.as_mut().downcast_mut_pin::<Alarm>() {
+            Some(alarm) => alarm.get_mut().set(deadline),
+            None => *sleep = self.sleep_until(deadline),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waited(alarm: &mut Alarm) -> u128 {
+        let begun = tokio::time::Instant::now();
+        alarm.await;
+        begun.elapsed().as_millis()
+    }
+
+    fn after(millis: u64) -> Instant {
+        tokio::time::Instant::now().into_std() + Duration::from_millis(millis)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rings_at_the_last_deadline_that_was_set() {
+        let mut alarm = Alarm::new(after(100));
+        alarm.set(after(300));
+        let late = waited(&mut alarm).await;
+        assert!((300..=302).contains(&late), "{late}");
+        alarm.set(after(50));
+        let early = waited(&mut alarm).await;
+        assert!((50..=52).contains(&early), "{early}");
+        alarm.set(after(5_000));
+        alarm.set(after(10));
+        let earlier = waited(&mut alarm).await;
+        assert!((10..=12).contains(&earlier), "{earlier}");
+    }
+}

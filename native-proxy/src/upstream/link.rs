@@ -1,0 +1,160 @@
+//! One connection to an upstream.
+//!
+//! Whoever uses a connection also drives it: the request's own task polls it, so a request crosses
+//! no task on its way, and dropping the request closes the connection, which is how an upstream
+//! learns that a client went away. Between requests nobody polls it; the next request, or the
+//! sweep of the pool, notices what happened meanwhile.
+
+use super::pool::Slot;
+use crate::timer::Alarm;
+use bimetal_core::Instant;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpStream;
+use tokio::task::unconstrained;
+
+/// A connection, used by one request at a time.
+#[derive(Debug)]
+pub(crate) struct Link {
+    sender: http1::SendRequest<Incoming>,
+    connection: http1::Connection<TokioIo<TcpStream>, Incoming>,
+    state: Drive,
+    alarm: Option<Alarm>,
+    /// Since when it waits in the pool.
+    pub idle_since: Instant,
+    /// Its place among the upstream's connections; given back when the link is dropped.
+    pub slot: Slot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drive {
+    Running,
+    // A finished connection must not be polled again.
+    Ended,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Not one byte of the request left: it may go elsewhere.
+    NotSent(Request<Incoming>),
+    /// The connection broke after the request, or a part of it, was sent.
+    Reset,
+    /// What came was not HTTP/1.
+    Garbage,
+    /// The client broke off its request.
+    Client,
+    /// No headers by the deadline.
+    Timeout,
+}
+
+impl Link {
+    /// Begins HTTP/1 on a connection that was just made.
+    ///
+    /// # Errors
+    /// hyper's, which has none at this point for HTTP/1.
+    pub(crate) async fn begin(stream: TcpStream, slot: Slot) -> Result<Box<Self>, hyper::Error> {
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await?;
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            state: Drive::Running,
+            alarm: None,
+            idle_since: Instant::ZERO,
+            slot,
+        }))
+    }
+
+    /// Lets the connection do what it can.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.state == Drive::Running && self.connection.poll_without_shutdown(cx).is_ready() {
+            self.state = Drive::Ended;
+        }
+    }
+
+    /// Whether it can take the next request.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == Drive::Running && self.sender.is_ready()
+    }
+
+    /// Whether it still is good for anything; asked of links that wait in the pool.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.is_ready()
+    }
+
+    /// Sends a request and waits for the headers of its answer, until `deadline`.
+    ///
+    /// # Errors
+    /// [`Broken`]; the link is of no more use then.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Incoming>,
+        deadline: Option<std::time::Instant>,
+    ) -> Result<Response<Incoming>, Broken> {
+        if let Some(deadline) = deadline {
+            match &mut self.alarm {
+                Some(alarm) => alarm.set(deadline),
+                empty => *empty = Some(Alarm::new(deadline)),
+            }
+        }
+        // Nobody but `drive` below can bring the answer, so its waker has nothing to do, and a
+        // wake-up of this task by itself is saved. Unconstrained, because the runtime's budget
+        // would wake that waker.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
+        let (connection, state, alarm) = (&mut self.connection, &mut self.state, &mut self.alarm);
+        poll_fn(|cx| {
+            if *state == Drive::Running && connection.poll_without_shutdown(cx).is_ready() {
+                *state = Drive::Ended;
+            }
+            let noop = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(answer) = answer.as_mut().poll(noop) {
+                return Poll::Ready(answer.map_err(|mut failed| match failed.take_message() {
+                    Some(request) => Broken::NotSent(request),
+                    None => Broken::from(&failed.into_error()),
+                }));
+            }
+            match alarm.as_mut().filter(|_| deadline.is_some()) {
+                Some(alarm) => Pin::new(alarm).poll(cx).map(|()| Err(Broken::Timeout)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The bare connection after a switch of protocols, and what was read beyond the answer.
+    pub(crate) fn into_tunnel(self) -> (TcpStream, Bytes, Slot) {
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf, self.slot)
+    }
+}
+
+impl From<&hyper::Error> for Broken {
+    fn from(error: &hyper::Error) -> Self {
+        if error.is_parse() {
+            Self::Garbage
+        } else if error.is_user() {
+            Self::Client
+        } else {
+            Self::Reset
+        }
+    }
+}
+
+impl Link {
+    /// Gives the link back to its pool, or closes it where it cannot take another request.
+    pub(crate) fn release(mut self: Box<Self>, now: Instant) {
+        if self.is_ready() || self.is_alive() {
+            let pool = self.slot.pool();
+            pool.put(self, now);
+        }
+    }
+}

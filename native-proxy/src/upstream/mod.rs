@@ -1,0 +1,119 @@
+//! Upstreams: where they are, and this worker's connections to them.
+
+mod link;
+mod pool;
+mod resolve;
+
+pub(crate) use link::{Broken, Link};
+pub(crate) use pool::{Grant, Limits, Pool, Slot};
+pub(crate) use resolve::Resolver;
+
+use crate::config;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// One upstream as one worker sees it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    settings: Arc<config::Upstream>,
+    resolver: Rc<Resolver>,
+    turn: Cell<usize>,
+    /// The worker's connections.
+    pub pool: Rc<Pool>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoLink {
+    /// Connections and queue are at their limits.
+    Overflow,
+    /// No endpoint took a connection; the text says why the last one did not.
+    Connect(String),
+}
+
+impl Upstream {
+    /// An upstream for one of `workers` workers: each has its share of the connections.
+    pub(crate) fn new(
+        settings: Arc<config::Upstream>,
+        resolver: Rc<Resolver>,
+        workers: usize,
+    ) -> Self {
+        let share = |total: usize| total.div_ceil(workers.max(1));
+        let pool = Pool::new(Limits {
+            max_connections: share(settings.pool.max_connections).max(1),
+            max_pending: share(settings.pool.max_pending),
+            idle: settings.pool.idle,
+        });
+        Self {
+            settings,
+            resolver,
+            turn: Cell::new(0),
+            pool,
+        }
+    }
+
+    /// What it was made from.
+    pub(crate) fn settings(&self) -> &Arc<config::Upstream> {
+        &self.settings
+    }
+
+    /// A connection or leave to make one, waiting in the queue for at most `patience`.
+    ///
+    /// # Errors
+    /// [`NoLink::Overflow`]
+    pub(crate) async fn grant(&self, patience: Duration) -> Result<Grant, NoLink> {
+        if let Some(grant) = self.pool.take() {
+            return Ok(grant);
+        }
+        let place = self.pool.wait().ok_or(NoLink::Overflow)?;
+        match tokio::time::timeout(patience, place).await {
+            Ok(Ok(grant)) => Ok(grant),
+            _ => Err(NoLink::Overflow),
+        }
+    }
+
+    /// Connects to the endpoint whose turn it is, or to the next one that takes the connection.
+    ///
+    /// # Errors
+    /// [`NoLink::Connect`], after `limit` at the latest.
+    pub(crate) async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Link>, NoLink> {
+        match tokio::time::timeout(limit, self.connect()).await {
+            Ok(Ok(stream)) => Link::begin(stream, slot)
+                .await
+                .map_err(|error| NoLink::Connect(error.to_string())),
+            Ok(Err(why)) => Err(NoLink::Connect(why)),
+            Err(_) => Err(NoLink::Connect(format!("no connection within {limit:?}"))),
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let endpoints = &self.settings.endpoints;
+        let first = self.turn.get();
+        self.turn.set(first.wrapping_add(1));
+        let mut why = String::from("no endpoint");
+        for step in 0..endpoints.len() {
+            let Some(endpoint) = endpoints.get(first.wrapping_add(step) % endpoints.len()) else {
+                continue;
+            };
+            match self.resolver.addresses(endpoint).await {
+                Ok(addresses) => match connect_any(&addresses).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => why = format!("{endpoint}: {error}"),
+                },
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}
+
+async fn connect_any(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(addresses).await?;
+    // Requests are written whole; waiting for more to send would only delay them.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,45 @@
+//! What a worker does by the clock: what time makes due in its breakers, and sweeping its pools.
+
+use super::Worker;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often the pools are swept.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Breakers are not looked after more often than this, however many probes are under way: each
+/// admission looks after its own.
+const FINEST: Duration = Duration::from_millis(5);
+
+/// Keeps a worker for as long as it lives.
+pub(super) async fn keep(worker: Rc<Worker>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let due = {
+            let engine = worker.engine.borrow();
+            engine.next_wakeup().map(|at| at.since(worker.clock.now()))
+        };
+        let due = due.map_or(SWEEP, |due| Duration::from(due).clamp(FINEST, SWEEP));
+        tokio::select! {
+            _ = sweep.tick() => {
+                let now = worker.clock.now();
+                worker.routing().upstreams().iter().for_each(|upstream| upstream.pool.sweep(now));
+            }
+            () = tokio::time::sleep(due) => {}
+            () = worker.keeper.notified() => {}
+        }
+        worker.poll();
+    }
+}
+
+impl Worker {
+    /// Carries out what time made due.
+    fn poll(&self) {
+        let now = self.clock.now();
+        let mut engine = self.engine.borrow_mut();
+        if engine.next_wakeup().is_some_and(|due| due <= now) {
+            engine.poll(now);
+            self.drain_events(&mut engine);
+        }
+    }
+}

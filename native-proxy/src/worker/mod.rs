@@ -1,0 +1,319 @@
+//! One worker: a thread with its own listeners, connections, pools and engine. It shares nothing
+//! with other workers, so nothing on a request's path locks or waits for another thread.
+
+mod histogram;
+mod keeper;
+mod report;
+mod routing;
+mod thread;
+
+pub(crate) use histogram::{BOUNDS, Histogram};
+pub(crate) use report::{BreakerRow, Report};
+pub(crate) use routing::{Routing, Target};
+pub(crate) use thread::{Command, Start, spawn};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::log::{self, Level};
+use crate::upstream::Resolver;
+use bimetal_core::event::{State, Transition, What};
+use bimetal_core::facts::Facts;
+use bimetal_core::outcome::Report as Outcome;
+use bimetal_core::policy::{Document, Policy};
+use bimetal_core::{Duration, Engine, Instant, Settled, Ticket, Verdict, engine::Tracing};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use tokio::sync::{Notify, watch};
+
+/// The state of one worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The path under which a listener answers for the proxy itself; see [`crate::admin`].
+    pub ready_path: Arc<str>,
+    /// Requests in which our own code panicked.
+    pub panics: Cell<u64>,
+    engine: RefCell<Engine>,
+    routing: RefCell<Rc<Routing>>,
+    durations: RefCell<Vec<(Arc<str>, Histogram)>>,
+    decision_errors: Cell<u64>,
+    resolver: Rc<Resolver>,
+    level: Level,
+    connections: RefCell<Connections>,
+    // Rung when a connection ends.
+    left: Notify,
+    phase: Cell<Phase>,
+    drain: watch::Sender<Phase>,
+    // Rung when a breaker may have something to do earlier than the keeper knows.
+    keeper: Notify,
+}
+
+/// Whether a worker takes new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It does.
+    Serving,
+    /// It finishes what it has.
+    Draining,
+}
+
+/// The connections of a worker: whom to wake when it drains.
+#[derive(Debug, Default)]
+struct Connections {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Worker {
+    /// A worker without configuration.
+    pub(crate) fn new(start: &Start) -> Rc<Self> {
+        let mut engine = Engine::new(start.seed);
+        if start.level == Level::Debug {
+            engine.set_tracing(Tracing::All);
+        }
+        Rc::new(Self {
+            index: start.index,
+            clock: start.clock,
+            ready_path: start.ready_path.clone(),
+            panics: Cell::new(0),
+            engine: RefCell::new(engine),
+            routing: RefCell::default(),
+            durations: RefCell::new(vec![("".into(), Histogram::default())]),
+            decision_errors: Cell::new(0),
+            resolver: Rc::default(),
+            level: start.level,
+            connections: RefCell::default(),
+            left: Notify::new(),
+            phase: Cell::new(Phase::Serving),
+            drain: watch::Sender::new(Phase::Serving),
+            keeper: Notify::new(),
+        })
+    }
+
+    /// Takes new settings. Breakers whose policy is the same keep their state, upstreams that are
+    /// the same keep their connections.
+    pub(crate) fn load(&self, settings: &Settings) {
+        let document = unshared(&settings.document);
+        let mut durations = self.durations.borrow_mut();
+        for policy in &document.policies {
+            match durations
+                .iter_mut()
+                .find(|(name, _)| **name == *policy.name)
+            {
+                Some((name, _)) => *name = policy.name.clone(),
+                None => durations.push((policy.name.clone(), Histogram::default())),
+            }
+        }
+        let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
+        self.routing.replace(Rc::new(routing));
+        let mut engine = self.engine.borrow_mut();
+        engine.load(self.clock.now(), &document);
+        self.drain_events(&mut engine);
+        self.keeper.notify_one();
+    }
+
+    /// Routes and upstreams in force.
+    pub(crate) fn routing(&self) -> Rc<Routing> {
+        self.routing.borrow().clone()
+    }
+
+    /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
+    pub(crate) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            let mut engine = self.engine.borrow_mut();
+            let verdict = engine.admit(now, facts);
+            self.drain_events(&mut engine);
+            verdict
+        }));
+        match decided {
+            Ok(verdict) => {
+                if matches!(&verdict, Verdict::Admit(granted) if granted.state != State::Closed) {
+                    // A probe's lease may end before anything the keeper waits for.
+                    self.keeper.notify_one();
+                }
+                verdict
+            }
+            Err(_) => {
+                self.decision_error();
+                Verdict::Unmatched
+            }
+        }
+    }
+
+    /// Good response headers arrived.
+    pub(crate) fn answered(&self, now: Instant, ticket: &mut Ticket) {
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            return self.decision_error();
+        };
+        engine.answered(now, ticket);
+        self.drain_events(&mut engine);
+    }
+
+    /// What became of a call.
+    pub(crate) fn settle(&self, now: Instant, ticket: Ticket, report: Outcome) -> Option<Settled> {
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            self.decision_error();
+            return None;
+        };
+        let settled = engine.settle(now, ticket, report);
+        self.drain_events(&mut engine);
+        Some(settled)
+    }
+
+    /// Counts how long a request took, for the policy that matched it or for none.
+    pub(crate) fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
+        let Ok(mut durations) = self.durations.try_borrow_mut() else {
+            return;
+        };
+        let same = |name: &Arc<str>| match policy {
+            Some(policy) => Arc::ptr_eq(name, &policy.name) || **name == *policy.name,
+            None => name.is_empty(),
+        };
+        if let Some((_, histogram)) = durations.iter_mut().find(|(name, _)| same(name)) {
+            histogram.record(duration);
+        }
+    }
+
+    /// Whether the worker drains.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Returns when the worker drains.
+    pub(crate) async fn drains(&self) {
+        // The sender is ours: the channel cannot close.
+        drop(
+            self.drain
+                .subscribe()
+                .wait_for(|phase| *phase == Phase::Draining)
+                .await,
+        );
+    }
+
+    fn decision_error(&self) {
+        self.decision_errors.set(self.decision_errors.get() + 1);
+    }
+
+    #[inline]
+    fn drain_events(&self, engine: &mut Engine) {
+        while let Some(event) = engine.take_event() {
+            if self.level == Level::Debug {
+                log::bare(&event);
+            } else if let What::Transition(change) = &event.what {
+                log_transition(&event.policy, &event.scope, change);
+            }
+            self.keeper.notify_one();
+        }
+    }
+}
+
+fn log_transition(policy: &str, scope: &str, change: &Transition) {
+    let (from, to, cause) = (change.from.name(), change.to.name(), change.cause);
+    match change.to {
+        State::Open => {
+            let length = change.open_for;
+            log::info!(
+                "breaker {policy}, scope {scope:?}: {from} to {to} for {length} after {cause}"
+            );
+        }
+        _ => log::info!("breaker {policy}, scope {scope:?}: {from} to {to} after {cause}"),
+    }
+}
+
+/// A copy of its own: workers that count references to the same policy would pass its cache line
+/// to and fro with each request.
+fn unshared(document: &Document) -> Document {
+    let mut document = document.clone();
+    for policy in &mut document.policies {
+        let mut own = Policy::clone(policy);
+        own.name = Arc::from(&*own.name);
+        *policy = Arc::new(own);
+    }
+    document
+}
+
+/// A place among a worker's connections; its drop, also by a panic, gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    worker: Rc<Worker>,
+    index: usize,
+}
+
+impl Worker {
+    /// A place for one more connection.
+    pub(crate) fn enter(self: &Rc<Self>) -> Place {
+        let mut connections = self.connections.borrow_mut();
+        let index = connections.free.pop().unwrap_or_else(|| {
+            connections.wakers.push(None);
+            connections.wakers.len() - 1
+        });
+        Place {
+            worker: self.clone(),
+            index,
+        }
+    }
+
+    /// Connections at present.
+    pub(crate) fn connections(&self) -> usize {
+        let connections = self.connections.borrow();
+        connections.wakers.len() - connections.free.len()
+    }
+
+    /// Returns when no connection is left.
+    pub(crate) async fn emptied(&self) {
+        while self.connections() > 0 {
+            self.left.notified().await;
+        }
+    }
+
+    /// Begins to drain: every connection learns it.
+    pub(crate) fn drain(&self) {
+        self.phase.set(Phase::Draining);
+        self.drain.send_replace(Phase::Draining);
+        let wakers: Vec<_> = self
+            .connections
+            .borrow()
+            .wakers
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Place {
+    /// Has the task that polls this connection woken when the worker drains.
+    pub(crate) fn wake_on_drain(&self, waker: &Waker) {
+        if let Some(place) = self
+            .worker
+            .connections
+            .borrow_mut()
+            .wakers
+            .get_mut(self.index)
+        {
+            place.get_or_insert_with(|| waker.clone());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if std::thread::panicking() {
+            worker.panics.set(worker.panics.get() + 1);
+        }
+        let mut connections = worker.connections.borrow_mut();
+        if let Some(place) = connections.wakers.get_mut(self.index) {
+            *place = None;
+        }
+        connections.free.push(self.index);
+        worker.left.notify_one();
+    }
+}

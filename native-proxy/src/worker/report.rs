@@ -1,0 +1,100 @@
+//! What a worker tells of itself.
+
+use super::{Histogram, Worker};
+use bimetal_core::engine::Totals;
+use bimetal_core::series::Counts;
+use serde_json::{Value, json};
+
+/// Counts of one worker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    /// Counts by policy and scope.
+    pub series: Vec<Series>,
+    /// Sums over everything.
+    pub totals: Totals,
+    /// Durations by policy; an empty name stands for no policy.
+    pub durations: Vec<(String, Histogram)>,
+    /// Failures of the decision itself, where the call passed.
+    pub decision_errors: u64,
+    /// Requests in which our code panicked.
+    pub panics: u64,
+    /// Connections from clients.
+    pub connections: usize,
+    /// Connections by upstream.
+    pub upstreams: Vec<(String, usize)>,
+}
+
+/// Counts of one policy and scope.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    /// The policy.
+    pub policy: String,
+    /// The scope's label.
+    pub scope: String,
+    /// The counts.
+    pub counts: Counts,
+}
+
+/// One breaker as `/breakers` shows it.
+pub(crate) type BreakerRow = Value;
+
+/// Most breakers that one worker tells of.
+const MOST_ROWS: usize = 10_000;
+
+impl Worker {
+    /// The worker's breakers now, at most 10,000.
+    pub(crate) fn breakers(&self) -> Vec<BreakerRow> {
+        let now = self.clock.now();
+        let engine = self.engine.borrow();
+        let rows = engine.breakers(now).take(MOST_ROWS).map(|breaker| {
+            let view = &breaker.view;
+            let scope = match breaker.key {
+                [] => breaker.label.clone(),
+                key => String::from_utf8_lossy(key).into_owned(),
+            };
+            json!({
+                "policy": breaker.policy,
+                "scope": scope,
+                "worker": self.index,
+                "state": view.state.name(),
+                "since_s": now.since(view.since).as_secs_f64(),
+                "cause": view.cause.map(|cause| cause.name()),
+                "generation": view.generation,
+                "level": view.level,
+                "window": {
+                    "calls": view.calls,
+                    "failures": view.failures,
+                    "slow": view.slow,
+                },
+                "next_probe_s": view.next_probe.map(|at| at.since(now).as_secs_f64()),
+            })
+        });
+        rows.collect()
+    }
+
+    /// The worker's counts now.
+    pub(crate) fn report(&self) -> Report {
+        let engine = self.engine.borrow();
+        let series = engine.series().map(|(policy, scope, counts)| Series {
+            policy: policy.into(),
+            scope: scope.into(),
+            counts: *counts,
+        });
+        let durations = self.durations.borrow();
+        let durations = durations
+            .iter()
+            .map(|(name, all)| (String::from(&**name), all.clone()));
+        let routing = self.routing();
+        let upstreams = routing.upstreams().iter();
+        let upstreams = upstreams.map(|up| (up.settings().name.to_string(), up.pool.open()));
+        Report {
+            series: series.collect(),
+            totals: engine.totals(),
+            durations: durations.collect(),
+            decision_errors: self.decision_errors.get(),
+            panics: self.panics.get(),
+            connections: self.connections(),
+            upstreams: upstreams.collect(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A worker's thread, from its start to the end of its drain.
+
+use super::{BreakerRow, Report, Worker, keeper};
+use crate::clock::Clock;
+use crate::config::{Listener, Settings};
+use crate::log::{Level, info, warning};
+use crate::serve;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Take these settings.
+    Load(Arc<Settings>),
+    /// Tell your counts.
+    Report(oneshot::Sender<Report>),
+    /// Tell your breakers.
+    Breakers(oneshot::Sender<Vec<BreakerRow>>),
+    /// Take no new connections, finish what you have within this time, and end.
+    Drain(Duration),
+}
+
+/// What a worker starts with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The seed of its engine.
+    pub seed: u64,
+    /// How much it logs.
+    pub level: Level,
+    /// See [`Worker::ready_path`].
+    pub ready_path: Arc<str>,
+    /// Its own sockets, already listening.
+    pub sockets: Vec<(Listener, TcpListener)>,
+    /// Its first settings.
+    pub settings: Arc<Settings>,
+}
+
+/// Starts a worker. Its thread ends when it has drained, or when all senders of commands are gone.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn spawn(
+    start: Start,
+    commands: mpsc::UnboundedReceiver<Command>,
+    started: oneshot::Sender<std::io::Result<()>>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let name = format!("worker-{}", start.index);
+    std::thread::Builder::new().name(name).spawn(move || {
+        match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
+            Ok(runtime) => runtime.block_on(live(start, commands, started)),
+            Err(error) => drop(started.send(Err(error))),
+        }
+    })
+}
+
+async fn live(
+    start: Start,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    started: oneshot::Sender<std::io::Result<()>>,
+) {
+    let worker = Worker::new(&start);
+    worker.load(&start.settings);
+    let workers = start.settings.workers;
+    let listening = start
+        .sockets
+        .into_iter()
+        .try_for_each(|(settings, socket)| serve::listen(&worker, settings, socket, workers));
+    let failed = listening.is_err();
+    drop(started.send(listening));
+    if failed {
+        return;
+    }
+    tokio::task::spawn_local(keeper::keep(worker.clone()));
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Load(settings) => worker.load(&settings),
+            // Whoever asked may have lost patience: then nobody is there to be told.
+            Command::Report(reply) => drop(reply.send(worker.report())),
+            Command::Breakers(reply) => drop(reply.send(worker.breakers())),
+            Command::Drain(limit) => return drain(&worker, limit, commands).await,
+        }
+    }
+}
+
+/// Finishes what is under way. Questions are answered meanwhile: a drain is when they are asked.
+async fn drain(
+    worker: &Rc<Worker>,
+    limit: Duration,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    worker.drain();
+    let index = worker.index;
+    let end = tokio::time::sleep(limit);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = worker.emptied() => return info!("worker {index} drained"),
+            () = &mut end => {
+                let left = worker.connections();
+                return warning!("worker {index}: {left} connections cut at the end of the drain");
+            }
+            Some(command) = commands.recv() => match command {
+                Command::Report(reply) => drop(reply.send(worker.report())),
+                Command::Breakers(reply) => drop(reply.send(worker.breakers())),
+                Command::Load(_) | Command::Drain(_) => {}
+            }
+        }
+    }
+}
