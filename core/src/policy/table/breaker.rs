@@ -38,10 +38,10 @@ pub static BREAKER: Object = Object {
         .default("true"),
         Field::new(
             "share",
-            Kind::Words(&[Word::new("none"), Word::later("process"), Word::later("mesh")]),
+            Kind::Words(&[Word::new("none"), Word::new("process"), Word::later("mesh")]),
             "With whom evidence is shared.",
         )
-        .default(r#""none""#),
+        .default(r#""process""#),
         Field::later("quorum", "Open replicas needed before others follow without own evidence."),
     ],
     rules: &[Rule::AtLeastOne(&["trip", "profile"])],
