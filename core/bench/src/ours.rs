@@ -1,0 +1,168 @@
+//! Our breaker, alone and inside the engine.
+
+use crate::{Answer, Arm, Fate};
+use bimetal_core::breaker::Breaker;
+use bimetal_core::outcome::{Outcome, Report};
+use bimetal_core::policy::{Document, Host};
+use bimetal_core::{Engine, Facts, Instant, Verdict};
+use std::borrow::Cow;
+use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+
+/// Three failures in a row.
+pub const STREAK: &str = r#"{"consecutive_failures": 3}"#;
+/// Half of the last hundred calls.
+pub const RATE: &str = r#"{"failure_rate":
+    {"threshold": 0.5, "window": {"calls": 100}, "minimum_calls": 100}}"#;
+
+/// A document with one policy, with this scope and this `trip`.
+///
+/// # Panics
+/// When the document is wrong.
+pub fn document(scope: &str, trip: &str) -> Document {
+    let text = format!(
+        r#"{{"version": "v1", "policies": [{{"name": "echo", "scope": "{scope}",
+            "scopes": {{"max": 1000000}},
+            "breaker": {{"trip": {trip}, "open": {{"base": "24h", "max": "24h"}}, "share": "none"}}
+        }}]}}"#
+    );
+    match Document::parse(text.as_bytes(), Host::Native) {
+        Ok(document) => document,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// A closed breaker with this `trip`.
+///
+/// # Panics
+/// As [`document`].
+pub fn breaker(trip: &str) -> Breaker {
+    let document = document("policy", trip);
+    let policy = document
+        .policies
+        .first()
+        .and_then(|policy| policy.breaker.clone());
+    match policy {
+        Some(policy) => Breaker::new(policy, 1),
+        None => panic!("the policy has no breaker"),
+    }
+}
+
+fn report(answer: Answer) -> Report {
+    match answer {
+        Answer::Good => Report::from(Outcome::Success),
+        Answer::Bad => Report::from(Outcome::Failure),
+    }
+}
+
+impl Arm for Breaker {
+    #[inline]
+    fn call(&mut self, now: u64, answer: Answer) -> Fate {
+        let now = Instant::from_nanos(now);
+        let asked = self.admit(now);
+        // Looked at where it lies: moving it first would measure the move.
+        if let Err(rejection) = &asked {
+            black_box(rejection);
+        }
+        let Ok(permit) = asked else {
+            return Fate::Rejected;
+        };
+        self.settle(now, permit, report(answer));
+        Fate::Called
+    }
+}
+
+/// As others would share it: one breaker behind a lock that is taken twice a call, because a real
+/// call lies between the two.
+impl Arm for Arc<Mutex<Breaker>> {
+    #[inline]
+    fn call(&mut self, now: u64, answer: Answer) -> Fate {
+        let now = Instant::from_nanos(now);
+        let asked = lock(self).admit(now);
+        if let Err(rejection) = &asked {
+            black_box(rejection);
+        }
+        let Ok(permit) = asked else {
+            return Fate::Rejected;
+        };
+        lock(self).settle(now, permit, report(answer));
+        Fate::Called
+    }
+}
+
+fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
+    breaker
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A whole engine as a host uses it: match, scope, breaker, counts, events.
+#[derive(Debug)]
+pub struct Whole {
+    engine: Engine,
+}
+
+impl Whole {
+    /// An engine with one policy of this scope and trip.
+    pub fn new(scope: &str, trip: &str) -> Self {
+        let mut engine = Engine::new(1);
+        engine.load(Instant::ZERO, &document(scope, trip));
+        Self { engine }
+    }
+
+    /// One call with `facts`.
+    #[inline]
+    pub fn call_with(&mut self, now: u64, facts: &dyn Facts, answer: Answer) -> Fate {
+        let now = Instant::from_nanos(now);
+        let verdict = self.engine.admit(now, facts);
+        if let Verdict::Reject(refusal) = &verdict {
+            black_box(refusal);
+        }
+        let fate = match verdict {
+            Verdict::Admit(admission) => {
+                self.engine.settle(now, admission.ticket, report(answer));
+                Fate::Called
+            }
+            Verdict::Reject(_) => Fate::Rejected,
+            Verdict::Pass(_) | Verdict::Unmatched => panic!("the policy must be for the call"),
+        };
+        // A host does this after every verb.
+        while self.engine.take_event().is_some() {}
+        fate
+    }
+}
+
+impl Arm for Whole {
+    #[inline]
+    fn call(&mut self, now: u64, answer: Answer) -> Fate {
+        self.call_with(now, &Tenant("one"), answer)
+    }
+}
+
+/// A request of which only the header `x-tenant` is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Tenant<'a>(pub &'a str);
+
+impl Facts for Tenant<'_> {
+    fn authority(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn method(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        (name == "x-tenant").then_some(Cow::Borrowed(self.0.as_bytes()))
+    }
+    fn destination(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn route(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+}
