@@ -3,6 +3,14 @@
 //! Needs `ENVOY` (the program) and `BIMETAL_FILTER` (the module); without them every test counts
 //! as ignored and one line says so.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may end by a panic"
+)]
+
 mod cases;
 mod rig;
 mod upstream;
