@@ -77,15 +77,20 @@ impl Running {
         value.map(|value| value.parse().unwrap())
     }
 
-    /// How many calls counted as `outcome`, over all scopes of the policy `p`.
+    /// How many calls of the policy `p` counted as `outcome`, over all scopes.
     pub(crate) fn outcomes(&self, outcome: &str) -> f64 {
+        self.sum(
+            "bimetal_outcomes_total{policy=\"p\"",
+            &format!("outcome=\"{outcome}\"}} "),
+        )
+    }
+
+    /// The sum of the metrics whose line begins with one text and has another before the value.
+    pub(crate) fn sum(&self, begin: &str, end: &str) -> f64 {
         let page = Client::connect(self.admin).ask(&get("/metrics")).text();
-        let wanted = format!("outcome=\"{outcome}\"}} ");
-        let rows = page
-            .lines()
-            .filter(|row| row.starts_with("bimetal_outcomes_total{policy=\"p\""));
+        let rows = page.lines().filter(|row| row.starts_with(begin));
         let values = rows
-            .filter_map(|row| row.split_once(&wanted))
+            .filter_map(|row| row.split_once(end))
             .map(|(_, value)| value);
         values.map(|value| value.parse::<f64>().unwrap()).sum()
     }
