@@ -5,14 +5,15 @@
 //! drop of the call. Any of them can be missing. A failure settles as soon as it is seen, a success
 //! at the end of the answer, everything else in `log`.
 
+use crate::answer::{Kind, Reader};
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
-use crate::port::{Host, Map, Property};
+use crate::port::{Host, Map};
 use crate::registry::Worker;
 use crate::reply;
 use bimetal_core::event::State;
 use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
-use bimetal_core::policy::{DebugHeaders, Policy, RetryAfter};
+use bimetal_core::policy::{DebugHeaders, Policy};
 use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdict};
 use std::mem;
 use std::rc::Rc;
@@ -68,17 +69,6 @@ struct Answer {
     status: u16,
     latency: Duration,
     kind: Kind,
-}
-
-/// How an answer says that it is complete and good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// By its end.
-    Plain,
-    /// By `grpc-status` in its trailers.
-    Grpc,
-    /// By its headers: an upgrade or an event stream, which may never end.
-    Endless,
 }
 
 /// What `debug_headers` say.
@@ -204,18 +194,12 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let details = worker
-            .ok(self.host.property(Property::ResponseDetails))
-            .flatten();
-        let status = worker
-            .ok(self.host.header(Map::Response, ":status"))
-            .flatten();
-        let status = status.as_deref().and_then(number).unwrap_or(0);
-        if details.is_some_and(|details| details.starts_with(b"via_upstream")) {
+        let status = self.read(&worker).status();
+        if self.read(&worker).is_of_upstream() {
             self.answered(&worker, now, open, status, rest);
         } else {
             // Envoy or another filter answered, so nothing more will come from the upstream.
-            let seen = match self.meaning(&worker) {
+            let seen = match flags::meaning(self.read(&worker).flags()) {
                 Some(Meaning::Broken(how)) => Observation::Broken(how),
                 Some(Meaning::Idle) if status == 504 => Observation::Broken(Transport::Timeout),
                 Some(Meaning::Injected) => Observation::Injected { status },
@@ -228,25 +212,25 @@ impl<H: Host> Call<H> {
 
     fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
         let latency = now.since(open.sent);
-        let kind = self.kind(worker, status);
+        let kind = self.read(worker).kind(status);
         let mut answer = Answer {
             status,
             latency,
             kind,
         };
         let grpc = match (rest, kind) {
-            (Rest::Nothing, Kind::Grpc) => self.grpc_status(worker, Map::Response),
+            (Rest::Nothing, Kind::Grpc) => self.read(worker).grpc_status(Map::Response),
             _ => None,
         };
         let mut outcome = open.classify(answer, grpc);
         // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
-        if outcome == Outcome::Slow && flags::delayed(self.flags(worker)) {
+        if outcome == Outcome::Slow && flags::delayed(self.read(worker).flags()) {
             answer.latency = Duration::ZERO;
             outcome = open.classify(answer, grpc);
         }
         match outcome {
             Outcome::Failure => {
-                let retry_after = self.retry_after(worker, &open.policy);
+                let retry_after = self.read(worker).retry_after(&open.policy);
                 self.settle(
                     worker,
                     now,
@@ -280,7 +264,7 @@ impl<H: Host> Call<H> {
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        self.completed(|call, worker| call.grpc_status(worker, Map::Trailers));
+        self.completed(|call, worker| call.read(worker).grpc_status(Map::Trailers));
     }
 
     fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
@@ -313,7 +297,7 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let flags = self.flags(&worker);
+        let flags = self.read(&worker).flags();
         let seen = match flags::meaning(flags) {
             Some(Meaning::Broken(how)) => Observation::Broken(how),
             // How long the client waited says nothing where a fault filter held the request back.
@@ -328,6 +312,13 @@ impl<H: Host> Call<H> {
         self.settle(&worker, now, open, outcome.into());
     }
 
+    const fn read<'a>(&'a self, worker: &'a Worker) -> Reader<'a, H> {
+        Reader {
+            host: &self.host,
+            worker,
+        }
+    }
+
     fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
         let Open {
             policy,
@@ -340,54 +331,6 @@ impl<H: Host> Call<H> {
             inside.write_events(&self.host);
             inside.took(&self.host, &policy.name, now.since(sent).as_millis());
         });
-    }
-
-    fn flags(&self, worker: &Worker) -> u64 {
-        let value = worker
-            .ok(self.host.property(Property::ResponseFlags))
-            .flatten();
-        let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
-        bytes.map_or(0, u64::from_le_bytes)
-    }
-
-    fn meaning(&self, worker: &Worker) -> Option<Meaning> {
-        flags::meaning(self.flags(worker))
-    }
-
-    fn kind(&self, worker: &Worker, status: u16) -> Kind {
-        if status == 101 {
-            return Kind::Endless;
-        }
-        let value = worker
-            .ok(self.host.header(Map::Response, "content-type"))
-            .flatten();
-        match value {
-            Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
-            Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
-            _ => Kind::Plain,
-        }
-    }
-
-    fn grpc_status(&self, worker: &Worker, map: Map) -> Option<u32> {
-        let value = worker.ok(self.host.header(map, "grpc-status")).flatten()?;
-        // A status that is no number is UNKNOWN (gRPC over HTTP2, "Responses").
-        Some(number(&value).map_or(2, u32::from))
-    }
-
-    /// Whole seconds; a date is not read, since the filter's clock has no date.
-    fn retry_after(&self, worker: &Worker, policy: &Policy) -> Option<Duration> {
-        if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
-            return None;
-        }
-        let value = worker
-            .ok(self.host.header(Map::Response, "retry-after"))
-            .flatten()?;
-        std::str::from_utf8(&value)
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-            .map(Duration::from_secs)
     }
 }
 
@@ -417,14 +360,4 @@ impl<H: Host> Drop for Call<H> {
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
         self.settle(&worker, now, open, Outcome::Neutral.into());
     }
-}
-
-fn begins(value: &[u8], with: &[u8]) -> bool {
-    value
-        .get(..with.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(with))
-}
-
-fn number(value: &[u8]) -> Option<u16> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }

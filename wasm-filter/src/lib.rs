@@ -1,6 +1,6 @@
 //! Bimetal's core as a filter for Envoy and Istio, compiled to WebAssembly.
 //!
-//! - [`call`]: one request's life.
+//! - [`call`]: one request's life; [`answer`]: what it reads from an answer.
 //! - [`root`]: configuration and tick; [`registry`]: what outlives a configuration.
 //! - [`flags`]: what Envoy's response flags mean, in one table.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
@@ -11,6 +11,7 @@
 //! Nothing in here panics on purpose: a panic would end the worker's VM and every plugin in it.
 //! What fails at run time lets the request pass and is counted in `bimetal_decision_errors_total`.
 
+pub mod answer;
 pub mod call;
 pub mod facts;
 pub mod flags;

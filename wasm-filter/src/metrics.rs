@@ -42,8 +42,9 @@ pub struct Publisher {
     rows: Vec<Row>,
     durations: Vec<(Arc<str>, Metric)>,
     errors: Counter,
-    skipped: Counter,
+    lost: Counter,
     scopes: Counter,
+    outstanding: Counter,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,10 +87,8 @@ impl Publisher {
                 result = move_to(host, metric, published, value, kind(field), name).and(result);
             }
         }
-        let scopes = engine.totals().scopes;
-        let skipped = engine
-            .document()
-            .map_or(0, |document| document.skipped.len() as u64);
+        let totals = engine.totals();
+        let outstanding = totals.issued.saturating_sub(totals.settled);
         for (counter, value, kind, name) in [
             (
                 &mut self.errors,
@@ -98,16 +97,22 @@ impl Publisher {
                 "bimetal_decision_errors_total",
             ),
             (
+                &mut self.lost,
+                totals.events_lost,
+                MetricKind::Counter,
+                "bimetal_events_lost_total",
+            ),
+            (
                 &mut self.scopes,
-                scopes,
+                totals.scopes,
                 MetricKind::Gauge,
                 "bimetal_scopes",
             ),
             (
-                &mut self.skipped,
-                skipped,
+                &mut self.outstanding,
+                outstanding,
                 MetricKind::Gauge,
-                "bimetal_skipped_parts",
+                "bimetal_calls_outstanding",
             ),
         ] {
             let Counter { published, metric } = counter;
@@ -116,13 +121,17 @@ impl Publisher {
         result
     }
 
-    /// Makes the counter of errors before there are any: an alert needs its zero.
+    /// For a new document: how many parts of it were skipped, and the counter of errors before
+    /// there are any, because an alert needs its zero.
     ///
     /// # Errors
     /// When the host refuses it.
-    pub fn define(&mut self, host: &impl Host) -> Result<(), HostError> {
+    pub fn loaded(&mut self, host: &impl Host, skipped: usize) -> Result<(), HostError> {
         let name = || "bimetal_decision_errors_total".to_owned();
-        id(host, &mut self.errors.metric, MetricKind::Counter, name).map(|_| ())
+        id(host, &mut self.errors.metric, MetricKind::Counter, name)?;
+        // Set, not added to: every worker says the same of the same document.
+        let gauge = host.define_metric(MetricKind::Gauge, "bimetal_unsupported_skipped")?;
+        host.record(gauge, skipped as u64)
     }
 
     /// Takes back what the gauges say of this worker, which is about to end: they are sums over
@@ -143,7 +152,7 @@ impl Publisher {
                 }
             }
         }
-        for Counter { published, metric } in [&mut self.scopes, &mut self.skipped] {
+        for Counter { published, metric } in [&mut self.scopes, &mut self.outstanding] {
             let name = String::new;
             result = move_to(host, metric, published, 0, MetricKind::Gauge, name).and(result);
         }

@@ -70,7 +70,7 @@ pub trait Host: 'static {
     /// When there is no such metric.
     fn add_to_metric(&self, id: u32, by: i64) -> Result<(), HostError>;
 
-    /// Records a value in a histogram.
+    /// Records a value in a histogram, or sets a gauge for all workers.
     ///
     /// # Errors
     /// When there is no such metric.

@@ -13,8 +13,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+/// Engines by the name of their plugin.
+type Workers = Vec<(Box<[u8]>, Weak<Worker>)>;
+
 thread_local! {
-    static WORKERS: RefCell<Vec<(Box<[u8]>, Weak<Worker>)>> = const { RefCell::new(Vec::new()) };
+    static WORKERS: RefCell<Workers> = const { RefCell::new(Vec::new()) };
 }
 
 /// The engine of the plugin `name` in this VM, made where there is none.
@@ -136,9 +139,9 @@ impl Inside {
         self.write_events(host);
     }
 
-    /// Makes the metrics that must be there before anything happened.
-    pub fn define_metrics(&mut self, host: &impl Host) {
-        if let Err(error) = self.publisher.define(host) {
+    /// Publishes what belongs to a new document; `skipped` parts of it are not supported here.
+    pub fn loaded(&mut self, host: &impl Host, skipped: usize) {
+        if let Err(error) = self.publisher.loaded(host, skipped) {
             self.failed(error);
         }
     }

@@ -80,7 +80,7 @@ impl<H: Host + Clone> Root<H> {
             // Without a clock nothing will be decided, and each request counts an error.
             inside.engine.load(now.unwrap_or(Instant::ZERO), document);
             inside.write_events(host);
-            inside.define_metrics(host);
+            inside.loaded(host, document.skipped.len());
             ticks
                 .err()
                 .into_iter()

@@ -167,14 +167,17 @@ impl Host for Fake {
         })
     }
 
-    fn record(&self, id: u32, _value: u64) -> Result<(), HostError> {
+    fn record(&self, id: u32, value: u64) -> Result<(), HostError> {
         self.call("record", |state| {
-            let (kind, _, count) = state
+            let (kind, name, sum) = state
                 .metrics
                 .get_mut(id as usize)
                 .expect("a defined metric");
-            assert_eq!(*kind, MetricKind::Histogram);
-            *count += 1;
+            match kind {
+                MetricKind::Histogram => *sum += 1,
+                MetricKind::Gauge => *sum = value.try_into().unwrap(),
+                MetricKind::Counter => panic!("{name} is a counter"),
+            }
         })
     }
 

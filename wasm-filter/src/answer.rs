@@ -1,0 +1,104 @@
+//! Reads from an answer what tells a good one from a bad one.
+
+use crate::port::{Host, Map, Property};
+use crate::registry::Worker;
+use bimetal_core::Duration;
+use bimetal_core::policy::{Policy, RetryAfter};
+
+/// How an answer says that it is complete and good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By its end.
+    Plain,
+    /// By `grpc-status` in its trailers.
+    Grpc,
+    /// By its headers: an upgrade or an event stream, which may never end.
+    Endless,
+}
+
+/// Asks the host about the answer under way. What cannot be read counts as an error and reads as
+/// absent.
+#[derive(Debug)]
+pub struct Reader<'a, H> {
+    /// The host.
+    pub host: &'a H,
+    /// Where errors are counted.
+    pub worker: &'a Worker,
+}
+
+impl<H: Host> Reader<'_, H> {
+    /// `:status`; 0 where there is no proper one.
+    pub fn status(&self) -> u16 {
+        self.header(Map::Response, ":status")
+            .as_deref()
+            .and_then(number)
+            .unwrap_or(0)
+    }
+
+    /// Whether the upstream made the answer, and not Envoy or another filter. A status cannot say
+    /// so, and flags can stand beside an answer of the upstream.
+    pub fn is_of_upstream(&self) -> bool {
+        let details = self
+            .worker
+            .ok(self.host.property(Property::ResponseDetails))
+            .flatten();
+        details.is_some_and(|details| details.starts_with(b"via_upstream"))
+    }
+
+    /// `response.flags`; see [`crate::flags`].
+    pub fn flags(&self) -> u64 {
+        let value = self
+            .worker
+            .ok(self.host.property(Property::ResponseFlags))
+            .flatten();
+        let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    /// The kind of an answer with this status.
+    pub fn kind(&self, status: u16) -> Kind {
+        if status == 101 {
+            return Kind::Endless;
+        }
+        match self.header(Map::Response, "content-type") {
+            Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
+            Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
+            _ => Kind::Plain,
+        }
+    }
+
+    /// `grpc-status`. One that is no number is UNKNOWN (gRPC over HTTP2, "Responses").
+    pub fn grpc_status(&self, map: Map) -> Option<u32> {
+        let value = self.header(map, "grpc-status")?;
+        Some(number(&value).map_or(2, u32::from))
+    }
+
+    /// `retry-after` in whole seconds, where the policy respects it. A date is of another
+    /// machine's clock, and is left alone.
+    pub fn retry_after(&self, policy: &Policy) -> Option<Duration> {
+        if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
+            return None;
+        }
+        let value = self.header(Map::Response, "retry-after")?;
+        std::str::from_utf8(&value)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+            .map(Duration::from_secs)
+    }
+
+    fn header(&self, map: Map, name: &str) -> Option<Vec<u8>> {
+        self.worker.ok(self.host.header(map, name)).flatten()
+    }
+}
+
+fn begins(value: &[u8], with: &[u8]) -> bool {
+    value
+        .get(..with.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(with))
+}
+
+fn number(value: &[u8]) -> Option<u16> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
