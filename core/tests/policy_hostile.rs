@@ -1,12 +1,13 @@
 //! Whatever bytes come as a policy: an answer, never a panic.
 
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic)]
 
 mod policy;
 
 use bimetal_core::doc::Node;
 use bimetal_core::policy::{Document, Host};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 /// Keys and values of the language, so that random trees get deep into it.
 const KEYS: &[&str] = &[
@@ -153,6 +154,9 @@ fn compile(node: &Node) {
     }
 }
 
+static FULL: LazyLock<Node> =
+    LazyLock::new(|| serde_saphyr::from_str(policy::FULL).expect("the full language"));
+
 /// Puts `value` at the `place`-th value of a tree, counted from the root.
 fn replace(tree: &mut Node, place: &mut usize, value: Node) -> Option<Node> {
     if *place == 0 {
@@ -196,7 +200,7 @@ proptest! {
 
     #[test]
     fn the_full_language_with_one_value_changed(place in 0usize..150, value in trees()) {
-        let mut tree: Node = serde_saphyr::from_str(policy::FULL).unwrap();
+        let mut tree = FULL.clone();
         replace(&mut tree, &mut { place }, value);
         compile(&tree);
     }
@@ -205,7 +209,7 @@ proptest! {
     fn numbers_are_shown_as_they_are(millionths in -1_000_000_000_000i64..1_000_000_000_000) {
         let value = millionths as f64 / 1e6;
         let shown = bimetal_core::doc::problem::decimal(value);
-        let read: f64 = shown.parse().unwrap();
+        let read: f64 = shown.parse().expect("a number");
         prop_assert!((read - value).abs() < 1e-6, "{value} {shown}");
     }
 }

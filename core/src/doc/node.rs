@@ -41,12 +41,15 @@ pub enum Node {
     Map(Vec<(String, Node)>),
 }
 
+// A document is read once, so its readers are small rather than fast: `inline(never)` on what is
+// called from many places halves the code that the filter carries for it.
 impl Node {
     /// Reads JSON.
     ///
     /// # Errors
     /// One problem at the root, with line and column, where the bytes are not JSON, are longer
     /// than [`MAX_BYTES`], nested deeper than [`MAX_DEPTH`] or hold more than [`MAX_NODES`] values.
+    #[inline(never)]
     pub fn from_json(json: &[u8]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         if json.len() > MAX_BYTES {
@@ -63,6 +66,7 @@ impl Node {
     }
 
     /// The value of a key, where this is a map that has it.
+    #[inline(never)]
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()
             .iter()
@@ -82,6 +86,7 @@ impl Node {
     }
 
     /// Sets a key of a map; anything but a map stays as it is.
+    #[inline(never)]
     pub fn set(&mut self, key: &str, value: Node) {
         if let Some(old) = self.get_mut(key) {
             *old = value;
@@ -145,11 +150,13 @@ impl Node {
     }
 
     /// The text of a key.
+    #[inline(never)]
     pub fn text(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_text()
     }
 
     /// The duration of a key.
+    #[inline(never)]
     pub fn duration(&self, key: &str) -> Option<Duration> {
         units::duration(self.text(key)?).ok()
     }
@@ -160,16 +167,19 @@ impl Node {
     }
 
     /// The whole number of a key.
+    #[inline(never)]
     pub fn integer(&self, key: &str) -> Option<u64> {
         self.get(key)?.as_integer()
     }
 
     /// The number of a key.
+    #[inline(never)]
     pub fn number(&self, key: &str) -> Option<f64> {
         self.get(key)?.as_number()
     }
 
     /// Whether a key says `true`.
+    #[inline(never)]
     pub fn flag(&self, key: &str) -> Option<bool> {
         match self.get(key)? {
             Self::Bool(value) => Some(*value),

@@ -22,6 +22,12 @@ impl Object {
     }
 }
 
+/// A description, where there is a schema to show it: the filter has none, and leaves the texts out
+/// of its module.
+const fn described(doc: &'static str) -> &'static str {
+    if cfg!(feature = "std") { doc } else { "" }
+}
+
 /// What must hold between the keys of an [`Object`].
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
@@ -53,7 +59,7 @@ impl Field {
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         Self {
             name,
-            doc,
+            doc: described(doc),
             kind,
             need: Need::Optional,
             support: Support::Every,
@@ -87,7 +93,7 @@ impl Field {
     /// The field with a default that depends on other fields; `what` says how.
     pub const fn computed(self, what: &'static str) -> Self {
         Self {
-            need: Need::Computed(what),
+            need: Need::Computed(described(what)),
             ..self
         }
     }

@@ -141,7 +141,9 @@ fn is_host(text: &str) -> bool {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
     {
-        return address.parse::<core::net::Ipv6Addr>().is_ok();
+        // Compared as text, so a wrong address only never matches: no parser for that.
+        let part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+        return (2..=45).contains(&address.len()) && address.bytes().all(part);
     }
     let name = text.strip_prefix("*.").unwrap_or(text);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

@@ -28,7 +28,7 @@ pub(super) fn apply(breaker: &mut Node) {
         Some("origin-study") => ORIGIN_STUDY,
         _ => return,
     };
-    if let Ok(profile) = serde_json::from_str::<Node>(profile) {
+    if let Ok(profile) = Node::from_json(profile.as_bytes()) {
         for (key, value) in profile.as_map() {
             match breaker.get_mut(key) {
                 Some(_) if WHOLE.contains(&key.as_str()) => {}

@@ -5,11 +5,10 @@ use super::profile;
 use super::table::DOCUMENT;
 use crate::doc::check::fill;
 use crate::doc::problem::quoted;
+use crate::doc::table::MAX_ITEMS;
 use crate::doc::{Node, Path, Problems};
 use crate::time::Duration;
-use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 
 /// `lease` is at least this, unless the policy says otherwise.
 const LEASE: Duration = Duration::from_millis(10_000);
@@ -154,22 +153,20 @@ fn check_fallback(at: &Path<'_>, fallback: &Node, problems: &mut Problems) {
 }
 
 fn unique_names(at: &Path<'_>, policies: &[Node], problems: &mut Problems) {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, name) in policies
-        .iter()
-        .map(|policy| policy.text("name"))
-        .enumerate()
-    {
+    let names = || {
+        policies
+            .iter()
+            .take(MAX_ITEMS)
+            .map(|policy| policy.text("name"))
+    };
+    for (index, name) in names().enumerate() {
         let Some(name) = name else { continue };
-        match seen.get(name) {
-            Some(first) => {
-                let what: String =
-                    format!("{} is already the name of policies[{first}]", quoted(name));
-                problems.add(&at.index(index).key("name"), what);
-            }
-            None => {
-                seen.insert(name, index);
-            }
+        if let Some(first) = names()
+            .take(index)
+            .position(|earlier| earlier == Some(name))
+        {
+            let what = format!("{} is already the name of policies[{first}]", quoted(name));
+            problems.add(&at.index(index).key("name"), what);
         }
     }
 }
