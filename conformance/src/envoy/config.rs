@@ -129,7 +129,7 @@ impl Config {
             .map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}))
             .collect();
         let version = match self.protocol {
-            Upstream::Http1 => json!({"http_protocol_options": {}}),
+            Upstream::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
             Upstream::Http2 => json!({"http2_protocol_options": {}}),
         };
         json!({

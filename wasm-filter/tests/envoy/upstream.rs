@@ -89,6 +89,12 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
                     format!("content-type: application/grpc\r\ngrpc-status: {argument}\r\n");
                 answer(stream, "200", &headers, "")?;
             }
+            "grpc-trailers" => {
+                let mut stream = stream;
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n\
+                    transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n";
+                write!(stream, "{head}grpc-status: {argument}\r\n\r\n").ok()?;
+            }
             "hostile" => answer(
                 stream,
                 "500",
