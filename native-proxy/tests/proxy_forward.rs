@@ -238,3 +238,26 @@ fn an_absolute_target_names_the_host() {
     assert!(head.starts_with("get /x?y http/1.1\r\n"), "{head}");
     assert_eq!(value(&head, "host"), Some("real:80"));
 }
+
+#[test]
+fn an_upstream_may_get_its_own_name_as_host() {
+    let (seen, requests) = mpsc::channel();
+    let upstream = Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            seen.send(head).unwrap();
+            peer.send(&ok(""));
+        }
+    });
+    let file = proxy_support::file(upstream.address, "");
+    let proxy = Running::with(&file.replace("endpoints:", "host: endpoint, endpoints:"));
+    let own = upstream.address.to_string();
+    for request in [
+        "GET /x HTTP/1.1\r\nhost: t\r\n\r\n",
+        "GET http://t/x HTTP/1.1\r\nhost: t\r\n\r\n",
+    ] {
+        proxy.ask(request);
+        let head = requests.recv().unwrap();
+        assert_eq!(value(&head, "host"), Some(own.as_str()));
+        assert_eq!(value(&head, "x-forwarded-host"), Some("t"));
+    }
+}

@@ -9,7 +9,9 @@ use crate::worker::Worker;
 use bimetal_core::Plan;
 use bimetal_core::outcome::Transport;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use std::time::{Duration, Instant};
@@ -19,6 +21,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// In the queue for a connection, where the policy gives no time for the request.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The Host that the client sent, where the upstream gets another.
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Why a call has no answer.
 enum NoAnswer {
@@ -94,7 +99,11 @@ fn prepare(
         headers.remove(CONTENT_LENGTH);
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if !headers.contains_key(HOST)
+    if let Some(host) = &upstream.settings().host {
+        if let Some(asked) = headers.insert(HOST, host.clone()) {
+            headers.insert(FORWARDED_HOST, asked);
+        }
+    } else if !headers.contains_key(HOST)
         && let Ok(name) = HeaderValue::from_str(&upstream.settings().name)
     {
         // HTTP/1.0 knows no Host; what we send is HTTP/1.1.
@@ -142,7 +151,7 @@ async fn send(
             // The upstream had closed it while it was idle. Nothing was sent, so nothing is sent
             // twice.
             Err(Broken::NotSent(back)) if used == Used::Before => {
-                request = back;
+                request = *back;
                 drop(link);
                 grant = upstream.grant(patience).await?;
             }

@@ -72,7 +72,7 @@ pub(crate) async fn answer(
         Ok(decided) => decided,
         Err(response) => {
             swallow(body);
-            return Ok(response);
+            return Ok(*response);
         }
     };
     let request = Request::from_parts(head, body);
@@ -86,11 +86,11 @@ pub(crate) async fn answer(
 }
 
 /// Finds the route and asks the engine; an answer of our own where it ends here.
-fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Response<Answer>> {
+fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Response<Answer>>> {
     let worker = &client.worker;
     let begun = worker.clock.now();
     if let Some(answer) = own_answer(worker, head) {
-        return Err(answer);
+        return Err(Box::new(answer));
     }
     let routing = worker.routing();
     let mut facts = RequestFacts {
@@ -99,7 +99,8 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Response<A
         route: None,
     };
     let Some(route) = routing.find(&facts) else {
-        return Err(answer::error(StatusCode::NOT_FOUND, &"endpoint not found"));
+        let response = answer::error(StatusCode::NOT_FOUND, &"endpoint not found");
+        return Err(Box::new(response));
     };
     facts.route = Some((&route.destination, &route.name));
     let account = |policy, ticket| Settlement::new(worker.clone(), policy, ticket, begun);
@@ -123,7 +124,7 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Response<A
             Some(admission.state),
             Some(admission.ticket),
         ),
-        Verdict::Reject(refusal) => return Err(answer::rejection(&refusal)),
+        Verdict::Reject(refusal) => return Err(Box::new(answer::rejection(&refusal))),
     };
     Ok((route.target.clone(), granted))
 }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 pub fn builtin(server: &str) -> Result<Settings, Problems> {
     let mut file = Node::from_json(FILE.as_bytes())?;
     let endpoint = Node::Text(format!("{server}:5001"));
-    let upstream = Node::Map(vec![("endpoints".into(), Node::List(vec![endpoint]))]);
+    let upstream = Node::Map(vec![
+        ("endpoints".into(), Node::List(vec![endpoint])),
+        ("host".into(), Node::Text("endpoint".into())),
+    ]);
     file.set("upstreams", Node::Map(vec![("echo".into(), upstream)]));
     let mut settings = super::read::settings(&file)?;
     settings.routes.insert(

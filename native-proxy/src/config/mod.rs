@@ -14,6 +14,7 @@ pub use table::FILE;
 
 use bimetal_core::Duration;
 use bimetal_core::policy::{Document, Match};
+use hyper::header::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -58,6 +59,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Where it is; taken in turn for new connections.
     pub endpoints: Vec<Endpoint>,
+    /// The Host header of its requests; `None`: the client's own.
+    pub host: Option<HeaderValue>,
     /// Bounds of its connections.
     pub pool: Pool,
 }

@@ -7,6 +7,7 @@ use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Node, Path, Problems, Unsupported};
 use bimetal_core::policy::{Document, Host, HostPattern, Match, PathMatch};
+use hyper::header::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -119,12 +120,17 @@ fn workers(tree: &Node) -> usize {
 
 fn upstream(name: &str, node: &Node) -> Arc<Upstream> {
     let pool = node.get("pool").unwrap_or(&Node::Null);
+    let first = node
+        .texts("endpoints")
+        .next()
+        .filter(|_| node.text("host") == Some("endpoint"));
     Arc::new(Upstream {
         name: Arc::from(name),
         endpoints: node
             .texts("endpoints")
             .filter_map(Endpoint::parse)
             .collect(),
+        host: first.and_then(|endpoint| HeaderValue::from_str(endpoint).ok()),
         pool: Pool {
             max_connections: count(pool, "max_connections"),
             max_pending: count(pool, "max_pending"),

@@ -142,6 +142,12 @@ static UPSTREAM: Object = Object {
             "How a new connection chooses its endpoint.",
         )
         .default(r#""round_robin""#),
+        Field::new(
+            "host",
+            Kind::Words(&[Word::new("client"), Word::new("endpoint")]),
+            "The Host header that it gets: the `client`'s own, or the first `endpoint` as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
+        )
+        .default(r#""client""#),
         Field::new("pool", Kind::Object(&POOL), "Bounds of its connections.").default("{}"),
         Field::later("dns", "A name that stands for all its addresses."),
         Field::later("tls", "How its certificate is checked."),

@@ -168,10 +168,8 @@ impl Proxy {
 
     /// Waits for the threads of the workers. False where one of them panicked.
     pub fn join(self) -> bool {
-        self.threads
-            .into_iter()
-            .map(JoinHandle::join)
-            .fold(true, |well, end| well && end.is_ok())
+        let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        ends.iter().all(Result::is_ok)
     }
 }
 

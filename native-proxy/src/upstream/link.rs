@@ -43,7 +43,7 @@ enum Drive {
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// Not one byte of the request left: it may go elsewhere.
-    NotSent(Request<Incoming>),
+    NotSent(Box<Request<Incoming>>),
     /// The connection broke after the request, or a part of it, was sent.
     Reset,
     /// What came was not HTTP/1.
@@ -118,7 +118,7 @@ impl Link {
             let noop = &mut Context::from_waker(Waker::noop());
             if let Poll::Ready(answer) = answer.as_mut().poll(noop) {
                 return Poll::Ready(answer.map_err(|mut failed| match failed.take_message() {
-                    Some(request) => Broken::NotSent(request),
+                    Some(request) => Broken::NotSent(Box::new(request)),
                     None => Broken::from(&failed.into_error()),
                 }));
             }

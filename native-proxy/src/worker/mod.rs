@@ -317,3 +317,42 @@ impl Drop for Place {
         worker.left.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    #[test]
+    fn a_panic_ends_one_connection_and_is_counted() {
+        let settings = Arc::new(crate::config::builtin("127.0.0.1").unwrap());
+        let worker = Worker::new(&Start {
+            index: 0,
+            clock: Clock::start(),
+            seed: 1,
+            level: Level::Info,
+            ready_path: "/ready".into(),
+            sockets: Vec::new(),
+            settings: settings.clone(),
+        });
+        worker.load(&settings);
+        let runtime = Builder::new_current_thread()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        let place = worker.enter();
+        let other = worker.enter();
+        runtime.block_on(async {
+            let task = tokio::task::spawn_local(async move {
+                let _place = place;
+                panic!("a fault of ours");
+            });
+            assert!(task.await.unwrap_err().is_panic());
+        });
+        assert_eq!((worker.panics.get(), worker.connections()), (1, 1));
+        drop(other);
+        assert_eq!(
+            (worker.report().panics, worker.report().connections),
+            (1, 0)
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! A running proxy, upstreams made of raw sockets, and a client that sees every byte.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use bimetal_proxy::config::{self, Syntax};
+use bimetal_proxy::config::{self, Settings, Syntax};
 use bimetal_proxy::log::Level;
 use bimetal_proxy::proxy::Proxy;
 use std::io::{ErrorKind, Read, Write};
@@ -29,7 +29,11 @@ impl Running {
 
     /// Starts one with a whole file.
     pub(crate) fn with(file: &str) -> Self {
-        let settings = config::parse(file, Syntax::Yaml).unwrap_or_else(|wrong| panic!("{wrong}"));
+        Self::of(config::parse(file, Syntax::Yaml).unwrap_or_else(|wrong| panic!("{wrong}")))
+    }
+
+    /// Starts one with these settings.
+    pub(crate) fn of(settings: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -43,20 +47,6 @@ impl Running {
             admin,
             health,
         }
-    }
-
-    pub(crate) fn reload(&self, file: &str) {
-        let settings = config::parse(file, Syntax::Yaml).unwrap_or_else(|wrong| panic!("{wrong}"));
-        self.proxy.as_ref().unwrap().reload(settings);
-    }
-
-    pub(crate) fn drain(&self, limit: Duration) {
-        self.proxy.as_ref().unwrap().drain(limit);
-    }
-
-    /// Waits for its workers; whether they ended well.
-    pub(crate) fn join(mut self) -> bool {
-        self.proxy.take().unwrap().join()
     }
 
     pub(crate) fn client(&self) -> Client {
