@@ -136,15 +136,22 @@ impl Breaker {
                     return Err(self.still_open(until.since(now)));
                 }
                 Phase::Open { .. } => {
-                    let first = Probing { outstanding: 1, ..Probing::default() };
-                    self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
+                    let first = Probing {
+                        outstanding: 1,
+                        ..Probing::default()
+                    };
+                    self.record
+                        .entering(Phase::HalfOpen(first), Cause::OpenElapsed)
                 }
                 Phase::HalfOpen(probing) => {
                     let outstanding = probing.outstanding + 1;
                     if outstanding > self.policy.half_open.max_probes {
                         return Err(probes_under_way(probing.outstanding));
                     }
-                    self.record.counting(Phase::HalfOpen(Probing { outstanding, ..probing }))
+                    self.record.counting(Phase::HalfOpen(Probing {
+                        outstanding,
+                        ..probing
+                    }))
                 }
             };
             if self.change(now, next) {
@@ -155,7 +162,10 @@ impl Breaker {
     }
 
     fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Rejection> {
-        let step = self.ramp.as_mut().map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
+        let step = self
+            .ramp
+            .as_mut()
+            .map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
         match step {
             ramp::Step::Reject { percent } => Err(Rejection {
                 rule: Rule::Breaker,
@@ -186,7 +196,11 @@ impl Breaker {
         permit.probe = Probe::ANSWERED;
         while let Phase::HalfOpen(probing) = self.record.phase {
             let outstanding = probing.outstanding.saturating_sub(1);
-            let freed = Probing { outstanding, missed: 0, ..probing };
+            let freed = Probing {
+                outstanding,
+                missed: 0,
+                ..probing
+            };
             if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
                 return;
             }
@@ -219,13 +233,17 @@ impl Breaker {
         }
         // Others may change the record until the change below holds; a new generation ends it.
         while permit.generation == self.record.generation {
-            let Phase::HalfOpen(mut probing) = self.record.phase else { return Counted::Late };
+            let Phase::HalfOpen(mut probing) = self.record.phase else {
+                return Counted::Late;
+            };
             probing.outstanding = probing.outstanding.saturating_sub(u32::from(waiting));
             let done = match report.outcome {
                 Outcome::Failure => self.open(now, Cause::ProbeFailed, report.retry_after),
                 Outcome::Slow => self.open(now, Cause::ProbeSlow, report.retry_after),
                 Outcome::Neutral if !waiting => true,
-                Outcome::Neutral => self.change(now, self.record.counting(Phase::HalfOpen(probing))),
+                Outcome::Neutral => {
+                    self.change(now, self.record.counting(Phase::HalfOpen(probing)))
+                }
                 Outcome::Success => self.probe_succeeded(now, probing),
             };
             if done {
@@ -238,9 +256,14 @@ impl Breaker {
     fn probe_succeeded(&mut self, now: Instant, probing: Probing) -> bool {
         let successes = probing.successes + 1;
         let next = if successes >= self.policy.half_open.required_successes {
-            self.record.entering(Phase::Closed { streak: 0 }, Cause::ProbesSucceeded)
+            self.record
+                .entering(Phase::Closed { streak: 0 }, Cause::ProbesSucceeded)
         } else {
-            self.record.counting(Phase::HalfOpen(Probing { successes, missed: 0, ..probing }))
+            self.record.counting(Phase::HalfOpen(Probing {
+                successes,
+                missed: 0,
+                ..probing
+            }))
         };
         self.change(now, next)
     }
@@ -300,7 +323,10 @@ impl Breaker {
     }
 
     const fn permit(&self, probe: Probe) -> Permit {
-        Permit { generation: self.record.generation, probe }
+        Permit {
+            generation: self.record.generation,
+            probe,
+        }
     }
 
     #[inline]
@@ -308,7 +334,10 @@ impl Breaker {
         Rejection {
             rule: Rule::Breaker,
             retry_after: Some(left),
-            reason: Reason::Open { left, cause: self.record.cause },
+            reason: Reason::Open {
+                left,
+                cause: self.record.cause,
+            },
             state: State::Open,
         }
     }
@@ -352,7 +381,9 @@ impl Breaker {
             RetryAfter::Ignore => None,
         };
         let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
-        let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
+        let mut next = self
+            .record
+            .entering(Phase::Open { until: at + span }, cause);
         next.level = (next.level + 1).min(record::MAX_LEVEL);
         self.change(at, next)
     }
@@ -362,7 +393,13 @@ impl Breaker {
     fn recover(&mut self, now: Instant) {
         if self.recovery.success(&self.policy, self.record.level, now) {
             let level = self.record.level - 1;
-            self.change(now, Record { level, ..self.record });
+            self.change(
+                now,
+                Record {
+                    level,
+                    ..self.record
+                },
+            );
         }
     }
 
@@ -402,7 +439,12 @@ impl Breaker {
     /// A new generation: what was counted in the one before is void.
     #[cold]
     fn enter(&mut self, at: Instant, from: State, origin: Origin) {
-        let Record { phase, generation, level, cause } = self.record;
+        let Record {
+            phase,
+            generation,
+            level,
+            cause,
+        } = self.record;
         self.since = at;
         self.evidence.clear(generation);
         self.leases.clear();
@@ -414,7 +456,16 @@ impl Breaker {
             _ => Duration::ZERO,
         };
         let to = self.state();
-        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, origin });
+        self.journal.add(Transition {
+            at,
+            from,
+            to,
+            cause,
+            generation,
+            level,
+            open_for,
+            origin,
+        });
     }
 }
 

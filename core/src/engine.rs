@@ -56,7 +56,10 @@ impl Engine {
     /// An engine whose breakers are replicas on `board`, where their policy says
     /// `share: process`. Give every worker of the process the same board.
     pub fn with_board(seed: u64, board: Arc<dyn Board>) -> Self {
-        Self { board: Some(board), ..Self::new(seed) }
+        Self {
+            board: Some(board),
+            ..Self::new(seed)
+        }
     }
 
     /// Decides one request by the first policy that matches it.

@@ -73,7 +73,11 @@ impl Registry {
     pub fn find_or_make(&mut self, key: &[u8], series: &mut SeriesTable) -> Option<u32> {
         let mut short = [0; key::LONGEST];
         // Every worker shortens alike, so that a long key means the same breaker to all.
-        let key = shorten(key, &mut short, &FixedState::with_seed(self.policy.state_hash));
+        let key = shorten(
+            key,
+            &mut short,
+            &FixedState::with_seed(self.policy.state_hash),
+        );
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         let same = |slot: &u32| {

@@ -2,7 +2,9 @@
 
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize};
+use bimetal_core::policy::{
+    BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize,
+};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 

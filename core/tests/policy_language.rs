@@ -11,7 +11,8 @@ use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{
     BreakerPolicy, DebugHeaders, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host,
-    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
+    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Share, Trip, WhenFull,
+    WindowSize,
 };
 use policy::{FULL, compile, policy};
 use serde_json::{Value, json};

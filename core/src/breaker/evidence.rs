@@ -20,7 +20,10 @@ pub struct Evidence {
 /// Words that the time windows of a shared breaker need; call windows stay with their worker.
 pub(super) fn words_needed(trip: &Trip) -> usize {
     let rates = [&trip.failure_rate, &trip.slow_rate].into_iter().flatten();
-    rates.filter(|rate| matches!(rate.window, WindowSize::Time(_))).count() * BUCKETS
+    rates
+        .filter(|rate| matches!(rate.window, WindowSize::Time(_)))
+        .count()
+        * BUCKETS
 }
 
 impl Evidence {
@@ -38,7 +41,10 @@ impl Evidence {
                 _ => Window::new(size),
             })
         };
-        Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) }
+        Self {
+            failures: window(&trip.failure_rate),
+            slow: window(&trip.slow_rate),
+        }
     }
 
     /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are
@@ -49,7 +55,10 @@ impl Evidence {
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
             let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Failure));
             if reaches(rate, calls, bad) {
-                cause = Some(Cause::FailureRate { calls, failures: bad });
+                cause = Some(Cause::FailureRate {
+                    calls,
+                    failures: bad,
+                });
             }
         }
         if let (Some(rate), Some(window)) = (&trip.slow_rate, &mut self.slow) {
@@ -64,13 +73,19 @@ impl Evidence {
     /// Shows others what was recorded here, and learns what they recorded.
     pub fn exchange(&mut self, now: Instant) {
         let windows = [&mut self.failures, &mut self.slow];
-        windows.into_iter().flatten().for_each(|window| window.exchange(now));
+        windows
+            .into_iter()
+            .flatten()
+            .for_each(|window| window.exchange(now));
     }
 
     /// Forgets everything: `generation` begins.
     pub fn clear(&mut self, generation: u32) {
         let windows = [&mut self.failures, &mut self.slow];
-        windows.into_iter().flatten().for_each(|window| window.clear(generation));
+        windows
+            .into_iter()
+            .flatten()
+            .for_each(|window| window.clear(generation));
     }
 
     /// What is in the windows of failures and of slow answers, where there are such.

@@ -31,7 +31,10 @@ pub struct Recovery {
 impl Recovery {
     /// Begins anew.
     pub fn restart(&mut self, now: Instant) {
-        *self = Self { successes: 0, since: now };
+        *self = Self {
+            successes: 0,
+            since: now,
+        };
     }
 
     /// A success while closed at `level`, which is over 0. True where the level falls by one: the
@@ -106,7 +109,10 @@ mod tests {
             assert!(span >= Duration::from_secs(10) && span <= Duration::from_secs(11));
             longest = longest.max(span);
         }
-        assert!(longest > Duration::from_millis(10_900), "the whole share is used");
+        assert!(
+            longest > Duration::from_millis(10_900),
+            "the whole share is used"
+        );
     }
 
     #[test]
@@ -121,6 +127,9 @@ mod tests {
     #[test]
     fn a_high_level_costs_no_overflow() {
         let policy = open(1, 1e300, 60, 0.0);
-        assert_eq!(draw(&policy, u8::MAX, &mut Rng::new(0), None), Duration::from_secs(60));
+        assert_eq!(
+            draw(&policy, u8::MAX, &mut Rng::new(0), None),
+            Duration::from_secs(60)
+        );
     }
 }

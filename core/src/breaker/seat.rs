@@ -21,7 +21,9 @@ struct Shared {
 impl Seat {
     /// A place on a board. The first read shows what others did before.
     pub fn on(words: Arc<dyn Words>) -> Self {
-        Self { shared: Some(Shared { words, seen: 0 }) }
+        Self {
+            shared: Some(Shared { words, seen: 0 }),
+        }
     }
 
     /// What another replica wrote since the last look, if anything.
@@ -42,7 +44,9 @@ impl Seat {
     /// What another replica wrote in between; `next` was decided on old grounds.
     #[inline]
     pub fn replace(&mut self, next: &Record, known: &Record, trip: &Trip) -> Result<(), Record> {
-        let Some(shared) = &mut self.shared else { return Ok(()) };
+        let Some(shared) = &mut self.shared else {
+            return Ok(());
+        };
         let word = next.pack();
         match shared.words.compare_exchange(0, shared.seen, word) {
             Ok(()) => {
