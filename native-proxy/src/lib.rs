@@ -1,11 +1,13 @@
 //! The native host, and the commands of `bimetal`.
 
 mod admin;
+pub mod board;
 mod call;
 pub mod cli;
 mod clock;
 pub mod config;
 pub mod echo;
+pub mod framing;
 pub mod log;
 pub mod proxy;
 mod serve;

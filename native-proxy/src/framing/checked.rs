@@ -1,0 +1,242 @@
+//! The client's stream with the look at its bytes built in.
+
+use super::requests::Requests;
+use super::scan::{Refused, Scan, Scanner};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// What the parser gets in place of a refused request. Its answer is the refusal.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// After a refusal the client's bytes are read and dropped for so long, and so many of them:
+/// closing on unread bytes would be a reset, which can overtake the answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client's stream that only good requests come through.
+#[derive(Debug)]
+pub struct Checked<T> {
+    io: T,
+    scanner: Scanner,
+    requests: Rc<Requests>,
+    /// A head that came in parts, waiting for its end. Empty while heads come whole.
+    held: Vec<u8>,
+    /// So many bytes at its front may go on.
+    ready: usize,
+    state: State,
+    linger: Option<Pin<Box<Sleep>>>,
+    lingered: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Requests come through.
+    Open,
+    /// So much of the stand-in has been handed over; the client gets the refusal for it.
+    StandIn(usize),
+    /// A body broke off.
+    BadBody(super::Refusal),
+}
+
+impl<T> Checked<T> {
+    /// Looks at what comes from `io`; `requests` belongs to the service of this connection.
+    pub fn new(io: T, requests: Rc<Requests>) -> Self {
+        Self {
+            io,
+            scanner: Scanner::default(),
+            requests,
+            held: Vec::new(),
+            ready: 0,
+            state: State::Open,
+            linger: None,
+            lingered: 0,
+        }
+    }
+
+    fn note(&mut self, scan: &Scan) {
+        match scan.refused {
+            None => {}
+            Some(Refused::Head(why)) => {
+                self.requests.refuse(self.scanner.requests(), why);
+                self.state = State::StandIn(0);
+            }
+            Some(Refused::Body(why)) => self.state = State::BadBody(why),
+        }
+    }
+
+    /// Hands over what is ready, as much as `buf` takes.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let size = self.ready.min(buf.remaining());
+        buf.put_slice(self.held.get(..size).unwrap_or_default());
+        self.held.drain(..size);
+        self.ready -= size;
+    }
+}
+
+impl<T: AsyncRead + Unpin> Checked<T> {
+    /// Reads into the parser's buffer and looks at the bytes there. The common case: heads that
+    /// come whole are not copied.
+    fn poll_in_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<Read>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(Read::Done));
+        }
+        let scan = self.scanner.scan(fresh);
+        if scan.refused.is_none() {
+            self.held
+                .extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
+        }
+        buf.set_filled(before + scan.pass);
+        self.note(&scan);
+        Poll::Ready(Ok(if scan.pass > 0 {
+            Read::Done
+        } else {
+            Read::Again
+        }))
+    }
+
+    /// Reads behind a head that came in part.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut fresh = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
+        if fresh.filled().is_empty() {
+            // The client left within a head: nothing of it goes on.
+            return Poll::Ready(Ok(Read::Done));
+        }
+        self.held.extend_from_slice(fresh.filled());
+        let scan = self.scanner.scan(&self.held);
+        self.ready = scan.pass;
+        if scan.refused.is_some() {
+            self.held.truncate(scan.pass);
+        }
+        self.note(&scan);
+        Poll::Ready(Ok(Read::Again))
+    }
+
+    /// Reads and drops what a refused client still sends; ready when there is no more of it, or
+    /// enough.
+    fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        while self.lingered < LINGER_BYTES {
+            let mut fresh = ReadBuf::uninit(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh)) {
+                Ok(()) if !fresh.filled().is_empty() => self.lingered += fresh.filled().len(),
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Whether a read is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Done,
+    /// Nothing could be handed over yet.
+    Again,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.ready > 0 {
+                this.hand_over(buf);
+                return Poll::Ready(Ok(()));
+            }
+            match this.state {
+                State::Open if this.requests.has_switched() => {
+                    this.ready = this.held.len();
+                    if this.ready == 0 {
+                        return Pin::new(&mut this.io).poll_read(cx, buf);
+                    }
+                }
+                State::Open => {
+                    let read = match this.held.is_empty() {
+                        true => this.poll_in_place(cx, buf),
+                        false => this.poll_behind(cx),
+                    };
+                    if ready!(read)? == Read::Done {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                State::StandIn(sent) if sent < STAND_IN.len() => {
+                    let left = STAND_IN.get(sent..).unwrap_or_default();
+                    let size = left.len().min(buf.remaining());
+                    buf.put_slice(left.get(..size).unwrap_or_default());
+                    this.state = State::StandIn(sent + size);
+                    return Poll::Ready(Ok(()));
+                }
+                State::StandIn(_) => {
+                    // The end of the stream would read as the client's leaving, and its answers
+                    // would be dropped. There is no end until the refusal is sent.
+                    let _ = this.poll_drop(cx);
+                    return Poll::Pending;
+                }
+                State::BadBody(why) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+                }
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if this.state == State::Open {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if this.poll_drop(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let linger = this
+            .linger
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        linger.as_mut().poll(cx).map(Ok)
+    }
+}

@@ -1,0 +1,228 @@
+//! One request's head.
+
+use super::Refusal::{self, HeadTooLarge, Malformed, TargetTooLong, Version};
+use super::bytes::{self, HOST, TARGET, TOKEN, VALUE};
+use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE};
+use memchr::memchr;
+
+/// Empty lines before a request line that are overlooked (RFC 9112, 2.2: at least one; some
+/// clients end a body with one too many).
+const MAX_EMPTY_LINES: usize = 2;
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What is known of a head so far. Offsets count from its first byte, so that a head which comes
+/// byte by byte is still read once.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Start of the line at hand.
+    line: usize,
+    /// No line feed before this.
+    searched: usize,
+    empty_lines: usize,
+    minor: Option<Minor>,
+    fields: usize,
+    has_host: bool,
+    length: Option<u64>,
+    is_chunked: bool,
+}
+
+/// The minor version, once the request line was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Minor {
+    Zero,
+    One,
+}
+
+impl Head {
+    /// Reads on in `bytes`, which begin where the head begins: its length and what follows it, or
+    /// nothing while it is incomplete.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refusal> {
+        loop {
+            let unread = bytes.get(self.searched..).unwrap_or_default();
+            let Some(at) = memchr(b'\n', unread) else {
+                self.searched = bytes.len();
+                // The line will be longer than what is here of it.
+                self.check_size(bytes.len())?;
+                return Ok(None);
+            };
+            let end = self.searched + at;
+            self.check_size(end)?;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            let Some(line) = line.strip_suffix(b"\r") else {
+                return Err(Malformed("a line ends without CR"));
+            };
+            self.line = end + 1;
+            self.searched = end + 1;
+            match (self.minor, line.is_empty()) {
+                (None, true) => {
+                    self.empty_lines += 1;
+                    if self.empty_lines > MAX_EMPTY_LINES {
+                        return Err(Malformed("empty lines in place of a request"));
+                    }
+                }
+                (None, false) => self.minor = Some(request_line(line)?),
+                (Some(_), false) => self.field(line)?,
+                (Some(minor), true) => return Ok(Some((self.line, self.finish(minor)?))),
+            }
+        }
+    }
+
+    /// Judges sizes alike whether or not the end of the line is here yet.
+    fn check_size(&self, end: usize) -> Result<(), Refusal> {
+        // The line's CR counts as part of it: then it does not matter whether it is here.
+        if self.minor.is_none() && end - self.line > MAX_REQUEST_LINE {
+            return Err(TargetTooLong);
+        }
+        if end > MAX_HEAD {
+            return Err(HeadTooLarge);
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(HeadTooLarge);
+        }
+        let (name, value) = field(line)?;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding(value),
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.has_host, true) {
+            return Err(Malformed("more than one Host"));
+        }
+        if value.is_empty() || !bytes::all(HOST, value) {
+            return Err(Malformed("Host is no host"));
+        }
+        Ok(())
+    }
+
+    /// One number, once. RFC 9112, 6.3 would let equal repetitions pass; whoever sends them wants
+    /// to see who reads which.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Malformed("Content-Length is no number"));
+        }
+        let number = value.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        // Beyond it, a signed number elsewhere would turn negative.
+        let number = number.filter(|number| i64::try_from(*number).is_ok());
+        let Some(number) = number else {
+            return Err(Malformed("Content-Length is too large"));
+        };
+        match self.length.replace(number) {
+            None => Ok(()),
+            Some(_) => Err(Malformed("more than one Content-Length")),
+        }
+    }
+
+    fn coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Malformed("Transfer-Encoding is not chunked alone"));
+        }
+        if std::mem::replace(&mut self.is_chunked, true) {
+            return Err(Malformed("more than one Transfer-Encoding"));
+        }
+        Ok(())
+    }
+
+    fn finish(&self, minor: Minor) -> Result<Body, Refusal> {
+        if minor == Minor::One && !self.has_host {
+            return Err(Malformed("no Host"));
+        }
+        match (self.is_chunked, self.length) {
+            (true, Some(_)) => Err(Malformed("Content-Length beside Transfer-Encoding")),
+            // Whoever knows HTTP/1.0 alone does not see the chunks (RFC 9112, 6.1).
+            (true, None) if minor == Minor::Zero => Err(Malformed("Transfer-Encoding in HTTP/1.0")),
+            (true, None) => Ok(Body::Chunked),
+            (false, None | Some(0)) => Ok(Body::None),
+            (false, Some(length)) => Ok(Body::Length(length)),
+        }
+    }
+}
+
+/// `METHOD target HTTP/1.x`, with exactly one space between.
+fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Malformed("the request line has not three parts"));
+    };
+    if method.is_empty() || !bytes::all(TOKEN, method) {
+        return Err(Malformed("the method is no token"));
+    }
+    if target.is_empty() || !bytes::all(TARGET, target) {
+        return Err(Malformed("the target has a byte that no target has"));
+    }
+    let fits = match target.first() {
+        Some(b'/') => true,
+        Some(b'*') => target == b"*" && method == b"OPTIONS",
+        _ => method == b"CONNECT" || has_scheme(target),
+    };
+    if !fits {
+        return Err(Malformed("the target is neither a path nor an address"));
+    }
+    match version {
+        b"HTTP/1.1" => Ok(Minor::One),
+        b"HTTP/1.0" => Ok(Minor::Zero),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Version)
+        }
+        _ => Err(Malformed("the request line ends in no version")),
+    }
+}
+
+fn has_scheme(target: &[u8]) -> bool {
+    let starts = |scheme: &[u8]| {
+        target
+            .split_at_checked(scheme.len())
+            .is_some_and(|(start, rest)| {
+                start.eq_ignore_ascii_case(scheme) && !rest.is_empty() && !rest.starts_with(b"/")
+            })
+    };
+    starts(b"http://") || starts(b"https://")
+}
+
+/// `name: value`; the value without the blanks around it.
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    if line.starts_with(b" ") || line.starts_with(b"\t") {
+        return Err(Malformed("a folded header line"));
+    }
+    let Some(colon) = memchr(b':', line) else {
+        return Err(Malformed("a header line without colon"));
+    };
+    let (name, value) = line.split_at(colon);
+    if name.is_empty() || !bytes::all(TOKEN, name) {
+        return Err(Malformed("a header name is no token"));
+    }
+    // The colon itself may stand in a value.
+    if !bytes::all(VALUE, value) {
+        return Err(Malformed("a control byte in a header"));
+    }
+    let value = value.strip_prefix(b":").unwrap_or(value);
+    Ok((name, trimmed(value)))
+}
+
+/// Without spaces and tabs around: those and no other bytes are blanks here.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}

@@ -1,0 +1,32 @@
+//! Only requests whose framing is beyond doubt reach the HTTP parser.
+//!
+//! Two programs that disagree about where a request ends can be made to see different requests
+//! (request smuggling). A lenient parser in front of a strict one, or the other way round, is
+//! enough. So the client's bytes are looked at before they are parsed: [`Checked`] passes on what
+//! is unambiguous by the letter of RFC 9112 and refuses the rest. What passes, passes unchanged.
+//!
+//! - A head is held back until it is complete and good; of a refused one not a byte goes on.
+//! - In place of a refused head the parser gets a request of our own, and [`Requests`] tells the
+//!   service to answer it with the refusal. So the refusal comes after the answers to all earlier
+//!   requests, in order, whoever pipelined them; then the connection closes.
+//! - A body that turns bad later reads as an I/O error: both sides of the call break off.
+//! - After an upgrade nothing is looked at: what follows is not HTTP.
+//!
+//! The look itself is [`scan::Scanner`], free of I/O. Bytes that arrive with a whole head are
+//! checked where they lie, in the parser's own buffer.
+
+mod bytes;
+#[cfg(test)]
+mod cases;
+mod checked;
+mod chunked;
+mod head;
+mod refusal;
+mod requests;
+pub mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use checked::Checked;
+pub use refusal::Refusal;
+pub use requests::Requests;

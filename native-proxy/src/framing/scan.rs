@@ -1,0 +1,126 @@
+//! The look at the bytes: head, body, next head, however they are cut.
+
+use super::Refusal;
+use super::chunked::Chunked;
+use super::head::{Body, Head};
+
+/// Longest request line, in bytes (RFC 9112, 3 recommends at least 8,000).
+pub const MAX_REQUEST_LINE: usize = 8 * 1024;
+/// Longest head, in bytes, with its empty lines.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// Most header lines of a request.
+pub const MAX_FIELDS: usize = 100;
+
+/// Follows the requests of one connection.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    phase: Phase,
+    requests: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Head(Head),
+    /// So many bytes of a body are to come.
+    Length(u64),
+    Chunked(Chunked),
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Head(Head::default())
+    }
+}
+
+/// What may happen to the bytes that were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// So many of them may go on; the rest waits for more, or is refused.
+    pub pass: usize,
+    /// Why nothing after those goes on, ever.
+    pub refused: Option<Refused>,
+}
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A request, before any byte of it went on.
+    Head(Refusal),
+    /// The rest of a request whose head has gone on.
+    Body(Refusal),
+}
+
+impl Scanner {
+    /// Looks at `pending`: all bytes that came and have not gone on yet. Not to be called again
+    /// after a refusal.
+    pub fn scan(&mut self, pending: &[u8]) -> Scan {
+        let mut pass = 0;
+        loop {
+            let rest = pending.get(pass..).unwrap_or_default();
+            if rest.is_empty() {
+                return Scan {
+                    pass,
+                    refused: None,
+                };
+            }
+            match &mut self.phase {
+                Phase::Head(head) => match head.advance(rest) {
+                    Ok(None) => {
+                        return Scan {
+                            pass,
+                            refused: None,
+                        };
+                    }
+                    Ok(Some((length, body))) => {
+                        pass += length;
+                        self.requests += 1;
+                        self.phase = match body {
+                            Body::None => Phase::default(),
+                            Body::Length(length) => Phase::Length(length),
+                            Body::Chunked => Phase::Chunked(Chunked::default()),
+                        };
+                    }
+                    Err(why) => {
+                        self.requests += 1;
+                        return Scan {
+                            pass,
+                            refused: Some(Refused::Head(why)),
+                        };
+                    }
+                },
+                Phase::Length(left) => {
+                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    pass += here;
+                    *left -= here as u64;
+                    if *left == 0 {
+                        self.phase = Phase::default();
+                    }
+                }
+                Phase::Chunked(chunked) => {
+                    let (used, end) = chunked.advance(rest);
+                    pass += used;
+                    match end {
+                        Ok(false) => {
+                            return Scan {
+                                pass,
+                                refused: None,
+                            };
+                        }
+                        Ok(true) => self.phase = Phase::default(),
+                        Err(why) => {
+                            return Scan {
+                                pass,
+                                refused: Some(Refused::Body(why)),
+                            };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Heads so far, the refused one included.
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+}

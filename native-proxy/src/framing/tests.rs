@@ -1,0 +1,302 @@
+//! Each form of bad framing, whole, byte by byte and behind a good request; and that how the bytes
+//! are cut never matters.
+
+use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
+use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
+use super::{Checked, Refusal, Requests};
+use proptest::prelude::*;
+use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What went on, and why the rest did not.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    passed: Vec<u8>,
+    refused: Option<Refused>,
+}
+
+/// Feeds `bytes` in pieces of these sizes (the last one again and again).
+fn feed(bytes: &[u8], sizes: &[usize]) -> Outcome {
+    let mut scanner = Scanner::default();
+    let (mut passed, mut pending) = (Vec::new(), Vec::new());
+    let (mut rest, mut at) = (bytes, 0);
+    while !rest.is_empty() {
+        let size = sizes[at.min(sizes.len() - 1)].clamp(1, rest.len());
+        at += 1;
+        pending.extend_from_slice(&rest[..size]);
+        rest = &rest[size..];
+        let scan = scanner.scan(&pending);
+        passed.extend(pending.drain(..scan.pass));
+        if scan.refused.is_some() {
+            return Outcome {
+                passed,
+                refused: scan.refused,
+            };
+        }
+    }
+    Outcome {
+        passed,
+        refused: None,
+    }
+}
+
+fn whole(bytes: &[u8]) -> Outcome {
+    feed(bytes, &[usize::MAX])
+}
+
+fn bad() -> impl Iterator<Item = (u16, Vec<u8>)> {
+    let listed = BAD
+        .iter()
+        .map(|(status, text)| (*status, text.replace('^', "\0").into_bytes()));
+    let host = "host: a\r\n";
+    let long_target = format!(
+        "GET /{} HTTP/1.1\r\n{host}\r\n",
+        "a".repeat(MAX_REQUEST_LINE)
+    );
+    let long_head = format!(
+        "GET / HTTP/1.1\r\n{host}x: {}\r\n\r\n",
+        "a".repeat(MAX_HEAD)
+    );
+    let fields = format!(
+        "GET / HTTP/1.1\r\n{host}{}\r\n",
+        "a: b\r\n".repeat(MAX_FIELDS)
+    );
+    let version = |version| (505, format!("GET / HTTP/{version}\r\n{host}\r\n"));
+    let made = [
+        (414, long_target),
+        (431, long_head),
+        (431, fields),
+        version("2.0"),
+        version("0.9"),
+        version("1.2"),
+    ];
+    listed.chain(made.map(|(status, text)| (status, text.into_bytes())))
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .take(120)
+        .collect::<String>()
+        .escape_debug()
+        .to_string()
+}
+
+fn is_head_refusal(refused: Option<Refused>, status: u16) -> bool {
+    matches!(refused, Some(Refused::Head(why)) if why.status().as_u16() == status)
+}
+
+#[test]
+fn good_requests_pass_unchanged() {
+    let all = [GET, POST, CHUNKED].iter().chain(&GOOD);
+    let together: String = all.clone().copied().collect();
+    for text in all.copied().chain([together.as_str()]) {
+        for size in [1, 2, 7, usize::MAX] {
+            let outcome = feed(text.as_bytes(), &[size]);
+            assert_eq!(
+                outcome.refused,
+                None,
+                "{} by {size}",
+                shown(text.as_bytes())
+            );
+            assert!(
+                outcome.passed == text.as_bytes(),
+                "{} by {size}",
+                shown(text.as_bytes())
+            );
+        }
+    }
+}
+
+#[test]
+fn bad_heads_are_refused_and_none_of_them_passes() {
+    for (status, bytes) in bad() {
+        for (sizes, how) in [(&[usize::MAX][..], "whole"), (&[1], "byte by byte")] {
+            let outcome = feed(&bytes, sizes);
+            assert!(
+                is_head_refusal(outcome.refused, status),
+                "{how} {}: {outcome:?}",
+                shown(&bytes)
+            );
+            assert_eq!(outcome.passed, b"", "{how} {}", shown(&bytes));
+
+            let behind = [POST.as_bytes(), &bytes].concat();
+            let outcome = feed(&behind, sizes);
+            assert!(
+                is_head_refusal(outcome.refused, status),
+                "{how} behind {}",
+                shown(&bytes)
+            );
+            assert_eq!(
+                outcome.passed,
+                POST.as_bytes(),
+                "{how} behind {}",
+                shown(&bytes)
+            );
+        }
+    }
+}
+
+#[test]
+fn bodies_that_turn_bad_stop_where_they_do() {
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let extension = format!("5;{}\r\n", "a".repeat(300));
+    let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(2_000));
+    let made = [(256, extension.as_str()), (3 + 8 * 1024, &trailers)];
+    for (good, body) in BAD_BODIES.into_iter().chain(made) {
+        let bytes = format!("{GET}{head}{body}");
+        for size in [1, usize::MAX] {
+            let outcome = feed(bytes.as_bytes(), &[size]);
+            assert!(
+                matches!(outcome.refused, Some(Refused::Body(_))),
+                "{}",
+                shown(body.as_bytes())
+            );
+            let passed = outcome.passed.len() - GET.len() - head.len();
+            assert_eq!(passed, good, "{}", shown(body.as_bytes()));
+        }
+    }
+}
+
+#[test]
+fn the_limits_themselves_are_allowed() {
+    let line = |length: usize| format!("GET /{} HTTP/1.1\r", "a".repeat(length - 15));
+    let request = |length| format!("{}\nhost: a\r\n\r\n", line(length));
+    assert_eq!(line(100).len(), 100);
+    assert_eq!(whole(request(MAX_REQUEST_LINE).as_bytes()).refused, None);
+    let refused = whole(request(MAX_REQUEST_LINE + 1).as_bytes()).refused;
+    assert_eq!(refused, Some(Refused::Head(Refusal::TargetTooLong)));
+    let fields = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
+        "a: b\r\n".repeat(MAX_FIELDS - 1)
+    );
+    assert_eq!(whole(fields.as_bytes()).refused, None);
+}
+
+/// A stream of requests, most of them good, some damaged in one byte.
+fn traffic() -> impl Strategy<Value = Vec<u8>> {
+    let texts: Vec<Vec<u8>> = [GET, POST, CHUNKED]
+        .iter()
+        .chain(&GOOD)
+        .map(|text| text.as_bytes().to_vec())
+        .chain(
+            bad()
+                .map(|(_, bytes)| bytes)
+                .filter(|bytes| bytes.len() < 500),
+        )
+        .collect();
+    let damaged = (
+        prop::sample::select(texts),
+        any::<prop::sample::Index>(),
+        any::<Option<u8>>(),
+    )
+        .prop_map(|(mut bytes, at, with)| {
+            if let Some(with) = with {
+                let at = at.index(bytes.len());
+                bytes[at] = with;
+            }
+            bytes
+        });
+    prop::collection::vec(damaged, 1..5).prop_map(|requests| requests.concat())
+}
+
+proptest! {
+    #[test]
+    fn how_the_bytes_are_cut_does_not_matter(
+        bytes in traffic(),
+        sizes in prop::collection::vec(1_usize..40, 1..60),
+    ) {
+        let at_once = whole(&bytes);
+        prop_assert_eq!(&feed(&bytes, &sizes), &at_once);
+        prop_assert_eq!(&feed(&bytes, &[1]), &at_once);
+        prop_assert!(bytes.starts_with(&at_once.passed));
+    }
+
+    #[test]
+    fn any_bytes_are_judged(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let outcome = whole(&bytes);
+        prop_assert!(bytes.starts_with(&outcome.passed));
+    }
+}
+
+/// Reads what comes through until `count` bytes are here.
+async fn through(checked: &mut Checked<tokio::io::DuplexStream>, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    checked.read_exact(&mut bytes).await.unwrap();
+    bytes
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn the_refusal_stands_in_the_refused_requests_place() {
+    run(async {
+        for size in [1, 3, 10_000] {
+            let (mut client, server) = tokio::io::duplex(100_000);
+            let requests = Rc::new(Requests::default());
+            let mut checked = Checked::new(server, Rc::clone(&requests));
+            let bad = "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\nGET /more HTTP/1.1\r\n";
+            let good = format!("{POST}{GET}");
+            let mut all = Vec::new();
+            for piece in format!("{good}{bad}").as_bytes().chunks(size) {
+                client.write_all(piece).await.unwrap();
+                all.extend_from_slice(piece);
+            }
+            assert_eq!(through(&mut checked, good.len()).await, good.as_bytes());
+            let mut rest = Vec::new();
+            while !rest.ends_with(b"\r\n\r\n") {
+                rest.push(checked.read_u8().await.unwrap());
+            }
+            assert!(
+                !rest.windows(4).any(|part| part == b"more"),
+                "{}",
+                shown(&rest)
+            );
+            assert_eq!([requests.next(), requests.next()], [None, None]);
+            assert_eq!(
+                requests.next(),
+                Some(Refusal::Malformed("more than one Host"))
+            );
+        }
+    });
+}
+
+#[test]
+fn a_body_that_turns_bad_is_an_error_of_the_stream() {
+    run(async {
+        let (mut client, server) = tokio::io::duplex(10_000);
+        let mut checked = Checked::new(server, Rc::default());
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n";
+        client
+            .write_all(format!("{head}helloX").as_bytes())
+            .await
+            .unwrap();
+        assert!(
+            through(&mut checked, head.len() + 5)
+                .await
+                .ends_with(b"hello")
+        );
+        let error = checked.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    });
+}
+
+#[test]
+fn after_a_switch_everything_passes() {
+    run(async {
+        let (mut client, server) = tokio::io::duplex(10_000);
+        let requests = Rc::new(Requests::default());
+        let mut checked = Checked::new(server, Rc::clone(&requests));
+        client.write_all(GET.as_bytes()).await.unwrap();
+        assert_eq!(through(&mut checked, GET.len()).await, GET.as_bytes());
+        requests.switch();
+        client.write_all(b"\0\n\n\n not HTTP").await.unwrap();
+        assert_eq!(through(&mut checked, 13).await, b"\0\n\n\n not HTTP");
+    });
+}
