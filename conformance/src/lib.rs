@@ -4,8 +4,11 @@
 //! alone, the native proxy and a real Envoy with the filter, and compares what each did with the
 //! log that stands in the scenario.
 
+pub mod batch;
 pub mod core_host;
 pub mod envoy;
+pub mod limits;
 pub mod log;
+pub mod real;
 pub mod report;
 pub mod scenario;

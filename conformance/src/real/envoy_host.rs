@@ -1,0 +1,61 @@
+//! The filter in a real Envoy with one worker.
+
+use super::RealHost;
+use super::tools::{self, Tools};
+use crate::envoy::{Config, Envoy, Filter, Update};
+use crate::log::Loaded;
+use crate::scenario::Scenario;
+use serde_json::{Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
+
+/// Envoy with the filter.
+#[derive(Debug)]
+pub struct EnvoyHost {
+    envoy: Envoy,
+    config: Config,
+    module: PathBuf,
+    log: PathBuf,
+}
+
+impl RealHost for EnvoyHost {
+    fn start(_: &Tools, scenario: &Scenario, echo: SocketAddr, folder: &Path) -> io::Result<Self> {
+        let (program, module) = tools::envoy()?;
+        let mut config = Config::new(echo);
+        // The mesh's part: it answers in place of the upstream when a request asks for it.
+        config
+            .more_filters
+            .push(json!({"name": "fault", "typed_config": {
+                "@type": FAULT,
+                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+            }}));
+        config.filters = vec![Filter::new(&module, scenario.document.to_string())];
+        let folder = folder.join("envoy");
+        let envoy = Envoy::start(&program, &folder, &config)?;
+        Ok(Self {
+            envoy,
+            config,
+            module,
+            log: folder.join("envoy.log"),
+        })
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.envoy.address()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.log.clone()
+    }
+
+    fn load(&mut self, document: &Value) -> io::Result<Loaded> {
+        self.config.filters = vec![Filter::new(&self.module, document.to_string())];
+        Ok(match self.envoy.update(&self.config)? {
+            Update::Accepted => Loaded::Accepted,
+            Update::Refused => Loaded::Refused,
+        })
+    }
+}
