@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a program has no callers from outside")]
 
+mod bench;
 mod cluster;
 mod demo;
 mod images;
@@ -14,6 +15,7 @@ mod wasm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Set-up, tests, demo and benchmarks of this repository.
@@ -27,6 +29,7 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   cargo xtask demo             watch both hosts trip and recover, about a minute
   cargo xtask test             run every test of this machine
+  cargo xtask bench --quick    a short look at the ratios
   cargo xtask wasm             build the filter: target/bimetal_filter.wasm
   cargo xtask tools envoy      install Envoy into target/tools
 
@@ -49,6 +52,28 @@ enum Task {
         /// Also what needs long builds
         #[arg(long)]
         full: bool,
+    },
+    /// Measure a decision's cost and a request's, each beside others in the same run
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
+        cargo xtask bench --json figures.json e2e\n  cargo xtask bench --ab\n\n\
+        BIMETAL_BEFORE=/path/to/bimetal adds that program to --ab as the arm before a change."
+    )]
+    Bench {
+        /// Short: shows that everything works, its figures mean little
+        #[arg(long)]
+        quick: bool,
+        /// Write all figures to this file
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Judge one difference: the same arm twice, without and with the policy, by 95 % intervals
+        #[arg(long, conflicts_with = "half")]
+        ab: bool,
+        /// Fixes the order of the blocks and the bootstrap
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// One half alone
+        half: Option<bench::Half>,
     },
     /// Build the Wasm filter, and the filter that does nothing beside it
     #[command(after_help = "Example:\n  cargo xtask wasm\n\n\
@@ -102,6 +127,28 @@ fn carry_out(task: Task) -> Result<ExitCode> {
         } else {
             test::Extent::Usual
         })?,
+        Task::Bench {
+            quick,
+            json,
+            ab,
+            seed,
+            half,
+        } => bench::bench(&bench::Options {
+            extent: if quick {
+                bench::Extent::Quick
+            } else {
+                bench::Extent::Usual
+            },
+            purpose: if ab {
+                bench::Purpose::Judge
+            } else {
+                bench::Purpose::Compare
+            },
+            json,
+            seed,
+            half,
+        })
+        .map(|()| true)?,
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
         Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
         Task::Wasm => wasm::build().map(|()| true)?,

@@ -45,7 +45,7 @@ pub fn end_all_when_told() -> Result<()> {
         for group in &groups {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
         }
-        let _ = crossterm::execute!(std::io::stderr(), crossterm::cursor::Show);
+        crate::demo::terminal::restore();
         eprintln!("stopped");
         std::process::exit(130);
     })
@@ -123,6 +123,11 @@ impl Running {
     /// What it is called here.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The end of its output.

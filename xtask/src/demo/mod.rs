@@ -3,7 +3,7 @@
 
 mod chart;
 mod load;
-mod metrics;
+pub(crate) mod metrics;
 mod page;
 mod plain;
 mod record;

@@ -1,0 +1,100 @@
+//! Which core a program runs on, and how long it ran there.
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use std::fs;
+use std::time::Duration;
+
+/// The two cores of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    /// Where every proxy runs, one at work at a time.
+    pub proxy: usize,
+    /// Where the load and the server behind the proxies run.
+    pub load: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use.
+    ///
+    /// # Errors
+    /// There is only one: load and proxy would share it, and nothing could be told from the run.
+    pub fn take() -> Result<Self> {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot ask for the cores")?;
+        let mut free = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
+        match (free.next(), free.next()) {
+            (Some(proxy), Some(load)) => Ok(Self { proxy, load }),
+            _ => bail!("the benchmark needs two cores: one for the proxies, one for the load"),
+        }
+    }
+}
+
+/// Does `work` on `core`; programs that it starts stay there.
+///
+/// # Errors
+/// The core cannot be taken, or `work` fails.
+pub fn on<T>(core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = Pid::from_raw(0);
+    let before = sched_getaffinity(own).context("cannot ask for the cores")?;
+    let mut one = CpuSet::new();
+    one.set(core)?;
+    sched_setaffinity(own, &one).with_context(|| format!("cannot run on core {core}"))?;
+    let done = work();
+    sched_setaffinity(own, &before).context("cannot return to all cores")?;
+    done
+}
+
+/// CPU time that all living threads of a process used so far, user and system together.
+///
+/// The scheduler's own clock in nanoseconds (`/proc/PID/task/*/schedstat`): `stat` counts in ticks
+/// of 10 ms, too coarse for blocks of a second.
+///
+/// # Errors
+/// The process is gone, or the kernel keeps no such statistics.
+pub fn time_used(process: u32) -> Result<Duration> {
+    let folder = format!("/proc/{process}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let mut nanos = 0;
+    for thread in threads {
+        let file = thread?.path().join("schedstat");
+        // A thread may end between the two reads; what it used is then lost, not the run.
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let used = text
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse::<u64>().ok());
+        nanos += used.with_context(|| format!("{} holds no time", file.display()))?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_while_working() {
+        let own = std::process::id();
+        let before = time_used(own).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while time_used(own).unwrap() < before + Duration::from_millis(5) {
+            assert!(std::time::Instant::now() < deadline, "no time is counted");
+        }
+    }
+
+    #[test]
+    fn work_stays_on_its_core_and_leaves_it_again() {
+        let own = Pid::from_raw(0);
+        let before = sched_getaffinity(own).unwrap();
+        let core = (0..CpuSet::count())
+            .find(|core| before.is_set(*core).unwrap())
+            .unwrap();
+        let during = on(core, || Ok(sched_getaffinity(own)?)).unwrap();
+        let set = (0..CpuSet::count()).filter(|core| during.is_set(*core).unwrap());
+        assert_eq!(set.collect::<Vec<_>>(), [core]);
+        assert_eq!(sched_getaffinity(own).unwrap(), before);
+    }
+}
