@@ -105,6 +105,7 @@ pub const fn delayed(flags: u64) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end by a panic")]
 mod tests {
     use super::*;
 
@@ -166,5 +167,33 @@ mod tests {
             Some(Meaning::Broken(Transport::Reset))
         );
         assert_eq!(meaning(0x400 | 0x4), Some(Meaning::Injected));
+    }
+
+    /// The page that people read says the same, in the same order.
+    #[test]
+    fn the_documentation_has_the_same_table() {
+        let page = include_str!("../../docs/filter.md");
+        let (_, table) = page.split_once("| flag | means |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let rows = table.lines().skip(2).map(|row| {
+            let mut cells = row.trim_matches('|').splitn(2, '|');
+            (cells.next().unwrap(), cells.next().unwrap())
+        });
+        let documented: Vec<(&str, &str)> = rows
+            .flat_map(|(flags, text)| flags.split(',').map(move |flag| (flag.trim(), text)))
+            .collect();
+        let names: Vec<&str> = documented.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, FLAGS.map(|flag| flag.name));
+        for (flag, (_, text)) in FLAGS.iter().zip(documented) {
+            let word = match flag.meaning {
+                Meaning::Broken(how) => how.name(),
+                Meaning::Idle => "408",
+                Meaning::ClientGone => "the client left",
+                Meaning::Injected => "injected",
+                Meaning::NotEvidence => "not evidence",
+                Meaning::Companion => "nothing by itself",
+            };
+            assert!(text.contains(word), "{}: {text}", flag.name);
+        }
     }
 }

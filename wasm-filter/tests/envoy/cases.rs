@@ -26,13 +26,15 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         rejections_are_no_evidence,
         debug_headers_on_every_answer,
         hostile_header_bytes_do_not_trap,
-        scopes_by_destination;
+        scopes_by_destination,
+        workers_keep_breakers_of_their_own;
     update:
         a_wrong_document_is_refused_at_the_start,
         a_wrong_update_changes_nothing,
         a_good_update_keeps_the_breaker,
         a_changed_breaker_starts_anew,
-        plugins_of_two_names_are_apart;
+        plugins_of_two_names_are_apart,
+        an_update_loses_no_call_under_way;
     outcome:
         connect_refused_is_a_failure,
         broken_answers_are_failures,

@@ -152,3 +152,18 @@ pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> Checked {
     same(rig.get("/status/200")?.status, 200)?;
     rig.finish()
 }
+
+pub(super) fn workers_keep_breakers_of_their_own(tools: &Tools) -> Checked {
+    let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
+        config.concurrency = 2
+    })?;
+    // The kernel spreads connections over the workers: in the end both have seen one.
+    rig.until("two replicas", || {
+        rig.get("/status/200")?;
+        let closed = rig
+            .envoy
+            .metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
+        Ok((closed == 2.0).then_some(()))
+    })?;
+    rig.finish()
+}

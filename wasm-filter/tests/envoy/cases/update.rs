@@ -4,6 +4,7 @@ use super::trip;
 use crate::rig::{Checked, Rig, Tools, policy, same};
 use bimetal_conformance::envoy::{Config, Envoy, Filter, Update};
 use serde_json::json;
+use std::io::Read;
 
 pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked {
     for wrong in [
@@ -101,5 +102,23 @@ pub(super) fn plugins_of_two_names_are_apart(tools: &Tools) -> Checked {
     same(rig.get("/status/200")?.status, 200)?;
     trip(&rig)?;
     same(rig.get("/flaky")?.header("x-bimetal-rule"), "echo/breaker")?;
+    rig.finish()
+}
+
+pub(super) fn an_update_loses_no_call_under_way(tools: &Tools) -> Checked {
+    let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
+    let mut stream = rig.begin("/slow/1000", b"")?;
+    rig.until("the request upstream", || {
+        Ok((!rig.upstream.requests("/slow").is_empty()).then_some(()))
+    })?;
+    same(rig.update(&policy("31s", json!({})))?, Update::Accepted)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    same(answer.starts_with("HTTP/1.1 200 "), true)?;
+    // Its breaker is gone, so it is late; but it is settled.
+    same(rig.outcomes(1)?, vec!["success".to_owned()])?;
+    rig.until("a late result", || {
+        Ok((rig.envoy.metric("bimetal_late_total", &[])? == 1.0).then_some(()))
+    })?;
     rig.finish()
 }
