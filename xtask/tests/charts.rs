@@ -1,0 +1,319 @@
+//! What the chart renders, judged without a cluster; and that `istio/` says the same.
+//!
+//! Needs helm: `HELM`, else `PATH`, else `target/tools/bin`. Without it each test is skipped.
+
+use bimetal_core::policy::{Document, Host};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What every mode renders.
+const ALWAYS: [&str; 6] = [
+    "ConfigMap",
+    "Deployment",
+    "Deployment",
+    "Service",
+    "Service",
+    "ServiceAccount",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+/// helm with arguments; `None` and one line where there is no helm.
+fn helm(arguments: &[&str]) -> Option<Output> {
+    let own = root().join("target/tools/bin/helm");
+    let given = std::env::var_os("HELM").map(PathBuf::from);
+    let mut candidates = given.into_iter().chain([PathBuf::from("helm"), own]);
+    let found = candidates.find_map(|helm| {
+        Command::new(helm)
+            .args(arguments)
+            .current_dir(root())
+            .output()
+            .ok()
+    });
+    if found.is_none() {
+        println!("skipped: helm is not here (cargo xtask tools helm)");
+    }
+    found
+}
+
+/// The objects that the chart renders with `--set` values.
+fn render(values: &[&str]) -> Option<Vec<Value>> {
+    let mut arguments = vec!["template", "demo", "charts/bimetal", "--namespace", "shop"];
+    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    let output = helm(&arguments)?;
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{values:?}: {complaint}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(documents(&text))
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+    documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect()
+}
+
+/// A file of `istio/`.
+fn istio(file: &str) -> Value {
+    let path = root().join("istio").join(file);
+    documents(&std::fs::read_to_string(path).unwrap()).remove(0)
+}
+
+fn kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects
+        .iter()
+        .filter(|object| object["kind"] == kind)
+        .collect()
+}
+
+fn mode(name: &str) -> Option<Vec<Value>> {
+    render(&[&format!("mode={name}"), "wasm.url=oci://registry/filter:1"])
+}
+
+/// The proxy's own file in a rendered ConfigMap.
+fn proxy_file(objects: &[Value]) -> Value {
+    let text = kind(objects, "ConfigMap")[0]["data"]["proxy.yaml"]
+        .as_str()
+        .unwrap();
+    serde_saphyr::from_str(text).unwrap()
+}
+
+/// The annotation that tells Istio about the sidecar of a Deployment.
+fn sidecar(deployment: &Value) -> Value {
+    let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+    let text = annotations["proxy.istio.io/config"].as_str().unwrap();
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn every_mode_passes_helms_own_check() {
+    for mode in ["native", "wasm", "istio", "none"] {
+        let set = format!("mode={mode},wasm.url=oci://registry/filter:1");
+        let Some(output) = helm(&["lint", "--strict", "charts/bimetal", "--set", &set]) else {
+            return;
+        };
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn each_mode_renders_what_protects_it_and_nothing_else() {
+    let more = [
+        ("native", None),
+        ("wasm", Some("WasmPlugin")),
+        ("istio", Some("DestinationRule")),
+    ];
+    for (name, extra) in more.into_iter().chain([("none", None)]) {
+        let Some(objects) = mode(name) else { return };
+        let mut kinds: Vec<_> = objects
+            .iter()
+            .map(|object| object["kind"].as_str().unwrap())
+            .collect();
+        kinds.sort_unstable();
+        let mut wanted: Vec<_> = ALWAYS.into_iter().chain(extra).collect();
+        wanted.sort_unstable();
+        assert_eq!(kinds, wanted, "mode {name}");
+        let policies = proxy_file(&objects)["policies"].as_array().unwrap().len();
+        assert_eq!(policies, usize::from(name == "native"), "mode {name}");
+    }
+}
+
+#[test]
+fn both_hosts_accept_the_policies_and_they_are_the_same() {
+    let (Some(native), Some(wasm)) = (mode("native"), mode("wasm")) else {
+        return;
+    };
+    let plugin = &kind(&wasm, "WasmPlugin")[0]["spec"]["pluginConfig"];
+    let file = proxy_file(&native);
+    assert_eq!(plugin["policies"], file["policies"]);
+    for host in [Host::Wasm, Host::Native] {
+        let document = Document::parse(plugin.to_string().as_bytes(), host);
+        assert_eq!(document.unwrap().policies.len(), 1, "{host:?}");
+    }
+}
+
+#[test]
+fn the_proxy_accepts_its_file() {
+    let Some(bimetal) = std::env::var_os("BIMETAL") else {
+        println!("skipped: BIMETAL does not name the program");
+        return;
+    };
+    for name in ["native", "none"] {
+        let Some(objects) = mode(name) else { return };
+        let file =
+            std::env::temp_dir().join(format!("bimetal-chart-{}-{name}.yaml", std::process::id()));
+        let text = kind(&objects, "ConfigMap")[0]["data"]["proxy.yaml"]
+            .as_str()
+            .unwrap();
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new(&bimetal)
+            .arg("check")
+            .arg(&file)
+            .output()
+            .unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_proxy_calls_the_server_that_the_values_name() {
+    let Some(objects) = render(&["server.service=echo"]) else {
+        return;
+    };
+    let endpoint = "echo.shop.svc.cluster.local:5001";
+    assert_eq!(
+        proxy_file(&objects)["upstreams"]["echo"]["endpoints"][0],
+        endpoint
+    );
+    let services = kind(&objects, "Service");
+    assert!(
+        services
+            .iter()
+            .any(|service| service["metadata"]["name"] == "echo")
+    );
+    let deployments = kind(&objects, "Deployment");
+    let named = deployments.iter().flat_map(|deployment| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array()
+    });
+    let variable = serde_json::json!({ "name": "SERVER_SERVICE", "value": "echo" });
+    assert_eq!(named.flatten().collect::<Vec<_>>(), [&variable]);
+}
+
+#[test]
+fn pods_are_locked_down_and_probed() {
+    let Some(objects) = mode("native") else {
+        return;
+    };
+    for deployment in kind(&objects, "Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["runAsUser"], 65532);
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+            assert!(container["resources"]["requests"]["memory"].is_string());
+            for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+                assert!(
+                    container[probe].is_object(),
+                    "{probe} of {}",
+                    container["name"]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn one_pod_may_be_disrupted_at_a_time_where_there_are_several() {
+    let Some(one) = render(&[]) else { return };
+    assert!(kind(&one, "PodDisruptionBudget").is_empty());
+    let two = render(&["proxy.replicas=2"]).unwrap();
+    assert_eq!(
+        kind(&two, "PodDisruptionBudget")[0]["spec"]["maxUnavailable"],
+        1
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_by_name() {
+    let wrong = [
+        ("mode=wams", "mode"),
+        ("mode=wasm", "url"),
+        ("modus=native", "modus"),
+        ("proxy.replica=2", "replica"),
+        ("wasm.failStrategy=OPEN", "failStrategy"),
+        ("policies=null", "policies"),
+    ];
+    for (value, name) in wrong {
+        let Some(output) = helm(&["template", "demo", "charts/bimetal", "--set", value]) else {
+            return;
+        };
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{value} is accepted");
+        assert!(complaint.contains(name), "{value}: {complaint}");
+    }
+}
+
+#[test]
+fn the_manifests_of_istio_say_what_the_chart_says() {
+    let (Some(wasm), Some(mesh)) = (mode("wasm"), mode("istio")) else {
+        return;
+    };
+    let plugin = istio("wasm-plugin.yaml");
+    let rendered = kind(&wasm, "WasmPlugin")[0];
+    for field in ["match", "failStrategy", "imagePullPolicy", "pluginConfig"] {
+        assert_eq!(plugin["spec"][field], rendered["spec"][field], "{field}");
+    }
+    let chosen = plugin["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .unwrap();
+    let labels = rendered["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .unwrap();
+    assert!(
+        chosen
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    );
+    let rule = kind(&mesh, "DestinationRule")[0];
+    assert_eq!(
+        istio("destination-rule.yaml")["spec"]["trafficPolicy"],
+        rule["spec"]["trafficPolicy"]
+    );
+    let sane = istio("destination-rule-sane-pool.yaml");
+    let outlier = &sane["spec"]["trafficPolicy"]["outlierDetection"];
+    assert_eq!(*outlier, rule["spec"]["trafficPolicy"]["outlierDetection"]);
+    let proxy = kind(&wasm, "Deployment");
+    let proxy = proxy
+        .iter()
+        .find(|one| one["metadata"]["name"] == "demo-bimetal-proxy")
+        .unwrap();
+    assert_eq!(sidecar(&istio("sidecar-patch.yaml")), sidecar(proxy));
+}
+
+#[test]
+fn faults_become_a_virtual_service() {
+    let fault = istio("fault-delay.yaml");
+    let wanted = &fault["spec"]["http"][0]["fault"];
+    let values = [
+        "fault.delay.percentage.value=20",
+        "fault.delay.fixedDelay=2s",
+    ];
+    let Some(objects) = render(&values) else {
+        return;
+    };
+    let service = kind(&objects, "VirtualService")[0];
+    assert_eq!(service["spec"]["http"][0]["fault"], *wanted);
+}
+
+#[test]
+fn the_version_is_the_repositorys() {
+    let text = std::fs::read_to_string(root().join("charts/bimetal/Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+}
