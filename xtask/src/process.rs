@@ -10,11 +10,15 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The groups that are alive, for [`end_all_when_told`].
 static ALIVE: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// Set when this program was told to stop.
+static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Ids of programs that lead no group of ours.
 static GUESTS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
@@ -25,12 +29,21 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// How long a program may take to end when asked, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The same when a person waits at the terminal.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether this program was told to stop: what it would show from now on is not worth showing.
+pub fn stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
 /// On Ctrl-C, SIGTERM and SIGHUP every program started here is ended, then this one (exit 130).
 ///
 /// # Errors
 /// The handler cannot be set.
 pub fn end_all_when_told() -> Result<()> {
     ctrlc::set_handler(|| {
+        STOPPING.store(true, Ordering::Relaxed);
         let groups = alive().clone();
         for guest in GUESTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = kill(Pid::from_raw(*guest), Signal::SIGTERM);
@@ -39,7 +52,7 @@ pub fn end_all_when_told() -> Result<()> {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGTERM);
         }
         let asked = Instant::now();
-        while asked.elapsed() < GRACE && groups.iter().any(|group| lives(*group)) {
+        while asked.elapsed() < IMPATIENCE && groups.iter().any(|group| lives(*group)) {
             std::thread::sleep(GLANCE);
         }
         for group in &groups {

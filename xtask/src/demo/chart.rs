@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Width of the drawing, in its own units.
 const WIDTH: f64 = 960.0;
 /// Left of the time axis: names of the rows.
-const LEFT: f64 = 92.0;
+const LEFT: f64 = 112.0;
 /// Right of the time axis.
 const RIGHT: f64 = 12.0;
 /// Top and height of the band of states.
@@ -136,7 +136,7 @@ fn states(svg: &mut String, line: &Line) {
                 (TICK * u32::try_from(begin).unwrap_or(0)).as_secs_f64(),
                 (TICK * u32::try_from(end).unwrap_or(0)).as_secs_f64(),
             );
-            if to - from > 50.0 {
+            if to - from > 34.0 {
                 add!(
                     svg,
                     "<text class=\"on\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",

@@ -12,7 +12,7 @@ mod script;
 pub mod terminal;
 mod verdict;
 
-use crate::{place, say};
+use crate::{place, process, say};
 use anyhow::{Context, Result, bail};
 use metrics::Page;
 use record::{Arm, Record, State, TICK};
@@ -139,6 +139,7 @@ fn show(
         }
         let shown = now.min(script::LENGTH);
         match look {
+            _ if process::stopping() => {}
             Look::Live => screen
                 .draw(record, shown)
                 .context("cannot draw on the terminal")?,

@@ -95,10 +95,11 @@ fn summary(verdict: &Verdict) -> String {
 }
 
 /// The columns of the closing table.
-pub const COLUMNS: [&str; 9] = [
+pub const COLUMNS: [&str; 10] = [
     "arm",
     "calls",
     "good",
+    "failed",
     "rejected",
     "leaked",
     "time to trip",
@@ -109,7 +110,7 @@ pub const COLUMNS: [&str; 9] = [
 
 /// The rows of the closing table, one an arm. The last arm is the one that latencies are compared
 /// with.
-pub fn rows(verdicts: &[Verdict]) -> Vec<[String; 9]> {
+pub fn rows(verdicts: &[Verdict]) -> Vec<[String; 10]> {
     let direct = verdicts.iter().find(|verdict| verdict.arm == Arm::Direct);
     verdicts
         .iter()
@@ -132,6 +133,7 @@ pub fn rows(verdicts: &[Verdict]) -> Vec<[String; 9]> {
                 verdict.arm.name().to_owned(),
                 verdict.calls.to_string(),
                 verdict.good.to_string(),
+                verdict.failed.to_string(),
                 only_host(verdict.rejected.to_string()),
                 only_host(verdict.leaked().to_string()),
                 only_host(each(|outage| outage.to_trip)),

@@ -20,8 +20,8 @@ pub fn line(record: &Record, now: Duration) -> String {
         medians.sort_unstable();
         let middle = medians.get(medians.len() / 2);
         let latency = middle.map_or_else(
-            || "      -".to_owned(),
-            |middle| format!("{:>4.0} ms", middle.as_secs_f64() * 1e3),
+            || "       -".to_owned(),
+            |middle| format!("{:>5.1} ms", middle.as_secs_f64() * 1e3),
         );
         // Writing to a text cannot fail.
         let _ = write!(

@@ -22,39 +22,50 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Parts {
     bimetal: PathBuf,
     envoy: PathBuf,
+    filter: PathBuf,
 }
 
 impl Parts {
-    /// Installs and builds what is missing.
+    /// Installs and builds what is missing. `BIMETAL` and `BIMETAL_FILTER` may name a program and
+    /// a filter that are built already.
     ///
     /// # Errors
     /// A tool cannot be had or a build fails.
     pub fn make() -> Result<Self> {
         let envoy = tools::named("envoy")?.get()?;
-        let since = Instant::now();
-        say::begins("bimetal", "the native proxy and the echo server, optimised");
-        process::succeed(
-            "bimetal build",
-            Command::new(wasm::cargo())
-                .current_dir(place::root())
-                .args([
-                    "build",
-                    "--profile",
-                    "fast",
-                    "--package",
-                    "bimetal-proxy",
-                    "--bin",
-                    "bimetal",
-                ]),
-            Duration::from_secs(1200),
-        )?;
-        say::ended("bimetal", "built", since.elapsed());
-        wasm::build()?;
+        let bimetal = match std::env::var_os("BIMETAL") {
+            Some(given) => PathBuf::from(given),
+            None => program()?,
+        };
+        let filter = match std::env::var_os("BIMETAL_FILTER") {
+            Some(given) => PathBuf::from(given),
+            None => {
+                wasm::build()?;
+                place::filter()
+            }
+        };
         Ok(Self {
-            bimetal: place::target().join("fast/bimetal"),
+            bimetal,
             envoy,
+            filter,
         })
     }
+}
+
+/// Builds the program.
+fn program() -> Result<PathBuf> {
+    let since = Instant::now();
+    say::begins("bimetal", "the native proxy and the echo server, optimised");
+    process::succeed(
+        "bimetal build",
+        Command::new(wasm::cargo())
+            .current_dir(place::root())
+            .args(["build", "--profile", "fast"])
+            .args(["--package", "bimetal-proxy", "--bin", "bimetal"]),
+        Duration::from_secs(1200),
+    )?;
+    say::ended("bimetal", "built", since.elapsed());
+    Ok(place::target().join("fast/bimetal"))
 }
 
 /// The programs at work. All are ended when it is dropped, the hosts before the echo server.
@@ -82,7 +93,7 @@ impl Scene {
         let (native, native_address, native_metrics) = native(parts, &folder, echo_address)?;
         let config = Config {
             log: Log::Quiet,
-            ..Config::new(echo_address).filter(Filter::new(place::filter(), POLICY))
+            ..Config::new(echo_address).filter(Filter::new(&parts.filter, POLICY))
         };
         let envoy = Envoy::start(&parts.envoy, &folder.join("envoy"), &config)
             .context("Envoy did not start")?;

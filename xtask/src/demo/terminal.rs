@@ -5,7 +5,7 @@ use super::script;
 use super::verdict::Verdict;
 use crossterm::style::{Color, Stylize};
 use crossterm::{cursor, queue, terminal};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 /// Space for the names of the rows.
@@ -52,9 +52,11 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal its cursor back.
+/// Gives the terminal its cursor back. Does nothing where there is none.
 pub fn restore() {
-    let _ = crossterm::execute!(io::stdout(), cursor::Show);
+    if io::stdout().is_terminal() {
+        let _ = crossterm::execute!(io::stdout(), cursor::Show);
+    }
 }
 
 fn picture(record: &Record, now: Duration, width: usize) -> Vec<String> {

@@ -127,7 +127,8 @@ fn healthy_latency(line: &Line) -> (Duration, Duration) {
         {
             let nanos = u64::try_from(sample.latency.as_nanos()).unwrap_or(u64::MAX);
             if let Some(latencies) = &mut latencies {
-                latencies.saturating_record(nanos);
+                // Grows as needed: no value is too large for it.
+                let _ = latencies.record(nanos);
             }
         }
     }
@@ -260,6 +261,21 @@ mod tests {
             verdict.outages[1].to_trip, None,
             "nothing happened in the second one"
         );
+    }
+
+    #[test]
+    fn latencies_are_taken_while_all_was_well() {
+        let mut record = Record::default();
+        for (due_s, latency_ms) in [(5, 2), (6, 2), (7, 30), (10, 900), (18, 900)] {
+            record.add(Sample {
+                latency: Duration::from_millis(latency_ms),
+                ..sample(due_s * 1000, Seen::Good)
+            });
+        }
+        let verdict = Verdict::of(&record, Arm::Native);
+        let near = |time: Duration, ms: f64| (time.as_secs_f64() * 1e3 - ms).abs() < ms / 100.0;
+        assert!(near(verdict.p50, 2.0), "{:?}", verdict.p50);
+        assert!(near(verdict.p99, 30.0), "{:?}", verdict.p99);
     }
 
     #[test]

@@ -133,31 +133,46 @@ fn hosts(tally: &Tally) -> Needs {
 
 /// What needs long builds or much time.
 fn full(tally: &Tally) {
+    tally.step("documentation", "it builds without a warning", || {
+        let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        check("documentation", command)
+    });
     tally.step(
-        "documentation",
-        "the documentation builds without a warning",
+        "optimised tests",
+        "the core's tests as it is shipped",
         || {
-            let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
-            command.env("RUSTDOCFLAGS", "-D warnings");
-            check("documentation", command)
+            let arguments = ["test", "--package", "bimetal-core", "--release"];
+            Ok(judge(&process::run(
+                "optimised tests",
+                &mut cargo(&arguments),
+                LIMIT,
+            )?))
         },
     );
     tally.step(
-        "optimised tests",
-        "the core's tests as they are shipped",
+        "interleavings",
+        "shared state under every order of its threads",
         || {
             let arguments = [
                 "test",
                 "--package",
                 "bimetal-core",
-                "--features",
-                "std",
                 "--release",
+                "--test",
+                "loom",
             ];
-            let done = process::run("optimised tests", &mut cargo(&arguments), LIMIT)?;
-            Ok(judge(&done))
+            let mut command = cargo(&arguments);
+            // Another meaning of every dependency: a folder of its own keeps the other builds.
+            command
+                .env("RUSTFLAGS", "--cfg loom")
+                .env("CARGO_TARGET_DIR", place::made("loom")?);
+            Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
         },
     );
+    tally.step("images", "the container images can be written", || {
+        crate::images::images("release").map(|_| Counts::PASSED)
+    });
 }
 
 /// Cargo in the repository.

@@ -266,6 +266,8 @@ mod tests {
     fn only_executable_files_are_found() {
         let folder = place::made("xtask/tests/path").unwrap();
         let file = folder.join("a-tool");
+        // An earlier run left it executable.
+        let _ = std::fs::remove_file(&file);
         std::fs::write(&file, "").unwrap();
         assert_eq!(on_path("a-tool", Some(folder.as_os_str())), None);
         let mut mode = file.metadata().unwrap().permissions();
