@@ -2,13 +2,8 @@
 
 /// In a method, a field name, the name of a chunk extension.
 pub(super) const TOKEN: u8 = 1;
-/// In a field value: visible, space, tab and what is beyond ASCII. No control byte, so neither a
-/// bare CR nor NUL.
-pub(super) const VALUE: u8 = 2;
-/// In a request target. No `#`: a fragment is never sent, and parsers drop it silently.
-pub(super) const TARGET: u8 = 4;
 /// In a `Host`. No comma: two hosts in one field are two hosts.
-pub(super) const HOST: u8 = 8;
+pub(super) const HOST: u8 = 2;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -20,12 +15,6 @@ const fn classes() -> [u8; 256] {
         let alphanumeric = this.is_ascii_alphanumeric();
         if alphanumeric || is_one_of(this, b"!#$%&'*+-.^_`|~") {
             table[byte] |= TOKEN;
-        }
-        if this == b'\t' || (this >= b' ' && this != 0x7f) {
-            table[byte] |= VALUE;
-        }
-        if this.is_ascii_graphic() && this != b'#' {
-            table[byte] |= TARGET;
         }
         if alphanumeric || is_one_of(this, b"-._~!$&'()*+;=%:[]") {
             table[byte] |= HOST;
@@ -54,9 +43,30 @@ pub(super) fn is(class: u8, byte: u8) -> bool {
 
 /// Whether all of `bytes` are of `class`.
 pub(super) fn all(class: u8, bytes: &[u8]) -> bool {
-    // Folded without a branch for each byte: a bad byte is rare, a look at all of them is not.
+    // Without a branch for each byte: a bad byte is rare, a look at all of them is not.
     bytes
         .iter()
         .fold(class, |seen, byte| seen & CLASSES[usize::from(*byte)])
         != 0
+}
+
+/// Whether `byte` may stand in a field value: visible, space, tab and what is beyond ASCII. No
+/// control byte, so neither a bare CR nor NUL.
+pub(super) const fn is_value(byte: u8) -> bool {
+    // No short cut between the parts: so the compiler makes vector code of a whole value.
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
+}
+
+/// Whether all of `bytes` may stand in a field value.
+pub(super) fn all_value(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |good, byte| good & is_value(*byte))
+}
+
+/// Whether all of `bytes` may stand in a request target: visible ASCII. No `#`, because a fragment
+/// is never sent, and parsers drop it silently.
+pub(super) fn all_target(bytes: &[u8]) -> bool {
+    let is_target = |byte: u8| (byte > b' ') & (byte < 0x7f) & (byte != b'#');
+    bytes
+        .iter()
+        .fold(true, |good, byte| good & is_target(*byte))
 }

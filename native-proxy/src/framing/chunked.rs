@@ -1,7 +1,7 @@
 //! A chunked body (RFC 9112, 7.1).
 
 use super::Refusal::{self, Malformed};
-use super::bytes::{self, TOKEN, VALUE};
+use super::bytes::{self, TOKEN};
 
 /// Longest line of a chunk's size with its extensions, in bytes: extensions are not used by
 /// anybody, and without a limit they would be a way to send without end.
@@ -81,7 +81,7 @@ impl Chunked {
 
     fn next(&mut self, byte: u8) -> Result<Step, Refusal> {
         let is_token = bytes::is(TOKEN, byte);
-        let is_value = bytes::is(VALUE, byte);
+        let is_value = bytes::is_value(byte);
         let step = match (self.step, byte) {
             (Step::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte)?,
             (Step::Size, b';' | b'\r') if self.digits == 0 => {

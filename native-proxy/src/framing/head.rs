@@ -1,7 +1,7 @@
 //! One request's head.
 
 use super::Refusal::{self, HeadTooLarge, Malformed, TargetTooLong, Version};
-use super::bytes::{self, HOST, TARGET, TOKEN, VALUE};
+use super::bytes::{self, HOST, TOKEN};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE};
 use memchr::memchr;
 
@@ -165,7 +165,7 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
     if method.is_empty() || !bytes::all(TOKEN, method) {
         return Err(Malformed("the method is no token"));
     }
-    if target.is_empty() || !bytes::all(TARGET, target) {
+    if target.is_empty() || !bytes::all_target(target) {
         return Err(Malformed("the target has a byte that no target has"));
     }
     let fits = match target.first() {
@@ -212,7 +212,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Malformed("a header name is no token"));
     }
     // The colon itself may stand in a value.
-    if !bytes::all(VALUE, value) {
+    if !bytes::all_value(value) {
         return Err(Malformed("a control byte in a header"));
     }
     let value = value.strip_prefix(b":").unwrap_or(value);
