@@ -2,8 +2,10 @@
 
 use crate::call::{self, Client};
 use crate::config::Listener;
+use crate::framing::{Checked, Requests};
 use crate::log::warning;
 use crate::timer::Alarms;
+use crate::upstream::Link;
 use crate::worker::{Phase, Place, Worker};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -12,10 +14,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -171,17 +174,20 @@ impl Drop for Inside {
 /// Serves one client until it leaves, or until its last answer during a drain.
 async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr) {
     let worker = inside.door.worker.clone();
-    let client = Rc::new(Client::new(worker.clone(), peer.ip()));
-    let service = service_fn(move |request| call::answer(client.clone(), request));
-    let connection = inside
+    let requests = Rc::new(Requests::default());
+    let stream = Checked::new(stream, requests.clone());
+    let client = Rc::new(Client::new(worker.clone(), peer.ip(), requests));
+    let answerer = client.clone();
+    let service = service_fn(move |request| call::answer(answerer.clone(), request));
+    let mut connection = inside
         .door
         .builder
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection.with_upgrades());
     let mut told = Phase::Serving;
     // How it ended is for nobody: the client is gone, and calls have settled by themselves.
     let _ = poll_fn(|cx| {
         place.wake_on_drain(cx.waker());
+        let mut connection = Pin::new(&mut connection);
         if let Poll::Ready(end) = connection.as_mut().poll(cx) {
             return Poll::Ready(end);
         }
@@ -189,9 +195,32 @@ async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr
             // After a poll, so that a request which already arrived is still answered.
             told = Phase::Draining;
             connection.as_mut().graceful_shutdown();
-            return connection.as_mut().poll(cx);
+            return connection.poll(cx);
         }
         Poll::Pending
     })
     .await;
+    if let Some(link) = client.take_tunnel() {
+        let ended = connection.into_parts();
+        // However it ends, both ends close.
+        drop(join(ended.io.into_inner(), &ended.read_buf, link).await);
+    }
+}
+
+/// Joins two connections that switched to another protocol, until both sides are done. A drain
+/// waits for it, until the drain's own end.
+async fn join<T: AsyncRead + AsyncWrite + Unpin>(
+    mut client: T,
+    early: &[u8],
+    link: Box<Link>,
+) -> std::io::Result<()> {
+    let Some((mut upstream, answered, _slot)) = link.into_tunnel() else {
+        return Ok(());
+    };
+    // Either side may have begun to speak in the same breath as the switch.
+    upstream.write_all(early).await?;
+    client.write_all(&answered).await?;
+    copy_bidirectional(&mut client, &mut upstream)
+        .await
+        .map(drop)
 }

@@ -3,7 +3,7 @@
 use super::answer::{self, Answer};
 use super::settlement::{Headers, Settlement};
 use super::stream::{self, Streamed};
-use super::{Client, Granted, hop, tunnel};
+use super::{Client, Granted, hop};
 use crate::upstream::{Broken, Grant, Link, NoLink, Upstream};
 use crate::worker::Worker;
 use bimetal_core::Plan;
@@ -12,7 +12,6 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use std::time::{Duration, Instant};
 
@@ -47,11 +46,11 @@ pub(super) async fn forward(
         state,
     } = granted;
     let protocol = hop::upgrade(request.headers());
-    let upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    let wish = protocol.clone();
     prepare(client, upstream, &mut request, protocol);
     let policy = settlement.policy().cloned();
     let mut response = match send(worker, upstream, request, &plan, &mut settlement).await {
-        Ok((response, link)) => receive(worker, response, link, settlement, upgrade),
+        Ok((response, link)) => receive(client, response, link, settlement, wish),
         Err(NoAnswer::Client) => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
         Err(NoAnswer::Upstream(how, status, text)) => {
             settlement.broken(how);
@@ -169,12 +168,13 @@ enum Used {
 
 /// Settles what the headers say, and makes of the upstream's answer the client's.
 fn receive(
-    worker: &std::rc::Rc<Worker>,
+    client: &Client,
     response: Response<Incoming>,
     link: Box<Link>,
     mut settlement: Settlement,
-    upgrade: Option<OnUpgrade>,
+    wish: Option<HeaderValue>,
 ) -> Response<Answer> {
+    let worker = &client.worker;
     let now = worker.clock.now();
     let (mut head, body) = response.into_parts();
     let verdict = settlement.headers(now, head.status.as_u16(), &head.headers);
@@ -195,13 +195,14 @@ fn receive(
     hop::strip(&mut head.headers);
     head.version = Version::HTTP_11;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(upgrade), Some(protocol)) = (upgrade, protocol) else {
+        let (Some(_), Some(protocol)) = (wish, protocol) else {
             return answer::error(StatusCode::BAD_GATEWAY, &"unasked switch of protocols");
         };
         head.headers
             .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol);
-        tokio::task::spawn_local(tunnel::join(worker.enter(), upgrade, link));
+        client.requests.switch();
+        client.tunnel.replace(Some(link));
         return Response::from_parts(head, Answer::Whole(None));
     }
     if body.is_end_stream() {

@@ -6,11 +6,12 @@ mod forward;
 mod hop;
 mod settlement;
 mod stream;
-mod tunnel;
 
 pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
 
+use crate::framing::Requests;
+use crate::upstream::Link;
 use crate::worker::{Phase, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
@@ -20,6 +21,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use settlement::Settlement;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -33,11 +35,14 @@ pub(crate) struct Client {
     address: IpAddr,
     // Made once for all its requests.
     forwarded_for: HeaderValue,
+    // The upstream's end, once both sides agreed to switch protocols.
+    tunnel: RefCell<Option<Box<Link>>>,
+    requests: Rc<Requests>,
 }
 
 impl Client {
     /// A client at `address`, served by `worker`.
-    pub(crate) fn new(worker: Rc<Worker>, address: IpAddr) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, address: IpAddr, requests: Rc<Requests>) -> Self {
         // A v4 address that came in by a v6 socket is still that v4 address.
         let address = address.to_canonical();
         let text = address.to_string();
@@ -47,7 +52,16 @@ impl Client {
             worker,
             address,
             forwarded_for,
+            tunnel: RefCell::new(None),
+            requests,
         }
+    }
+}
+
+impl Client {
+    /// The upstream's connection that this one is to be joined with, now that HTTP is over on it.
+    pub(crate) fn take_tunnel(&self) -> Option<Box<Link>> {
+        self.tunnel.take()
     }
 }
 
@@ -67,6 +81,10 @@ pub(crate) async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
+    if let Some(refusal) = client.requests.next() {
+        // What stands here for the refused request is not the client's: nothing else looks at it.
+        return Ok(answer::error(refusal.status(), &refusal));
+    }
     let (head, body) = request.into_parts();
     let (target, granted) = match decide(&client, &head) {
         Ok(decided) => decided,

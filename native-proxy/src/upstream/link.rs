@@ -23,8 +23,9 @@ use tokio::task::unconstrained;
 #[derive(Debug)]
 pub(crate) struct Link {
     sender: http1::SendRequest<Incoming>,
-    connection: http1::Connection<TokioIo<TcpStream>, Incoming>,
-    state: Drive,
+    // None once it ended: a finished connection must not be polled, and only its drop gives a
+    // request back that it never sent.
+    connection: Option<Connection>,
     alarm: Option<Alarm>,
     /// Since when it waits in the pool.
     pub idle_since: Instant,
@@ -32,12 +33,7 @@ pub(crate) struct Link {
     pub slot: Slot,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drive {
-    Running,
-    // A finished connection must not be polled again.
-    Ended,
-}
+type Connection = http1::Connection<TokioIo<TcpStream>, Incoming>;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -65,8 +61,7 @@ impl Link {
             .await?;
         Ok(Box::new(Self {
             sender,
-            connection,
-            state: Drive::Running,
+            connection: Some(connection),
             alarm: None,
             idle_since: Instant::ZERO,
             slot,
@@ -75,14 +70,21 @@ impl Link {
 
     /// Lets the connection do what it can.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.state == Drive::Running && self.connection.poll_without_shutdown(cx).is_ready() {
-            self.state = Drive::Ended;
+        if self.poll_end(cx).is_ready() {
+            self.connection = None;
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.connection {
+            Some(connection) => connection.poll_without_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
         }
     }
 
     /// Whether it can take the next request.
     pub(crate) fn is_ready(&self) -> bool {
-        self.state == Drive::Running && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Whether it still is good for anything; asked of links that wait in the pool.
@@ -110,19 +112,21 @@ impl Link {
         // wake-up of this task by itself is saved. Unconstrained, because the runtime's budget
         // would wake that waker.
         let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
-        let (connection, state, alarm) = (&mut self.connection, &mut self.state, &mut self.alarm);
         poll_fn(|cx| {
-            if *state == Drive::Running && connection.poll_without_shutdown(cx).is_ready() {
-                *state = Drive::Ended;
-            }
             let noop = &mut Context::from_waker(Waker::noop());
-            if let Poll::Ready(answer) = answer.as_mut().poll(noop) {
-                return Poll::Ready(answer.map_err(|mut failed| match failed.take_message() {
+            let end = self.poll_end(cx);
+            let mut answered = answer.as_mut().poll(noop);
+            if end.is_ready() && answered.is_pending() {
+                self.connection = None;
+                answered = answer.as_mut().poll(noop);
+            }
+            if let Poll::Ready(answered) = answered {
+                return Poll::Ready(answered.map_err(|mut failed| match failed.take_message() {
                     Some(request) => Broken::NotSent(Box::new(request)),
                     None => Broken::from(&failed.into_error()),
                 }));
             }
-            match alarm.as_mut().filter(|_| deadline.is_some()) {
+            match self.alarm.as_mut().filter(|_| deadline.is_some()) {
                 Some(alarm) => Pin::new(alarm).poll(cx).map(|()| Err(Broken::Timeout)),
                 None => Poll::Pending,
             }
@@ -130,10 +134,11 @@ impl Link {
         .await
     }
 
-    /// The bare connection after a switch of protocols, and what was read beyond the answer.
-    pub(crate) fn into_tunnel(self) -> (TcpStream, Bytes, Slot) {
-        let parts = self.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf, self.slot)
+    /// The bare connection after a switch of protocols, and what was read beyond the answer; none
+    /// where the connection ended meanwhile.
+    pub(crate) fn into_tunnel(self) -> Option<(TcpStream, Bytes, Slot)> {
+        let parts = self.connection?.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf, self.slot))
     }
 }
 
