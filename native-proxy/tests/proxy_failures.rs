@@ -336,6 +336,8 @@ fn malformed_requests_are_refused_and_the_proxy_stays_up() {
     ] {
         assert_eq!(proxy.ask(wrong).status, 400, "{wrong}");
     }
+    let version = proxy.ask("GET / HTTP/9.9\r\nhost: t\r\n\r\n").status;
+    assert_eq!(version, 505);
     assert_eq!(
         proxy.ask("CONNECT t:80 HTTP/1.1\r\nhost: t\r\n\r\n").status,
         405
