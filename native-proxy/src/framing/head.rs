@@ -168,23 +168,24 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
     if target.is_empty() || !bytes::all_target(target) {
         return Err(Malformed("the target has a byte that no target has"));
     }
+    let minor = match version {
+        b"HTTP/1.1" => Minor::One,
+        b"HTTP/1.0" => Minor::Zero,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Version);
+        }
+        _ => return Err(Malformed("the request line ends in no version")),
+    };
     let fits = match target.first() {
         Some(b'/') => true,
         Some(b'*') => target == b"*" && method == b"OPTIONS",
         _ => method == b"CONNECT" || has_scheme(target),
     };
-    if !fits {
-        return Err(Malformed("the target is neither a path nor an address"));
-    }
-    match version {
-        b"HTTP/1.1" => Ok(Minor::One),
-        b"HTTP/1.0" => Ok(Minor::Zero),
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            Err(Version)
-        }
-        _ => Err(Malformed("the request line ends in no version")),
+    match fits {
+        true => Ok(minor),
+        false => Err(Malformed("the target is neither a path nor an address")),
     }
 }
 

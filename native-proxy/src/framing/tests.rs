@@ -69,6 +69,7 @@ fn bad() -> impl Iterator<Item = (u16, Vec<u8>)> {
         version("2.0"),
         version("0.9"),
         version("1.2"),
+        (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
     ];
     listed.chain(made.map(|(status, text)| (status, text.into_bytes())))
 }
