@@ -2,6 +2,7 @@
 
 use super::RunError;
 use crate::admin;
+use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::{Level, info, warning};
@@ -99,12 +100,14 @@ impl Proxy {
         // Nobody outside can guess it, so it takes no path away from the upstreams.
         let ready_path: Arc<str> = format!("/.bimetal/{:016x}", random()).into();
         let settings = Arc::new(settings);
+        let board = Arc::new(MemoryBoard::default());
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..settings.workers {
             let start = Start {
                 index,
                 clock,
                 seed: random(),
+                board: board.clone(),
                 level,
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),

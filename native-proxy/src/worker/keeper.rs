@@ -11,6 +11,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// admission looks after its own.
 const FINEST: Duration = Duration::from_millis(5);
 
+/// How often a worker looks at the board though nobody asks it anything: so an idle one learns that
+/// another tripped, and shows what it counted itself.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Keeps a worker for as long as it lives.
 pub(super) async fn keep(worker: Rc<Worker>) {
     let mut sweep = tokio::time::interval(SWEEP);
@@ -19,7 +23,7 @@ pub(super) async fn keep(worker: Rc<Worker>) {
             let engine = worker.engine.borrow();
             engine.next_wakeup().map(|at| at.since(worker.clock.now()))
         };
-        let due = due.map_or(SWEEP, |due| Duration::from(due).clamp(FINEST, SWEEP));
+        let due = due.map_or(TICK, |due| Duration::from(due).clamp(FINEST, TICK));
         tokio::select! {
             _ = sweep.tick() => {
                 let now = worker.clock.now();
@@ -37,9 +41,7 @@ impl Worker {
     fn poll(&self) {
         let now = self.clock.now();
         let mut engine = self.engine.borrow_mut();
-        if engine.next_wakeup().is_some_and(|due| due <= now) {
-            engine.poll(now);
-            self.drain_events(&mut engine);
-        }
+        engine.poll(now);
+        self.drain_events(&mut engine);
     }
 }

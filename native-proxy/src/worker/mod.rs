@@ -73,7 +73,7 @@ struct Connections {
 impl Worker {
     /// A worker without configuration.
     pub(crate) fn new(start: &Start) -> Rc<Self> {
-        let mut engine = Engine::new(start.seed);
+        let mut engine = Engine::with_board(start.seed, start.board.clone());
         if start.level == Level::Debug {
             engine.set_tracing(Tracing::All);
         }
@@ -330,6 +330,7 @@ mod tests {
             index: 0,
             clock: Clock::start(),
             seed: 1,
+            board: Arc::default(),
             level: Level::Info,
             ready_path: "/ready".into(),
             sockets: Vec::new(),

@@ -1,6 +1,7 @@
 //! A worker's thread, from its start to the end of its drain.
 
 use super::{BreakerRow, Report, Worker, keeper};
+use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::{Level, info, warning};
@@ -34,6 +35,8 @@ pub(crate) struct Start {
     pub clock: Clock,
     /// The seed of its engine.
     pub seed: u64,
+    /// Where its breakers meet those of the other workers.
+    pub board: Arc<MemoryBoard>,
     /// How much it logs.
     pub level: Level,
     /// See [`Worker::ready_path`].

@@ -1,0 +1,5 @@
+//! Where the workers' breakers meet.
+
+mod memory;
+
+pub use memory::MemoryBoard;
