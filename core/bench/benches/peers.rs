@@ -21,13 +21,12 @@ const KEYS: usize = 1000;
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-fn group<'a>(criterion: &'a mut Criterion, name: &str) -> Group<'a> {
-    let mut group = criterion.benchmark_group(name);
-    group
+/// Short, because there are many; the command line may say otherwise.
+fn pace() -> Criterion {
+    Criterion::default()
         .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
-    group.sample_size(50);
-    group
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(50)
 }
 
 /// Admission and settlement of a good call; the caller has the time already.
@@ -38,7 +37,7 @@ fn call(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
 }
 
 fn bare(criterion: &mut Criterion) {
-    let mut group = group(criterion, "bare");
+    let mut group = criterion.benchmark_group("bare");
     call(&mut group, "bimetal/streak", ours::breaker(STREAK));
     call(&mut group, "bimetal/rate", ours::breaker(RATE));
     call(&mut group, "recloser/rate", peers::recloser());
@@ -66,7 +65,7 @@ fn timed(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
 }
 
 fn clocked(criterion: &mut Criterion) {
-    let mut group = group(criterion, "with clock");
+    let mut group = criterion.benchmark_group("with clock");
     timed(&mut group, "bimetal/streak", ours::breaker(STREAK));
     timed(&mut group, "bimetal/rate", ours::breaker(RATE));
     timed(&mut group, "recloser/rate", peers::recloser());
@@ -108,7 +107,7 @@ fn mapped<A: Arm>(group: &mut Group<'_>, name: &str, make: impl Fn() -> A) {
 }
 
 fn scoped(criterion: &mut Criterion) {
-    let mut group = group(criterion, "with scope");
+    let mut group = criterion.benchmark_group("with scope");
     mapped(&mut group, "bimetal/streak", || ours::breaker(STREAK));
     mapped(&mut group, "bimetal/rate", || ours::breaker(RATE));
     mapped(&mut group, "recloser/rate", peers::recloser);
@@ -133,7 +132,7 @@ fn scoped(criterion: &mut Criterion) {
 /// One thread, but in the form in which it is shared: ours as each worker's own replica and, for
 /// comparison, behind a lock; the others' forms are shared as they are.
 fn shareable(criterion: &mut Criterion) {
-    let mut group = group(criterion, "shareable");
+    let mut group = criterion.benchmark_group("shareable");
     call(&mut group, "bimetal replica/streak", ours::breaker(STREAK));
     call(&mut group, "bimetal replica/rate", ours::breaker(RATE));
     call(
@@ -179,7 +178,7 @@ fn twice<A: Clone>(arm: A) -> [A; 2] {
 }
 
 fn contended(criterion: &mut Criterion) {
-    let mut group = group(criterion, "two threads");
+    let mut group = criterion.benchmark_group("two threads");
     pair(&mut group, "bimetal replica/streak", || {
         [STREAK, STREAK].map(ours::breaker)
     });
@@ -191,13 +190,11 @@ fn contended(criterion: &mut Criterion) {
     pair(&mut group, "bimetal mutex/rate", || mutex(RATE));
     pair(&mut group, "recloser/rate", || twice(peers::recloser()));
     pair(&mut group, "failsafe/streak", || twice(peers::failsafe()));
-    pair(&mut group, "tower-resilience/streak", || {
-        twice(peers::tower_streak())
-    });
+    // Not tower-resilience: who waits for its lock sleeps in a runtime, and there is none here.
 }
 
 fn rejected(criterion: &mut Criterion) {
-    let mut group = group(criterion, "rejection");
+    let mut group = criterion.benchmark_group("rejection");
     refuse(&mut group, "bimetal/streak", opened(ours::breaker(STREAK)));
     refuse(&mut group, "bimetal/rate", opened(ours::breaker(RATE)));
     refuse(&mut group, "recloser/rate", opened(peers::recloser()));
@@ -224,7 +221,9 @@ fn refuse(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
     call(group, name, arm);
 }
 
-criterion_group!(
-    benches, bare, clocked, scoped, shareable, contended, rejected
-);
+criterion_group! {
+    name = benches;
+    config = pace();
+    targets = bare, clocked, scoped, shareable, contended, rejected
+}
 criterion_main!(benches);

@@ -27,10 +27,6 @@ fn order(count: usize) -> Vec<usize> {
 
 fn scopes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scopes");
-    group
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
-    group.sample_size(30);
     for count in [1_usize, 10, 100, 1_000, 10_000, 100_000] {
         let order = order(count);
         let keys: Vec<String> = (0..count)
@@ -60,5 +56,17 @@ fn scopes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, scopes);
+/// Short, because there are many; the command line may say otherwise.
+fn pace() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30)
+}
+
+criterion_group! {
+    name = benches;
+    config = pace();
+    targets = scopes
+}
 criterion_main!(benches);

@@ -127,17 +127,14 @@ impl Arm for TowerResilience {
         let Poll::Ready(Ok(())) = self.0.poll_ready(&mut context) else {
             return Fate::Rejected;
         };
-        let mut future = pin!(self.0.call(answer));
-        loop {
-            match future.as_mut().poll(&mut context) {
-                Poll::Ready(Err(error)) if error.is_circuit_open() => return Fate::Rejected,
-                Poll::Ready(done) => {
-                    let _ = black_box(done);
-                    return Fate::Called;
-                }
-                // Another thread holds its lock.
-                Poll::Pending => std::hint::spin_loop(),
+        let future = pin!(self.0.call(answer));
+        match future.poll(&mut context) {
+            Poll::Ready(Err(error)) if error.is_circuit_open() => Fate::Rejected,
+            Poll::Ready(done) => {
+                let _ = black_box(done);
+                Fate::Called
             }
+            Poll::Pending => panic!("its lock is held by another thread"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 /// Resamples of a bootstrap.
-const RESAMPLES: usize = 10_000;
+const RESAMPLES: usize = 2_000;
 
 /// A value with the interval it lies in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +36,7 @@ impl Estimate {
         let mut medians: Vec<f64> = (0..RESAMPLES)
             .map(|_| {
                 let draw: Vec<f64> = (0..values.len())
-                    .filter_map(|_| rng.choice(values.iter().copied()))
+                    .map(|_| values[rng.usize(..values.len())])
                     .collect();
                 median(&draw)
             })
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn intervals_hold_the_truth_as_often_as_they_say() {
         let mut rng = Rng::with_seed(1);
-        let runs = 200;
+        let runs = 100;
         let held = (0..runs)
             .filter(|_| {
                 let values: Vec<f64> = (0..20)
