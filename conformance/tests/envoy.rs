@@ -1,31 +1,33 @@
-//! Every scenario through the filter in a real Envoy, in real time.
+//! Every scenario through the filter in a real Envoy, in real time. Without Envoy or the filter
+//! these tests count as ignored, and one line says why.
 
 mod support;
 
 use bimetal_conformance::limits::HostName;
 use bimetal_conformance::real::tools;
+use libtest_mimic::{Arguments, Trial};
 
-/// Says in one line why a test is skipped, where it has to be.
-fn can_run() -> bool {
-    match tools::envoy() {
-        Ok(_) => true,
-        Err(why) => {
-            println!("skipped: {why}");
-            false
-        }
+fn main() {
+    let missing = tools::envoy().err();
+    if let Some(why) = &missing {
+        println!("skipped: {why}");
     }
-}
-
-#[test]
-fn every_scenario_holds_in_envoy() {
-    if can_run() {
-        support::every_scenario_holds(HostName::Envoy);
-    }
-}
-
-#[test]
-fn what_envoy_cannot_is_in_the_table() {
-    if can_run() {
-        support::the_limits_are_exact(HostName::Envoy);
-    }
+    let trial = |name: &str, test: fn(HostName)| {
+        let run = move || {
+            test(HostName::Envoy);
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(missing.is_some())
+    };
+    let trials = vec![
+        trial(
+            "every_scenario_holds_in_envoy",
+            support::every_scenario_holds,
+        ),
+        trial(
+            "what_envoy_cannot_is_in_the_table",
+            support::the_limits_are_exact,
+        ),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -21,7 +21,7 @@ impl Tools {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let bimetal = match given("BIMETAL") {
             Some(path) => path,
-            None => build(&root, "bimetal")?,
+            None => build(&root, "bimetal", None)?,
         };
         Ok(Self {
             bimetal,
@@ -76,14 +76,16 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Builds a binary of the workspace in `root` and asks cargo where it is.
+/// Builds a binary of the proxy of the workspace in `root` and asks cargo where it is. Cargo works
+/// in `target`, or where it does anyway.
 ///
 /// # Errors
 /// When it cannot be built; cargo has said why on standard error.
-pub fn build(root: &Path, binary: &str) -> io::Result<PathBuf> {
+pub fn build(root: &Path, binary: &str, target: Option<&Path>) -> io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root)
+        .envs(target.map(|folder| ("CARGO_TARGET_DIR", folder)))
         .args(["build", "--quiet", "-p", "bimetal-proxy", "--bin", binary])
         .args(["--message-format", "json"])
         .stderr(std::process::Stdio::inherit())

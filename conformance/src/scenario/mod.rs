@@ -3,6 +3,7 @@
 //! The file format is taught in the README of this room; [`read`] turns a file into a
 //! [`Scenario`] and refuses what could not be judged.
 
+mod raw;
 pub mod read;
 mod times;
 

@@ -1,9 +1,9 @@
 //! Reading scenario files, and refusing what could not be judged.
 
-use super::{Answer, Call, Reaches, Reply, Scenario, Step, Upstream, What, parse_span, show_span};
-use serde::Deserialize;
+use super::raw::{RawClient, RawReply, RawScenario, RawStep, RawUpstream};
+use super::{Answer, Call, Reaches, Reply, Scenario, Step, Upstream, What, show_span};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,87 +25,6 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawScenario {
-    title: String,
-    #[serde(default)]
-    tick: Option<Span>,
-    policies: Value,
-    steps: Vec<RawStep>,
-    #[serde(default)]
-    end: Option<Span>,
-    log: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawStep {
-    step: String,
-    at: Span,
-    #[serde(default)]
-    times: Option<u32>,
-    #[serde(default)]
-    call: Option<String>,
-    #[serde(default)]
-    host: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    upstream: Option<RawUpstream>,
-    #[serde(default)]
-    abort: Option<Span>,
-    #[serde(default)]
-    load: Option<Value>,
-    #[serde(default)]
-    expect: Option<String>,
-    #[serde(default)]
-    client: Option<RawClient>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawUpstream {
-    Status(u16),
-    Word(String),
-    Reply(RawReply),
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawReply {
-    #[serde(default)]
-    status: Option<u16>,
-    #[serde(default)]
-    after: Option<Span>,
-    #[serde(default)]
-    body: Option<Span>,
-    #[serde(default)]
-    retry_after: Option<u32>,
-    #[serde(default)]
-    grpc_status: Option<u32>,
-    #[serde(default)]
-    injected: Option<u16>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawClient {
-    Status(u16),
-    Word(String),
-}
-
-#[derive(Clone, Copy)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let bad = || serde::de::Error::custom(format!("{text} is no time such as 250ms or 1.5s"));
-        parse_span(&text).map(Self).ok_or_else(bad)
-    }
-}
 
 /// Every `*.yaml` of a folder, in order of their names.
 ///

@@ -1,5 +1,10 @@
 //! What the tests of real hosts share.
 
+// Each test program uses its own part.
+#![allow(dead_code)]
+
+pub(crate) mod mutated;
+
 use bimetal_conformance::batch::{Limits, Outcome, run};
 use bimetal_conformance::limits::{HostName, LIMITS};
 use bimetal_conformance::real::tools::Tools;
