@@ -42,8 +42,62 @@ pub enum Kind {
 /// Every program that arms are made of.
 #[derive(Debug)]
 pub struct Parts {
+    programs: Programs,
     folder: PathBuf,
     cores: Cores,
+}
+
+/// What is ours. Built, unless the environment names what is to be measured: `BIMETAL`, and
+/// `BIMETAL_FILTER` with `BIMETAL_NOOP_FILTER`.
+#[derive(Debug)]
+struct Programs {
+    bimetal: PathBuf,
+    filter: PathBuf,
+    noop: PathBuf,
+}
+
+impl Programs {
+    fn get() -> Result<Self> {
+        let given = |variable| std::env::var_os(variable).map(PathBuf::from);
+        let bimetal = match given("BIMETAL") {
+            Some(bimetal) => bimetal,
+            None => build_bimetal()?,
+        };
+        let filters = given("BIMETAL_FILTER").zip(given("BIMETAL_NOOP_FILTER"));
+        let (filter, noop) = match filters {
+            Some(filters) => filters,
+            None => {
+                wasm::build()?;
+                (place::filter(), place::noop_filter())
+            }
+        };
+        Ok(Self {
+            bimetal,
+            filter,
+            noop,
+        })
+    }
+}
+
+fn build_bimetal() -> Result<PathBuf> {
+    let since = Instant::now();
+    say::begins("bimetal", "the native proxy, built as for a release");
+    let mut build = Command::new(wasm::cargo());
+    build.current_dir(place::root()).args([
+        "build",
+        "--release",
+        "--package",
+        "bimetal-proxy",
+        "--bin",
+        "bimetal",
+    ]);
+    process::succeed(
+        "bimetal release build",
+        &mut build,
+        Duration::from_secs(3600),
+    )?;
+    say::ended("bimetal", "built", since.elapsed());
+    Ok(place::target().join("release/bimetal"))
 }
 
 /// One arm at work.
@@ -74,27 +128,13 @@ impl Parts {
         for tool in ["wrk", "nginx", "haproxy", "envoy"] {
             tools::named(tool)?.get()?;
         }
-        let since = Instant::now();
-        say::begins("bimetal", "the native proxy, built as for a release");
-        let mut build = Command::new(wasm::cargo());
-        build.current_dir(place::root());
-        build.args([
-            "build",
-            "--release",
-            "--package",
-            "bimetal-proxy",
-            "--bin",
-            "bimetal",
-        ]);
-        process::succeed(
-            "bimetal release build",
-            &mut build,
-            Duration::from_secs(1800),
-        )?;
-        say::ended("bimetal", "built", since.elapsed());
-        wasm::build()?;
+        let programs = Programs::get()?;
         let folder = place::made("bench")?;
-        Ok(Self { folder, cores })
+        Ok(Self {
+            programs,
+            folder,
+            cores,
+        })
     }
 
     /// Starts the server behind every proxy, on the load's core.
@@ -129,21 +169,25 @@ impl Parts {
                 command.arg("-f").arg(file);
                 self.plain(name, &mut command, listen, None)
             }
-            Kind::NativeBare => self.native(name, &bimetal(), listen, upstream, &none),
-            Kind::NativePolicy => {
-                self.native(name, &bimetal(), listen, upstream, &policy["policies"])
-            }
+            Kind::NativeBare => self.native(name, &self.programs.bimetal, listen, upstream, &none),
+            Kind::NativePolicy => self.native(
+                name,
+                &self.programs.bimetal,
+                listen,
+                upstream,
+                &policy["policies"],
+            ),
             Kind::NativeBefore => {
                 let before = std::env::var_os("BIMETAL_BEFORE").unwrap_or_default();
                 self.native(name, before.as_ref(), listen, upstream, &policy["policies"])
             }
             Kind::EnvoyBare => self.envoy(name, Config::new(upstream)),
             Kind::EnvoyNoop => {
-                let filter = Filter::new(place::noop_filter(), "");
+                let filter = Filter::new(&self.programs.noop, "");
                 self.envoy(name, Config::new(upstream).filter(filter))
             }
             Kind::EnvoyFilter => {
-                let filter = Filter::new(place::filter(), policy.to_string());
+                let filter = Filter::new(&self.programs.filter, policy.to_string());
                 self.envoy(name, Config::new(upstream).filter(filter))
             }
         })
@@ -267,10 +311,6 @@ impl Arm {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-fn bimetal() -> PathBuf {
-    place::target().join("release/bimetal")
 }
 
 /// A port that is free now.

@@ -4,7 +4,7 @@ use super::arms::{Arm, Kind, Parts};
 use super::blocks::{self, Block};
 use super::cores::Cores;
 use super::load::Load;
-use super::plan::{Interval, Measure, Plan, Ratio};
+use super::plan::{Interval, Plan, Ratio};
 use super::stats::{Estimate, median};
 use crate::{say, tools};
 use anyhow::{Context, Result};
@@ -226,10 +226,5 @@ mod tests {
     #[test]
     fn a_value_is_shown_with_its_range() {
         assert_eq!(shown(&[1.0, 3.0, 2.04], 1), "2.0 (1.0-3.0)");
-    }
-
-    #[test]
-    fn measures_have_names() {
-        assert_eq!(Measure::Cpu.name(), "CPU per request");
     }
 }
