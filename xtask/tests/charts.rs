@@ -145,6 +145,22 @@ fn both_hosts_accept_the_policies_and_they_are_the_same() {
 }
 
 #[test]
+fn parts_that_a_host_cannot_do_are_skipped_when_the_values_say_so() {
+    let skip = [
+        "mode=wasm",
+        "wasm.url=oci://registry/filter:1",
+        "unsupported=skip",
+    ];
+    let Some(wasm) = render(&skip) else { return };
+    assert_eq!(
+        kind(&wasm, "WasmPlugin")[0]["spec"]["pluginConfig"]["unsupported"],
+        "skip"
+    );
+    let native = render(&["unsupported=skip"]).unwrap();
+    assert_eq!(proxy_file(&native)["unsupported"], "skip");
+}
+
+#[test]
 fn the_proxy_accepts_its_file() {
     let Some(bimetal) = std::env::var_os("BIMETAL") else {
         println!("skipped: BIMETAL does not name the program");
@@ -256,6 +272,54 @@ fn wrong_values_are_refused_by_name() {
         assert!(!output.status.success(), "{value} is accepted");
         assert!(complaint.contains(name), "{value}: {complaint}");
     }
+}
+
+/// What a policy may hold is checked by `helm install` already: a sidecar that starts with a policy
+/// it refuses has no filter at all.
+#[test]
+fn wrong_policies_are_refused_with_their_path() {
+    let wrong = [
+        (
+            "policies[0].breaker.trip.failure_rate.threshold=1.5",
+            "threshold",
+        ),
+        ("policies[0].breaker.open.base=30", "base"),
+        ("policies[0].braker.profile=origin-study", "braker"),
+    ];
+    for (value, name) in wrong {
+        let values = [
+            "template",
+            "demo",
+            "charts/bimetal",
+            "--set",
+            "policies[0].name=a",
+            "--set",
+        ];
+        let Some(output) = helm(&[&values[..], &[value]].concat()) else {
+            return;
+        };
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{value} is accepted");
+        assert!(
+            complaint.contains("policies") && complaint.contains(name),
+            "{value}: {complaint}"
+        );
+    }
+}
+
+/// `BIMETAL_UPDATE=1` takes the policy language's schema over into the chart's.
+#[test]
+fn the_charts_schema_has_the_policy_languages() {
+    let path = root().join("charts/bimetal/values.schema.json");
+    let mut schema: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let language = bimetal_core::policy::schema()["properties"]["policies"].clone();
+    if std::env::var_os("BIMETAL_UPDATE").is_some() {
+        schema["properties"]["policies"] = language.clone();
+        std::fs::write(&path, format!("{schema:#}\n")).unwrap();
+    }
+    let told =
+        "the policy language has changed: BIMETAL_UPDATE=1 cargo test -p xtask --test charts";
+    assert!(schema["properties"]["policies"] == language, "{told}");
 }
 
 #[test]

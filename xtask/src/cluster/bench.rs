@@ -300,6 +300,30 @@ impl Bench {
         self.access.kubectl(&arguments, None)
     }
 
+    /// What the proxy's sidecar logged.
+    ///
+    /// # Errors
+    /// There is no sidecar.
+    pub(super) fn sidecar_log(&self, mode: Mode) -> Result<String> {
+        let deployment = format!("deploy/{RELEASE}-proxy");
+        self.access.kubectl(
+            &["-n", &mode.namespace(), "logs", &deployment, "-c", "istio-proxy"],
+            None,
+        )
+    }
+
+    /// Changes the WasmPlugin's `pluginConfig` past the chart, which checks it.
+    ///
+    /// # Errors
+    /// There is no WasmPlugin.
+    pub(super) fn change_plugin(&self, config: &Value) -> Result<()> {
+        let patch = json!({ "spec": { "pluginConfig": config } }).to_string();
+        let plugin = format!("wasmplugin/{RELEASE}-proxy");
+        let namespace = Mode::Wasm.namespace();
+        let arguments = ["-n", &namespace, "patch", &plugin, "--type=merge", "-p", &patch];
+        self.access.kubectl(&arguments, None).map(|_| ())
+    }
+
     /// Runs a program in the caller's pod.
     fn in_tools(&self, program: &[&str]) -> Result<String> {
         let mut arguments = vec!["-n", TOOLS, "exec", "tools", "--"];

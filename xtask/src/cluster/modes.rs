@@ -4,7 +4,7 @@ use super::access::until;
 use super::answer::{Answer, metric};
 use super::bench::{Bench, Call, Mode};
 use super::proofs::Proofs;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::time::Duration;
 
@@ -89,6 +89,10 @@ fn show_wasm(bench: &Bench, proofs: &mut Proofs) {
     proofs.record(
         "wasm: faults that the mesh injects are no evidence",
         injected_faults(bench),
+    );
+    proofs.record(
+        "wasm: a wrong policy is refused, the one in force stays",
+        wrong_policy(bench),
     );
 }
 
@@ -230,6 +234,34 @@ fn injected_faults(bench: &Bench) -> Result<String> {
         Ok(())
     })?;
     Ok("6 calls aborted with 500 in a row, none rejected".to_owned())
+}
+
+/// A policy whose open time is nothing: Envoy refuses it with its path, and the policy before it
+/// trips as it did.
+fn wrong_policy(bench: &Bench) -> Result<String> {
+    bench.change_plugin(&json!({ "policies": [{
+        "name": "echo",
+        "breaker": { "profile": "origin-study", "open": { "base": "0s" } },
+    }] }))?;
+    let told = until("the refusal in the sidecar's log", PUSH_LIMIT, || {
+        let log = bench.sidecar_log(Mode::Wasm)?;
+        let line = log
+            .lines()
+            .find(|line| line.contains("policies[0].breaker.open.base"));
+        line.and_then(|line| line.split("wasm log: ").nth(1))
+            .map(str::to_owned)
+            .context("the sidecar's log has no refusal yet")
+    })?;
+    let answers = bench.calls(Mode::Wasm, &OUTAGE)?;
+    ensure!(
+        statuses(&answers) == [200, 500, 500, 500, 503],
+        "answers {:?}",
+        statuses(&answers)
+    );
+    answers[4].rejected_by("echo/breaker", "3 consecutive failures")?;
+    Ok(format!(
+        "{told}; then 3 failures trip the breaker as before"
+    ))
 }
 
 fn show_istio(bench: &Bench, proofs: &mut Proofs) {
