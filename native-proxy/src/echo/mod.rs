@@ -47,7 +47,8 @@ pub struct EchoArgs {
     /// How many received requests are remembered; 0 = none
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub remember: usize,
-    /// Write the addresses as one JSON line to standard error once they are open
+    /// Write the addresses as one JSON line to standard error once they are open (and the ready
+    /// file is there)
     #[arg(long)]
     pub print_ports: bool,
     /// Write the same JSON line to this file, whole at once

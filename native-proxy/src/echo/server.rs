@@ -258,9 +258,6 @@ fn announce(
     admin: Option<SocketAddr>,
 ) -> Result<(), EchoError> {
     let line = serde_json::json!({ "listen": listen, "admin": admin.unwrap_or(listen) });
-    if args.print_ports {
-        eprintln!("{line}");
-    }
     if let Some(path) = &args.ready_file {
         // Renamed into place, so that a reader never sees half of it.
         let mut half = path.clone().into_os_string();
@@ -268,6 +265,9 @@ fn announce(
         std::fs::write(&half, format!("{line}\n"))
             .and_then(|()| std::fs::rename(&half, path))
             .map_err(EchoError::ReadyFile)?;
+    }
+    if args.print_ports {
+        eprintln!("{line}");
     }
     Ok(())
 }

@@ -57,6 +57,8 @@ pub(super) struct Worker {
     running: RefCell<Arc<Running>>,
     connections: RefCell<HashMap<u64, Rc<Control>>>,
     one_ended: Notify,
+    /// Connections so far.
+    welcomed: Cell<u64>,
 }
 
 /// The handle on one connection, for its requests and its worker.
@@ -97,6 +99,7 @@ impl Worker {
             running: RefCell::new(running),
             connections: RefCell::default(),
             one_ended: Notify::new(),
+            welcomed: Cell::new(0),
         }
     }
 
@@ -118,7 +121,6 @@ impl Worker {
     ) {
         let mut listener = TcpListener::from_std(first).ok();
         let mut pending_ack: Option<oneshot::Sender<()>> = None;
-        let mut next_connection = 0;
         loop {
             let next_change = self.tend(&port, &mut listener);
             if let Some(ack) = pending_ack.take() {
@@ -136,12 +138,11 @@ impl Worker {
                 },
                 () = sleep_until(next_change) => {}
                 stream = accept(listener.as_ref()) => {
-                    next_connection += 1;
-                    tokio::task::spawn_local(Rc::clone(&self).connection(next_connection, stream));
+                    self.welcome(stream);
                 }
             }
         }
-        drop(listener);
+        self.welcome_the_last(listener);
         self.finish_connections();
         let drained = async {
             while !self.connections.borrow().is_empty() {
@@ -189,14 +190,38 @@ impl Worker {
         }
     }
 
-    async fn connection(self: Rc<Self>, number: u64, stream: TcpStream) {
+    /// Serves one more connection.
+    fn welcome(self: &Rc<Self>, stream: TcpStream) {
         // Without it small answers wait for the peer's acknowledgement; it fails on a connection
         // that is already gone, which the next read finds out.
         let _ = stream.set_nodelay(true);
+        let number = self.welcomed.get();
+        self.welcomed.set(number + 1);
         let control = Rc::new(Control::default());
+        // Known before its task first runs: it may have to finish before that.
         self.connections
             .borrow_mut()
             .insert(number, Rc::clone(&control));
+        tokio::task::spawn_local(Rc::clone(self).connection(number, control, stream));
+    }
+
+    /// Takes in the connections that wait at a listener and closes it: for their clients they are
+    /// established.
+    fn welcome_the_last(self: &Rc<Self>, listener: Option<TcpListener>) {
+        let Some(Ok(listener)) = listener.map(TcpListener::into_std) else {
+            return;
+        };
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.welcome(stream);
+            }
+        }
+    }
+
+    async fn connection(self: Rc<Self>, number: u64, control: Rc<Control>, stream: TcpStream) {
         let service = service_fn(|request| answer(request, Rc::clone(&self), Rc::clone(&control)));
         let mut connection = http1::Builder::new()
             .header_read_timeout(None)
@@ -208,12 +233,14 @@ impl Worker {
                 *task = Some(cx.waker().clone());
             }
             drop(task);
-            if control.wish.get() == Wish::Finish && !finishing {
+            // Errors are the peer's: it left, or sent what is not HTTP and got its 400.
+            let mut ended = Pin::new(&mut connection).poll(cx).map(|_| None);
+            if ended.is_pending() && control.wish.get() == Wish::Finish && !finishing {
+                // After a poll, so that a request which already arrived is still answered.
                 finishing = true;
                 Pin::new(&mut connection).graceful_shutdown();
+                ended = Pin::new(&mut connection).poll(cx).map(|_| None);
             }
-            // Errors are the peer's: it left, or sent what is not HTTP and got its 400.
-            let ended = Pin::new(&mut connection).poll(cx).map(|_| None);
             match control.wish.get() {
                 // After the poll: a body that wished for the cut did so within it.
                 Wish::Cut(how) => Poll::Ready(Some(how)),
