@@ -21,6 +21,8 @@ mod cases;
 mod checked;
 mod chunked;
 mod head;
+#[cfg(test)]
+mod independent;
 mod refusal;
 mod requests;
 pub mod scan;

@@ -3,7 +3,7 @@
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
-use super::{Checked, Refusal, Requests};
+use super::{Checked, Refusal, Requests, independent};
 use proptest::prelude::*;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -211,6 +211,15 @@ proptest! {
         prop_assert_eq!(&feed(&bytes, &sizes), &at_once);
         prop_assert_eq!(&feed(&bytes, &[1]), &at_once);
         prop_assert!(bytes.starts_with(&at_once.passed));
+    }
+
+    #[test]
+    fn the_parser_behind_sees_the_same_requests(bytes in traffic()) {
+        let mut scanner = Scanner::default();
+        let scan = scanner.scan(&bytes);
+        let refused = u64::from(matches!(scan.refused, Some(Refused::Head(_))));
+        let expected = scanner.requests() - refused;
+        prop_assert_eq!(independent::requests(&bytes[..scan.pass]), Ok(expected));
     }
 
     #[test]
