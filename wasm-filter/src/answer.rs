@@ -55,16 +55,20 @@ impl<H: Host> Reader<'_, H> {
         bytes.map_or(0, u64::from_le_bytes)
     }
 
-    /// The kind of an answer with this status.
-    pub fn kind(&self, status: u16) -> Kind {
-        if status == 101 {
-            return Kind::Endless;
-        }
+    /// The kind of the answer under way, by its content type.
+    pub fn kind(&self) -> Kind {
         match self.header(Map::Response, "content-type") {
             Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
             Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
             _ => Kind::Plain,
         }
+    }
+
+    /// `grpc-status` of an answer that is headers alone. Asked for first, because most answers have
+    /// none; the content type must say gRPC as well.
+    pub fn grpc_status_alone(&self) -> Option<u32> {
+        self.grpc_status(Map::Response)
+            .filter(|_| self.kind() == Kind::Grpc)
     }
 
     /// `grpc-status`. One that is no number is UNKNOWN (gRPC over HTTP2, "Responses").

@@ -5,6 +5,7 @@
 //! drop of the call. Any of them can be missing. A failure settles as soon as it is seen, a success
 //! at the end of the answer, everything else in `log`.
 
+use crate::admitted::{Answer, Open, Patience};
 use crate::answer::{Kind, Reader};
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
@@ -14,7 +15,7 @@ use crate::reply;
 use bimetal_core::event::State;
 use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
 use bimetal_core::policy::{DebugHeaders, Policy};
-use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdict};
+use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Verdict};
 use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,29 +47,14 @@ pub struct Call<H: Host> {
     mark: Option<Mark>,
 }
 
+const SWITCHING_PROTOCOLS: u16 = 101;
+
 #[derive(Debug)]
 enum Life {
     /// No ticket is held: not decided yet, passed, turned away, or settled.
     Idle,
     /// Admitted and not settled.
     Open(Open),
-}
-
-#[derive(Debug)]
-struct Open {
-    policy: Arc<Policy>,
-    ticket: Ticket,
-    sent: Instant,
-    deadline: Option<Duration>,
-    answer: Option<Answer>,
-}
-
-/// Good response headers.
-#[derive(Clone, Copy, Debug)]
-struct Answer {
-    status: u16,
-    latency: Duration,
-    kind: Kind,
 }
 
 /// What `debug_headers` say.
@@ -143,11 +129,13 @@ impl<H: Host> Call<H> {
         self.mark(&policy, Some(state));
         self.apply(worker, plan);
         let deadline = plan.request_timeout;
+        let patience = Patience::of(state);
         self.life = Life::Open(Open {
             policy,
             ticket,
             sent: now,
             deadline,
+            patience,
             answer: None,
         });
     }
@@ -212,15 +200,18 @@ impl<H: Host> Call<H> {
 
     fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
         let latency = now.since(open.sent);
-        let kind = self.read(worker).kind(status);
+        let (kind, grpc) = match rest {
+            Rest::Nothing => (None, self.read(worker).grpc_status_alone()),
+            Rest::More if status == SWITCHING_PROTOCOLS => (Some(Kind::Endless), None),
+            Rest::More => (
+                open.patience.eager().then(|| self.read(worker).kind()),
+                None,
+            ),
+        };
         let mut answer = Answer {
             status,
             latency,
             kind,
-        };
-        let grpc = match (rest, kind) {
-            (Rest::Nothing, Kind::Grpc) => self.read(worker).grpc_status(Map::Response),
-            _ => None,
         };
         let mut outcome = open.classify(answer, grpc);
         // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
@@ -241,7 +232,7 @@ impl<H: Host> Call<H> {
                     },
                 );
             }
-            _ if rest == Rest::Nothing || kind == Kind::Endless => {
+            _ if rest == Rest::Nothing || kind == Some(Kind::Endless) => {
                 self.settle(worker, now, open, outcome.into());
             }
             _ => {
@@ -257,17 +248,46 @@ impl<H: Host> Call<H> {
 
     /// A part of the answer's body.
     pub fn response_body(&mut self, rest: Rest) {
-        if rest == Rest::Nothing {
-            self.completed(|_, _| None);
+        match rest {
+            Rest::Nothing => self.completed(|_, _, _| None),
+            Rest::More => self.goes_on(),
         }
     }
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        self.completed(|call, worker| call.read(worker).grpc_status(Map::Trailers));
+        self.completed(|call, worker, kind| {
+            match kind.unwrap_or_else(|| call.read(worker).kind()) {
+                Kind::Grpc => call.read(worker).grpc_status(Map::Trailers),
+                Kind::Plain | Kind::Endless => None,
+            }
+        });
     }
 
-    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
+    /// The answer is longer than one part: now its kind is asked for, if it was not before.
+    fn goes_on(&mut self) {
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        let Life::Open(mut open) = mem::replace(&mut self.life, Life::Idle) else {
+            return;
+        };
+        if let Some(answer) = &mut open.answer
+            && answer.kind.is_none()
+        {
+            let kind = self.read(&worker).kind();
+            answer.kind = Some(kind);
+            if kind == Kind::Endless {
+                let (answer, now) = (*answer, worker.ok(self.host.now()).unwrap_or(open.sent));
+                let outcome = open.classify(answer, None);
+                self.settle(&worker, now, open, outcome.into());
+                return;
+            }
+        }
+        self.life = Life::Open(open);
+    }
+
+    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker, Option<Kind>) -> Option<u32>) {
         let Some(worker) = self.worker.clone() else {
             return;
         };
@@ -279,12 +299,7 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let grpc = if answer.kind == Kind::Grpc {
-            grpc(self, &worker)
-        } else {
-            None
-        };
-        let outcome = open.classify(answer, grpc);
+        let outcome = open.classify(answer, grpc(self, &worker, answer.kind));
         self.settle(&worker, now, open, outcome.into());
     }
 
@@ -297,6 +312,15 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let endless = open
+            .answer
+            .filter(|answer| answer.kind.is_none() && self.read(&worker).kind() == Kind::Endless);
+        if let Some(answer) = endless {
+            // Good at its headers, whatever came after them.
+            let outcome = open.classify(answer, None);
+            self.settle(&worker, now, open, outcome.into());
+            return;
+        }
         let flags = self.read(&worker).flags();
         let seen = match flags::meaning(flags) {
             Some(Meaning::Broken(how)) => Observation::Broken(how),
@@ -331,19 +355,6 @@ impl<H: Host> Call<H> {
             inside.write_events(&self.host);
             inside.took(&self.host, &policy.name, now.since(sent).as_millis());
         });
-    }
-}
-
-impl Open {
-    fn classify(&self, answer: Answer, grpc: Option<u32>) -> Outcome {
-        let Answer {
-            status, latency, ..
-        } = answer;
-        self.policy.failure.classify(&Observation::Answer {
-            status,
-            grpc,
-            latency,
-        })
     }
 }
 

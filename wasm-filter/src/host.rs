@@ -8,12 +8,16 @@
     reason = "the SDK's entry macro makes a public function without one"
 )]
 
+use crate::board::{Set, SharedBoard, SharedData};
 use crate::call::{Call, Flow, Rest};
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
 use bimetal_core::Instant;
+use bimetal_core::board::Board;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(RootAdapter(Root::new(Envoy))));
@@ -65,6 +69,21 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        size: usize,
+        token: u32,
+    ) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -76,9 +95,13 @@ unsafe extern "C" {
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const EMPTY: u32 = 7;
+const CAS_MISMATCH: u32 = 8;
 const CLOCK_MONOTONIC: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
+
+/// How often any worker wrote to the board.
+const BOARD_WRITES: &str = "bimetal_board_writes_total";
 
 /// The Envoy that this module runs in.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +244,16 @@ impl Host for Envoy {
         })
     }
 
+    fn board(
+        &self,
+        plugin: &[u8],
+        errors: Arc<AtomicU64>,
+    ) -> Result<Option<Arc<dyn Board>>, HostError> {
+        let writes = self.define_metric(MetricKind::Counter, BOARD_WRITES)?;
+        let board = SharedBoard::new(EnvoyData { writes }, plugin, errors);
+        Ok(Some(Arc::new(board)))
+    }
+
     fn log(&self, level: Level, line: &str) {
         // A log that does not take a line leaves nobody to tell.
         let _ = unsafe { proxy_log(level_of(level), line.as_ptr(), line.len()) };
@@ -230,6 +263,48 @@ impl Host for Envoy {
         let mut lowest = u32::MAX;
         let status = unsafe { proxy_get_log_level(&raw mut lowest) };
         status == OK && lowest <= level_of(level)
+    }
+}
+
+/// Envoy's shared data, and the counter of writes to it.
+#[derive(Debug)]
+struct EnvoyData {
+    writes: u32,
+}
+
+impl SharedData for EnvoyData {
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
+        let mut token = 0;
+        let value = taken("proxy_get_shared_data", |data, size| unsafe {
+            proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut token)
+        })?;
+        Ok(value.map(|value| (value, token)))
+    }
+
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
+        let status = unsafe {
+            proxy_set_shared_data(
+                key.as_ptr(),
+                key.len(),
+                value.as_ptr(),
+                value.len(),
+                token,
+            )
+        };
+        match status {
+            CAS_MISMATCH => Ok(Set::Raced),
+            status => check("proxy_set_shared_data", status).map(|()| Set::Done),
+        }
+    }
+
+    fn writes(&self) -> Result<u64, HostError> {
+        let mut value = 0;
+        let status = unsafe { proxy_get_metric(self.writes, &raw mut value) };
+        check("proxy_get_metric", status).map(|()| value)
+    }
+
+    fn wrote(&self) -> Result<(), HostError> {
+        Envoy.add_to_metric(self.writes, 1)
     }
 }
 

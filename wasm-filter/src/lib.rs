@@ -1,8 +1,10 @@
 //! Bimetal's core as a filter for Envoy and Istio, compiled to WebAssembly.
 //!
-//! - [`call`]: one request's life; [`answer`]: what it reads from an answer.
+//! - [`call`]: one request's life; `admitted`: what it keeps; [`answer`]: what it reads from an
+//!   answer.
 //! - [`root`]: configuration and tick; [`registry`]: what outlives a configuration.
 //! - [`flags`]: what Envoy's response flags mean, in one table.
+//! - [`board`]: where the breakers of several workers meet.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
 //!   client sees it, counts as Envoy metrics.
 //! - [`port`]: what is needed of the host, as a trait; `host`: Envoy behind it, the only file that
@@ -11,7 +13,9 @@
 //! Nothing in here panics on purpose: a panic would end the worker's VM and every plugin in it.
 //! What fails at run time lets the request pass and is counted in `bimetal_decision_errors_total`.
 
+mod admitted;
 pub mod answer;
+pub mod board;
 pub mod call;
 pub mod facts;
 pub mod flags;

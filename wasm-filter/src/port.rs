@@ -4,7 +4,10 @@
 //! machine, in every order of events, with every call failing.
 
 use bimetal_core::Instant;
+use bimetal_core::board::Board;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Host calls of Envoy, or of a test.
 ///
@@ -75,6 +78,17 @@ pub trait Host: 'static {
     /// # Errors
     /// When there is no such metric.
     fn record(&self, id: u32, value: u64) -> Result<(), HostError>;
+
+    /// Where the workers' breakers of the plugin of this name meet; `None` where workers share
+    /// nothing. Calls of the board that fail are counted in `errors`.
+    ///
+    /// # Errors
+    /// When the host cannot count the writes to it.
+    fn board(
+        &self,
+        plugin: &[u8],
+        errors: Arc<AtomicU64>,
+    ) -> Result<Option<Arc<dyn Board>>, HostError>;
 
     /// Writes a line to the host's log. There is nowhere to report a failure to.
     fn log(&self, level: Level, line: &str);

@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Engines by the name of their plugin.
 type Workers = Vec<(Box<[u8]>, Weak<Worker>)>;
@@ -21,19 +22,19 @@ thread_local! {
 }
 
 /// The engine of the plugin `name` in this VM, made where there is none.
-pub fn worker(name: &[u8]) -> Rc<Worker> {
+pub fn worker(host: &impl Host, name: &[u8]) -> Rc<Worker> {
     WORKERS.with(|workers| {
         // Nothing in here calls back into the host, so the table is never taken twice. Were it,
         // an engine of its own is the way to go on.
         let Ok(mut workers) = workers.try_borrow_mut() else {
-            return Rc::new(Worker::new());
+            return Rc::new(Worker::new(host, name));
         };
         workers.retain(|(_, worker)| worker.strong_count() > 0);
         let same = workers.iter().find(|(taken, _)| &**taken == name);
         if let Some(worker) = same.and_then(|(_, worker)| worker.upgrade()) {
             return worker;
         }
-        let worker = Rc::new(Worker::new());
+        let worker = Rc::new(Worker::new(host, name));
         workers.push((name.into(), Rc::downgrade(&worker)));
         worker
     })
@@ -50,20 +51,29 @@ pub struct Inside {
     pub engine: Engine,
     publisher: Publisher,
     errors: u64,
+    board_errors: Arc<AtomicU64>,
     unreported: Option<HostError>,
     tracing: Tracing,
 }
 
 impl Worker {
-    fn new() -> Self {
+    fn new(host: &impl Host, name: &[u8]) -> Self {
         // Differs from worker to worker: jitter must not trip them in step, and no client may know
         // the order of the hash tables. The standard library asks the host for random bytes.
         let seed = RandomState::new().hash_one(0);
+        let board_errors = Arc::new(AtomicU64::new(0));
+        let (engine, unreported) = match host.board(name, board_errors.clone()) {
+            Ok(Some(board)) => (Engine::with_board(seed, board), None),
+            Ok(None) => (Engine::new(seed), None),
+            // Each worker decides for itself: less than was asked for, more than nothing.
+            Err(error) => (Engine::new(seed), Some(error)),
+        };
         Self(RefCell::new(Inside {
-            engine: Engine::new(seed),
+            engine,
             publisher: Publisher::default(),
-            errors: 0,
-            unreported: None,
+            errors: u64::from(unreported.is_some()),
+            board_errors,
+            unreported,
             tracing: Tracing::default(),
         }))
     }
@@ -123,6 +133,7 @@ impl Inside {
             Ok(now) => self.poll(host, now),
             Err(error) => self.failed(error),
         }
+        self.errors += self.board_errors.swap(0, Ordering::Relaxed);
         if let Err(error) = self.publisher.publish(host, &self.engine, self.errors) {
             self.failed(error);
         }

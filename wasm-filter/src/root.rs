@@ -74,7 +74,7 @@ impl<H: Host + Clone> Root<H> {
             .ok()
             .flatten()
             .unwrap_or_default();
-        let worker = registry::worker(&name);
+        let worker = registry::worker(host, &name);
         worker.with(|inside| {
             inside.follow_log_level(host);
             // Without a clock nothing will be decided, and each request counts an error.

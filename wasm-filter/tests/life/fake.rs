@@ -1,10 +1,13 @@
 //! A host that a test writes down and reads back.
 
 use bimetal_core::Instant;
+use bimetal_core::board::Board;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// State of the host, shared between its clones.
 #[derive(Debug, Default)]
@@ -99,6 +102,14 @@ impl Fake {
 }
 
 impl Host for Fake {
+    fn board(
+        &self,
+        _plugin: &[u8],
+        _errors: Arc<AtomicU64>,
+    ) -> Result<Option<Arc<dyn Board>>, HostError> {
+        Ok(None)
+    }
+
     fn now(&self) -> Result<Instant, HostError> {
         self.call("now", |state| Instant::from_nanos(state.nanos))
     }

@@ -1,0 +1,392 @@
+//! The board of one Envoy: what its workers share lies in proxy-wasm's shared data.
+//!
+//! Shared data is a table of byte strings behind one lock. Reading it copies and allocates, so a
+//! worker keeps a copy and first asks a counter that grows with every write to the board, one cheap
+//! host call: while it stands still the copy is exact, and healthy traffic neither reads nor writes.
+//!
+//! Envoy never frees a key, and clients can choose scopes. So a policy has a bounded number of
+//! places, a scope's key chooses one of them, and a place says whose it is. A scope that finds its
+//! place taken waits: once the breaker there is closed and without a failure it has nothing to lose
+//! and gives way. Until then the newcomer decides for this worker alone.
+
+use crate::port::HostError;
+use bimetal_core::board::{Board, Words};
+use std::fmt::Debug;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Places of one policy. At most so many keys are ever made for it.
+const PLACES: u64 = 4096;
+
+/// A compare-and-swap token that is never given out: with it, a write makes a missing key and
+/// leaves an existing one alone.
+pub const ONLY_IF_ABSENT: u32 = u32::MAX;
+
+/// proxy-wasm's shared data, and a counter that all workers see.
+pub trait SharedData: Send + Sync + Debug + 'static {
+    /// A value and its compare-and-swap token.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError>;
+
+    /// Replaces the value whose token is `token`.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError>;
+
+    /// How often any worker has written to the board.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn writes(&self) -> Result<u64, HostError>;
+
+    /// Tells all workers that something was written.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn wrote(&self) -> Result<(), HostError>;
+}
+
+/// What became of a [`SharedData::set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// The value stands.
+    Done,
+    /// Somebody else wrote since the token was read.
+    Raced,
+}
+
+/// The board of one Envoy, as one worker sees it.
+#[derive(Debug)]
+pub struct SharedBoard<D> {
+    data: Arc<D>,
+    plugin: u64,
+    errors: Arc<AtomicU64>,
+}
+
+impl<D: SharedData> SharedBoard<D> {
+    /// The board of the plugin of this name on `data`: Istio puts all plugins into one table. Host
+    /// calls that fail are counted in `errors`.
+    pub fn new(data: D, plugin: &[u8], errors: Arc<AtomicU64>) -> Self {
+        Self {
+            data: Arc::new(data),
+            plugin: hash(plugin),
+            errors,
+        }
+    }
+}
+
+/// Alike in all workers, unlike the hash of a map.
+fn hash(bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
+}
+
+impl<D: SharedData> Board for SharedBoard<D> {
+    fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>> {
+        let owner = hash(key);
+        // The core's keys begin with the hash of the policy.
+        let (policy, _) = key.split_at(key.len().min(8));
+        let policy = policy
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let plugin = self.plugin;
+        let place = format!("bimetal/{plugin:016x}/{policy:016x}/{}", owner % PLACES);
+        let words = SharedWords {
+            data: self.data.clone(),
+            errors: self.errors.clone(),
+            place,
+            owner,
+            seen: Mutex::new(Seen {
+                writes: None,
+                words: vec![0; count],
+            }),
+        };
+        words.seed();
+        Some(Arc::new(words))
+    }
+}
+
+/// The words of one breaker, with this worker's copy of them.
+#[derive(Debug)]
+struct SharedWords<D> {
+    data: Arc<D>,
+    errors: Arc<AtomicU64>,
+    place: String,
+    owner: u64,
+    // Never waited for: a worker is one thread.
+    seen: Mutex<Seen>,
+}
+
+/// A copy, and how often the board had been written to when it was made.
+#[derive(Debug)]
+struct Seen {
+    writes: Option<u64>,
+    words: Vec<u64>,
+}
+
+impl<D: SharedData> SharedWords<D> {
+    /// Makes the place where it is missing. The token keeps two workers that do so at once from
+    /// undoing what one of them writes next.
+    fn seed(&self) {
+        let words = self.locked().words.clone();
+        let value = encoded(self.owner, &words);
+        self.ok(self.data.set(&self.place, &value, ONLY_IF_ABSENT));
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ok<T>(&self, result: Result<T, HostError>) -> Option<T> {
+        result
+            .map_err(|_| self.errors.fetch_add(1, Ordering::Relaxed))
+            .ok()
+    }
+
+    /// Brings the copy up to date, where the place is ours.
+    fn refresh(&self, seen: &mut Seen) {
+        let writes = self.ok(self.data.writes());
+        if writes.is_some() && writes == seen.writes {
+            return;
+        }
+        // The counter was read first: a write in between is seen twice, never missed.
+        if let Some(Some((value, _))) = self.ok(self.data.get(&self.place)) {
+            if owner_of(&value) == Some(self.owner) {
+                decode(&value, &mut seen.words);
+            }
+            seen.writes = writes;
+        }
+    }
+
+    /// Writes the copy to the place, if the place still holds what the copy was made from.
+    fn exchange(&self, seen: &mut Seen, index: usize, old: u64, new: u64) -> Result<(), u64> {
+        loop {
+            let Some(Some((value, token))) = self.ok(self.data.get(&self.place)) else {
+                return locally(seen, index, old, new);
+            };
+            let mut words = vec![0; seen.words.len()];
+            if owner_of(&value) == Some(self.owner) {
+                decode(&value, &mut words);
+                seen.words.copy_from_slice(&words);
+            } else if is_idle(&value) {
+                words.copy_from_slice(&seen.words);
+            } else {
+                return locally(seen, index, old, new);
+            }
+            let Some(word) = words.get_mut(index) else {
+                return Err(0);
+            };
+            if *word != old {
+                return Err(*word);
+            }
+            *word = new;
+            match self.ok(
+                self.data
+                    .set(&self.place, &encoded(self.owner, &words), token),
+            ) {
+                Some(Set::Done) => {
+                    seen.words = words;
+                    self.ok(self.data.wrote());
+                    return Ok(());
+                }
+                Some(Set::Raced) => {}
+                None => return locally(seen, index, old, new),
+            }
+        }
+    }
+}
+
+impl<D: SharedData> Words for SharedWords<D> {
+    fn load(&self, index: usize) -> u64 {
+        let mut seen = self.locked();
+        self.refresh(&mut seen);
+        seen.words.get(index).copied().unwrap_or(0)
+    }
+
+    fn compare_exchange(&self, index: usize, old: u64, new: u64) -> Result<(), u64> {
+        self.exchange(&mut self.locked(), index, old, new)
+    }
+}
+
+/// The change in this worker's copy alone: a breaker must not be the outage.
+fn locally(seen: &mut Seen, index: usize, old: u64, new: u64) -> Result<(), u64> {
+    match seen.words.get_mut(index) {
+        Some(word) if *word == old => {
+            *word = new;
+            Ok(())
+        }
+        Some(word) => Err(*word),
+        None => Err(0),
+    }
+}
+
+/// A place: its owner, then its words, little-endian.
+fn encoded(owner: u64, words: &[u64]) -> Vec<u8> {
+    let numbers = std::iter::once(&owner).chain(words);
+    numbers.flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn numbers(value: &[u8]) -> impl Iterator<Item = u64> {
+    let (chunks, _) = value.as_chunks::<8>();
+    chunks.iter().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+fn owner_of(value: &[u8]) -> Option<u64> {
+    numbers(value).next()
+}
+
+/// Words that are missing in `value` stay as they are.
+fn decode(value: &[u8], words: &mut [u64]) {
+    let pairs = words.iter_mut().zip(numbers(value).skip(1));
+    pairs.for_each(|(word, number)| *word = number);
+}
+
+/// Whether the breaker of this place is closed without a failure: its state bits and its streak
+/// are zero (see the core's `breaker::record`).
+fn is_idle(value: &[u8]) -> bool {
+    numbers(value)
+        .nth(1)
+        .is_none_or(|record| record & 3 == 0 && record >> 27 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Shared data as Envoy has it, and counts of calls.
+    #[derive(Clone, Debug, Default)]
+    struct Fake(Arc<Inside>);
+
+    #[derive(Debug, Default)]
+    struct Inside {
+        table: Mutex<HashMap<String, (Vec<u8>, u32)>>,
+        token: AtomicU64,
+        writes: AtomicU64,
+        reads: AtomicU64,
+        broken: AtomicU64,
+    }
+
+    impl Fake {
+        fn check(&self) -> Result<(), HostError> {
+            match self.0.broken.load(Ordering::Relaxed) {
+                0 => Ok(()),
+                _ => Err(HostError {
+                    call: "fake",
+                    status: 10,
+                }),
+            }
+        }
+    }
+
+    impl SharedData for Fake {
+        fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
+            self.check()?;
+            self.0.reads.fetch_add(1, Ordering::Relaxed);
+            Ok(self.0.table.lock().unwrap().get(key).cloned())
+        }
+        fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
+            self.check()?;
+            let mut table = self.0.table.lock().unwrap();
+            let next = self.0.token.fetch_add(1, Ordering::Relaxed) as u32 + 1;
+            match table.get(key) {
+                Some((_, known)) if token != 0 && token != *known => Ok(Set::Raced),
+                _ => {
+                    table.insert(key.into(), (value.into(), next));
+                    Ok(Set::Done)
+                }
+            }
+        }
+        fn writes(&self) -> Result<u64, HostError> {
+            self.check()?;
+            Ok(self.0.writes.load(Ordering::Relaxed))
+        }
+        fn wrote(&self) -> Result<(), HostError> {
+            self.0.writes.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn boards(count: usize) -> (Fake, Vec<SharedBoard<Fake>>) {
+        let fake = Fake::default();
+        let boards = (0..count).map(|_| SharedBoard::new(fake.clone(), b"", Arc::default()));
+        let boards = boards.collect();
+        (fake, boards)
+    }
+
+    const CLOSED_WITH_A_FAILURE: u64 = 1 << 27;
+
+    #[test]
+    fn what_one_worker_writes_all_see() {
+        let (_, boards) = boards(2);
+        let words: Vec<_> = boards
+            .iter()
+            .filter_map(|board| board.open(b"policyXX", 3))
+            .collect();
+        assert_eq!(words[0].compare_exchange(2, 0, 7), Ok(()));
+        assert_eq!((words[1].load(2), words[1].load(0)), (7, 0));
+        assert_eq!(words[1].compare_exchange(2, 0, 8), Err(7));
+        assert_eq!(words[1].compare_exchange(2, 7, 8), Ok(()));
+        assert_eq!(words[0].load(2), 8);
+    }
+
+    #[test]
+    fn nothing_is_read_while_nothing_is_written() {
+        let (fake, boards) = boards(1);
+        let words = boards[0].open(b"policyXX", 1).unwrap();
+        words.load(0);
+        let before = fake.0.reads.load(Ordering::Relaxed);
+        (0..1_000).for_each(|_| assert_eq!(words.load(0), 0));
+        assert_eq!(fake.0.reads.load(Ordering::Relaxed), before);
+    }
+
+    #[test]
+    fn a_worker_that_comes_later_does_not_reset_what_is_there() {
+        let (_, boards) = boards(2);
+        let first = boards[0].open(b"policyXX", 1).unwrap();
+        first
+            .compare_exchange(0, 0, CLOSED_WITH_A_FAILURE)
+            .unwrap();
+        let later = boards[1].open(b"policyXX", 1).unwrap();
+        assert_eq!(later.load(0), CLOSED_WITH_A_FAILURE);
+    }
+
+    #[test]
+    fn scopes_never_see_each_other_and_keys_are_bounded() {
+        let (fake, boards) = boards(1);
+        let scopes: Vec<_> = (0..20_000_u32)
+            .filter_map(|scope| {
+                let key = [b"policyXX".as_slice(), &scope.to_le_bytes()].concat();
+                boards[0].open(&key, 1)
+            })
+            .collect();
+        for words in &scopes {
+            assert_eq!(words.compare_exchange(0, 0, CLOSED_WITH_A_FAILURE), Ok(()));
+        }
+        assert!(
+            scopes
+                .iter()
+                .all(|words| words.load(0) == CLOSED_WITH_A_FAILURE)
+        );
+        for words in &scopes {
+            assert_eq!(words.compare_exchange(0, CLOSED_WITH_A_FAILURE, 0), Ok(()));
+        }
+        assert!(scopes.iter().all(|words| words.load(0) == 0));
+        assert!(fake.0.table.lock().unwrap().len() <= PLACES as usize);
+    }
+
+    #[test]
+    fn a_host_that_fails_leaves_each_worker_to_itself_and_is_counted() {
+        let errors = Arc::new(AtomicU64::new(0));
+        let fake = Fake::default();
+        let board = SharedBoard::new(fake.clone(), b"", errors.clone());
+        fake.0.broken.store(1, Ordering::Relaxed);
+        let words = board.open(b"policyXX", 1).unwrap();
+        assert_eq!(words.compare_exchange(0, 0, 5), Ok(()));
+        assert_eq!(words.load(0), 5);
+        assert!(errors.load(Ordering::Relaxed) >= 3);
+    }
+}
