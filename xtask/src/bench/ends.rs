@@ -4,7 +4,7 @@ use super::arms::{Arm, Kind, Parts};
 use super::blocks::{self, Block};
 use super::cores::Cores;
 use super::load::Load;
-use super::plan::{Interval, Plan, Ratio};
+use super::plan::{Aim, Interval, Plan, Ratio};
 use super::stats::{Estimate, median};
 use crate::{say, tools};
 use anyhow::{Context, Result};
@@ -61,6 +61,12 @@ pub fn run(plan: &Plan, seed: u64) -> Result<Value> {
     println!("\n{}", ratios_table(&ratios, plan.interval));
     for line in remarks(&arms, &blocks) {
         println!("{line}");
+    }
+    let unlike = |(ratio, estimate): &(Ratio, Estimate)| {
+        ratio.aim == Some(Aim::Same) && !Aim::Same.reached_by(*estimate)
+    };
+    if ratios.iter().any(unlike) {
+        println!("The same program differs from itself: trust no small difference of this run.");
     }
     for (name, calls) in &settled {
         println!("{name}: {calls} calls admitted, every one settled exactly once");

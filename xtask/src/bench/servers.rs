@@ -66,7 +66,7 @@ pub fn policy() -> Value {
         "name": "echo",
         "match": {"path_prefix": "/echo"},
         "scope": "policy",
-        "breaker": {"profile": "origin-study", "share": "none"},
+        "breaker": {"profile": "origin-study"},
         "timeout": {"request": "3s"},
     }]})
 }
