@@ -183,10 +183,10 @@ impl<D: SharedData> SharedWords<D> {
                 return Err(*word);
             }
             *word = new;
-            match self.ok(
-                self.data
-                    .set(&self.place, &encoded(self.owner, &words), token),
-            ) {
+            match self.ok(self
+                .data
+                .set(&self.place, &encoded(self.owner, &words), token))
+            {
                 Some(Set::Done) => {
                     seen.words = words;
                     self.ok(self.data.wrote());
@@ -347,9 +347,7 @@ mod tests {
     fn a_worker_that_comes_later_does_not_reset_what_is_there() {
         let (_, boards) = boards(2);
         let first = boards[0].open(b"policyXX", 1).unwrap();
-        first
-            .compare_exchange(0, 0, CLOSED_WITH_A_FAILURE)
-            .unwrap();
+        first.compare_exchange(0, 0, CLOSED_WITH_A_FAILURE).unwrap();
         let later = boards[1].open(b"policyXX", 1).unwrap();
         assert_eq!(later.load(0), CLOSED_WITH_A_FAILURE);
     }

@@ -283,13 +283,7 @@ impl SharedData for EnvoyData {
 
     fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
         let status = unsafe {
-            proxy_set_shared_data(
-                key.as_ptr(),
-                key.len(),
-                value.as_ptr(),
-                value.len(),
-                token,
-            )
+            proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), token)
         };
         match status {
             CAS_MISMATCH => Ok(Set::Raced),
