@@ -123,8 +123,13 @@ async fn send(
     settlement: &mut Settlement,
 ) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
     let patience = plan.request_timeout.map_or(PATIENCE, Duration::from);
-    let mut grant = upstream.grant(patience).await?;
-    let now = worker.clock.now();
+    let (mut grant, now) = match upstream.pool.take() {
+        Some(grant) => (grant, settlement.begun()),
+        None => {
+            let grant = upstream.grant(patience).await?;
+            (grant, worker.clock.now())
+        }
+    };
     settlement.handed(now, plan.request_timeout);
     let deadline = plan
         .request_timeout

@@ -21,6 +21,7 @@ pub(crate) struct Settlement {
     begun: Instant,
     handed: Option<Handed>,
     answered: Option<Answered>,
+    ended: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,13 @@ impl Settlement {
             begun,
             handed: None,
             answered: None,
+            ended: None,
         }
+    }
+
+    /// When the request's head was there.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The policy that matched.
@@ -148,6 +155,7 @@ impl Settlement {
 
     /// The stream ended well.
     pub(crate) fn finished(&mut self, now: Instant) {
+        self.ended = Some(now);
         if let Some(Answered {
             status, latency, ..
         }) = self.answered
@@ -188,7 +196,8 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        let now = self.worker.clock.now();
+        // The end of a good stream is the end of the call: no need to look at the clock again.
+        let now = self.ended.unwrap_or_else(|| self.worker.clock.now());
         if self.ticket.is_some() {
             let seen = match self.handed {
                 Some(handed) if !std::thread::panicking() => Observation::ClientGone {
