@@ -5,7 +5,7 @@ use crate::limits::{HostName, in_the_way};
 use crate::real::envoy_host::EnvoyHost;
 use crate::real::native::NativeHost;
 use crate::real::tools::Tools;
-use crate::real::{Ready, RealHost, prepare};
+use crate::real::{Play, Ready, RealHost, prepare};
 use crate::report::{Verdict, judge};
 use crate::scenario::Scenario;
 use std::io;
@@ -38,17 +38,15 @@ pub enum Limits {
     Ignored,
 }
 
-/// Plays `scenarios` on `host`. Real hosts are started from `tools`, their files go to `folder`.
-///
-/// # Errors
-/// When a host cannot be started or told what to do.
+/// Plays `scenarios` on `host`. Real hosts are started from `tools`, their files go to `folder`. A
+/// host that cannot be started or told what to do is a [`Verdict::Failed`].
 pub fn run<'a>(
     host: HostName,
     tools: &Tools,
     scenarios: &'a [Scenario],
     limits: Limits,
     folder: &Path,
-) -> io::Result<Vec<Outcome<'a>>> {
+) -> Vec<Outcome<'a>> {
     let mut outcomes = Vec::new();
     let mut left: Vec<&Scenario> = Vec::new();
     for scenario in scenarios {
@@ -66,12 +64,12 @@ pub fn run<'a>(
     }
     let played = match host {
         HostName::Core => left.into_iter().map(play_in_core).collect(),
-        HostName::Native => in_real_time::<NativeHost>(left, tools, folder)?,
-        HostName::Envoy => in_real_time::<EnvoyHost>(left, tools, folder)?,
+        HostName::Native => in_real_time::<NativeHost>(left, tools, folder),
+        HostName::Envoy => in_real_time::<EnvoyHost>(left, tools, folder),
     };
     outcomes.extend(played);
     outcomes.sort_by(|one, other| one.scenario.name.cmp(&other.scenario.name));
-    Ok(outcomes)
+    outcomes
 }
 
 /// Plays `scenarios` in the core alone, exactly and shifted.
@@ -98,7 +96,7 @@ fn in_real_time<'a, H: RealHost>(
     mut left: Vec<&'a Scenario>,
     tools: &Tools,
     folder: &Path,
-) -> io::Result<Vec<Outcome<'a>>> {
+) -> Vec<Outcome<'a>> {
     // Those of about one length together: a batch lasts as long as its longest.
     left.sort_by_key(|scenario| scenario.end);
     let mut outcomes = Vec::new();
@@ -106,7 +104,7 @@ fn in_real_time<'a, H: RealHost>(
         let mut again = Vec::new();
         for batch in left.chunks(SIDE_BY_SIDE) {
             let folder = folder.join(format!("attempt-{attempt}"));
-            for (scenario, verdict, repeat) in play_batch::<H>(batch, tools, &folder)? {
+            for (scenario, verdict, repeat) in play_batch::<H>(batch, tools, &folder) {
                 match repeat && attempt < ATTEMPTS {
                     true => again.push(scenario),
                     false => outcomes.push(Outcome {
@@ -119,7 +117,7 @@ fn in_real_time<'a, H: RealHost>(
         }
         left = again;
     }
-    Ok(outcomes)
+    outcomes
 }
 
 /// Plays a batch; `true` where a difference may be the machine's fault.
@@ -127,36 +125,26 @@ fn play_batch<'a, H: RealHost>(
     batch: &[&'a Scenario],
     tools: &Tools,
     folder: &Path,
-) -> io::Result<Vec<(&'a Scenario, Verdict, bool)>> {
+) -> Vec<(&'a Scenario, Verdict, bool)> {
     let ready = side_by_side(batch, |scenario| {
-        prepare::<H>(tools, scenario, &folder.join(&scenario.name)).map_err(named(scenario))
+        prepare::<H>(tools, scenario, &folder.join(&scenario.name))
     });
-    let ready: Vec<Ready<'a, H>> = ready.into_iter().collect::<io::Result<_>>()?;
-    let plays = side_by_side(batch.iter().copied().zip(ready), |(scenario, ready)| {
-        ready
-            .play()
-            .map(|play| (scenario, play))
-            .map_err(named(scenario))
-    });
-    plays
-        .into_iter()
-        .map(|play| {
-            let (scenario, play) = play?;
-            let verdict = match (judge(scenario, &play.recording), play.spoilt) {
-                (Verdict::Different(diff), Some(late)) => {
-                    Verdict::Different(format!("{diff}  (the machine stood still for {late:?})\n"))
-                }
-                (verdict, _) => verdict,
-            };
-            let repeat = verdict != Verdict::Equal && play.spoilt.is_some();
-            Ok((scenario, verdict, repeat))
-        })
-        .collect()
-}
-
-/// Says in an error which scenario it was.
-fn named(scenario: &Scenario) -> impl Fn(io::Error) -> io::Error {
-    |error| io::Error::new(error.kind(), format!("{}: {error}", scenario.name))
+    let plays = side_by_side(ready, |ready: io::Result<Ready<'_, H>>| ready?.play());
+    let judged = |(scenario, play): (&&'a Scenario, io::Result<Play>)| {
+        let (verdict, spoilt) = match play {
+            Ok(play) => (judge(scenario, &play.recording), play.spoilt),
+            Err(error) => (Verdict::Failed(error.to_string()), None),
+        };
+        let verdict = match (verdict, spoilt) {
+            (Verdict::Different(diff), Some(late)) => {
+                Verdict::Different(format!("{diff}  (the machine stood still for {late:?})\n"))
+            }
+            (verdict, _) => verdict,
+        };
+        let repeat = verdict != Verdict::Equal && spoilt.is_some();
+        (*scenario, verdict, repeat)
+    };
+    batch.iter().zip(plays).map(judged).collect()
 }
 
 fn side_by_side<T: Send, R: Send>(

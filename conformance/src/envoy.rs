@@ -310,6 +310,7 @@ impl Drop for Envoy {
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(5)))
+        .proxy(None)
         .build()
         .into()
 }

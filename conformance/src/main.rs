@@ -2,7 +2,7 @@
 
 use bimetal_conformance::batch::{Limits, Outcome, in_the_core, run};
 use bimetal_conformance::limits::HostName;
-use bimetal_conformance::real::tools::Tools;
+use bimetal_conformance::real::tools::{self, Tools};
 use bimetal_conformance::report::Verdict;
 use bimetal_conformance::scenario::{ReadError, Scenario, read_all, read_file};
 use clap::{Parser, ValueEnum};
@@ -58,13 +58,15 @@ fn main() -> ExitCode {
     };
     let host = HostName::from(args.host);
     let folder = args.folder.join(host.to_string());
-    let played = match host {
-        HostName::Core => Ok(in_the_core(&scenarios)),
-        _ => Tools::find()
-            .and_then(|tools| run(host, &tools, &scenarios, Limits::Respected, &folder)),
+    if host == HostName::Core {
+        return print(&in_the_core(&scenarios));
+    }
+    let missing = match host {
+        HostName::Envoy => tools::envoy().err(),
+        HostName::Core | HostName::Native => None,
     };
-    match played {
-        Ok(outcomes) => print(&outcomes),
+    match missing.map_or_else(Tools::find, Err) {
+        Ok(tools) => print(&run(host, &tools, &scenarios, Limits::Respected, &folder)),
         Err(error) => {
             eprintln!("{host}: {error}");
             ExitCode::FAILURE
@@ -80,7 +82,7 @@ fn scenarios(files: &[PathBuf]) -> Result<Vec<Scenario>, ReadError> {
 }
 
 fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
-    let mut red = 0;
+    let mut red = 0_usize;
     for Outcome {
         scenario,
         verdict,
@@ -91,11 +93,15 @@ fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
             Verdict::Equal if *plays > 1 => format!("equal (play {plays})"),
             Verdict::Equal => "equal".to_owned(),
             Verdict::Different(_) => "DIFFERENT".to_owned(),
+            Verdict::Failed(why) => format!("FAILED: {why}"),
             Verdict::Unseen(what) => format!("not seen: {what}"),
         };
         println!("{:34} {result}", scenario.name);
+        red += usize::from(matches!(
+            verdict,
+            Verdict::Different(_) | Verdict::Failed(_)
+        ));
         if let Verdict::Different(difference) = verdict {
-            red += 1;
             println!("  {}\n  - expected, + seen\n{difference}", scenario.title);
         }
     }
@@ -104,7 +110,7 @@ fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
         .filter(|outcome| outcome.verdict == Verdict::Equal)
         .count();
     println!(
-        "{equal} equal, {red} different, {} not seen",
+        "{equal} equal, {red} red, {} not seen",
         outcomes.len() - equal - red
     );
     ExitCode::from(u8::from(red != 0))

@@ -12,6 +12,8 @@ pub enum Verdict {
     Equal,
     /// Not so; the difference.
     Different(String),
+    /// The host could not be started or told what to do: why.
+    Failed(String),
     /// The host cannot play it, as its table of limits says: why.
     Unseen(&'static str),
 }

@@ -13,7 +13,7 @@ mod process;
 mod tail;
 pub mod tools;
 
-pub use player::{Ready, prepare};
+pub use player::{Play, Ready, prepare};
 
 use crate::log::Loaded;
 use crate::scenario::Scenario;

@@ -58,7 +58,7 @@ impl Drop for Process {
 }
 
 /// Looks until there is something to see, the time is over (`None`) or there is trouble.
-pub(super) fn wait_until<T>(
+fn wait_until<T>(
     patience: Duration,
     mut look: impl FnMut() -> Option<T>,
     mut trouble: impl FnMut() -> Option<String>,

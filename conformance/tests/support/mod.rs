@@ -26,7 +26,8 @@ pub(crate) fn folder(test: &str) -> PathBuf {
         .join(test)
 }
 
-/// Each difference with its scenario; empty when all is equal.
+/// Each difference with its scenario; empty when all is equal. A host that fails is no difference:
+/// it stops the test.
 pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
     let different = outcomes
         .iter()
@@ -35,6 +36,7 @@ pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
                 let Scenario { name, title, .. } = outcome.scenario;
                 Some(format!("{name}: {title}\n{diff}"))
             }
+            Verdict::Failed(why) => panic!("{}: {why}", outcome.scenario.name),
             Verdict::Equal | Verdict::Unseen(_) => None,
         });
     different.collect()
@@ -44,7 +46,7 @@ pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
 pub(crate) fn every_scenario_holds(host: HostName) {
     let (scenarios, tools) = (scenarios(), Tools::find().unwrap());
     let folder = folder(&format!("{host}-all"));
-    let outcomes = run(host, &tools, &scenarios, Limits::Respected, &folder).unwrap();
+    let outcomes = run(host, &tools, &scenarios, Limits::Respected, &folder);
     let red = differences(&outcomes);
     assert!(red.is_empty(), "- expected, + seen\n{red}");
 }
@@ -62,7 +64,7 @@ pub(crate) fn the_limits_are_exact(host: HostName) {
         {
             let folder = folder(&format!("{host}-limits"));
             let alone = std::slice::from_ref(scenario);
-            let outcomes = run(host, &tools, alone, Limits::Ignored, &folder).unwrap();
+            let outcomes = run(host, &tools, alone, Limits::Ignored, &folder);
             let red = differences(&outcomes);
             assert!(
                 !red.is_empty(),
