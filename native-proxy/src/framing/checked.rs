@@ -76,6 +76,10 @@ impl<T> Checked<T> {
         buf.put_slice(self.held.get(..size).unwrap_or_default());
         self.held.drain(..size);
         self.ready -= size;
+        if self.held.is_empty() {
+            // Few connections need it twice; idle ones shall not keep a head's worth each.
+            self.held = Vec::new();
+        }
     }
 }
 
