@@ -127,6 +127,11 @@ fn each_mode_renders_what_protects_it_and_nothing_else() {
         assert_eq!(kinds, wanted, "mode {name}");
         let policies = proxy_file(&objects)["policies"].as_array().unwrap().len();
         assert_eq!(policies, usize::from(name == "native"), "mode {name}");
+        // Another mode means other pods.
+        for deployment in kind(&objects, "Deployment") {
+            let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+            assert_eq!(annotations["bimetal/mode"], name);
+        }
     }
 }
 

@@ -53,6 +53,8 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
+  # Another mode means other pods: the old and the new protection never overlap in one.
+  bimetal/mode: {{ $root.Values.mode }}
   {{- $proxy := dict "concurrency" $root.Values.mesh.concurrency }}
   {{- if and (eq $root.Values.mode "wasm") (eq (index . 1) "proxy") }}
   {{- $_ := set $proxy "extraStatTags" $root.Values.mesh.statTags }}

@@ -307,7 +307,14 @@ impl Bench {
     pub(super) fn sidecar_log(&self, mode: Mode) -> Result<String> {
         let deployment = format!("deploy/{RELEASE}-proxy");
         self.access.kubectl(
-            &["-n", &mode.namespace(), "logs", &deployment, "-c", "istio-proxy"],
+            &[
+                "-n",
+                &mode.namespace(),
+                "logs",
+                &deployment,
+                "-c",
+                "istio-proxy",
+            ],
             None,
         )
     }
@@ -320,7 +327,15 @@ impl Bench {
         let patch = json!({ "spec": { "pluginConfig": config } }).to_string();
         let plugin = format!("wasmplugin/{RELEASE}-proxy");
         let namespace = Mode::Wasm.namespace();
-        let arguments = ["-n", &namespace, "patch", &plugin, "--type=merge", "-p", &patch];
+        let arguments = [
+            "-n",
+            &namespace,
+            "patch",
+            &plugin,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
         self.access.kubectl(&arguments, None).map(|_| ())
     }
 

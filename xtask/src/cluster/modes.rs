@@ -248,9 +248,12 @@ fn wrong_policy(bench: &Bench) -> Result<String> {
         let line = log
             .lines()
             .find(|line| line.contains("policies[0].breaker.open.base"));
-        line.and_then(|line| line.split("wasm log: ").nth(1))
-            .map(str::to_owned)
-            .context("the sidecar's log has no refusal yet")
+        line.and_then(|line| {
+            line.split('\t')
+                .find_map(|part| part.strip_prefix("wasm log: "))
+        })
+        .map(str::to_owned)
+        .context("the sidecar's log has no refusal yet")
     })?;
     let answers = bench.calls(Mode::Wasm, &OUTAGE)?;
     ensure!(
