@@ -109,6 +109,7 @@ async fn drain(
     tokio::pin!(end);
     loop {
         tokio::select! {
+            biased;
             () = worker.emptied() => return info!("worker {index} drained"),
             () = &mut end => {
                 let left = worker.connections();
