@@ -34,7 +34,7 @@ pub mod seat;
 mod view;
 
 use crate::board::Words;
-use crate::decision::{Reason, Rejection, Rule};
+use crate::decision::{Reason, Rejection};
 use crate::event::{Cause, Counted, Origin, State, Transition};
 use crate::outcome::{Outcome, Report};
 use crate::policy::{BreakerPolicy, RetryAfter};
@@ -146,7 +146,8 @@ impl Breaker {
                 Phase::HalfOpen(probing) => {
                     let outstanding = probing.outstanding + 1;
                     if outstanding > self.policy.half_open.max_probes {
-                        return Err(probes_under_way(probing.outstanding));
+                        let outstanding = probing.outstanding;
+                        return Err(Rejection::by_breaker(Reason::Probing { outstanding }));
                     }
                     self.record.counting(Phase::HalfOpen(Probing {
                         outstanding,
@@ -167,12 +168,9 @@ impl Breaker {
             .as_mut()
             .map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
         match step {
-            ramp::Step::Reject { percent } => Err(Rejection {
-                rule: Rule::Breaker,
-                retry_after: None,
-                reason: Reason::Ramping { percent },
-                state: State::Closed,
-            }),
+            ramp::Step::Reject { percent } => {
+                Err(Rejection::by_breaker(Reason::Ramping { percent }))
+            }
             ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
             ramp::Step::Over => {
                 self.ramp = None;
@@ -331,15 +329,8 @@ impl Breaker {
 
     #[inline]
     const fn still_open(&self, left: Duration) -> Rejection {
-        Rejection {
-            rule: Rule::Breaker,
-            retry_after: Some(left),
-            reason: Reason::Open {
-                left,
-                cause: self.record.cause,
-            },
-            state: State::Open,
-        }
+        let cause = self.record.cause;
+        Rejection::by_breaker(Reason::Open { left, cause })
     }
 
     /// A probe that got no headers in time frees its slot; enough of them in a row re-open.
@@ -466,14 +457,5 @@ impl Breaker {
             open_for,
             origin,
         });
-    }
-}
-
-const fn probes_under_way(outstanding: u32) -> Rejection {
-    Rejection {
-        rule: Rule::Breaker,
-        retry_after: None,
-        reason: Reason::Probing { outstanding },
-        state: State::HalfOpen,
     }
 }

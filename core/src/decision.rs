@@ -120,12 +120,34 @@ impl Rule {
 pub struct Rejection {
     /// The rule.
     pub rule: Rule,
-    /// When it is worth another try, where that is known: `retry-after`.
-    pub retry_after: Option<Duration>,
     /// For people; its `Display` is `x-bimetal-reason`.
     pub reason: Reason,
+}
+
+impl Rejection {
+    pub(crate) const fn by_breaker(reason: Reason) -> Self {
+        Self {
+            rule: Rule::Breaker,
+            reason,
+        }
+    }
+
+    /// When it is worth another try, where that is known: `retry-after`.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self.reason {
+            Reason::Open { left, .. } => Some(left),
+            Reason::Probing { .. } | Reason::Ramping { .. } | Reason::Forced => None,
+        }
+    }
+
     /// State of the breaker.
-    pub state: State,
+    pub const fn state(&self) -> State {
+        match self.reason {
+            Reason::Open { .. } | Reason::Forced => State::Open,
+            Reason::Probing { .. } => State::HalfOpen,
+            Reason::Ramping { .. } => State::Closed,
+        }
+    }
 }
 
 /// A reason that can be read aloud: printable ASCII without quotes, safe in a header.

@@ -9,9 +9,9 @@ mod view;
 
 use crate::board::Board;
 use crate::decision::{
-    Admission, Pass, PassReason, Plan, Reason, Refusal, Rejection, Rule, Settled, Ticket, Verdict,
+    Admission, Pass, PassReason, Plan, Reason, Refusal, Rejection, Settled, Ticket, Verdict,
 };
-use crate::event::{Applied, Counted, Decided, Event, State};
+use crate::event::{Applied, Counted, Decided, Event};
 use crate::facts::{Facts, without_port};
 use crate::outcome::Report;
 use crate::policy::{Document, Mode, Policy, Scope};
@@ -233,12 +233,7 @@ fn settle_up(registry: &mut Registry, place: u32, books: &mut Books) {
     registry.touched(place);
 }
 
-const FORCED: Rejection = Rejection {
-    rule: Rule::Breaker,
-    retry_after: None,
-    reason: Reason::Forced,
-    state: State::Open,
-};
+const FORCED: Rejection = Rejection::by_breaker(Reason::Forced);
 
 const fn applied(mode: Mode) -> Applied {
     match mode {

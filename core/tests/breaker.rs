@@ -142,7 +142,7 @@ fn open_rejects_until_its_time_is_over_and_says_how_long() {
     let mut bench = open_bench(policy());
     bench.at(2.5);
     let rejection = bench.admit().unwrap_err();
-    assert_eq!(rejection.retry_after, Some(Duration::from_millis(7_500)));
+    assert_eq!(rejection.retry_after(), Some(Duration::from_millis(7_500)));
     assert_eq!(
         rejection.reason.to_string(),
         "open for another 7.5s after 3 consecutive failures"
@@ -211,7 +211,7 @@ fn retry_after_lengthens_the_open_time_up_to_max() {
             },
         );
         let rejection = bench.admit().unwrap_err();
-        assert_eq!(rejection.retry_after, Some(Duration::from_secs(left)));
+        assert_eq!(rejection.retry_after(), Some(Duration::from_secs(left)));
     }
 }
 
@@ -376,7 +376,7 @@ fn the_level_rises_with_trips_and_falls_on_evidence_only() {
     assert_eq!(bench.breaker.view(bench.now).level, 0);
     bench.calls(3, Failure);
     assert_eq!(
-        bench.admit().unwrap_err().retry_after,
+        bench.admit().unwrap_err().retry_after(),
         Some(Duration::from_secs(10))
     );
 }
@@ -390,7 +390,7 @@ fn time_without_successes_keeps_the_level() {
     assert_eq!(bench.breaker.view(bench.now).level, 1);
     bench.calls(3, Failure);
     assert_eq!(
-        bench.admit().unwrap_err().retry_after,
+        bench.admit().unwrap_err().retry_after(),
         Some(Duration::from_secs(20))
     );
 }
@@ -408,7 +408,7 @@ fn a_ramp_admits_a_share_and_any_trip_opens() {
     bench.at(15.0);
     let first = bench.admit().unwrap_err();
     assert_eq!(
-        (first.reason, first.retry_after),
+        (first.reason, first.retry_after()),
         (Reason::Ramping { percent: 50 }, None)
     );
     let passed = (0..99).filter(|_| {

@@ -242,7 +242,7 @@ fn shadow_decides_and_counts_but_applies_nothing() {
         panic!()
     };
     assert!(matches!(pass.why, PassReason::Shadow(rejection)
-        if rejection.retry_after == Some(Duration::from_secs(30))));
+        if rejection.retry_after() == Some(Duration::from_secs(30))));
     let counts = world.counts("policy");
     assert_eq!((counts.decisions, counts.shadow), ([4, 0], [3, 1]));
 }

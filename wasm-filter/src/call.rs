@@ -5,7 +5,7 @@
 //! drop of the call. Any of them can be missing. A failure settles as soon as it is seen, a success
 //! at the end of the answer, everything else in `log`.
 
-use crate::admitted::{Answer, Open, Patience};
+use crate::admitted::{Answer, Open};
 use crate::answer::{Kind, Reader};
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
@@ -98,14 +98,14 @@ impl<H: Host> Call<H> {
             None | Some(Verdict::Unmatched) => Flow::Continue,
             Some(Verdict::Pass(pass)) => {
                 let state = match pass.why {
-                    PassReason::Shadow(rejection) => Some(rejection.state),
+                    PassReason::Shadow(rejection) => Some(rejection.state()),
                     PassReason::Disabled | PassReason::TableFull => None,
                 };
                 self.mark(&pass.policy, state);
                 Flow::Continue
             }
             Some(Verdict::Reject(refusal)) => {
-                self.mark(&refusal.policy, Some(refusal.rejection.state));
+                self.mark(&refusal.policy, Some(refusal.rejection.state()));
                 match worker.ok(self.host.reply(&reply::of(&refusal))) {
                     Some(()) => Flow::Stop,
                     // The answer could not be given: let the request through, visibly.
@@ -129,13 +129,11 @@ impl<H: Host> Call<H> {
         self.mark(&policy, Some(state));
         self.apply(worker, plan);
         let deadline = plan.request_timeout;
-        let patience = Patience::of(state);
         self.life = Life::Open(Open {
             policy,
             ticket,
             sent: now,
             deadline,
-            patience,
             answer: None,
         });
     }
@@ -201,12 +199,10 @@ impl<H: Host> Call<H> {
     fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
         let latency = now.since(open.sent);
         let (kind, grpc) = match rest {
-            Rest::Nothing => (None, self.read(worker).grpc_status_alone()),
-            Rest::More if status == SWITCHING_PROTOCOLS => (Some(Kind::Endless), None),
-            Rest::More => (
-                open.patience.eager().then(|| self.read(worker).kind()),
-                None,
-            ),
+            Rest::Nothing => (Kind::Plain, self.read(worker).grpc_status_alone()),
+            Rest::More if status == SWITCHING_PROTOCOLS => (Kind::Endless, None),
+            // Now or never: Envoy shows the headers in no later phase but the log.
+            Rest::More => (self.read(worker).kind(), None),
         };
         let mut answer = Answer {
             status,
@@ -232,7 +228,7 @@ impl<H: Host> Call<H> {
                     },
                 );
             }
-            _ if rest == Rest::Nothing || kind == Some(Kind::Endless) => {
+            _ if rest == Rest::Nothing || kind == Kind::Endless => {
                 self.settle(worker, now, open, outcome.into());
             }
             _ => {
@@ -248,46 +244,17 @@ impl<H: Host> Call<H> {
 
     /// A part of the answer's body.
     pub fn response_body(&mut self, rest: Rest) {
-        match rest {
-            Rest::Nothing => self.completed(|_, _, _| None),
-            Rest::More => self.goes_on(),
+        if rest == Rest::Nothing {
+            self.completed(|_, _| None);
         }
     }
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        self.completed(|call, worker, kind| {
-            match kind.unwrap_or_else(|| call.read(worker).kind()) {
-                Kind::Grpc => call.read(worker).grpc_status(Map::Trailers),
-                Kind::Plain | Kind::Endless => None,
-            }
-        });
+        self.completed(|call, worker| call.read(worker).grpc_status(Map::Trailers));
     }
 
-    /// The answer is longer than one part: now its kind is asked for, if it was not before.
-    fn goes_on(&mut self) {
-        let Some(worker) = self.worker.clone() else {
-            return;
-        };
-        let Life::Open(mut open) = mem::replace(&mut self.life, Life::Idle) else {
-            return;
-        };
-        if let Some(answer) = &mut open.answer
-            && answer.kind.is_none()
-        {
-            let kind = self.read(&worker).kind();
-            answer.kind = Some(kind);
-            if kind == Kind::Endless {
-                let (answer, now) = (*answer, worker.ok(self.host.now()).unwrap_or(open.sent));
-                let outcome = open.classify(answer, None);
-                self.settle(&worker, now, open, outcome.into());
-                return;
-            }
-        }
-        self.life = Life::Open(open);
-    }
-
-    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker, Option<Kind>) -> Option<u32>) {
+    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
         let Some(worker) = self.worker.clone() else {
             return;
         };
@@ -299,7 +266,12 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let outcome = open.classify(answer, grpc(self, &worker, answer.kind));
+        let grpc = if answer.kind == Kind::Grpc {
+            grpc(self, &worker)
+        } else {
+            None
+        };
+        let outcome = open.classify(answer, grpc);
         self.settle(&worker, now, open, outcome.into());
     }
 
@@ -312,15 +284,6 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let endless = open
-            .answer
-            .filter(|answer| answer.kind.is_none() && self.read(&worker).kind() == Kind::Endless);
-        if let Some(answer) = endless {
-            // Good at its headers, whatever came after them.
-            let outcome = open.classify(answer, None);
-            self.settle(&worker, now, open, outcome.into());
-            return;
-        }
         let flags = self.read(&worker).flags();
         let seen = match flags::meaning(flags) {
             Some(Meaning::Broken(how)) => Observation::Broken(how),

@@ -17,7 +17,7 @@ pub fn of(refusal: &Refusal) -> Reply {
         ),
         ("x-bimetal-reason".to_owned(), reason.clone()),
     ];
-    if let Some(left) = rejection.retry_after {
+    if let Some(left) = rejection.retry_after() {
         // Zero would say "at once" to a client that was just turned away.
         headers.push((
             "retry-after".to_owned(),

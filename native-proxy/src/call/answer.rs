@@ -88,10 +88,10 @@ pub(crate) fn rejection(refusal: &Refusal) -> Response<Answer> {
     let headers = response.headers_mut();
     set(headers, RULE, &rule);
     set(headers, REASON, &rejection.reason.to_string());
-    if let Some(after) = rejection.retry_after {
+    if let Some(after) = rejection.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_ceil().max(1)));
     }
-    debug(&mut response, policy, Some(rejection.state));
+    debug(&mut response, policy, Some(rejection.state()));
     response
 }
 

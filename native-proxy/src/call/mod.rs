@@ -131,7 +131,7 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Respon
         Verdict::Unmatched => granted(None, Plan::default(), None, None),
         Verdict::Pass(pass) => {
             let state = match pass.why {
-                PassReason::Shadow(rejection) => Some(rejection.state),
+                PassReason::Shadow(rejection) => Some(rejection.state()),
                 PassReason::Disabled | PassReason::TableFull => None,
             };
             granted(Some(pass.policy), Plan::default(), state, None)

@@ -182,13 +182,13 @@ fn a_request_costs_few_host_calls() {
         run();
         run()
     };
-    assert_eq!(cost(json!({"timeout": {}}), false), (1, 5));
+    assert_eq!(cost(json!({"timeout": {}}), false), (1, 6));
     assert_eq!(
         cost(json!({"timeout": {}, "scope": "destination"}), false),
-        (2, 5)
+        (2, 6)
     );
     let matched = json!({"scope": "destination", "match": {"path_prefix": "/echo"}});
-    assert_eq!(cost(matched, false), (6, 5));
+    assert_eq!(cost(matched, false), (6, 6));
     assert_eq!(cost(json!({"timeout": {}}), true), (1, 7));
 }
 
