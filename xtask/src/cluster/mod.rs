@@ -5,6 +5,7 @@ mod access;
 mod answer;
 mod bench;
 mod modes;
+mod objects;
 mod proofs;
 
 use crate::{images, say};

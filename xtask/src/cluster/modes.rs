@@ -2,7 +2,8 @@
 
 use super::access::until;
 use super::answer::{Answer, metric};
-use super::bench::{Bench, Call, Mode};
+use super::bench::{Bench, Call};
+use super::objects::Mode;
 use super::proofs::Proofs;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;

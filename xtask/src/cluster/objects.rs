@@ -1,0 +1,142 @@
+//! What is put into the cluster: the modes, their namespaces and values, the caller's pod.
+
+use crate::images::TAG;
+use serde_json::{Value, json};
+
+/// Namespace of caller and registry. No sidecars: sidecars fetch the module by plain HTTP, and an
+/// answer reaches the caller as the proxy's pod sent it.
+pub(super) const TOOLS: &str = "bimetal-test";
+
+/// Helm release of each mode.
+pub(super) const RELEASE: &str = "bimetal";
+
+/// The filter in the registry, without the tag.
+pub(super) const MODULE: &str = "bimetal/filter";
+
+/// A mode of the chart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The proxy decides.
+    Native,
+    /// The filter in the sidecar decides.
+    Wasm,
+    /// Istio's outlier detection decides.
+    Istio,
+    /// Nobody decides.
+    None,
+}
+
+impl Mode {
+    /// All of them, in the order they are shown.
+    pub(super) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Wasm, Self::Istio];
+
+    /// As the chart's values spell it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+            Self::Istio => "istio",
+            Self::None => "none",
+        }
+    }
+
+    /// Its namespace.
+    pub(super) fn namespace(self) -> String {
+        format!("{TOOLS}-{}", self.name())
+    }
+
+    /// Whether it needs Istio.
+    pub(super) const fn needs_mesh(self) -> bool {
+        matches!(self, Self::Wasm | Self::Istio)
+    }
+}
+
+/// A namespace, with sidecars where there is a mesh and it is not the tools'.
+pub(super) fn namespace(name: &str, mesh: bool) -> Value {
+    let injection = if mesh && name != TOOLS {
+        "enabled"
+    } else {
+        "disabled"
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": name, "labels": { "istio-injection": injection } },
+    })
+}
+
+/// Namespace, pod and Service of caller and registry.
+pub(super) fn tools_objects(mesh: bool) -> Value {
+    let image = std::env::var("BIMETAL_TOOLS_IMAGE");
+    let image = image.unwrap_or_else(|_| "localhost/bimetal/tools:1".to_owned());
+    let labels = json!({ "app": "tools" });
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "tools", "namespace": TOOLS, "labels": labels },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "registry",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["crane", "registry", "serve", "--address", ":5000"],
+                "readinessProbe": { "httpGet": { "path": "/v2/", "port": 5000 }, "periodSeconds": 1 },
+            }],
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "registry", "namespace": TOOLS },
+        "spec": { "selector": labels, "ports": [{ "name": "http", "port": 5000 }] },
+    });
+    json!({ "apiVersion": "v1", "kind": "List", "items": [namespace(TOOLS, mesh), pod, service] })
+}
+
+/// The chart's values of a mode: all times are short, so that recovery is seen soon.
+pub(super) fn values(mode: Mode, module: &str) -> Value {
+    let registry = format!("registry.{TOOLS}:5000");
+    json!({
+        "mode": mode.name(),
+        "image": { "tag": TAG },
+        "policies": [{
+            "name": "echo",
+            "match": { "path_prefix": "/echo" },
+            "scope": "policy",
+            "timeout": { "request": "3s" },
+            "breaker": { "profile": "origin-study", "open": { "base": "5s" } },
+        }],
+        "mesh": { "proxyMetadata": { "WASM_INSECURE_REGISTRIES": registry } },
+        "wasm": { "url": format!("oci://{registry}/{MODULE}:{TAG}"), "sha256": module },
+        "istio": { "trafficPolicy": { "outlierDetection": { "interval": "1s", "baseEjectionTime": "5s" } } },
+    })
+}
+
+/// Puts `more` into `values`, leaf by leaf.
+pub(super) fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(values), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(values.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (values, more) => *values = more.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_merge_leaf_by_leaf() {
+        let mut values = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
+        merge(&mut values, &json!({ "a": { "c": 3 }, "d": [2], "e": {} }));
+        assert_eq!(
+            values,
+            json!({ "a": { "b": 1, "c": 3 }, "d": [2], "e": {} })
+        );
+    }
+}
