@@ -7,10 +7,11 @@ mod cases;
 mod proxy_support;
 
 use cases::{BAD, BAD_BODIES, CHUNKED, GET, POST};
-use proxy_support::{PATIENCE, Running, get, ok, policy, wait_for};
+use proxy_support::{PATIENCE, Running, file, get, ok, policy, wait_for};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// An upstream that keeps what it gets, and answers whatever ends like one of our requests.
 struct Recorder {
@@ -198,4 +199,38 @@ fn good_requests_go_through_however_they_are_cut() {
         let got = upstream.take();
         assert_eq!(got.matches("HTTP/1.1").count(), 4, "{way:?} {got}");
     }
+}
+
+#[test]
+fn a_head_that_trickles_in_has_the_time_of_any_head() {
+    let upstream = Recorder::start();
+    let timed = "{address: '127.0.0.1:0', header_timeout: 300ms}";
+    let file = file(upstream.address, "").replace(
+        "{address: '127.0.0.1:0'}]\nadmin",
+        &format!("{timed}]\nadmin"),
+    );
+    assert!(file.contains(timed));
+    let proxy = Running::with(&file);
+    let mut stream = TcpStream::connect(proxy.listen).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(30)))
+        .unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ")
+        .unwrap();
+    // Whatever it says, in the end the connection is closed.
+    let mut answer = [0; 1024];
+    wait_for("the end of the connection", || {
+        match stream.read(&mut answer) {
+            Ok(0) => Some(()),
+            Ok(_) => None,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // The next byte of the head; it may come too late.
+                let _ = stream.write_all(b"y");
+                None
+            }
+            Err(_) => Some(()),
+        }
+    });
+    assert_eq!(upstream.take(), "");
 }
