@@ -7,27 +7,19 @@
     reason = "criterion's macros make undocumented functions"
 )]
 
+use bimetal_bench::clock::{self, CpuTime};
 use bimetal_bench::ours::{self, RATE, STREAK, Tenant, Whole};
 use bimetal_bench::{Answer, Arm, Fate, opened, peers};
-use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Keys in the rows with a look-up of the scope.
 const KEYS: usize = 1000;
 
-type Group<'a> = BenchmarkGroup<'a, WallTime>;
-
-/// Short, because there are many; the command line may say otherwise.
-fn pace() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(50)
-}
+type Group<'a> = BenchmarkGroup<'a, CpuTime>;
 
 /// Admission and settlement of a good call; the caller has the time already.
 fn call(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
@@ -36,7 +28,7 @@ fn call(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
     });
 }
 
-fn bare(criterion: &mut Criterion) {
+fn bare(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("bare");
     call(&mut group, "bimetal/streak", ours::breaker(STREAK));
     call(&mut group, "bimetal/rate", ours::breaker(RATE));
@@ -64,7 +56,7 @@ fn timed(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
     });
 }
 
-fn clocked(criterion: &mut Criterion) {
+fn clocked(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("with clock");
     timed(&mut group, "bimetal/streak", ours::breaker(STREAK));
     timed(&mut group, "bimetal/rate", ours::breaker(RATE));
@@ -106,7 +98,7 @@ fn mapped<A: Arm>(group: &mut Group<'_>, name: &str, make: impl Fn() -> A) {
     });
 }
 
-fn scoped(criterion: &mut Criterion) {
+fn scoped(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("with scope");
     mapped(&mut group, "bimetal/streak", || ours::breaker(STREAK));
     mapped(&mut group, "bimetal/rate", || ours::breaker(RATE));
@@ -131,7 +123,7 @@ fn scoped(criterion: &mut Criterion) {
 
 /// One thread, but in the form in which it is shared: ours as each worker's own replica and, for
 /// comparison, behind a lock; the others' forms are shared as they are.
-fn shareable(criterion: &mut Criterion) {
+fn shareable(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("shareable");
     call(&mut group, "bimetal replica/streak", ours::breaker(STREAK));
     call(&mut group, "bimetal replica/rate", ours::breaker(RATE));
@@ -151,7 +143,8 @@ fn shareable(criterion: &mut Criterion) {
     call(&mut group, "tower-resilience/rate", peers::tower_rate());
 }
 
-/// Two threads call at the same time; time per call of each.
+/// Two threads call at the same time; time on the wall per call of each, because waiting for the
+/// other one is part of the price.
 fn pair<A: Arm + Send>(group: &mut Group<'_>, name: &str, make: impl Fn() -> [A; 2]) {
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|calls| {
@@ -177,7 +170,7 @@ fn twice<A: Clone>(arm: A) -> [A; 2] {
     [arm.clone(), arm]
 }
 
-fn contended(criterion: &mut Criterion) {
+fn contended(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("two threads");
     pair(&mut group, "bimetal replica/streak", || {
         [STREAK, STREAK].map(ours::breaker)
@@ -193,7 +186,7 @@ fn contended(criterion: &mut Criterion) {
     // Not tower-resilience: who waits for its lock sleeps in a runtime, and there is none here.
 }
 
-fn rejected(criterion: &mut Criterion) {
+fn rejected(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("rejection");
     refuse(&mut group, "bimetal/streak", opened(ours::breaker(STREAK)));
     refuse(&mut group, "bimetal/rate", opened(ours::breaker(RATE)));
@@ -223,7 +216,7 @@ fn refuse(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
 
 criterion_group! {
     name = benches;
-    config = pace();
+    config = clock::criterion(50);
     targets = bare, clocked, scoped, shareable, contended, rejected
 }
 criterion_main!(benches);

@@ -7,11 +7,11 @@
     reason = "criterion's macros make undocumented functions"
 )]
 
+use bimetal_bench::clock::{self, CpuTime};
 use bimetal_bench::ours::{self, STREAK, Tenant, Whole};
 use bimetal_bench::{Answer, Arm};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::time::Duration;
 
 /// A step through `0..count` in an order that no prefetcher learns: a full-period congruential
 /// generator over the next power of two, with what is too large left out.
@@ -25,7 +25,7 @@ fn order(count: usize) -> Vec<usize> {
     steps.filter(|place| *place < count).collect()
 }
 
-fn scopes(criterion: &mut Criterion) {
+fn scopes(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("scopes");
     for count in [1_usize, 10, 100, 1_000, 10_000, 100_000] {
         let order = order(count);
@@ -56,17 +56,9 @@ fn scopes(criterion: &mut Criterion) {
     }
 }
 
-/// Short, because there are many; the command line may say otherwise.
-fn pace() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(30)
-}
-
 criterion_group! {
     name = benches;
-    config = pace();
+    config = clock::criterion(30);
     targets = scopes
 }
 criterion_main!(benches);

@@ -4,6 +4,7 @@
 //! the last hundred calls. An arm is one closed breaker that sees successes, or one open breaker
 //! that turns calls away.
 
+pub mod clock;
 pub mod ours;
 pub mod peers;
 
