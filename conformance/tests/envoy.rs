@@ -3,9 +3,52 @@
 
 mod support;
 
+use bimetal_conformance::batch::{Limits, run};
+use bimetal_conformance::envoy::Config;
 use bimetal_conformance::limits::HostName;
-use bimetal_conformance::real::tools;
+use bimetal_conformance::real::tools::{self, Tools};
 use libtest_mimic::{Arguments, Trial};
+use serde_json::json;
+
+/// A mistake around the filter, and the scenario that must notice it.
+struct Mistake {
+    what: &'static str,
+    tamper: fn(&mut Config),
+    caught_by: &'static str,
+}
+
+const MISTAKES: [Mistake; 3] = [
+    Mistake {
+        what: "no filter",
+        tamper: |config| config.filters.clear(),
+        caught_by: "consecutive-failures",
+    },
+    Mistake {
+        what: "the mesh retries",
+        tamper: |config| {
+            config.route = json!({"retry_policy": {"retry_on": "5xx", "num_retries": 1}});
+        },
+        caught_by: "consecutive-failures",
+    },
+    Mistake {
+        what: "the mesh has a timeout of its own",
+        tamper: |config| config.route = json!({"timeout": "0.25s"}),
+        caught_by: "slow-rate",
+    },
+];
+
+fn each_mistake_around_the_filter_is_seen(host: HostName) {
+    for (nth, mistake) in MISTAKES.iter().enumerate() {
+        let mut scenarios = support::scenarios();
+        scenarios.retain(|scenario| scenario.name == mistake.caught_by);
+        let tools = Tools::find().unwrap().tampered(mistake.tamper);
+        let folder = support::folder(&format!("{host}-mistakes/{nth}"));
+        let outcomes = run(host, &tools, &scenarios, Limits::Respected, &folder);
+        let red = support::differences(&outcomes);
+        println!("{}: {}\n{red}", mistake.what, mistake.caught_by);
+        assert!(!red.is_empty(), "{} is not noticed", mistake.what);
+    }
+}
 
 fn main() {
     let missing = tools::envoy().err();
@@ -27,6 +70,10 @@ fn main() {
         trial(
             "what_envoy_cannot_is_in_the_table",
             support::the_limits_are_exact,
+        ),
+        trial(
+            "each_mistake_around_the_filter_is_seen",
+            each_mistake_around_the_filter_is_seen,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

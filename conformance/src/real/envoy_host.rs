@@ -1,7 +1,7 @@
 //! The filter in a real Envoy with one worker.
 
 use super::RealHost;
-use super::tools::{self, Tools};
+use super::tools::{Tools, envoy};
 use crate::envoy::{Config, Envoy, Filter, Update};
 use crate::log::Loaded;
 use crate::scenario::Scenario;
@@ -22,8 +22,13 @@ pub struct EnvoyHost {
 }
 
 impl RealHost for EnvoyHost {
-    fn start(_: &Tools, scenario: &Scenario, echo: SocketAddr, folder: &Path) -> io::Result<Self> {
-        let (program, module) = tools::envoy()?;
+    fn start(
+        tools: &Tools,
+        scenario: &Scenario,
+        echo: SocketAddr,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        let (program, module) = envoy()?;
         let mut config = Config::new(echo);
         // The mesh's part: it answers in place of the upstream when a request asks for it.
         config
@@ -33,10 +38,11 @@ impl RealHost for EnvoyHost {
                 "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
             }}));
         config.filters = vec![Filter::new(&module, scenario.document.to_string())];
+        tools.tamper_with(&mut config);
         let folder = folder.join("envoy");
-        let envoy = Envoy::start(&program, &folder, &config)?;
+        let running = Envoy::start(&program, &folder, &config)?;
         Ok(Self {
-            envoy,
+            envoy: running,
             config,
             module,
             log: folder.join("envoy.log"),

@@ -1,5 +1,6 @@
 //! Where the programs are that a real host needs.
 
+use crate::envoy::Config;
 use std::io::{self, Error};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,8 @@ pub struct Tools {
     bimetal: PathBuf,
     /// Given to the proxy's environment.
     variable: Option<(&'static str, String)>,
+    /// Changes Envoy's configuration.
+    tamper: Option<fn(&mut Config)>,
 }
 
 impl Tools {
@@ -26,6 +29,7 @@ impl Tools {
         Ok(Self {
             bimetal,
             variable: None,
+            tamper: None,
         })
     }
 
@@ -34,12 +38,27 @@ impl Tools {
         Self {
             bimetal,
             variable: Some((name, value.to_owned())),
+            tamper: None,
+        }
+    }
+
+    /// The same tools, with an Envoy that is configured wrongly: for tests that want to see it red.
+    pub fn tampered(self, tamper: fn(&mut Config)) -> Self {
+        Self {
+            tamper: Some(tamper),
+            ..self
         }
     }
 
     /// The `bimetal` binary.
     pub fn bimetal(&self) -> &Path {
         &self.bimetal
+    }
+
+    pub(super) fn tamper_with(&self, config: &mut Config) {
+        if let Some(tamper) = self.tamper {
+            tamper(config);
+        }
     }
 
     pub(super) const fn variable(&self) -> Option<&(&'static str, String)> {
