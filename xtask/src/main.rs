@@ -100,6 +100,7 @@ enum Task {
     #[command(after_help = "Examples:\n  cargo xtask tools\n  cargo xtask tools envoy k6")]
     Tools {
         /// Tools to install; without any, all are listed
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(tools::names()))]
         names: Vec<String>,
     },
 }

@@ -181,10 +181,7 @@ fn tell(verdicts: &[Verdict], promises: &[Promise]) {
         table.add_row(row);
     }
     println!("\n{table}");
-    println!(
-        "leaked: failures let through before the breaker tripped; times: one for each outage;\n\
-         added: over the direct calls, which are in brackets, while all was well"
-    );
+    println!("{}", page::EXPLAINED);
     for promise in promises {
         let word = match promise.kept {
             Kept::Yes => "kept:  ",

@@ -64,7 +64,11 @@ fn page(record: &Record, verdicts: &[Verdict], promises: &[Promise]) -> String {
         }
         html.push_str("</tr>");
     }
-    html.push_str("</tbody></table></div><h3>Promises</h3><ul class=\"promises\">");
+    let _ = write!(
+        html,
+        "</tbody></table></div><p class=\"foot\">{}</p><h3>Promises</h3><ul class=\"promises\">",
+        escape(EXPLAINED)
+    );
     for promise in promises {
         let (class, word) = match promise.kept {
             Kept::Yes => ("kept", "kept"),
@@ -107,6 +111,11 @@ pub const COLUMNS: [&str; 10] = [
     "added p50",
     "added p99",
 ];
+
+/// What the columns mean.
+pub const EXPLAINED: &str = "leaked: failures let through before the breaker tripped. Times: one \
+for each outage. Added: over the direct calls (in brackets), while all was well; below zero, the \
+machine's own noise is larger than the difference.";
 
 /// The rows of the closing table, one an arm. The last arm is the one that latencies are compared
 /// with.

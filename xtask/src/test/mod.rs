@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tally::{Counts, Tally};
 
 /// The longest a single step may take.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// How much is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,20 +187,24 @@ fn check(name: &str, mut command: Command) -> Result<Counts> {
     process::succeed(name, &mut command, LIMIT).map(|_| Counts::PASSED)
 }
 
-/// What a run of test executables counted; its output is shown where it failed.
+/// What a run of test executables counted; what failed in it is shown.
 fn judge(done: &Finished) -> Counts {
-    let counts = tally::read(&done.output());
-    let failed = !done.status.success();
-    if failed {
-        println!("{}", done.last_words());
-        println!("all of its output: {}", done.log.display());
+    let output = done.output();
+    let counts = tally::read(&output);
+    if done.status.success() {
+        return counts;
     }
-    match failed && counts.failed == 0 {
+    println!(
+        "{}",
+        tally::failures(&output).unwrap_or_else(|| done.last_words())
+    );
+    println!("all of its output: {}", done.log.display());
+    match counts.failed {
         // It did not come to an end that could be counted.
-        true => Counts {
+        0 => Counts {
             failed: 1,
             ..counts
         },
-        false => counts,
+        _ => counts,
     }
 }

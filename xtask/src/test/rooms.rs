@@ -64,6 +64,7 @@ pub(super) fn check() -> Result<Counts> {
         .exec()
         .context("cannot read the workspace")?;
     wrong.extend(forbidden(&metadata));
+    wrong.extend(dead_links()?);
     match wrong.is_empty() {
         true => Ok(Counts::PASSED),
         false => bail!("{}", wrong.join("\n")),
@@ -105,7 +106,7 @@ fn forbidden(metadata: &Metadata) -> Vec<String> {
 fn long_files() -> Result<Vec<(PathBuf, usize)>> {
     let mut long = Vec::new();
     for room in ROOMS {
-        visit(&place::root().join(room), &mut |file| {
+        visit(&place::root().join(room), "rs", &mut |file| {
             let lines = std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read {}", file.display()))?
                 .lines()
@@ -120,8 +121,40 @@ fn long_files() -> Result<Vec<(PathBuf, usize)>> {
     Ok(long)
 }
 
-/// Calls `each` with every Rust file below `folder`.
-fn visit(folder: &Path, each: &mut impl FnMut(&Path) -> Result<()>) -> Result<()> {
+/// Links in our pages to files that are not there.
+fn dead_links() -> Result<Vec<String>> {
+    let mut dead = Vec::new();
+    let mut look = |page: &Path| {
+        let text = std::fs::read_to_string(page)
+            .with_context(|| format!("cannot read {}", page.display()))?;
+        let folder = page.parent().unwrap_or(page);
+        for link in links(&text).filter(|link| !folder.join(link).exists()) {
+            dead.push(format!(
+                "{} links to {link}, which is not there",
+                page.display()
+            ));
+        }
+        Ok(())
+    };
+    for page in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        look(&place::root().join(page))?;
+    }
+    for room in ROOMS {
+        visit(&place::root().join(room), "md", &mut look)?;
+    }
+    Ok(dead)
+}
+
+/// The relative links of a page, without what follows a `#`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|link| !link.is_empty() && !link.contains(':') && !link.contains(' '))
+}
+
+/// Calls `each` with every file below `folder` whose name ends in `end`.
+fn visit(folder: &Path, end: &str, each: &mut impl FnMut(&Path) -> Result<()>) -> Result<()> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for entry in entries {
@@ -129,9 +162,9 @@ fn visit(folder: &Path, each: &mut impl FnMut(&Path) -> Result<()>) -> Result<()
         if path.is_dir() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !name.starts_with("target") {
-                visit(&path, each)?;
+                visit(&path, end, each)?;
             }
-        } else if path.extension().is_some_and(|end| end == "rs") {
+        } else if path.extension().is_some_and(|own| own == end) {
             each(&path)?;
         }
     }
@@ -141,6 +174,12 @@ fn visit(folder: &Path, each: &mut impl FnMut(&Path) -> Result<()>) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_links_within_the_repository_are_followed() {
+        let text = "[a](b.md#c) [d](#e) [f](https://example.com/) `x](` [g](h/)";
+        assert_eq!(links(text).collect::<Vec<_>>(), ["b.md", "h/"]);
+    }
 
     #[test]
     fn a_room_that_uses_too_much_is_found() {

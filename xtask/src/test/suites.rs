@@ -3,9 +3,8 @@
 use super::tally::{Counts, Tally};
 use super::{LIMIT, Needs, cargo, judge};
 use crate::{place, process};
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use cargo_metadata::{Message, TargetKind};
-use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -36,23 +35,33 @@ pub(super) struct Suites {
     pub(super) bimetal: Option<PathBuf>,
 }
 
-/// Builds every test of the workspace. Where that fails nothing of it can run, and the step counts
-/// as failed.
+/// Builds every test of the workspace. What does not compile is a failed step; the rest still runs.
 pub(super) fn build(tally: &Tally) -> Suites {
     let mut suites = Suites::default();
     tally.step("build", "all tests and the bimetal program", || {
-        let arguments = [
-            "test",
-            "--workspace",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ];
-        let done = process::succeed("build", &mut cargo(&arguments), LIMIT)?;
-        let file = std::fs::File::open(&done.log).context("cannot read what cargo built")?;
-        suites = found(BufReader::new(file))?;
-        Ok(Counts::PASSED)
+        let mut command = cargo(&["test", "--workspace", "--no-run", "--no-fail-fast"]);
+        command.arg("--message-format=json-render-diagnostics");
+        let done = process::run("build", &mut command, LIMIT)?;
+        let output = done.output();
+        suites = found(output.as_bytes())?;
+        match done.status.success() {
+            true => Ok(Counts::PASSED),
+            false => bail!("{}", words(&output)),
+        }
     });
     suites
+}
+
+/// The last lines for people in what cargo wrote.
+fn words(output: &str) -> String {
+    let lines: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.starts_with('{'))
+        .collect();
+    lines
+        .get(lines.len().saturating_sub(80)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 /// Reads cargo's messages; its plain lines in between are not for us.
@@ -131,6 +140,11 @@ mod tests {
         assert_eq!(pace("core", &[TargetKind::Test]), Pace::Busy);
         assert_eq!(pace("conformance", &[TargetKind::Test]), Pace::RealTime);
         assert_eq!(pace("conformance", &[TargetKind::Lib]), Pace::Busy);
+    }
+
+    #[test]
+    fn a_failed_build_is_told_without_cargos_messages() {
+        assert_eq!(words("{\"reason\":1}\nerror: no\n{}"), "error: no");
     }
 
     #[test]

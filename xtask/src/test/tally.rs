@@ -85,7 +85,7 @@ impl Tally {
             .iter()
             .fold(Counts::default(), |sum, step| sum.plus(step.counts));
         let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["step", "passed", "failed", "skipped", "time"]);
         for step in steps.iter() {
             let Counts {
@@ -142,6 +142,16 @@ pub(super) fn read(output: &str) -> Counts {
     counts
 }
 
+/// The part of a test executable's output that tells of its failures, or its first 200 lines.
+pub(super) fn failures(output: &str) -> Option<String> {
+    let lines: Vec<&str> = output
+        .lines()
+        .skip_while(|line| *line != "failures:")
+        .take(200)
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
 /// The number before `word`.
 fn number(line: &str, word: &str) -> usize {
     line.split(word)
@@ -181,6 +191,16 @@ mod tests {
                 skipped: 1
             }
         );
+    }
+
+    #[test]
+    fn failures_are_told_without_what_went_well() {
+        let output = "successes:\nfine\nfailures:\n---- a ----\nwhy";
+        assert_eq!(
+            failures(output).as_deref(),
+            Some("failures:\n---- a ----\nwhy")
+        );
+        assert_eq!(failures("Segmentation fault"), None);
     }
 
     #[test]

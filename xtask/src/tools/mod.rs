@@ -147,13 +147,18 @@ pub const TOOLS: [Tool; 10] = [
     },
 ];
 
+/// The names of all tools.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|tool| tool.name)
+}
+
 /// The tool of that name.
 ///
 /// # Errors
 /// There is none; the message names those there are.
 pub fn named(name: &str) -> Result<&'static Tool> {
     TOOLS.iter().find(|tool| tool.name == name).ok_or_else(|| {
-        let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
+        let known: Vec<_> = names().collect();
         anyhow!("there is no tool {name:?}; there are {}", known.join(", "))
     })
 }
