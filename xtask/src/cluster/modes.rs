@@ -89,7 +89,7 @@ fn show_wasm(bench: &Bench, proofs: &mut Proofs) {
     show_breaker(bench, Mode::Wasm, proofs, page);
     proofs.record(
         "wasm: faults that the mesh injects are no evidence",
-        injected_faults(bench),
+        injected_faults(bench, page),
     );
     proofs.record(
         "wasm: a wrong policy is refused, the one in force stays",
@@ -105,65 +105,72 @@ fn show_breaker(
     page: impl Fn(&Bench) -> Result<String>,
 ) {
     let name = mode.name();
-    let before = bench.received(mode);
-    let answers = bench.calls(mode, &OUTAGE);
-    let tripped = answers.as_ref().map_err(again).and_then(|answers| {
-        let first = statuses(&answers[..4]);
-        ensure!(
-            first == [200, 500, 500, 500],
-            "first four answers {first:?}"
-        );
-        ensure!(
-            !answers[..4].iter().any(Answer::is_rejection),
-            "rejected early: {answers:?}"
-        );
-        ensure!(
-            answers[4].is_rejection(),
-            "the call after them is not rejected: {:?}",
-            answers[4]
-        );
-        let reached = bench.received(mode)? - before?;
-        ensure!(
-            reached == 4,
-            "{reached} of 5 calls reached the server instead of 4"
-        );
-        Ok("answers 200 500 500 500 503; the fifth call never reached the server".to_owned())
-    });
-    proofs.record(&format!("{name}: 3 failures trip the breaker"), tripped);
-    let rejected = answers
-        .and_then(|answers| answers[4].rejected_by("echo/breaker", "3 consecutive failures"));
+    let rejection = trip(bench, mode);
+    let tripped = rejection
+        .as_ref()
+        .map(|_| "answers 200 500 500 500 503; the fifth call never reached the server".to_owned());
+    proofs.record(
+        &format!("{name}: 3 failures trip the breaker"),
+        tripped.map_err(again),
+    );
+    // What follows means something only of a breaker that tripped.
+    let rejected = rejection.as_ref().map_err(again);
+    let rejected =
+        rejected.and_then(|answer| answer.rejected_by("echo/breaker", "3 consecutive failures"));
     proofs.record(
         &format!("{name}: the rejection is the contract's"),
         rejected,
     );
-    let closed = until(
-        &format!("{name}: the breaker closes"),
-        RECOVERY_LIMIT,
-        || {
-            let answer = bench.call(mode, Call::Good)?;
-            ensure!(
-                answer.status == 200,
-                "answered {} {}",
-                answer.status,
-                answer.body
-            );
-            Ok(())
-        },
-    );
-    let closed = closed.and_then(|()| {
-        let answers = bench.calls(mode, &[Call::Good; 3])?;
-        ensure!(
-            statuses(&answers) == [200; 3],
-            "then answers {:?}",
-            statuses(&answers)
-        );
-        Ok("after its open time a probe is answered 200, and so are all calls after it".to_owned())
-    });
+    let closed = rejection.and_then(|_| closes(bench, mode));
     proofs.record(&format!("{name}: it closes again"), closed);
     let told = until(&format!("{name}: metrics"), RECOVERY_LIMIT, || {
         transitions(&page(bench)?)
     });
     proofs.record(&format!("{name}: metrics tell the same"), told);
+}
+
+/// One outage: three failures reach the caller, the good call after them is rejected without
+/// reaching the server. Returns the rejection.
+fn trip(bench: &Bench, mode: Mode) -> Result<Answer> {
+    let before = bench.received(mode)?;
+    let mut answers = bench.calls(mode, &OUTAGE)?;
+    let last = answers.pop().context("no answers")?;
+    let first = statuses(&answers);
+    ensure!(
+        first == [200, 500, 500, 500],
+        "first four answers {first:?}"
+    );
+    ensure!(
+        !answers.iter().any(Answer::is_rejection),
+        "rejected early: {answers:?}"
+    );
+    ensure!(
+        last.is_rejection(),
+        "the call after them is not rejected: {last:?}"
+    );
+    let reached = bench.received(mode)? - before;
+    ensure!(
+        reached == 4,
+        "{reached} of 5 calls reached the server instead of 4"
+    );
+    Ok(last)
+}
+
+/// Calls until one is answered well; then all are.
+fn closes(bench: &Bench, mode: Mode) -> Result<String> {
+    until("the breaker closes", RECOVERY_LIMIT, || {
+        let answer = bench.call(mode, Call::Good)?;
+        ensure!(
+            answer.status == 200,
+            "answered {} {}",
+            answer.status,
+            answer.body
+        );
+        Ok(())
+    })?;
+    let answers = statuses(&bench.calls(mode, &[Call::Good; 3])?);
+    ensure!(answers == [200; 3], "then answers {answers:?}");
+    Ok("after its open time a probe is answered 200, and so are all calls after it".to_owned())
 }
 
 /// Reads the three transitions of one outage and the state after it from a metrics page.
@@ -204,7 +211,11 @@ fn transitions(page: &str) -> Result<String> {
 }
 
 /// Every call is aborted by the sidecar for a while; then calls pass at once.
-fn injected_faults(bench: &Bench) -> Result<String> {
+fn injected_faults(bench: &Bench, page: impl Fn(&Bench) -> Result<String>) -> Result<String> {
+    let neutral = || -> Result<f64> {
+        let labels = [("policy", "echo"), ("outcome", "neutral")];
+        Ok(metric(&page(bench)?, "bimetal_outcomes_total", &labels).unwrap_or(0.0))
+    };
     let fault = json!({ "abort": { "percentage": { "value": 100 }, "httpStatus": 500 } });
     bench.install(Mode::Wasm, &json!({ "fault": fault }))?;
     until("the VirtualService's fault", PUSH_LIMIT, || {
@@ -212,7 +223,7 @@ fn injected_faults(bench: &Bench) -> Result<String> {
         ensure!(answer.status == 500, "answered {}", answer.status);
         Ok(())
     })?;
-    let before = bench.received(Mode::Wasm)?;
+    let (before, uncounted) = (bench.received(Mode::Wasm)?, neutral()?);
     let answers = bench.calls(Mode::Wasm, &[Call::Good; 6])?;
     ensure!(
         statuses(&answers) == [500; 6],
@@ -227,6 +238,11 @@ fn injected_faults(bench: &Bench) -> Result<String> {
         bench.received(Mode::Wasm)? == before,
         "a call reached the server"
     );
+    until("the filter's count of them", PUSH_LIMIT, || {
+        let counted = neutral()? - uncounted;
+        ensure!(counted >= 6.0, "{counted} neutral outcomes instead of 6");
+        Ok(())
+    })?;
     bench.install(Mode::Wasm, &json!({ "fault": null }))?;
     until("the end of the fault", PUSH_LIMIT, || {
         let answer = bench.call(Mode::Wasm, Call::Good)?;
@@ -234,7 +250,7 @@ fn injected_faults(bench: &Bench) -> Result<String> {
         ensure!(answer.status == 200, "answered {}", answer.status);
         Ok(())
     })?;
-    Ok("6 calls aborted with 500 in a row, none rejected".to_owned())
+    Ok("6 calls aborted with 500 in a row: 6 neutral outcomes, none rejected".to_owned())
 }
 
 /// A policy whose open time is nothing: Envoy refuses it with its path, and the policy before it
