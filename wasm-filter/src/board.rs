@@ -253,6 +253,11 @@ fn is_idle(value: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may end by a panic"
+)]
 mod tests {
     use super::*;
     use std::collections::HashMap;

@@ -27,7 +27,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         debug_headers_on_every_answer,
         hostile_header_bytes_do_not_trap,
         scopes_by_destination,
-        workers_keep_breakers_of_their_own;
+        workers_trip_as_one;
     update:
         a_wrong_document_is_refused_at_the_start,
         a_wrong_update_changes_nothing,

@@ -153,17 +153,24 @@ pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn workers_keep_breakers_of_their_own(tools: &Tools) -> Checked {
+pub(super) fn workers_trip_as_one(tools: &Tools) -> Checked {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
-        config.concurrency = 2
+        config.concurrency = 2;
     })?;
     // The kernel spreads connections over the workers: in the end both have seen one.
-    rig.until("two replicas", || {
+    rig.until("two closed replicas", || {
         rig.get("/status/200")?;
-        let closed = rig
-            .envoy
-            .metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
-        Ok((closed == 2.0).then_some(()))
+        let closed = &["state=\"closed\""];
+        Ok((rig.envoy.metric("bimetal_breaker_replicas", closed)? == 2.0).then_some(()))
     })?;
+    // Three failures in all, whichever worker saw them.
+    trip(&rig)?;
+    rig.until("two open replicas", || {
+        let open = &["state=\"open\""];
+        Ok((rig.envoy.metric("bimetal_breaker_replicas", open)? == 2.0).then_some(()))
+    })?;
+    for _ in 0..10 {
+        same(rig.get("/flaky")?.header("x-bimetal-rule"), "echo/breaker")?;
+    }
     rig.finish()
 }
