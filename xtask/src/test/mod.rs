@@ -45,7 +45,10 @@ pub fn run(extent: Extent) -> Result<bool> {
     let since = Instant::now();
     let tally = Tally::default();
     tally.step("format", "is the code formatted", || {
-        check("format", cargo(&["fmt", "--all", "--check"]))
+        check(
+            "format",
+            cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]),
+        )
     });
     tally.step("rooms", "sizes and dependencies of the rooms", rooms::check);
 
