@@ -54,7 +54,12 @@ pub fn run(extent: Extent) -> Result<bool> {
 
     // The filter has a target folder of its own, so both builds can go on at once.
     let (suites, mut needs) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| hosts(&tally));
+        let other = scope.spawn(|| {
+            if extent == Extent::Full {
+                chart_tools(&tally);
+            }
+            hosts(&tally)
+        });
         let suites = suites::build(&tally);
         (suites, other.join().unwrap_or_default())
     });
@@ -107,6 +112,24 @@ fn lints(tally: &Tally) {
             check("core alone", cargo(&alone))
         },
     );
+}
+
+/// The programs that the tests of chart and images ask; they take minutes to build, so a usual run
+/// takes them only where they are.
+fn chart_tools(tally: &Tally) {
+    for name in ["helm", "kubeconform", "crane"] {
+        tally.step(
+            name,
+            "a tool for the tests of chart and images",
+            || match tools::named(name).and_then(Tool::get) {
+                Ok(_) => Ok(Counts::PASSED),
+                Err(error) => {
+                    println!("skipped: what needs {name}: {error:#}");
+                    Ok(Counts::SKIPPED)
+                }
+            },
+        );
+    }
 }
 
 /// The filter and the Envoy to run it in.
