@@ -159,6 +159,7 @@ fn a_request_costs_few_host_calls() {
         host.header(Map::Request, ":path", "/echo");
         host.property(Property::Cluster, "echo");
         answer(&host, "200", "via_upstream");
+        host.header(Map::Response, "x-envoy-upstream-service-time", "1");
         if grpc {
             host.header(Map::Response, "content-type", "application/grpc");
         }
