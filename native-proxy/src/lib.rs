@@ -8,9 +8,13 @@ mod clock;
 pub mod config;
 pub mod echo;
 pub mod framing;
+pub mod layer;
 pub mod log;
 pub mod proxy;
 mod serve;
 mod timer;
 mod upstream;
 mod worker;
+
+pub use bimetal_core;
+pub use layer::{Guard, GuardLayer};

@@ -18,6 +18,9 @@ const STATE: HeaderName = HeaderName::from_static("x-bimetal-state");
 const POLICY: HeaderName = HeaderName::from_static("x-bimetal-policy");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// What is said where there was no answer in time.
+pub(crate) const TIMED_OUT: &str = "upstream request timed out";
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -58,6 +61,12 @@ impl Body for Answer {
     }
 }
 
+impl From<Bytes> for Answer {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Answer> {
     let mut response = Response::new(Answer::Whole(None));
@@ -66,9 +75,9 @@ pub(crate) fn empty(status: StatusCode) -> Response<Answer> {
 }
 
 /// `{"error": …}` with a status.
-pub(crate) fn error(status: StatusCode, text: &dyn Display) -> Response<Answer> {
+pub(crate) fn error<B: From<Bytes>>(status: StatusCode, text: &dyn Display) -> Response<B> {
     let body = format!(r#"{{"error":{}}}"#, Json(&text.to_string()));
-    let mut response = Response::new(Answer::Whole(Some(body.into())));
+    let mut response = Response::new(B::from(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
@@ -76,7 +85,7 @@ pub(crate) fn error(status: StatusCode, text: &dyn Display) -> Response<Answer> 
 
 /// The answer to a rejected call. The policy may choose its status, body and type, never the
 /// headers that say who rejected it and why.
-pub(crate) fn rejection(refusal: &Refusal) -> Response<Answer> {
+pub(crate) fn rejection<B: From<Bytes>>(refusal: &Refusal) -> Response<B> {
     let (policy, rejection) = (&refusal.policy, &refusal.rejection);
     let status = status(rejection.rule.status());
     let text = format_args!("circuit breaker: {}", rejection.reason).to_string();
@@ -96,15 +105,14 @@ pub(crate) fn rejection(refusal: &Refusal) -> Response<Answer> {
 }
 
 /// The answer that a policy gives in place of another.
-pub(crate) fn fallback(
+pub(crate) fn fallback<B: From<Bytes>>(
     fallback: &Fallback,
     rule: StatusCode,
     text: &dyn Display,
-) -> Response<Answer> {
+) -> Response<B> {
     let mut response = error(fallback.status.map_or(rule, status), text);
     if let Some(body) = &fallback.body {
-        let body = Some(Bytes::from(body.clone())).filter(|body| !body.is_empty());
-        *response.body_mut() = Answer::Whole(body);
+        *response.body_mut() = B::from(body.clone().into());
     }
     for (name, value) in &fallback.headers {
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {

@@ -244,7 +244,7 @@ impl From<Broken> for NoAnswer {
             Broken::Timeout => (
                 Transport::Timeout,
                 StatusCode::GATEWAY_TIMEOUT,
-                "upstream request timed out",
+                answer::TIMED_OUT,
             ),
             Broken::Garbage => (
                 Transport::Reset,

@@ -1,6 +1,6 @@
 //! One request's life: route, decision, upstream, answer.
 
-mod answer;
+pub(crate) mod answer;
 mod facts;
 mod forward;
 mod hop;
@@ -9,6 +9,7 @@ mod stream;
 
 pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
+pub(crate) use settlement::{Headers, Ledger, Settlement};
 
 use crate::framing::Requests;
 use crate::upstream::Link;
@@ -20,7 +21,6 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use settlement::Settlement;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -112,15 +112,19 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Respon
     }
     let routing = worker.routing();
     let mut facts = RequestFacts {
-        head,
-        client: client.address,
+        method: &head.method,
+        uri: &head.uri,
+        headers: &head.headers,
+        client: Some(client.address),
+        destination: None,
         route: None,
     };
     let Some(route) = routing.find(&facts) else {
         let response = answer::error(StatusCode::NOT_FOUND, &"endpoint not found");
         return Err(Box::new(response));
     };
-    facts.route = Some((&route.destination, &route.name));
+    facts.destination = Some(&route.destination);
+    facts.route = Some(&route.name);
     let account = |policy, ticket| Settlement::new(worker.clone(), policy, ticket, begun);
     let granted = |policy: Option<Arc<Policy>>, plan, state, ticket| Granted {
         settlement: account(policy, ticket),

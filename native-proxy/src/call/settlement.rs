@@ -11,11 +11,41 @@ use std::sync::Arc;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// Where calls are settled: the proxy's worker, or a replica of the in-app layer.
+pub(crate) trait Ledger {
+    /// The time now.
+    fn now(&self) -> Instant;
+    /// Good response headers arrived.
+    fn answered(&self, now: Instant, ticket: &mut Ticket);
+    /// What became of a call.
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report);
+    /// How long a call took in all, for the policy that matched it or for none.
+    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration);
+}
+
+impl Ledger for Rc<Worker> {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn answered(&self, now: Instant, ticket: &mut Ticket) {
+        Worker::answered(self, now, ticket);
+    }
+
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
+        Worker::settle(self, now, ticket, report);
+    }
+
+    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
+        Worker::took(self, policy, duration);
+    }
+}
+
 /// The account of one call. Dropped before the end is known, it settles as what that means: the
 /// client left, or the call was never handed to the upstream.
 #[derive(Debug)]
-pub(crate) struct Settlement {
-    worker: Rc<Worker>,
+pub(crate) struct Settlement<L: Ledger = Rc<Worker>> {
+    ledger: L,
     policy: Option<Arc<Policy>>,
     ticket: Option<Ticket>,
     begun: Instant,
@@ -56,16 +86,16 @@ pub(crate) enum Headers {
     Good,
 }
 
-impl Settlement {
+impl<L: Ledger> Settlement<L> {
     /// The account of a call that began at `begun`. Without a ticket it only counts the time.
     pub(crate) fn new(
-        worker: Rc<Worker>,
+        ledger: L,
         policy: Option<Arc<Policy>>,
         ticket: Option<Ticket>,
         begun: Instant,
     ) -> Self {
         Self {
-            worker,
+            ledger,
             policy,
             ticket,
             begun,
@@ -73,6 +103,11 @@ impl Settlement {
             answered: None,
             ended: None,
         }
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Instant {
+        self.ledger.now()
     }
 
     /// When the request's head was there.
@@ -126,7 +161,7 @@ impl Settlement {
             );
             return Headers::Failed;
         }
-        self.worker.answered(now, ticket);
+        self.ledger.answered(now, ticket);
         if grpc.is_some() || status == 101 || media == Media::Events {
             self.settle(now, outcome.into());
         }
@@ -173,12 +208,17 @@ impl Settlement {
 
     /// The upstream did not answer, or broke off. Whether that is a failure.
     pub(crate) fn broken(&mut self, how: Transport) {
-        self.observe(self.worker.clock.now(), &Observation::Broken(how));
+        self.observe(self.ledger.now(), &Observation::Broken(how));
+    }
+
+    /// The call ended without an answer, and that says nothing about the upstream.
+    pub(crate) fn not_evidence(&mut self) {
+        self.observe(self.ledger.now(), &Observation::NotEvidence);
     }
 
     /// The call failed because somebody wanted it to.
     pub(crate) fn failed_on_purpose(&mut self) {
-        self.settle(self.worker.clock.now(), Outcome::Failure.into());
+        self.settle(self.ledger.now(), Outcome::Failure.into());
     }
 
     fn observe(&mut self, now: Instant, seen: &Observation) {
@@ -189,15 +229,15 @@ impl Settlement {
 
     fn settle(&mut self, now: Instant, report: Report) {
         if let Some(ticket) = self.ticket.take() {
-            self.worker.settle(now, ticket, report);
+            self.ledger.settle(now, ticket, report);
         }
     }
 }
 
-impl Drop for Settlement {
+impl<L: Ledger> Drop for Settlement<L> {
     fn drop(&mut self) {
         // The end of a good stream is the end of the call: no need to look at the clock again.
-        let now = self.ended.unwrap_or_else(|| self.worker.clock.now());
+        let now = self.ended.unwrap_or_else(|| self.ledger.now());
         if self.ticket.is_some() {
             let seen = match self.handed {
                 Some(handed) if !std::thread::panicking() => Observation::ClientGone {
@@ -209,7 +249,7 @@ impl Drop for Settlement {
             };
             self.observe(now, &seen);
         }
-        self.worker
+        self.ledger
             .took(self.policy.as_ref(), now.since(self.begun));
     }
 }

@@ -228,7 +228,7 @@ fn log_transition(policy: &str, scope: &str, change: &Transition) {
 
 /// A copy of its own: workers that count references to the same policy would pass its cache line
 /// to and fro with each request.
-fn unshared(document: &Document) -> Document {
+pub(crate) fn unshared(document: &Document) -> Document {
     let mut document = document.clone();
     for policy in &mut document.policies {
         let mut own = Policy::clone(policy);

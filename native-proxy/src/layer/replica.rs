@@ -1,0 +1,108 @@
+//! One thread's engine.
+
+use crate::call::{Ledger, Settlement};
+use crate::clock::Clock;
+use bimetal_core::event::Event;
+use bimetal_core::outcome::Report;
+use bimetal_core::policy::Policy;
+use bimetal_core::{Duration, Engine, Facts, Instant, Ticket, Verdict};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+/// Who hears of events.
+pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// The account of one call that a layer guards.
+pub(super) type Account = Settlement<Arc<Replica>>;
+
+/// An engine behind a lock that hardly ever has two threads at it: each thread asks its own. Only a
+/// call that moved to another thread, or more threads than replicas, make one wait.
+// Alone on its cache lines, also where the processor fetches them in pairs.
+#[repr(align(128))]
+pub(super) struct Replica {
+    engine: Mutex<Engine>,
+    clock: Clock,
+    listener: Option<Listener>,
+    decision_errors: AtomicU64,
+}
+
+impl Replica {
+    pub(super) fn new(engine: Engine, clock: Clock, listener: Option<Listener>) -> Self {
+        Self {
+            engine: Mutex::new(engine),
+            clock,
+            listener,
+            decision_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
+    pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
+        self.with(|engine| engine.admit(now, facts))
+            .unwrap_or(Verdict::Unmatched)
+    }
+
+    /// Carries out what time made due, unless another thread is at work in here: then its verb does
+    /// so for its own scope, and the next tick for the others.
+    pub(super) fn tick(&self, now: Instant) {
+        match self.engine.try_lock() {
+            Ok(engine) => drop(engine),
+            Err(TryLockError::Poisoned(_)) => {}
+            Err(TryLockError::WouldBlock) => return,
+        }
+        self.with(|engine| engine.poll(now));
+    }
+
+    /// Does one thing with the engine, and tells of what happened in it. None where it panicked.
+    pub(super) fn with<T>(&self, verb: impl FnOnce(&mut Engine) -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            // An engine that panicked is as good as its next decision, and that is caught as well.
+            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = verb(&mut engine);
+            // Without an event, which is nearly always, this allocates nothing.
+            let events: Vec<_> = std::iter::from_fn(|| engine.take_event()).collect();
+            (done, events)
+        }));
+        let Ok((done, events)) = done else {
+            self.decision_errors.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        if let Some(listener) = &self.listener {
+            // Without the lock: a listener may use the guard. Caught: its panic is not the call's.
+            let heard = catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|e| listener(e))));
+            if heard.is_err() {
+                self.decision_errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Some(done)
+    }
+
+    pub(super) fn decision_errors(&self) -> u64 {
+        self.decision_errors.load(Ordering::Relaxed)
+    }
+}
+
+impl Ledger for Arc<Replica> {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn answered(&self, now: Instant, ticket: &mut Ticket) {
+        self.with(|engine| engine.answered(now, ticket));
+    }
+
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
+        self.with(|engine| engine.settle(now, ticket, report));
+    }
+
+    // A program has its own histograms.
+    fn took(&self, _: Option<&Arc<Policy>>, _: Duration) {}
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").finish_non_exhaustive()
+    }
+}

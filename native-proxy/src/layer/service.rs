@@ -1,0 +1,165 @@
+//! The layer and the service that it makes.
+
+use super::body::GuardBody;
+use super::future::{GuardFuture, Running};
+use super::guard::Guard;
+use super::replica::Account;
+use super::stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
+use crate::call::RequestFacts;
+use bimetal_core::{PassReason, Plan, Verdict};
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::{Request, Response};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// What a request's head does not say. Put it into the request's extensions before the guard sees
+/// it; without it policies with these scopes see one scope.
+#[derive(Clone, Debug, Default)]
+pub struct CallFacts {
+    /// The upstream's name, for `scope: destination`.
+    pub destination: Option<Arc<str>>,
+    /// The route's name, for `scope: route`.
+    pub route: Option<Arc<str>>,
+    /// The client's address, for `scope: client`.
+    pub client: Option<IpAddr>,
+}
+
+/// Puts a [`Guard`] around services. Clones, and services made by it, share that guard.
+///
+/// `R` makes the caller's result of a call that was stopped, `C` tells what an error of the service
+/// means.
+#[derive(Clone, Debug)]
+pub struct GuardLayer<R = AsResponse, C = AsReset> {
+    guard: Guard,
+    on_stopped: R,
+    classify: C,
+}
+
+impl GuardLayer {
+    /// A layer that answers stopped calls as the proxy does, and takes each error for a reset.
+    pub const fn new(guard: Guard) -> Self {
+        Self {
+            guard,
+            on_stopped: AsResponse,
+            classify: AsReset,
+        }
+    }
+}
+
+impl<R, C> GuardLayer<R, C> {
+    /// Gives the callers of stopped calls what `on_stopped` makes of them: a response, or an error of
+    /// the service's type.
+    #[must_use]
+    pub fn on_stopped<New>(self, on_stopped: New) -> GuardLayer<New, C> {
+        GuardLayer {
+            guard: self.guard,
+            on_stopped,
+            classify: self.classify,
+        }
+    }
+
+    /// Lets `classify` say what an error of the service means.
+    #[must_use]
+    pub fn classify<New>(self, classify: New) -> GuardLayer<R, New> {
+        GuardLayer {
+            guard: self.guard,
+            on_stopped: self.on_stopped,
+            classify,
+        }
+    }
+
+    /// The guard.
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+}
+
+impl<S, R: Clone, C: Clone> Layer<S> for GuardLayer<R, C> {
+    type Service = GuardService<S, R, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GuardService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// A guarded service.
+///
+/// A call is decided when it is made, not in `poll_ready`: that is the service's own. A service that
+/// reserves something when it is ready keeps it over a rejection for its next call.
+#[derive(Clone, Debug)]
+pub struct GuardService<S, R = AsResponse, C = AsReset> {
+    inner: S,
+    layer: GuardLayer<R, C>,
+}
+
+impl<S, R, C, A, B> Service<Request<A>> for GuardService<S, R, C>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    R: OnStopped<S::Error> + Clone,
+    C: Classify<S::Error> + Clone,
+    B: Body<Data: From<Bytes>>,
+{
+    type Response = Response<GuardBody<B>>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future, S::Error, R, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let GuardLayer {
+            guard,
+            on_stopped,
+            classify,
+        } = &self.layer;
+        let now = guard.now();
+        let replica = guard.replica(now);
+        let known = request.extensions().get::<CallFacts>();
+        let facts = RequestFacts {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            client: known.and_then(|known| known.client),
+            destination: known.and_then(|known| known.destination.as_deref()),
+            route: known.and_then(|known| known.route.as_deref()),
+        };
+        let account = |policy, ticket| Account::new(replica.clone(), policy, ticket, now);
+        let (mut account, plan, state) = match replica.admit(now, &facts) {
+            Verdict::Unmatched => (account(None, None), Plan::default(), None),
+            Verdict::Pass(pass) => {
+                let state = match pass.why {
+                    PassReason::Shadow(rejection) => Some(rejection.state()),
+                    PassReason::Disabled | PassReason::TableFull => None,
+                };
+                (account(Some(pass.policy), None), Plan::default(), state)
+            }
+            Verdict::Admit(admission) => {
+                let account = account(Some(admission.policy), Some(admission.ticket));
+                (account, admission.plan, Some(admission.state))
+            }
+            Verdict::Reject(refusal) => {
+                return GuardFuture::ended(on_stopped.answer(Stopped::Rejected(refusal)));
+            }
+        };
+        account.handed(now, plan.request_timeout);
+        let deadline = plan
+            .request_timeout
+            .map(|limit| (guard.timer_instant(now + limit), limit));
+        GuardFuture::running(Running {
+            inner: self.inner.call(request),
+            account,
+            deadline,
+            state,
+            on_stopped: on_stopped.clone(),
+            classify: classify.clone(),
+        })
+    }
+}
