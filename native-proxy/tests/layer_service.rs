@@ -344,3 +344,29 @@ fn what_no_policy_is_for_passes_uncounted() {
     (0..5).for_each(|_| assert_eq!(ask(&guard, 500), 500));
     assert_eq!(guard.totals().issued, 0);
 }
+
+#[test]
+fn in_shadow_nothing_is_applied() {
+    let guard = guard(&format!(r#""mode": "shadow", {}"#, breaker("60s")));
+    (0..3).for_each(|_| assert_eq!(ask(&guard, 500), 500));
+    assert_eq!(ask(&guard, 200), 200);
+    assert_eq!((guard.totals().issued, outstanding(&guard)), (3, 0));
+}
+
+#[test]
+fn a_thread_without_calls_learns_of_a_trip_by_the_calls_of_others() {
+    let guard = long_open();
+    std::thread::scope(|scope| scope.spawn(|| ask(&guard, 200)).join().unwrap());
+    (0..3).for_each(|_| assert_eq!(ask(&guard, 500), 500));
+    let open = || {
+        let mut sum = 0;
+        guard.series(|_, _, _, counts| sum += counts.states[State::Open as usize]);
+        sum
+    };
+    assert_eq!(open(), 1);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while open() < 2 {
+        assert!(std::time::Instant::now() < end, "it never learned");
+        assert_eq!(ask(&guard, 200), 503);
+    }
+}

@@ -6,19 +6,21 @@
 //! There is no generated code here: messages are plain text. A generated client takes a guarded
 //! channel in the same way, by `ShopClient::new(channel)`.
 
+mod text;
+
 use bimetal_proxy::bimetal_core::policy::{Document, Host};
 use bimetal_proxy::layer::Stopped;
 use bimetal_proxy::{Guard, GuardLayer};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use text::Text;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint, Server, server::TcpIncoming};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -93,45 +95,4 @@ async fn connect() -> Result<Channel, BoxError> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect()
         .await?)
-}
-
-/// Messages of text.
-#[derive(Clone, Copy, Debug)]
-struct Text;
-
-impl Codec for Text {
-    type Encode = String;
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn encode(&mut self, item: String, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(item.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let message = buffer.copy_to_bytes(buffer.remaining());
-        String::from_utf8(message.into())
-            .map(Some)
-            .map_err(|_| Status::invalid_argument("not text"))
-    }
 }
