@@ -6,7 +6,9 @@ mod policy;
 
 use bimetal_core::Duration;
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Host, Open, RetryAfter, Share, Trip};
+use bimetal_core::policy::{
+    BreakerPolicy, Document, HalfOpen, Host, Open, RetryAfter, Share, Trip,
+};
 use policy::{compile, policy};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -160,4 +162,19 @@ fn hashes_follow_the_meaning() {
     let hash = |policies: Value| compile(&json!({"policies": policies}), Host::Wasm).hash;
     assert_ne!(hash(json!([one, two])), hash(json!([two, one])));
     assert_ne!(hash(json!([one])), hash(json!([one, two])));
+}
+
+/// A protobuf `Struct`, as which a WasmPlugin's configuration travels, has no order of keys.
+#[test]
+fn the_order_of_headers_says_nothing() {
+    let hash = |headers: &str| {
+        let text = format!(
+            r#"{{"version":"v1","policies":[{{"name":"a","match":{{"headers":{headers}}}}}]}}"#
+        );
+        Document::parse(text.as_bytes(), Host::Wasm)
+            .expect("it is right")
+            .hash
+    };
+    assert_eq!(hash(r#"{"x":"1","y":"2"}"#), hash(r#"{"y":"2","x":"1"}"#));
+    assert_ne!(hash(r#"{"x":"1","y":"2"}"#), hash(r#"{"x":"2","y":"1"}"#));
 }

@@ -4,6 +4,7 @@
 use super::node::Node;
 use super::table::{Kind, Object};
 use super::units;
+use alloc::vec::Vec;
 
 /// 64-bit FNV-1a. Not for hostile input: equal hashes only ever keep the state of breakers that
 /// belong to whoever writes the document.
@@ -74,6 +75,9 @@ impl Hash {
                 items.iter().fold(all, |hash, item| hash.value(item, of))
             }
             (Kind::Map { of, .. }, Node::Map(entries)) => {
+                // The table does not know the keys, so their names give the order.
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 let all = self.number(entries.len() as u64);
                 entries.iter().fold(all, |hash, (key, value)| {
                     hash.bytes(key.as_bytes()).value(value, of)
