@@ -75,8 +75,11 @@ impl<H: Host> Call<H> {
         }
     }
 
-    /// Decides.
+    /// Decides, once: a second admission would lose the first one's ticket.
     pub fn request_headers(&mut self) -> Flow {
+        if matches!(self.life, Life::Open(_)) {
+            return Flow::Continue;
+        }
         let Some(worker) = self.worker.clone() else {
             return Flow::Continue;
         };
