@@ -1,0 +1,55 @@
+//! What is fuzzed: one file for each room's promises.
+
+mod engine;
+mod filter;
+mod filter_host;
+mod framing;
+mod policy;
+mod scenario;
+
+use crate::Target;
+
+/// Every target.
+pub const TARGETS: [Target; 6] = [
+    Target {
+        name: "policy-json",
+        act: policy::json,
+        words: policy::WORDS,
+        corpus: &["corpus/policy-json"],
+    },
+    Target {
+        name: "policy-yaml",
+        act: policy::yaml,
+        words: policy::WORDS,
+        corpus: &["corpus/policy-yaml"],
+    },
+    Target {
+        name: "scenario",
+        act: scenario::read,
+        words: scenario::WORDS,
+        corpus: &["../conformance/scenarios"],
+    },
+    Target {
+        name: "framing",
+        act: framing::requests,
+        words: framing::WORDS,
+        corpus: &["corpus/framing"],
+    },
+    Target {
+        name: "filter",
+        act: filter::host_calls,
+        words: &[],
+        corpus: &["corpus/filter"],
+    },
+    Target {
+        name: "engine",
+        act: engine::verbs,
+        words: &[],
+        corpus: &["corpus/engine"],
+    },
+];
+
+/// The target of this name.
+pub fn find(name: &str) -> Option<Target> {
+    TARGETS.into_iter().find(|target| target.name == name)
+}
