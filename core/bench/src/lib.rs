@@ -5,6 +5,7 @@
 //! that turns calls away.
 
 pub mod clock;
+pub mod layers;
 pub mod ours;
 pub mod peers;
 

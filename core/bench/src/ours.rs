@@ -20,10 +20,23 @@ pub const RATE: &str = r#"{"failure_rate":
 /// # Panics
 /// When the document is wrong.
 pub fn document(scope: &str, trip: &str) -> Document {
+    parsed(scope, trip, "none")
+}
+
+/// The same with one scope, whose replicas decide as one.
+///
+/// # Panics
+/// When the document is wrong.
+pub fn shared_document(trip: &str) -> Document {
+    parsed("policy", trip, "process")
+}
+
+fn parsed(scope: &str, trip: &str, share: &str) -> Document {
     let text = format!(
         r#"{{"version": "v1", "policies": [{{"name": "echo", "scope": "{scope}",
             "scopes": {{"max": 1000000}},
-            "breaker": {{"trip": {trip}, "open": {{"base": "24h", "max": "24h"}}, "share": "none"}}
+            "breaker": {{"trip": {trip}, "open": {{"base": "24h", "max": "24h"}},
+                "share": "{share}"}}
         }}]}}"#
     );
     match Document::parse(text.as_bytes(), Host::Native) {
@@ -59,16 +72,17 @@ impl Arm for Breaker {
     #[inline]
     fn call(&mut self, now: u64, answer: Answer) -> Fate {
         let now = Instant::from_nanos(now);
-        let asked = self.admit(now);
-        // Looked at where it lies: moving it first would measure the move.
-        if let Err(rejection) = &asked {
-            black_box(rejection);
+        match self.admit(now) {
+            Ok(permit) => {
+                self.settle(now, permit, report(answer));
+                Fate::Called
+            }
+            // Looked at where it lies: moving it first would measure the move.
+            Err(ref rejection) => {
+                black_box(rejection);
+                Fate::Rejected
+            }
         }
-        let Ok(permit) = asked else {
-            return Fate::Rejected;
-        };
-        self.settle(now, permit, report(answer));
-        Fate::Called
     }
 }
 
