@@ -23,6 +23,9 @@ const PLACES: u64 = 4096;
 /// leaves an existing one alone.
 pub const ONLY_IF_ABSENT: u32 = u32::MAX;
 
+/// How old a copy may get, in nanoseconds, where nothing says that it is old.
+const STALE: u64 = 20_000_000;
+
 /// proxy-wasm's shared data, and a counter that all workers see.
 pub trait SharedData: Send + Sync + Debug + 'static {
     /// A value and its compare-and-swap token.
@@ -48,6 +51,12 @@ pub trait SharedData: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the host refuses.
     fn wrote(&self) -> Result<(), HostError>;
+
+    /// Nanoseconds on a clock that never goes back.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn nanos(&self) -> Result<u64, HostError>;
 }
 
 /// What became of a [`SharedData::set`].
@@ -65,16 +74,33 @@ pub struct SharedBoard<D> {
     data: Arc<D>,
     plugin: u64,
     errors: Arc<AtomicU64>,
+    news: News,
+}
+
+/// How a worker knows that its copy may be old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// By the counter of writes.
+    Counted,
+    /// By the copy's age: the host does not count.
+    Aged,
 }
 
 impl<D: SharedData> SharedBoard<D> {
     /// The board of the plugin of this name on `data`: Istio puts all plugins into one table. Host
     /// calls that fail are counted in `errors`.
     pub fn new(data: D, plugin: &[u8], errors: Arc<AtomicU64>) -> Self {
+        // A counter that does not move now never will.
+        let counts = data.wrote().and_then(|()| data.writes());
+        let news = match counts {
+            Ok(1..) => News::Counted,
+            Ok(0) | Err(_) => News::Aged,
+        };
         Self {
             data: Arc::new(data),
             plugin: hash(plugin),
             errors,
+            news,
         }
     }
 }
@@ -99,8 +125,9 @@ impl<D: SharedData> Board for SharedBoard<D> {
             errors: self.errors.clone(),
             place,
             owner,
+            news: self.news,
             seen: Mutex::new(Seen {
-                writes: None,
+                mark: None,
                 words: vec![0; count],
             }),
         };
@@ -116,14 +143,15 @@ struct SharedWords<D> {
     errors: Arc<AtomicU64>,
     place: String,
     owner: u64,
+    news: News,
     // Never waited for: a worker is one thread.
     seen: Mutex<Seen>,
 }
 
-/// A copy, and how often the board had been written to when it was made.
+/// A copy, and when it was made: by the counter of writes, or by the clock.
 #[derive(Debug)]
 struct Seen {
-    writes: Option<u64>,
+    mark: Option<u64>,
     words: Vec<u64>,
 }
 
@@ -148,8 +176,18 @@ impl<D: SharedData> SharedWords<D> {
 
     /// Brings the copy up to date, where the place is ours.
     fn refresh(&self, seen: &mut Seen) {
-        let writes = self.ok(self.data.writes());
-        if writes.is_some() && writes == seen.writes {
+        let mark = self.ok(match self.news {
+            News::Counted => self.data.writes(),
+            News::Aged => self.data.nanos(),
+        });
+        let fresh = |now: u64, then: u64| match self.news {
+            News::Counted => now == then,
+            News::Aged => now.saturating_sub(then) < STALE,
+        };
+        if mark
+            .zip(seen.mark)
+            .is_some_and(|(now, then)| fresh(now, then))
+        {
             return;
         }
         // The counter was read first: a write in between is seen twice, never missed.
@@ -157,7 +195,7 @@ impl<D: SharedData> SharedWords<D> {
             if owner_of(&value) == Some(self.owner) {
                 decode(&value, &mut seen.words);
             }
-            seen.writes = writes;
+            seen.mark = mark;
         }
     }
 
@@ -273,6 +311,8 @@ mod tests {
         writes: AtomicU64,
         reads: AtomicU64,
         broken: AtomicU64,
+        hidden: AtomicU64,
+        nanos: AtomicU64,
     }
 
     impl Fake {
@@ -310,8 +350,14 @@ mod tests {
             Ok(self.0.writes.load(Ordering::Relaxed))
         }
         fn wrote(&self) -> Result<(), HostError> {
-            self.0.writes.fetch_add(1, Ordering::Relaxed);
+            if self.0.hidden.load(Ordering::Relaxed) == 0 {
+                self.0.writes.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(())
+        }
+        fn nanos(&self) -> Result<u64, HostError> {
+            self.check()?;
+            Ok(self.0.nanos.load(Ordering::Relaxed))
         }
     }
 
@@ -346,6 +392,22 @@ mod tests {
         let before = fake.0.reads.load(Ordering::Relaxed);
         (0..1_000).for_each(|_| assert_eq!(words.load(0), 0));
         assert_eq!(fake.0.reads.load(Ordering::Relaxed), before);
+    }
+
+    #[test]
+    fn where_the_host_does_not_count_a_copy_gets_20_ms_old() {
+        let fake = Fake::default();
+        fake.0.hidden.store(1, Ordering::Relaxed);
+        let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b"", Arc::default()));
+        let words = boards.map(|board| board.open(b"policyXX", 1).unwrap());
+        assert_eq!(words[1].load(0), 0);
+        words[0].compare_exchange(0, 0, 7).unwrap();
+        let before = fake.0.reads.load(Ordering::Relaxed);
+        fake.0.nanos.store(STALE - 1, Ordering::Relaxed);
+        assert_eq!(words[1].load(0), 0);
+        assert_eq!(fake.0.reads.load(Ordering::Relaxed), before);
+        fake.0.nanos.store(STALE, Ordering::Relaxed);
+        assert_eq!(words[1].load(0), 7);
     }
 
     #[test]

@@ -300,6 +300,10 @@ impl SharedData for EnvoyData {
     fn wrote(&self) -> Result<(), HostError> {
         Envoy.add_to_metric(self.writes, 1)
     }
+
+    fn nanos(&self) -> Result<u64, HostError> {
+        Envoy.now().map(Instant::as_nanos)
+    }
 }
 
 /// Pairs as the ABI wants them: their number, the sizes of each, then each with a NUL behind it.
