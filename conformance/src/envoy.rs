@@ -203,16 +203,7 @@ impl Envoy {
     /// # Errors
     /// As [`Envoy::get`].
     pub fn metric(&self, name: &str, labels: &[&str]) -> io::Result<f64> {
-        let page = self.metrics()?;
-        let of_name = |line: &&str| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        };
-        let lines = page.lines().filter(of_name);
-        let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-        Ok(lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+        Ok(sum(&self.metrics()?, name, labels))
     }
 
     /// Everything Envoy logged so far.
@@ -305,6 +296,19 @@ impl Drop for Envoy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The sum of a metric over every line of `page` whose labels contain all of `labels`.
+pub(crate) fn sum(page: &str, name: &str, labels: &[&str]) -> f64 {
+    let of_name = |line: &&str| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+    };
+    let lines = page.lines().filter(of_name);
+    let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 fn agent() -> ureq::Agent {

@@ -19,14 +19,14 @@ const NEVER: &str = "never";
 
 /// A running echo server.
 #[derive(Debug)]
-pub(super) struct Echo {
+pub(crate) struct Echo {
     address: SocketAddr,
     admin: SocketAddr,
     _process: Process,
 }
 
 impl Echo {
-    pub(super) fn start(program: &Path, folder: &Path) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, folder: &Path) -> io::Result<Self> {
         let ready = folder.join("echo.ready");
         // Of an earlier run: read again, it would name ports of the past.
         let _ = std::fs::remove_file(&ready);
@@ -49,7 +49,7 @@ impl Echo {
         })
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -81,6 +81,21 @@ impl Echo {
                 "the echo server answers {status} to its plan"
             ))),
         }
+    }
+
+    /// Lets go of what is held under `name` now, and says how many calls that were.
+    pub(crate) fn release(&self, name: &str) -> io::Result<u64> {
+        let url = format!("http://{}/release/{name}", self.admin);
+        let trouble = |error| Error::other(format!("telling the echo server to release: {error}"));
+        let mut answer = super::client::agent()
+            .post(url)
+            .send_empty()
+            .map_err(trouble)?;
+        let text = answer.body_mut().read_to_string().map_err(Error::other)?;
+        let page: Value = serde_json::from_str(&text)?;
+        page["released"]
+            .as_u64()
+            .ok_or_else(|| Error::other(format!("no number of releases in {text}")))
     }
 
     /// How often each call arrived, by its name.

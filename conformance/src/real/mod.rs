@@ -5,12 +5,12 @@
 //! a play is repeated.
 
 mod client;
-mod echo;
+pub(crate) mod echo;
 pub mod envoy_host;
 pub mod native;
 mod player;
 mod process;
-mod tail;
+pub(crate) mod tail;
 pub mod tools;
 
 pub use player::{Play, Ready, prepare};

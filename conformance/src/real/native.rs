@@ -1,4 +1,4 @@
-//! The native proxy: `bimetal proxy` with one worker.
+//! The native proxy: `bimetal proxy`.
 
 use super::RealHost;
 use super::process::Process;
@@ -20,6 +20,7 @@ pub struct NativeHost {
     addresses: Addresses,
     echo: SocketAddr,
     folder: PathBuf,
+    workers: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,15 +62,21 @@ fn free() -> io::Result<SocketAddr> {
     Err(Error::other("no free port"))
 }
 
-impl RealHost for NativeHost {
-    fn start(
+impl NativeHost {
+    /// Starts a proxy with so many workers in front of `echo`, its files in `folder`, and waits
+    /// until it serves.
+    ///
+    /// # Errors
+    /// When it does not start; the message says why.
+    pub fn launch(
         tools: &Tools,
-        scenario: &Scenario,
+        document: &Value,
+        workers: usize,
         echo: SocketAddr,
         folder: &Path,
     ) -> io::Result<Self> {
         let addresses = Addresses::free()?;
-        write(folder, &file(&scenario.document, addresses, echo))?;
+        write(folder, &file(document, addresses, echo, workers))?;
         let config = folder.join("proxy.yaml").display().to_string();
         let mut command = Command::new(tools.bimetal());
         command.args(["proxy", "--config", &config, "--log", "debug"]);
@@ -89,7 +96,27 @@ impl RealHost for NativeHost {
             addresses,
             echo,
             folder: folder.to_owned(),
+            workers,
         })
+    }
+
+    /// The metrics, in Prometheus' text form.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub fn metrics(&self) -> io::Result<String> {
+        metrics(self.addresses.admin)
+    }
+}
+
+impl RealHost for NativeHost {
+    fn start(
+        tools: &Tools,
+        scenario: &Scenario,
+        echo: SocketAddr,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        Self::launch(tools, &scenario.document, 1, echo, folder)
     }
 
     fn address(&self) -> SocketAddr {
@@ -102,7 +129,10 @@ impl RealHost for NativeHost {
 
     fn load(&mut self, document: &Value) -> io::Result<Loaded> {
         let (accepted, refused) = verdicts(self.addresses.admin)?;
-        write(&self.folder, &file(document, self.addresses, self.echo))?;
+        write(
+            &self.folder,
+            &file(document, self.addresses, self.echo, self.workers),
+        )?;
         let id = i32::try_from(self.process.id()).map_err(Error::other)?;
         let id = rustix::process::Pid::from_raw(id).ok_or_else(|| Error::other("no process id"))?;
         rustix::process::kill_process(id, rustix::process::Signal::HUP)?;
@@ -119,14 +149,18 @@ impl RealHost for NativeHost {
     }
 }
 
-/// How many documents it accepted and refused since its start.
-fn verdicts(admin: SocketAddr) -> io::Result<(u64, u64)> {
+fn metrics(admin: SocketAddr) -> io::Result<String> {
     let url = format!("http://{admin}/metrics");
     let mut answer = super::client::agent()
         .get(url)
         .call()
         .map_err(Error::other)?;
-    let page = answer.body_mut().read_to_string().map_err(Error::other)?;
+    answer.body_mut().read_to_string().map_err(Error::other)
+}
+
+/// How many documents it accepted and refused since its start.
+fn verdicts(admin: SocketAddr) -> io::Result<(u64, u64)> {
+    let page = metrics(admin)?;
     let count = |result: &str| {
         let name = format!(r#"bimetal_reloads_total{{result="{result}"}} "#);
         let value = page.lines().find_map(|line| line.strip_prefix(&name));
@@ -137,13 +171,13 @@ fn verdicts(admin: SocketAddr) -> io::Result<(u64, u64)> {
     Ok((count("applied"), count("refused")))
 }
 
-fn file(document: &Value, addresses: Addresses, echo: SocketAddr) -> Value {
+fn file(document: &Value, addresses: Addresses, echo: SocketAddr, workers: usize) -> Value {
     json!({
         "version": "v1",
         "listeners": [{"address": addresses.listen}],
         "admin": {"address": addresses.admin},
         "health": {"address": addresses.health},
-        "workers": 1,
+        "workers": workers,
         "upstreams": {"echo": {"endpoints": [echo]}},
         "routes": [{"host": "*", "path_prefix": "/", "upstream": "echo"}],
         "policies": document["policies"],

@@ -14,12 +14,13 @@ const EVERY: Duration = Duration::from_millis(10);
 const BEGINNING: &str = r#"{"event":"#;
 
 /// A log that is being followed.
-pub(super) struct Tail {
+#[derive(Debug)]
+pub(crate) struct Tail {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     events: Mutex<Vec<(Instant, String)>>,
     stop: AtomicBool,
@@ -28,7 +29,7 @@ struct Shared {
 }
 
 impl Tail {
-    pub(super) fn follow(file: &Path) -> std::io::Result<Self> {
+    pub(crate) fn follow(file: &Path) -> std::io::Result<Self> {
         let mut file = File::open(file)?;
         let shared = Arc::new(Shared::default());
         let thread = std::thread::spawn({
@@ -55,6 +56,17 @@ impl Tail {
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// The events from the one at `index` on, as far as they were read by now, each with when it
+    /// was.
+    pub(crate) fn events_from(&self, index: usize) -> Vec<(Instant, String)> {
+        let events = self
+            .shared
+            .events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        events.get(index..).unwrap_or_default().to_vec()
     }
 
     /// Forgets how busy the machine was so far.
