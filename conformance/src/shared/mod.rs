@@ -2,7 +2,7 @@
 //!
 //! A client cannot choose a worker; the kernel does, for each connection. So a [`Stage`] opens
 //! connections until it has some to every worker, and finds out which leads where by the numbers
-//! that each worker's engine gives its calls (see [`workers`]). Then a test says which worker a
+//! that each worker's engine gives its calls (see `workers.rs`). Then a test says which worker a
 //! call goes to.
 //!
 //! Order is judged by what happened before what: a call that was sent after the line about a trip
