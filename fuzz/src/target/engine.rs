@@ -247,8 +247,9 @@ impl World {
     fn end(&mut self) {
         while let Some((owner, ticket)) = self.tickets.pop() {
             let _ = self.engines[owner].settle(self.now, ticket, Outcome::Neutral.into());
+            // Events are taken after every verb: only so many wait.
+            self.check();
         }
-        self.check();
         for engine in &mut self.engines {
             engine.poll(self.now);
             let due = engine.next_wakeup();
