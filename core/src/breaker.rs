@@ -269,11 +269,20 @@ impl Breaker {
     /// A result while closed, of the present generation.
     #[inline]
     fn count(&mut self, now: Instant, report: Report) -> Counted {
-        if report.outcome == Outcome::Neutral {
+        let rate = match report.outcome {
+            Outcome::Neutral => return Counted::Current,
+            outcome => self.evidence.record(&self.policy.trip, now, outcome),
+        };
+        let healthy = self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0;
+        if rate.is_none() && healthy && report.outcome != Outcome::Failure {
             return Counted::Current;
         }
+        self.count_carefully(now, report, rate)
+    }
+
+    #[cold]
+    fn count_carefully(&mut self, now: Instant, report: Report, rate: Option<Cause>) -> Counted {
         let failed = report.outcome == Outcome::Failure;
-        let rate = self.evidence.record(&self.policy.trip, now, report.outcome);
         let generation = self.record.generation;
         while let Phase::Closed { streak } = self.record.phase
             && generation == self.record.generation

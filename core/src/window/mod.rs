@@ -61,6 +61,7 @@ impl Window {
     }
 
     /// Adds a call and gives the window's tally with it.
+    #[inline]
     pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
         match self {
             Self::Calls(ring) => ring.record(mark),

@@ -27,6 +27,7 @@ impl CallRing {
     }
 
     /// Adds a call; in a full ring the oldest leaves.
+    #[inline]
     pub fn record(&mut self, mark: Mark) -> Tally {
         let bit = 1_u64 << (self.next % 64);
         if let Some(word) = self.bits.get_mut((self.next / 64) as usize) {
