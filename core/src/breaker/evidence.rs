@@ -51,6 +51,13 @@ impl Evidence {
     /// asked after every outcome, a success as well: it can be the call that makes the minimum.
     #[inline]
     pub fn record(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
+        match (&self.failures, &self.slow) {
+            (None, None) => None,
+            _ => self.record_in_windows(trip, now, outcome),
+        }
+    }
+
+    fn record_in_windows(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let mut cause = None;
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
             let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Failure));

@@ -26,16 +26,20 @@ impl Seat {
         }
     }
 
-    /// What another replica wrote since the last look, if anything.
+    /// The word that another replica wrote since the last look, if one did.
     #[inline]
-    pub fn news(&mut self, known: &Record, trip: &Trip) -> Option<Record> {
-        let shared = self.shared.as_mut()?;
+    pub fn unseen(&self) -> Option<u64> {
+        let shared = self.shared.as_ref()?;
         let word = shared.words.load(0);
-        if word == shared.seen {
-            return None;
+        (word != shared.seen).then_some(word)
+    }
+
+    /// What an unseen word says; it is seen then.
+    pub fn see(&mut self, word: u64, known: &Record, trip: &Trip) -> Record {
+        if let Some(shared) = &mut self.shared {
+            shared.seen = word;
         }
-        shared.seen = word;
-        Some(Record::unpack(word, known, trip))
+        Record::unpack(word, known, trip)
     }
 
     /// Replaces the record that was seen last by `next`.
@@ -63,10 +67,5 @@ impl Seat {
     /// The words, for windows that share their buckets.
     pub fn words(&self) -> Option<&Arc<dyn Words>> {
         self.shared.as_ref().map(|shared| &shared.words)
-    }
-
-    /// Whether the state is shared.
-    pub const fn is_shared(&self) -> bool {
-        self.shared.is_some()
     }
 }
