@@ -53,11 +53,7 @@ pub fn run<'a>(
         match in_the_way(scenario, host).filter(|_| limits == Limits::Respected) {
             Some(limit) => {
                 let verdict = Verdict::Unseen(limit.what);
-                outcomes.push(Outcome {
-                    scenario,
-                    verdict,
-                    plays: 0,
-                });
+                outcomes.push(Outcome { scenario, verdict, plays: 0 });
             }
             None => left.push(scenario),
         }
@@ -85,11 +81,7 @@ fn play_in_core(scenario: &Scenario) -> Outcome<'_> {
         },
         other => other,
     };
-    Outcome {
-        scenario,
-        verdict,
-        plays: 1,
-    }
+    Outcome { scenario, verdict, plays: 1 }
 }
 
 fn in_real_time<'a, H: RealHost>(
@@ -107,11 +99,7 @@ fn in_real_time<'a, H: RealHost>(
             for (scenario, verdict, repeat) in play_batch::<H>(batch, tools, &folder) {
                 match repeat && attempt < ATTEMPTS {
                     true => again.push(scenario),
-                    false => outcomes.push(Outcome {
-                        scenario,
-                        verdict,
-                        plays: attempt,
-                    }),
+                    false => outcomes.push(Outcome { scenario, verdict, plays: attempt }),
                 }
             }
         }
@@ -126,9 +114,8 @@ fn play_batch<'a, H: RealHost>(
     tools: &Tools,
     folder: &Path,
 ) -> Vec<(&'a Scenario, Verdict, bool)> {
-    let ready = side_by_side(batch, |scenario| {
-        prepare::<H>(tools, scenario, &folder.join(&scenario.name))
-    });
+    let ready =
+        side_by_side(batch, |scenario| prepare::<H>(tools, scenario, &folder.join(&scenario.name)));
     let plays = side_by_side(ready, |ready: io::Result<Ready<'_, H>>| ready?.play());
     let judged = |(scenario, play): (&&'a Scenario, io::Result<Play>)| {
         let (verdict, spoilt) = match play {
@@ -153,14 +140,9 @@ fn side_by_side<T: Send, R: Send>(
 ) -> Vec<R> {
     thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = jobs
-            .into_iter()
-            .map(|job| scope.spawn(move || work(job)))
-            .collect();
+        let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(move || work(job))).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, R>| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
     })

@@ -60,16 +60,8 @@ impl Envoy {
         let admin_file = folder.join("admin");
         // Of an earlier run: read again, it would name a port of the past.
         let _ = fs::remove_file(&admin_file);
-        write(
-            &folder,
-            "listeners.json",
-            &config.listeners(&folder.join("access.log")),
-        )?;
-        write(
-            &folder,
-            "bootstrap.json",
-            &config.bootstrap(&folder.join("listeners.json")),
-        )?;
+        write(&folder, "listeners.json", &config.listeners(&folder.join("access.log")))?;
+        write(&folder, "bootstrap.json", &config.bootstrap(&folder.join("listeners.json")))?;
         let log = fs::File::create(folder.join("envoy.log"))?;
         let level = match config.log {
             Log::Quiet => "wasm:warning",
@@ -90,38 +82,24 @@ impl Envoy {
             .spawn()
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", program.display())))?;
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self {
-            child,
-            folder,
-            address: unknown,
-            admin: unknown,
-        };
+        let mut envoy = Self { child, folder, address: unknown, admin: unknown };
         envoy.admin = envoy.wait("say its admin address", |_| {
             fs::read_to_string(&admin_file).ok()?.trim().parse().ok()
         })?;
         let address = envoy.wait("open its listener", |envoy| {
             let refused = envoy.verdicts().is_ok_and(|(_, refused)| refused > 0);
-            if refused {
-                Some(None)
-            } else {
-                envoy.listener().map(Some)
-            }
+            if refused { Some(None) } else { envoy.listener().map(Some) }
         })?;
         envoy.address = address.ok_or_else(|| envoy.error("Envoy refused its listener"))?;
         Ok(envoy)
     }
 
     fn listener(&self) -> Option<SocketAddr> {
-        self.get("/ready")
-            .ok()
-            .filter(|body| body.trim() == "LIVE")?;
+        self.get("/ready").ok().filter(|body| body.trim() == "LIVE")?;
         let page = self.get("/listeners?format=json").ok()?;
         let page: Value = serde_json::from_str(&page).ok()?;
         let port = page.pointer("/listener_statuses/0/local_address/socket_address/port_value");
-        Some(SocketAddr::from((
-            [127, 0, 0, 1],
-            u16::try_from(port?.as_u64()?).ok()?,
-        )))
+        Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port?.as_u64()?).ok()?)))
     }
 
     /// Where requests go.
@@ -146,11 +124,7 @@ impl Envoy {
     /// When the file cannot be written or no verdict comes within a minute.
     pub fn update(&mut self, config: &Config) -> io::Result<Update> {
         let (accepted, refused) = self.verdicts()?;
-        write(
-            &self.folder,
-            "listeners.json",
-            &config.listeners(&self.folder.join("access.log")),
-        )?;
+        write(&self.folder, "listeners.json", &config.listeners(&self.folder.join("access.log")))?;
         self.wait("judge the update", |envoy| {
             let (now_accepted, now_refused) = envoy.verdicts().ok()?;
             if now_refused > refused {
@@ -178,10 +152,8 @@ impl Envoy {
     /// When the admin interface does not answer with 200.
     pub fn get(&self, path: &str) -> io::Result<String> {
         let agent = agent();
-        let mut answer = agent
-            .get(format!("http://{}{path}", self.admin))
-            .call()
-            .map_err(Error::other)?;
+        let mut answer =
+            agent.get(format!("http://{}{path}", self.admin)).call().map_err(Error::other)?;
         answer.body_mut().read_to_string().map_err(Error::other)
     }
 
@@ -191,9 +163,8 @@ impl Envoy {
     /// As [`Envoy::get`].
     pub fn metrics(&self) -> io::Result<String> {
         let page = self.get("/stats/prometheus")?;
-        let ours = page
-            .lines()
-            .filter(|line| line.trim_start_matches("# TYPE ").starts_with("bimetal_"));
+        let ours =
+            page.lines().filter(|line| line.trim_start_matches("# TYPE ").starts_with("bimetal_"));
         Ok(ours.flat_map(|line| [line, "\n"]).collect())
     }
 
@@ -242,9 +213,7 @@ impl Envoy {
     pub fn stop(&mut self) -> io::Result<()> {
         if self.exited()?.is_none() {
             // The answer may be cut off by the end that it asks for.
-            let _ = agent()
-                .post(format!("http://{}/quitquitquit", self.admin))
-                .send_empty();
+            let _ = agent().post(format!("http://{}/quitquitquit", self.admin)).send_empty();
         }
         let deadline = Instant::now() + PATIENCE;
         while self.exited()?.is_none() {
@@ -300,15 +269,11 @@ impl Drop for Envoy {
 
 /// The sum of a metric over every line of `page` whose labels contain all of `labels`.
 pub(crate) fn sum(page: &str, name: &str, labels: &[&str]) -> f64 {
-    let of_name = |line: &&str| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(['{', ' ']))
-    };
+    let of_name =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let lines = page.lines().filter(of_name);
     let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 fn agent() -> ureq::Agent {

@@ -80,9 +80,7 @@ pub const LIMITS: [Limit; 3] = [
 
 /// The first limit of `host` that keeps it from playing `scenario`.
 pub fn in_the_way(scenario: &Scenario, host: HostName) -> Option<&'static Limit> {
-    LIMITS
-        .iter()
-        .find(|limit| limit.host == host && limit.need.is_of(scenario))
+    LIMITS.iter().find(|limit| limit.host == host && limit.need.is_of(scenario))
 }
 
 impl Need {
@@ -121,9 +119,7 @@ impl Need {
 /// The table as the documentation shows it.
 pub fn as_markdown() -> String {
     let rows = LIMITS.iter().map(|limit| {
-        let Limit {
-            host, what, why, ..
-        } = limit;
+        let Limit { host, what, why, .. } = limit;
         format!("| {host} | {what} | {why} |\n")
     });
     ["| host | cannot see or do | why |\n| --- | --- | --- |\n".to_owned()]

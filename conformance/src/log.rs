@@ -156,10 +156,7 @@ pub fn normalise(scenario: &Scenario, recording: &Recording) -> Vec<String> {
         };
         lines.add(load.at, format!("{} load {result}", load.step));
     }
-    recording
-        .complaints
-        .iter()
-        .for_each(|text| lines.add(Duration::MAX, text.clone()));
+    recording.complaints.iter().for_each(|text| lines.add(Duration::MAX, text.clone()));
     lines.in_order()
 }
 
@@ -191,9 +188,7 @@ impl Clock {
         let lag = |(arrival, event): &(Duration, Event)| {
             arrival.as_nanos() as i128 - i128::from(event.place().at_ns)
         };
-        Self {
-            behind: events.iter().map(lag).min().unwrap_or(0),
-        }
+        Self { behind: events.iter().map(lag).min().unwrap_or(0) }
     }
 
     fn on_timeline(self, at_ns: u64) -> Duration {
@@ -221,21 +216,12 @@ fn decided_calls(
     // A host may read its clock once for several calls, a moment before this one came.
     let grace = scenario.tick / 2;
     for (_, event) in events {
-        let Event::Decision {
-            place,
-            call,
-            decision,
-            ..
-        } = event
-        else {
+        let Event::Decision { place, call, decision, .. } = event else {
             continue;
         };
         let at = clock.on_timeline(place.at_ns) + grace;
         let step = scenario.steps.iter().rev().find(|step| {
-            let began = recording
-                .calls
-                .iter()
-                .find(|call| belongs(&call.name, &step.name));
+            let began = recording.calls.iter().find(|call| belongs(&call.name, &step.name));
             began.is_some_and(|call| call.sent <= at)
         });
         let found = step
@@ -243,38 +229,21 @@ fn decided_calls(
             .map(|index| free.remove(index));
         let name = found.map_or_else(|| format!("unknown call {call}"), |call| call.name.clone());
         let admitted = decision == "admitted";
-        known.insert(
-            *call,
-            Decided {
-                name,
-                at_ns: place.at_ns,
-                admitted,
-            },
-        );
+        known.insert(*call, Decided { name, at_ns: place.at_ns, admitted });
     }
     known
 }
 
 fn belongs(call: &str, step: &str) -> bool {
-    call.strip_prefix(step)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    call.strip_prefix(step).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The line of a decision, a settlement, or a change that time made. Other changes belong to the
 /// line of what made them.
 fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario) -> Option<String> {
-    let name = |call: &u64| {
-        decided
-            .get(call)
-            .map_or("unknown call", |known| &known.name)
-    };
+    let name = |call: &u64| decided.get(call).map_or("unknown call", |known| &known.name);
     match event {
-        Event::Decision {
-            place,
-            call,
-            decision,
-            shadow,
-        } => {
+        Event::Decision { place, call, decision, shadow } => {
             let what = match decision.as_str() {
                 "admitted" => "admitted".to_owned(),
                 rule => format!("rejected by {rule}"),
@@ -282,22 +251,13 @@ fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario)
             let shadow = if *shadow { " in shadow" } else { "" };
             Some(format!("{} {} {what}{shadow}", name(call), place.policy))
         }
-        Event::Settled {
-            place,
-            call,
-            outcome,
-            late,
-        } => {
+        Event::Settled { place, call, outcome, late } => {
             let late = if *late { ", too late" } else { "" };
             Some(format!("{} {} {outcome}{late}", name(call), place.policy))
         }
         Event::Transition { place, cause, .. } if cause == "probes_expired" => {
             let (step, due) = due(place.at_ns, decided, scenario);
-            Some(format!(
-                "{step} {} {}, due {due} after {step}",
-                place.policy,
-                change(event)
-            ))
+            Some(format!("{step} {} {}, due {due} after {step}", place.policy, change(event)))
         }
         Event::Transition { .. } => None,
     }
@@ -322,25 +282,12 @@ fn leases(scenario: &Scenario) -> Vec<u64> {
     let Ok(document) = Document::parse(text.as_bytes(), Host::Native) else {
         return Vec::new();
     };
-    let breakers = document
-        .policies
-        .iter()
-        .filter_map(|policy| policy.breaker.as_ref());
-    breakers
-        .map(|breaker| breaker.half_open.lease.as_nanos())
-        .collect()
+    let breakers = document.policies.iter().filter_map(|policy| policy.breaker.as_ref());
+    breakers.map(|breaker| breaker.half_open.lease.as_nanos()).collect()
 }
 
 fn change(event: &Event) -> String {
-    let Event::Transition {
-        from,
-        to,
-        cause,
-        generation,
-        open_for_ns,
-        ..
-    } = event
-    else {
+    let Event::Transition { from, to, cause, generation, open_for_ns, .. } = event else {
         return String::new();
     };
     let open_for = match open_for_ns {

@@ -83,12 +83,7 @@ fn scenarios(files: &[PathBuf]) -> Result<Vec<Scenario>, ReadError> {
 
 fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
     let mut red = 0_usize;
-    for Outcome {
-        scenario,
-        verdict,
-        plays,
-    } in outcomes
-    {
+    for Outcome { scenario, verdict, plays } in outcomes {
         let result = match verdict {
             Verdict::Equal if *plays > 1 => format!("equal (play {plays})"),
             Verdict::Equal => "equal".to_owned(),
@@ -97,21 +92,12 @@ fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
             Verdict::Unseen(what) => format!("not seen: {what}"),
         };
         println!("{:34} {result}", scenario.name);
-        red += usize::from(matches!(
-            verdict,
-            Verdict::Different(_) | Verdict::Failed(_)
-        ));
+        red += usize::from(matches!(verdict, Verdict::Different(_) | Verdict::Failed(_)));
         if let Verdict::Different(difference) = verdict {
             println!("  {}\n  - expected, + seen\n{difference}", scenario.title);
         }
     }
-    let equal = outcomes
-        .iter()
-        .filter(|outcome| outcome.verdict == Verdict::Equal)
-        .count();
-    println!(
-        "{equal} equal, {red} red, {} not seen",
-        outcomes.len() - equal - red
-    );
+    let equal = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Equal).count();
+    println!("{equal} equal, {red} red, {} not seen", outcomes.len() - equal - red);
     ExitCode::from(u8::from(red != 0))
 }

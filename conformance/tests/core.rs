@@ -38,10 +38,7 @@ fn no_scenario_is_too_sharp_for_real_clocks() {
 fn the_readme_teaches_with_a_scenario_that_holds() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    let example = readme
-        .split("```yaml\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next());
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
     let scenario = read_text("README", example.unwrap()).unwrap_or_else(|e| panic!("{e}"));
     let verdict = judge(&scenario, &play(&scenario, &Shift::default(), None));
     assert_eq!(verdict, Verdict::Equal);

@@ -11,11 +11,7 @@ fn red(scenarios: &[Scenario], mutant: Mutant) -> Vec<&str> {
         let recording = play(scenario, &Shift::default(), Some(mutant));
         matches!(judge(scenario, &recording), Verdict::Different(_))
     };
-    scenarios
-        .iter()
-        .filter(is_red)
-        .map(|scenario| scenario.name.as_str())
-        .collect()
+    scenarios.iter().filter(is_red).map(|scenario| scenario.name.as_str()).collect()
 }
 
 /// Each mistake, and the scenario that is there to catch it.

@@ -63,18 +63,9 @@ fn main() {
         Trial::test(name, run).with_ignored_flag(missing.is_some())
     };
     let trials = vec![
-        trial(
-            "every_scenario_holds_in_envoy",
-            support::every_scenario_holds,
-        ),
-        trial(
-            "what_envoy_cannot_is_in_the_table",
-            support::the_limits_are_exact,
-        ),
-        trial(
-            "each_mistake_around_the_filter_is_seen",
-            each_mistake_around_the_filter_is_seen,
-        ),
+        trial("every_scenario_holds_in_envoy", support::every_scenario_holds),
+        trial("what_envoy_cannot_is_in_the_table", support::the_limits_are_exact),
+        trial("each_mistake_around_the_filter_is_seen", each_mistake_around_the_filter_is_seen),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -15,10 +15,7 @@ fn each_change(mut check: impl FnMut(&Scenario, &Recording) -> Vec<Recording>) {
         for (nth, changed) in check(&scenario, &right).iter().enumerate() {
             let verdict = judge(&scenario, changed);
             let name = &scenario.name;
-            assert!(
-                matches!(verdict, Verdict::Different(_)),
-                "{name}: change {nth} is not seen"
-            );
+            assert!(matches!(verdict, Verdict::Different(_)), "{name}: change {nth} is not seen");
         }
     }
 }
@@ -51,10 +48,7 @@ fn an_event_too_many_is_seen() {
 fn an_event_that_cannot_be_read_is_seen() {
     each_change(|_, right| {
         let mut changed = right.clone();
-        changed.events.push((
-            std::time::Duration::ZERO,
-            r#"{"event":"half a li"#.to_owned(),
-        ));
+        changed.events.push((std::time::Duration::ZERO, r#"{"event":"half a li"#.to_owned()));
         vec![changed]
     });
 }
@@ -66,10 +60,7 @@ fn other_bytes_at_the_client_are_seen() {
             let mut changed = right.clone();
             let call = &mut changed.calls[index];
             call.answer = match &call.answer {
-                Answer::Status(status) => Answer::Rejected {
-                    status: *status,
-                    rule: "x/y".into(),
-                },
+                Answer::Status(status) => Answer::Rejected { status: *status, rule: "x/y".into() },
                 Answer::Rejected { status, .. } => Answer::Status(*status),
                 _ => Answer::Status(200),
             };

@@ -7,9 +7,5 @@ use std::path::Path;
 fn the_documentation_shows_the_table_as_it_is() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/host-limits.md");
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(
-        page.contains(&as_markdown()),
-        "docs/host-limits.md should hold:\n{}",
-        as_markdown()
-    );
+    assert!(page.contains(&as_markdown()), "docs/host-limits.md should hold:\n{}", as_markdown());
 }

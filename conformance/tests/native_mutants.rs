@@ -64,24 +64,13 @@ fn each_mistake_in_the_native_proxy_turns_its_scenario_red() {
     let (rewrites, caught_by): (Vec<_>, Vec<_>) = MISTAKES.into_iter().unzip();
     let program = build_with(&rewrites);
     let scenarios = support::scenarios();
-    let named = |name: &&str| {
-        scenarios
-            .iter()
-            .find(|scenario| scenario.name == **name)
-            .cloned()
-    };
+    let named = |name: &&str| scenarios.iter().find(|scenario| scenario.name == **name).cloned();
     let caught_by: Vec<Scenario> = caught_by.iter().filter_map(named).collect();
     assert_eq!(caught_by.len(), rewrites.len(), "a scenario is gone");
     let play = |mistake: &str, scenarios: &[Scenario]| {
         let tools = Tools::replaced(program.clone(), VARIABLE, mistake);
         let folder = support::folder(&format!("native-mutants/{mistake}"));
-        let outcomes = run(
-            HostName::Native,
-            &tools,
-            scenarios,
-            Limits::Respected,
-            &folder,
-        );
+        let outcomes = run(HostName::Native, &tools, scenarios, Limits::Respected, &folder);
         support::differences(&outcomes)
     };
     // The copy must be right where it is not told to be wrong, or its red would mean nothing.
@@ -93,12 +82,7 @@ fn each_mistake_in_the_native_proxy_turns_its_scenario_red() {
             scope.spawn(move || {
                 let red = play(rewrite.name, std::slice::from_ref(scenario));
                 println!("{}: {}\n{red}", rewrite.name, scenario.name);
-                assert!(
-                    !red.is_empty(),
-                    "{} does not notice {}",
-                    scenario.name,
-                    rewrite.name
-                );
+                assert!(!red.is_empty(), "{} does not notice {}", scenario.name, rewrite.name);
             });
         }
     });

@@ -24,12 +24,7 @@ fn check(text: &str) -> Result<(), String> {
 
 #[test]
 fn a_probe_at_the_end_of_the_open_time_is_too_sharp() {
-    for (at, sharp) in [
-        ("1s", true),
-        ("1050ms", true),
-        ("950ms", true),
-        ("1.5s", false),
-    ] {
+    for (at, sharp) in [("1s", true), ("1050ms", true), ("950ms", true), ("1.5s", false)] {
         let refused = check(&with_probe_at(at)).is_err_and(|why| why.contains("too sharp"));
         assert_eq!(refused, sharp, "a probe at {at}");
     }
@@ -39,8 +34,5 @@ fn a_probe_at_the_end_of_the_open_time_is_too_sharp() {
 fn an_answer_beside_a_step_is_too_sharp() {
     let slow =
         with_probe_at("1.5s").replace("upstream: 500", "upstream: {status: 500, after: 1.5s}");
-    assert!(
-        check(&slow).is_err(),
-        "the trip and the next call come at once"
-    );
+    assert!(check(&slow).is_err(), "the trip and the next call come at once");
 }

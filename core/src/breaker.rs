@@ -22,10 +22,11 @@
 //! there first, and a change is a compare-and-swap. A change that lost the race was decided on old
 //! grounds, so it is decided again. The rules are the same either way.
 //!
-//! What trips is in [`evidence`], how long it stays open in [`open_time`], who may probe in
-//! [`probes`], and how it comes back in [`ramp`].
+//! What trips is in [`evidence`], how long it stays open in [`open_time`], what becomes of probes in
+//! `half_open`, their leases in [`probes`], and how it comes back in [`ramp`].
 
 pub mod evidence;
+mod half_open;
 pub mod open_time;
 pub mod probes;
 pub mod ramp;
@@ -136,12 +137,8 @@ impl Breaker {
                     return Err(self.still_open(until.since(now)));
                 }
                 Phase::Open { .. } => {
-                    let first = Probing {
-                        outstanding: 1,
-                        ..Probing::default()
-                    };
-                    self.record
-                        .entering(Phase::HalfOpen(first), Cause::OpenElapsed)
+                    let first = Probing { outstanding: 1, ..Probing::default() };
+                    self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
                 }
                 Phase::HalfOpen(probing) => {
                     let outstanding = probing.outstanding + 1;
@@ -149,10 +146,7 @@ impl Breaker {
                         let outstanding = probing.outstanding;
                         return Err(Rejection::by_breaker(Reason::Probing { outstanding }));
                     }
-                    self.record.counting(Phase::HalfOpen(Probing {
-                        outstanding,
-                        ..probing
-                    }))
+                    self.record.counting(Phase::HalfOpen(Probing { outstanding, ..probing }))
                 }
             };
             if self.change(now, next) {
@@ -163,10 +157,7 @@ impl Breaker {
     }
 
     fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Rejection> {
-        let step = self
-            .ramp
-            .as_mut()
-            .map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
+        let step = self.ramp.as_mut().map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
         match step {
             ramp::Step::Reject { percent } => {
                 Err(Rejection::by_breaker(Reason::Ramping { percent }))
@@ -194,11 +185,7 @@ impl Breaker {
         permit.probe = Probe::ANSWERED;
         while let Phase::HalfOpen(probing) = self.record.phase {
             let outstanding = probing.outstanding.saturating_sub(1);
-            let freed = Probing {
-                outstanding,
-                missed: 0,
-                ..probing
-            };
+            let freed = Probing { outstanding, missed: 0, ..probing };
             if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
                 return;
             }
@@ -216,54 +203,8 @@ impl Breaker {
             Phase::Closed { .. } if permit.generation == self.record.generation => {
                 self.count(now, report)
             }
-            _ => self.settle_carefully(now, permit, report),
+            _ => self.settle_probe(now, permit, report),
         }
-    }
-
-    #[cold]
-    fn settle_carefully(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
-        self.expire_leases(now);
-        let waiting = permit.probe.is_waiting();
-        if permit.generation != self.record.generation
-            || waiting && !self.leases.remove(permit.probe)
-        {
-            return Counted::Late;
-        }
-        // Others may change the record until the change below holds; a new generation ends it.
-        while permit.generation == self.record.generation {
-            let Phase::HalfOpen(mut probing) = self.record.phase else {
-                return Counted::Late;
-            };
-            probing.outstanding = probing.outstanding.saturating_sub(u32::from(waiting));
-            let done = match report.outcome {
-                Outcome::Failure => self.open(now, Cause::ProbeFailed, report.retry_after),
-                Outcome::Slow => self.open(now, Cause::ProbeSlow, report.retry_after),
-                Outcome::Neutral if !waiting => true,
-                Outcome::Neutral => {
-                    self.change(now, self.record.counting(Phase::HalfOpen(probing)))
-                }
-                Outcome::Success => self.probe_succeeded(now, probing),
-            };
-            if done {
-                return Counted::Current;
-            }
-        }
-        Counted::Late
-    }
-
-    fn probe_succeeded(&mut self, now: Instant, probing: Probing) -> bool {
-        let successes = probing.successes + 1;
-        let next = if successes >= self.policy.half_open.required_successes {
-            self.record
-                .entering(Phase::Closed { streak: 0 }, Cause::ProbesSucceeded)
-        } else {
-            self.record.counting(Phase::HalfOpen(Probing {
-                successes,
-                missed: 0,
-                ..probing
-            }))
-        };
-        self.change(now, next)
     }
 
     /// A result while closed, of the present generation.
@@ -330,47 +271,13 @@ impl Breaker {
     }
 
     const fn permit(&self, probe: Probe) -> Permit {
-        Permit {
-            generation: self.record.generation,
-            probe,
-        }
+        Permit { generation: self.record.generation, probe }
     }
 
     #[inline]
     const fn still_open(&self, left: Duration) -> Rejection {
         let cause = self.record.cause;
         Rejection::by_breaker(Reason::Open { left, cause })
-    }
-
-    /// A probe that got no headers in time frees its slot; enough of them in a row re-open.
-    fn expire_leases(&mut self, now: Instant) {
-        while let Some(due) = self.leases.expire(now) {
-            self.missed(now, due, 1);
-        }
-        // A worker that died cannot give its probes back. When nothing moved for two leases, none
-        // of the probes of others can still be in time.
-        if let Phase::HalfOpen(probing) = self.record.phase {
-            let lost = probing.outstanding.saturating_sub(self.leases.count());
-            let lease = self.policy.half_open.lease;
-            if lost > 0 && now.since(self.moved) > lease + lease {
-                self.missed(now, now, lost);
-            }
-        }
-    }
-
-    fn missed(&mut self, now: Instant, due: Instant, count: u32) {
-        while let Phase::HalfOpen(mut probing) = self.record.phase {
-            probing.outstanding = probing.outstanding.saturating_sub(count);
-            probing.missed += count;
-            let done = if probing.missed >= self.policy.half_open.max_probes {
-                self.open(due, Cause::ProbesExpired, None)
-            } else {
-                self.change(now, self.record.counting(Phase::HalfOpen(probing)))
-            };
-            if done {
-                return;
-            }
-        }
     }
 
     #[cold]
@@ -381,9 +288,7 @@ impl Breaker {
             RetryAfter::Ignore => None,
         };
         let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
-        let mut next = self
-            .record
-            .entering(Phase::Open { until: at + span }, cause);
+        let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
         next.level = (next.level + 1).min(record::MAX_LEVEL);
         self.change(at, next)
     }
@@ -393,13 +298,7 @@ impl Breaker {
     fn recover(&mut self, now: Instant) {
         if self.recovery.success(&self.policy, self.record.level, now) {
             let level = self.record.level - 1;
-            self.change(
-                now,
-                Record {
-                    level,
-                    ..self.record
-                },
-            );
+            self.change(now, Record { level, ..self.record });
         }
     }
 
@@ -446,12 +345,7 @@ impl Breaker {
     /// A new generation: what was counted in the one before is void.
     #[cold]
     fn enter(&mut self, at: Instant, from: State, origin: Origin) {
-        let Record {
-            phase,
-            generation,
-            level,
-            cause,
-        } = self.record;
+        let Record { phase, generation, level, cause } = self.record;
         self.since = at;
         self.evidence.clear(generation);
         self.leases.clear();
@@ -463,15 +357,6 @@ impl Breaker {
             _ => Duration::ZERO,
         };
         let to = self.state();
-        self.journal.add(Transition {
-            at,
-            from,
-            to,
-            cause,
-            generation,
-            level,
-            open_for,
-            origin,
-        });
+        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, origin });
     }
 }

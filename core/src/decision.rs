@@ -126,10 +126,7 @@ pub struct Rejection {
 
 impl Rejection {
     pub(crate) const fn by_breaker(reason: Reason) -> Self {
-        Self {
-            rule: Rule::Breaker,
-            reason,
-        }
+        Self { rule: Rule::Breaker, reason }
     }
 
     /// When it is worth another try, where that is known: `retry-after`.
@@ -198,16 +195,12 @@ pub struct Settled {
 impl Policy {
     /// The fallback in place of our rejections, where the policy has one and acts.
     pub fn fallback_when_rejected(&self) -> Option<&crate::policy::Fallback> {
-        self.fallback
-            .as_ref()
-            .filter(|f| f.on.rejected == crate::policy::On::Yes && self.acts())
+        self.fallback.as_ref().filter(|f| f.on.rejected == crate::policy::On::Yes && self.acts())
     }
 
     /// The fallback in place of failures, where the policy has one and acts.
     pub fn fallback_when_failed(&self) -> Option<&crate::policy::Fallback> {
-        self.fallback
-            .as_ref()
-            .filter(|f| f.on.failed == crate::policy::On::Yes && self.acts())
+        self.fallback.as_ref().filter(|f| f.on.failed == crate::policy::On::Yes && self.acts())
     }
 
     fn acts(&self) -> bool {

@@ -56,10 +56,7 @@ impl Engine {
     /// An engine whose breakers are replicas on `board`, where their policy says
     /// `share: process`. Give every worker of the process the same board.
     pub fn with_board(seed: u64, board: Arc<dyn Board>) -> Self {
-        Self {
-            board: Some(board),
-            ..Self::new(seed)
-        }
+        Self { board: Some(board), ..Self::new(seed) }
     }
 
     /// Decides one request by the first policy that matches it.
@@ -70,55 +67,32 @@ impl Engine {
         };
         let policy = registry.policy.clone();
         if policy.mode == Mode::Disabled {
-            return Verdict::Pass(Pass {
-                policy,
-                why: PassReason::Disabled,
-            });
+            return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
         }
         let key = scope_key(&policy.scope, facts);
         let place = registry.find_or_make(&key, self.books.series());
         let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
             self.books.unprotected(&policy.name);
-            return Verdict::Pass(Pass {
-                policy,
-                why: PassReason::TableFull,
-            });
+            return Verdict::Pass(Pass { policy, why: PassReason::TableFull });
         };
         self.calls += 1;
         let decision = match policy.mode {
             Mode::ForcedOpen => Err(FORCED),
             _ => slot.guard.admit(now),
         };
-        let decided = if decision.is_ok() {
-            Decided::Admitted
-        } else {
-            Decided::Breaker
-        };
-        self.books
-            .decided(now, slot.row, self.calls, decided, applied(policy.mode));
+        let decided = if decision.is_ok() { Decided::Admitted } else { Decided::Breaker };
+        self.books.decided(now, slot.row, self.calls, decided, applied(policy.mode));
         let (row, state) = (slot.row, slot.guard.state());
         settle_up(registry, place, &mut self.books);
         match decision {
             Ok(permit) => {
                 let (registry, call, plan) = (registry.id, self.calls, plan(&policy));
-                let ticket = Ticket {
-                    registry,
-                    slot: place,
-                    row,
-                    permit,
-                    call,
-                };
-                Verdict::Admit(Admission {
-                    policy,
-                    ticket,
-                    plan,
-                    state,
-                })
+                let ticket = Ticket { registry, slot: place, row, permit, call };
+                Verdict::Admit(Admission { policy, ticket, plan, state })
             }
-            Err(rejection) if policy.mode == Mode::Shadow => Verdict::Pass(Pass {
-                policy,
-                why: PassReason::Shadow(rejection),
-            }),
+            Err(rejection) if policy.mode == Mode::Shadow => {
+                Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
+            }
             Err(rejection) => Verdict::Reject(Refusal { policy, rejection }),
         }
     }
@@ -138,19 +112,10 @@ impl Engine {
     /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
     /// for a policy that is gone is counted as late.
     pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {
-        let Ticket {
-            registry,
-            slot: place,
-            row,
-            permit,
-            call,
-        } = ticket;
+        let Ticket { registry, slot: place, row, permit, call } = ticket;
         let outcome = report.outcome;
         let Some(registry) = find(&mut self.registries, registry) else {
-            let settled = Settled {
-                outcome,
-                counted: Counted::Late,
-            };
+            let settled = Settled { outcome, counted: Counted::Late };
             self.books.settled(now, row, call, settled);
             return settled;
         };
@@ -179,10 +144,7 @@ impl Engine {
 
     /// When [`Engine::poll`] will next have something to do.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.registries
-            .iter()
-            .filter_map(Registry::next_wakeup)
-            .min()
+        self.registries.iter().filter_map(Registry::next_wakeup).min()
     }
 
     /// Chooses which events are kept.
@@ -204,15 +166,8 @@ impl Engine {
 
     /// Sums over everything since the engine began.
     pub fn totals(&self) -> Totals {
-        let scopes = self
-            .registries
-            .iter()
-            .map(|registry| registry.len() as u64)
-            .sum();
-        Totals {
-            scopes,
-            ..self.books.totals()
-        }
+        let scopes = self.registries.iter().map(|registry| registry.len() as u64).sum();
+        Totals { scopes, ..self.books.totals() }
     }
 }
 

@@ -225,22 +225,14 @@ impl fmt::Display for Event {
             Json(&self.scope)
         )?;
         match &self.what {
-            What::Decision {
-                call,
-                decided,
-                applied,
-            } => {
+            What::Decision { call, decided, applied } => {
                 write!(f, r#","call":{call},"decision":"{}""#, decided.name())?;
                 match applied {
                     Applied::Enforced => {}
                     Applied::Shadow => f.write_str(r#","shadow":true"#)?,
                 }
             }
-            What::Settled {
-                call,
-                outcome,
-                counted,
-            } => {
+            What::Settled { call, outcome, counted } => {
                 write!(f, r#","call":{call},"outcome":"{}""#, outcome.name())?;
                 match counted {
                     Counted::Current => {}
@@ -311,11 +303,7 @@ mod tests {
             policy: "echo".into(),
             scope: "x\n".into(),
             at: Instant::from_nanos(5),
-            what: What::Decision {
-                call: 1,
-                decided: Decided::Breaker,
-                applied: Applied::Shadow,
-            },
+            what: What::Decision { call: 1, decided: Decided::Breaker, applied: Applied::Shadow },
         };
         assert_eq!(
             event.to_string(),

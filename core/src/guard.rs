@@ -33,10 +33,7 @@ impl Guard {
             Some(words) => Breaker::shared(breaker, seed, words),
             None => Breaker::new(breaker, seed),
         });
-        Self {
-            breaker,
-            outstanding: 0,
-        }
+        Self { breaker, outstanding: 0 }
     }
 
     /// Whether a call may go upstream now.

@@ -119,9 +119,7 @@ impl Statuses {
 
     /// Whether `status` is in the set.
     pub fn contains(&self, status: u16) -> bool {
-        self.bits
-            .get(usize::from(status / 64))
-            .is_some_and(|word| word >> (status % 64) & 1 == 1)
+        self.bits.get(usize::from(status / 64)).is_some_and(|word| word >> (status % 64) & 1 == 1)
     }
 }
 
@@ -171,17 +169,11 @@ impl FailureRules {
     /// What `seen` counts as.
     pub fn classify(&self, seen: &Observation) -> Outcome {
         match *seen {
-            Observation::Answer {
-                status,
-                grpc,
-                latency,
-            } => self.answer(status, grpc, latency),
+            Observation::Answer { status, grpc, latency } => self.answer(status, grpc, latency),
             Observation::Broken(how) => self.broken(how),
-            Observation::ClientGone {
-                elapsed,
-                deadline,
-                answered,
-            } => self.client_gone(elapsed, deadline, answered),
+            Observation::ClientGone { elapsed, deadline, answered } => {
+                self.client_gone(elapsed, deadline, answered)
+            }
             Observation::Injected { status } => match self.count_injected {
                 CountInjected::Yes => self.answer(status, None, Duration::ZERO),
                 CountInjected::No => Outcome::Neutral,
@@ -251,9 +243,6 @@ pub struct Report {
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            retry_after: None,
-        }
+        Self { outcome, retry_after: None }
     }
 }

@@ -77,18 +77,10 @@ impl Registry {
         }
         let mut short = [0; key::LONGEST];
         // Every worker shortens alike, so that a long key means the same breaker to all.
-        let key = shorten(
-            key,
-            &mut short,
-            &FixedState::with_seed(self.policy.state_hash),
-        );
+        let key = shorten(key, &mut short, &FixedState::with_seed(self.policy.state_hash));
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
-        let same = |slot: &u32| {
-            slots
-                .get(*slot as usize)
-                .is_some_and(|slot| equal(&slot.key, key))
-        };
+        let same = |slot: &u32| slots.get(*slot as usize).is_some_and(|slot| equal(&slot.key, key));
         if let Some(found) = self.index.find(hash, same) {
             return Some(*found);
         }
@@ -110,11 +102,8 @@ impl Registry {
             };
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |slot: &u32| {
-            slots
-                .get(*slot as usize)
-                .map_or(0, |slot| hasher.hash_one(&*slot.key))
-        };
+        let rehash =
+            |slot: &u32| slots.get(*slot as usize).map_or(0, |slot| hasher.hash_one(&*slot.key));
         self.index.insert_unique(hash, place, rehash);
         self.idle.add(place);
         Some(place)
@@ -164,19 +153,13 @@ impl Registry {
     }
 
     fn slot(&mut self, key: &[u8], label: &str, place: u32, series: &mut SeriesTable) -> Slot {
-        self.seed = self
-            .seed
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(u64::from(place) | 1);
+        self.seed =
+            self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(u64::from(place) | 1);
         let row = series.open(&self.policy.name, label);
         if let (Some(counts), Some(_)) = (series.counts(row), &self.policy.breaker) {
             counts.entered(State::Closed);
         }
-        Slot {
-            guard: Guard::new(&self.policy, self.seed, self.words(key)),
-            row,
-            key: key.into(),
-        }
+        Slot { guard: Guard::new(&self.policy, self.seed, self.words(key)), row, key: key.into() }
     }
 
     /// The words of a scope on the board: the same for every worker whose policy decides alike.
@@ -199,11 +182,7 @@ impl Registry {
         if self.policy.scope == Scope::Policy {
             return;
         }
-        match self
-            .slots
-            .get(place as usize)
-            .is_some_and(|slot| slot.guard.is_idle())
-        {
+        match self.slots.get(place as usize).is_some_and(|slot| slot.guard.is_idle()) {
             _ if self.overflow == Some(place) => {}
             true => self.idle.touch(place),
             false => self.idle.remove(place),
@@ -247,11 +226,7 @@ impl Registry {
 
     /// Takes its breakers out of the counts of present states, before it is dropped.
     pub(crate) fn close_series(&self, series: &mut SeriesTable) {
-        for slot in self
-            .slots
-            .iter()
-            .filter(|slot| slot.guard.breaker().is_some())
-        {
+        for slot in self.slots.iter().filter(|slot| slot.guard.breaker().is_some()) {
             if let Some(counts) = series.counts(slot.row) {
                 counts.left(slot.guard.state());
             }

@@ -155,11 +155,7 @@ impl SeriesTable {
         let index = found.unwrap_or(self.rows.len());
         if found.is_none() {
             let (policy, scope) = (policy.clone(), label.into());
-            self.rows.push(Row {
-                policy,
-                scope,
-                counts: Counts::default(),
-            });
+            self.rows.push(Row { policy, scope, counts: Counts::default() });
         }
         u32::try_from(index).unwrap_or(u32::MAX)
     }
@@ -176,8 +172,6 @@ impl SeriesTable {
 
     /// Every row: policy, scope label, counts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Counts)> {
-        self.rows
-            .iter()
-            .map(|row| (&*row.policy, &*row.scope, &row.counts))
+        self.rows.iter().map(|row| (&*row.policy, &*row.scope, &row.counts))
     }
 }

@@ -172,12 +172,7 @@ mod tests {
 
     #[test]
     fn displays_like_people_write() {
-        for (millis, text) in [
-            (0, "0ns"),
-            (250, "250ms"),
-            (12_400, "12.4s"),
-            (30_000, "30s"),
-        ] {
+        for (millis, text) in [(0, "0ns"), (250, "250ms"), (12_400, "12.4s"), (30_000, "30s")] {
             assert_eq!(Duration::from_millis(millis).to_string(), text);
         }
         assert_eq!(Duration::from_nanos(1_500).to_string(), "1.5us");

@@ -9,12 +9,7 @@ use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
 fn policy() -> BreakerPolicy {
-    let rate = |window| Rate {
-        threshold: 0.5,
-        window,
-        minimum_calls: 10,
-        z_squared: 2.7,
-    };
+    let rate = |window| Rate { threshold: 0.5, window, minimum_calls: 10, z_squared: 2.7 };
     BreakerPolicy {
         trip: Trip {
             consecutive_failures: Some(3),
@@ -42,12 +37,7 @@ fn policy() -> BreakerPolicy {
 fn a_breaker_allocates_only_when_it_is_built() {
     let mut breaker = Breaker::new(Arc::new(policy()), 1);
     let mut seen = [false; 3];
-    let outcomes = [
-        Outcome::Failure,
-        Outcome::Success,
-        Outcome::Slow,
-        Outcome::Neutral,
-    ];
+    let outcomes = [Outcome::Failure, Outcome::Success, Outcome::Slow, Outcome::Neutral];
     let count = allocation_counter::measure(|| {
         for step in 0..100_000_u64 {
             let now = Instant::from_millis(step * 37);
@@ -60,9 +50,6 @@ fn a_breaker_allocates_only_when_it_is_built() {
             seen[breaker.state() as usize] = true;
         }
     });
-    assert_eq!(
-        seen, [true; 3],
-        "the run must visit every state to prove anything"
-    );
+    assert_eq!(seen, [true; 3], "the run must visit every state to prove anything");
     assert_eq!(count.count_total, 0);
 }

@@ -40,11 +40,8 @@ fn a_slow_answer_breaks_a_streak_of_failures_and_a_neutral_one_does_not() {
 
 fn rates(failure: Option<(f64, WindowSize, u32)>, slow: Option<(f64, WindowSize, u32)>) -> Bench {
     let make = |spec: Option<(f64, WindowSize, u32)>| spec.map(|(t, w, m)| rate(t, w, m));
-    let trip = Trip {
-        consecutive_failures: None,
-        failure_rate: make(failure),
-        slow_rate: make(slow),
-    };
+    let trip =
+        Trip { consecutive_failures: None, failure_rate: make(failure), slow_rate: make(slow) };
     Bench::new(BreakerPolicy { trip, ..policy() })
 }
 
@@ -52,25 +49,11 @@ fn rates(failure: Option<(f64, WindowSize, u32)>, slow: Option<(f64, WindowSize,
 fn a_failure_rate_needs_its_minimum_and_trips_at_the_threshold() {
     let mut bench = rates(Some((0.5, WindowSize::Calls(10), 4)), None);
     bench.calls(2, Failure).call(Success);
-    assert_eq!(
-        bench.state(),
-        State::Closed,
-        "3 calls are below the minimum"
-    );
+    assert_eq!(bench.state(), State::Closed, "3 calls are below the minimum");
     bench.call(Success);
-    assert_eq!(
-        bench.state(),
-        State::Open,
-        "the success that makes the minimum trips"
-    );
+    assert_eq!(bench.state(), State::Open, "the success that makes the minimum trips");
     let view = bench.breaker.view(bench.now);
-    assert_eq!(
-        view.cause,
-        Some(Cause::FailureRate {
-            calls: 4,
-            failures: 2
-        })
-    );
+    assert_eq!(view.cause, Some(Cause::FailureRate { calls: 4, failures: 2 }));
 }
 
 #[test]
@@ -78,11 +61,7 @@ fn a_time_window_forgets() {
     let window = WindowSize::Time(Duration::from_secs(10));
     let mut bench = rates(Some((0.5, window, 4)), None);
     bench.calls(3, Failure).at(10.0).call(Failure);
-    assert_eq!(
-        bench.state(),
-        State::Closed,
-        "three of four left the window"
-    );
+    assert_eq!(bench.state(), State::Closed, "three of four left the window");
     bench.at(11.0).calls(3, Failure);
     assert_eq!(bench.state(), State::Open);
 }
@@ -90,11 +69,7 @@ fn a_time_window_forgets() {
 #[test]
 fn a_call_window_forgets() {
     let mut bench = rates(Some((0.5, WindowSize::Calls(4), 4)), None);
-    bench
-        .call(Failure)
-        .calls(3, Success)
-        .call(Failure)
-        .calls(3, Success);
+    bench.call(Failure).calls(3, Success).call(Failure).calls(3, Success);
     assert_eq!(bench.state(), State::Closed, "never 2 of the last 4");
     bench.call(Failure).call(Failure);
     assert_eq!(bench.state(), State::Open);
@@ -128,11 +103,7 @@ fn windows_are_empty_after_recovery() {
     bench.calls(4, Failure).at(10.0).call(Success);
     assert_eq!(bench.state(), State::Closed);
     bench.calls(3, Failure);
-    assert_eq!(
-        bench.state(),
-        State::Closed,
-        "neither old failures nor the probe count"
-    );
+    assert_eq!(bench.state(), State::Closed, "neither old failures nor the probe count");
 }
 
 // ---- open ----
@@ -143,10 +114,7 @@ fn open_rejects_until_its_time_is_over_and_says_how_long() {
     bench.at(2.5);
     let rejection = bench.admit().unwrap_err();
     assert_eq!(rejection.retry_after(), Some(Duration::from_millis(7_500)));
-    assert_eq!(
-        rejection.reason.to_string(),
-        "open for another 7.5s after 3 consecutive failures"
-    );
+    assert_eq!(rejection.reason.to_string(), "open for another 7.5s after 3 consecutive failures");
     bench.at(9.999_999_999);
     assert!(bench.admit().is_err());
     bench.at(10.0);
@@ -195,21 +163,11 @@ fn retry_after_lengthens_the_open_time_up_to_max() {
         (RetryAfter::Respect, 999, 300),
         (RetryAfter::Ignore, 60, 10),
     ] {
-        let mut bench = Bench::new(BreakerPolicy {
-            retry_after: respect,
-            ..policy()
-        });
+        let mut bench = Bench::new(BreakerPolicy { retry_after: respect, ..policy() });
         bench.calls(2, Failure);
         let permit = bench.permit();
         let retry_after = Some(Duration::from_secs(asked));
-        bench.breaker.settle(
-            bench.now,
-            permit,
-            Report {
-                outcome: Failure,
-                retry_after,
-            },
-        );
+        bench.breaker.settle(bench.now, permit, Report { outcome: Failure, retry_after });
         let rejection = bench.admit().unwrap_err();
         assert_eq!(rejection.retry_after(), Some(Duration::from_secs(left)));
     }
@@ -220,11 +178,7 @@ fn retry_after_lengthens_the_open_time_up_to_max() {
 #[test]
 fn one_probe_decides() {
     for (outcome, state, change) in [
-        (
-            Success,
-            State::Closed,
-            "half_open>closed probes_succeeded@10",
-        ),
+        (Success, State::Closed, "half_open>closed probes_succeeded@10"),
         (Failure, State::Open, "half_open>open probe_failed@10"),
         (Slow, State::Open, "half_open>open probe_slow@10"),
     ] {
@@ -266,10 +220,7 @@ fn a_probe_without_headers_expires_and_reopens_when_it_was_due() {
     bench.at(10.0);
     let lost = bench.permit();
     bench.changes();
-    assert_eq!(
-        bench.breaker.next_wakeup(),
-        Some(Instant::from_nanos(15_000_000_001))
-    );
+    assert_eq!(bench.breaker.next_wakeup(), Some(Instant::from_nanos(15_000_000_001)));
     bench.at(15.0);
     assert!(bench.admit().is_err(), "a lease counts to its very end");
     bench.at(18.0);
@@ -277,10 +228,7 @@ fn a_probe_without_headers_expires_and_reopens_when_it_was_due() {
     assert_eq!(bench.changes(), ["half_open>open probes_expired@15"]);
     assert_eq!(bench.settle(lost, Success), Counted::Late);
     bench.at(24.9);
-    assert!(
-        bench.admit().is_err(),
-        "open from 15 s, when the lease ran out"
-    );
+    assert!(bench.admit().is_err(), "open from 15 s, when the lease ran out");
     bench.at(25.0);
     assert!(bench.admit().is_ok());
 }
@@ -293,10 +241,7 @@ fn an_expired_probe_and_a_new_one_in_one_step() {
     bench.changes();
     bench.at(40.0);
     let _probe = bench.permit();
-    let changes = [
-        "half_open>open probes_expired@15",
-        "open>half_open open_elapsed@40",
-    ];
+    let changes = ["half_open>open probes_expired@15", "open>half_open open_elapsed@40"];
     assert_eq!(bench.changes(), changes);
 }
 
@@ -309,11 +254,7 @@ fn a_result_after_its_lease_cannot_use_another_probes_slot() {
     let lost = bench.permit();
     bench.at(16.0);
     let probe = bench.permit();
-    assert_eq!(
-        bench.state(),
-        State::HalfOpen,
-        "one of two expiries does not re-open"
-    );
+    assert_eq!(bench.state(), State::HalfOpen, "one of two expiries does not re-open");
     assert_eq!(bench.settle(lost, Failure), Counted::Late);
     assert_eq!(bench.settle(probe, Success), Counted::Current);
     assert_eq!(bench.state(), State::Closed);
@@ -347,11 +288,7 @@ fn good_headers_free_the_slot_and_the_end_decides() {
     let _second = bench.permit();
     bench.at(16.0);
     bench.breaker.poll(bench.now);
-    assert_eq!(
-        bench.state(),
-        State::HalfOpen,
-        "an answered probe has no lease"
-    );
+    assert_eq!(bench.state(), State::HalfOpen, "an answered probe has no lease");
     assert_eq!(bench.settle(download, Success), Counted::Current);
     assert_eq!(bench.state(), State::Closed);
 }
@@ -367,18 +304,11 @@ fn the_level_rises_with_trips_and_falls_on_evidence_only() {
     bench.at(10.0).call(Success);
     // Closed since 10 s; the level's open time is 20 s, and 30 successes are needed.
     bench.at(11.0).calls(30, Success);
-    assert_eq!(
-        bench.breaker.view(bench.now).level,
-        1,
-        "successes without time"
-    );
+    assert_eq!(bench.breaker.view(bench.now).level, 1, "successes without time");
     bench.at(30.0).call(Success);
     assert_eq!(bench.breaker.view(bench.now).level, 0);
     bench.calls(3, Failure);
-    assert_eq!(
-        bench.admit().unwrap_err().retry_after(),
-        Some(Duration::from_secs(10))
-    );
+    assert_eq!(bench.admit().unwrap_err().retry_after(), Some(Duration::from_secs(10)));
 }
 
 #[test]
@@ -389,28 +319,19 @@ fn time_without_successes_keeps_the_level() {
     bench.at(10.0).call(Success).at(1_000.0).calls(29, Success);
     assert_eq!(bench.breaker.view(bench.now).level, 1);
     bench.calls(3, Failure);
-    assert_eq!(
-        bench.admit().unwrap_err().retry_after(),
-        Some(Duration::from_secs(20))
-    );
+    assert_eq!(bench.admit().unwrap_err().retry_after(), Some(Duration::from_secs(20)));
 }
 
 // ---- ramp ----
 
 #[test]
 fn a_ramp_admits_a_share_and_any_trip_opens() {
-    let mut bench = open_bench(BreakerPolicy {
-        ramp: Duration::from_secs(10),
-        ..policy()
-    });
+    let mut bench = open_bench(BreakerPolicy { ramp: Duration::from_secs(10), ..policy() });
     bench.at(10.0).call(Success);
     assert_eq!(bench.state(), State::Closed);
     bench.at(15.0);
     let first = bench.admit().unwrap_err();
-    assert_eq!(
-        (first.reason, first.retry_after()),
-        (Reason::Ramping { percent: 50 }, None)
-    );
+    assert_eq!((first.reason, first.retry_after()), (Reason::Ramping { percent: 50 }, None));
     let passed = (0..99).filter(|_| {
         let permit = bench.admit();
         permit.is_ok_and(|permit| bench.settle(permit, Success) == Counted::Current)
@@ -429,10 +350,7 @@ fn a_ramp_admits_a_share_and_any_trip_opens() {
 
 #[test]
 fn after_the_ramp_every_call_passes() {
-    let mut bench = open_bench(BreakerPolicy {
-        ramp: Duration::from_secs(10),
-        ..policy()
-    });
+    let mut bench = open_bench(BreakerPolicy { ramp: Duration::from_secs(10), ..policy() });
     bench.at(10.0).call(Success).at(20.0).calls(100, Success);
     assert_eq!(bench.state(), State::Closed);
 }
@@ -447,10 +365,7 @@ fn a_clock_that_jumps_back_or_to_its_end_breaks_nothing() {
     bench.now = Instant::ZERO;
     assert!(bench.admit().is_err());
     bench.now = Instant::FAR_FUTURE;
-    assert!(
-        bench.admit().is_ok(),
-        "open until the end of time, which is now"
-    );
+    assert!(bench.admit().is_ok(), "open until the end of time, which is now");
 }
 
 #[test]

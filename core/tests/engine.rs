@@ -47,10 +47,7 @@ struct World {
 
 impl World {
     fn new(policy: &str) -> Self {
-        let mut world = Self {
-            engine: Engine::new(1),
-            now: Instant::ZERO,
-        };
+        let mut world = Self { engine: Engine::new(1), now: Instant::ZERO };
         world.load(policy);
         world
     }
@@ -81,9 +78,7 @@ impl World {
     }
 
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) -> Counted {
-        self.engine
-            .settle(self.now, ticket, Report::from(outcome))
-            .counted
+        self.engine.settle(self.now, ticket, Report::from(outcome)).counted
     }
 
     fn call(&mut self, request: Request<'_>, outcome: Outcome) {
@@ -117,25 +112,16 @@ fn the_first_policy_that_matches_decides() {
     let verdict = world.engine.admit(world.now, &Request("/a", ""));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::Disabled));
     let refusal = world.refusal(Request("/b", ""));
-    assert_eq!(
-        (&*refusal.policy.name, refusal.rejection.reason),
-        ("b", Reason::Forced)
-    );
+    assert_eq!((&*refusal.policy.name, refusal.rejection.reason), ("b", Reason::Forced));
 }
 
 #[test]
 fn what_nothing_matches_passes_untouched() {
     let mut world = World::new(&format!(r#""match": {{"path": "/other"}}, {ORIGIN}"#));
-    assert!(matches!(
-        world.engine.admit(world.now, &ECHO),
-        Verdict::Unmatched
-    ));
+    assert!(matches!(world.engine.admit(world.now, &ECHO), Verdict::Unmatched));
     assert_eq!(world.engine.series().count(), 0);
     let mut empty = Engine::new(0);
-    assert!(matches!(
-        empty.admit(Instant::ZERO, &ECHO),
-        Verdict::Unmatched
-    ));
+    assert!(matches!(empty.admit(Instant::ZERO, &ECHO), Verdict::Unmatched));
 }
 
 #[test]
@@ -153,23 +139,14 @@ fn long_keys_are_kept_apart_and_short() {
     let (one, two) = ("x".repeat(60_000) + "1", "x".repeat(60_000) + "2");
     world.trip(Request("/echo", &one));
     world.call(Request("/echo", &two), Success);
-    assert!(
-        world
-            .engine
-            .breakers(world.now)
-            .all(|seen| seen.key.len() <= 128)
-    );
+    assert!(world.engine.breakers(world.now).all(|seen| seen.key.len() <= 128));
 }
 
 #[test]
 fn labels_hold_nothing_that_could_break_a_line() {
     let mut world = World::new(r#""scope": "authority", "breaker": {"profile": "origin-study"}"#);
     world.call(ECHO, Success);
-    assert_eq!(
-        world.counts("echo").decisions,
-        [1, 0],
-        "lower case and without the port"
-    );
+    assert_eq!(world.counts("echo").decisions, [1, 0], "lower case and without the port");
 }
 
 #[test]
@@ -182,18 +159,13 @@ fn a_full_table_gives_up_the_idle_scope_that_was_not_used_for_longest() {
     world.refusal(Request("", "open"));
     world.call(Request("", "idle"), Failure);
     world.call(Request("", "idle"), Failure);
-    assert_eq!(
-        world.counts("*").states,
-        [1, 0, 1],
-        "`idle` began anew, `open` stayed"
-    );
+    assert_eq!(world.counts("*").states, [1, 0, 1], "`idle` began anew, `open` stayed");
 }
 
 #[test]
 fn a_scope_with_a_call_under_way_stays() {
-    let mut world = World::new(&format!(
-        r#""scopes": {{"max": 1, "when_full": "pass"}}, {TENANTS}"#
-    ));
+    let mut world =
+        World::new(&format!(r#""scopes": {{"max": 1, "when_full": "pass"}}, {TENANTS}"#));
     let busy = world.ticket(Request("", "busy"));
     let verdict = world.engine.admit(world.now, &Request("", "other"));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::TableFull));
@@ -229,18 +201,13 @@ fn flooding_keys_resets_nobody() {
 
 #[test]
 fn shadow_decides_and_counts_but_applies_nothing() {
-    let mut world = World::new(&format!(
-        r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#
-    ));
-    let Verdict::Admit(first) = world.engine.admit(world.now, &ECHO) else {
-        panic!()
-    };
+    let mut world =
+        World::new(&format!(r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#));
+    let Verdict::Admit(first) = world.engine.admit(world.now, &ECHO) else { panic!() };
     assert_eq!(first.plan, bimetal_core::Plan::default());
     world.settle(first.ticket, Failure);
     (0..2).for_each(|_| world.call(ECHO, Failure));
-    let Verdict::Pass(pass) = world.engine.admit(world.now, &ECHO) else {
-        panic!()
-    };
+    let Verdict::Pass(pass) = world.engine.admit(world.now, &ECHO) else { panic!() };
     assert!(matches!(pass.why, PassReason::Shadow(rejection)
         if rejection.retry_after() == Some(Duration::from_secs(30))));
     let counts = world.counts("policy");
@@ -266,10 +233,7 @@ fn a_good_update_keeps_a_breaker_whose_policy_is_the_same() {
         r#""match": {{"path": "/echo"}}, "timeout": {{"request": "1s"}}, {ORIGIN}"#
     ));
     let refusal = world.refusal(ECHO);
-    assert!(
-        refusal.policy.timeout.request.is_some(),
-        "decided by the new policy"
-    );
+    assert!(refusal.policy.timeout.request.is_some(), "decided by the new policy");
     assert_eq!(world.counts("policy").states, [0, 0, 1]);
 }
 
@@ -286,11 +250,7 @@ fn a_changed_breaker_begins_anew_and_old_results_are_late() {
     let counts = world.counts("policy");
     assert_eq!((counts.states, counts.late), ([1, 0, 0], 1));
     let totals = world.engine.totals();
-    assert_eq!(
-        (totals.issued, totals.settled),
-        (5, 5),
-        "late ones are settled too"
-    );
+    assert_eq!((totals.issued, totals.settled), (5, 5), "late ones are settled too");
 }
 
 #[test]
@@ -298,10 +258,7 @@ fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
     let mut world = World::new(ORIGIN);
     world.trip(ECHO);
     world.load_all("");
-    assert!(matches!(
-        world.engine.admit(world.now, &ECHO),
-        Verdict::Unmatched
-    ));
+    assert!(matches!(world.engine.admit(world.now, &ECHO), Verdict::Unmatched));
     let counts = world.counts("policy");
     assert_eq!((counts.states, counts.decisions), ([0; 3], [3, 1]));
 }
@@ -310,17 +267,11 @@ fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
 fn every_ticket_is_settled_once_and_counted() {
     let mut world = World::new(ORIGIN);
     let tickets: Vec<_> = (0..10).map(|_| world.ticket(ECHO)).collect();
-    for (ticket, outcome) in tickets
-        .into_iter()
-        .zip([Failure, Success].into_iter().cycle())
-    {
+    for (ticket, outcome) in tickets.into_iter().zip([Failure, Success].into_iter().cycle()) {
         world.settle(ticket, outcome);
     }
     let counts = world.counts("policy");
-    assert_eq!(
-        (counts.settled_calls(), counts.outcomes),
-        (10, [5, 5, 0, 0])
-    );
+    assert_eq!((counts.settled_calls(), counts.outcomes), (10, [5, 5, 0, 0]));
     assert_eq!(world.engine.totals().issued, world.engine.totals().settled);
 }
 
@@ -336,16 +287,10 @@ fn events_tell_the_story_in_order() {
         lines[0],
         format!(r#"{{"event":"decision",{head},"call":1,"decision":"admitted"}}"#)
     );
-    assert_eq!(
-        lines[1],
-        format!(r#"{{"event":"settled",{head},"call":1,"outcome":"failure"}}"#)
-    );
+    assert_eq!(lines[1], format!(r#"{{"event":"settled",{head},"call":1,"outcome":"failure"}}"#));
     let trip = r#""from":"closed","to":"open","cause":"consecutive_failures","generation":1"#;
     assert!(lines[6].contains(trip), "{}", lines[6]);
-    assert_eq!(
-        lines[7],
-        format!(r#"{{"event":"decision",{head},"call":4,"decision":"breaker"}}"#)
-    );
+    assert_eq!(lines[7], format!(r#"{{"event":"decision",{head},"call":4,"decision":"breaker"}}"#));
     assert_eq!(lines.len(), 8);
 }
 
@@ -363,16 +308,10 @@ fn poll_carries_out_what_is_due_in_every_scope() {
     world.trip(Request("", "gold"));
     world.now = Instant::from_millis(30_000);
     let lost = world.ticket(Request("", "gold"));
-    assert_eq!(
-        world.engine.next_wakeup(),
-        Some(Instant::from_nanos(40_000_000_001))
-    );
+    assert_eq!(world.engine.next_wakeup(), Some(Instant::from_nanos(40_000_000_001)));
     world.now = Instant::from_millis(41_000);
     world.engine.poll(world.now);
-    assert_eq!(
-        world.engine.breakers(world.now).next().unwrap().view.state,
-        State::Open
-    );
+    assert_eq!(world.engine.breakers(world.now).next().unwrap().view.state, State::Open);
     assert_eq!(world.engine.next_wakeup(), None);
     assert_eq!(world.settle(lost, Success), Counted::Late);
 }

@@ -30,9 +30,7 @@ fn fail(breaker: &mut Breaker, now: Instant) {
 /// How many trips this replica made itself.
 fn own_trips(breaker: &mut Breaker) -> usize {
     let changes = std::iter::from_fn(|| breaker.take_transition());
-    changes
-        .filter(|change| change.origin == Origin::Own && change.to == State::Open)
-        .count()
+    changes.filter(|change| change.origin == Origin::Own && change.to == State::Open).count()
 }
 
 #[test]

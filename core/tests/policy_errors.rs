@@ -11,10 +11,7 @@ use serde_json::{Value, json};
 /// The problems of one breaker with these fields beside a trip condition.
 fn of_breaker(fields: Value) -> Vec<String> {
     let mut breaker = json!({"trip": {"consecutive_failures": 3}});
-    breaker
-        .as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    breaker.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     of_policy(json!({"breaker": breaker}))
 }
 
@@ -28,10 +25,7 @@ fn fine_documents_have_none() {
     assert_eq!(problems(&json!({}), Host::Wasm), [""; 0]);
     assert_eq!(of_policy(json!({})), [""; 0]);
     assert_eq!(of_breaker(json!({})), [""; 0]);
-    assert_eq!(
-        of_rate(json!({"threshold": 0.5, "window": {"time": "10s"}})),
-        [""; 0]
-    );
+    assert_eq!(of_rate(json!({"threshold": 0.5, "window": {"time": "10s"}})), [""; 0]);
 }
 
 #[test]
@@ -85,14 +79,8 @@ fn durations() {
     for (value, what) in [
         (json!("30"), format!(r#""30" has no unit; {allowed}"#)),
         (json!(30), format!("30 has no unit; {allowed}")),
-        (
-            json!("30sec"),
-            format!(r#""30sec" has an unknown unit; {allowed}"#),
-        ),
-        (
-            json!("half"),
-            format!(r#""half" does not begin with a number; {allowed}"#),
-        ),
+        (json!("30sec"), format!(r#""30sec" has an unknown unit; {allowed}"#)),
+        (json!("half"), format!(r#""half" does not begin with a number; {allowed}"#)),
         (json!(["30s"]), format!("a list is not a text; {allowed}")),
         (json!("0s"), r#""0s" is outside 1ms–24h"#.into()),
         (json!("25h"), r#""25h" is outside 1ms–24h"#.into()),
@@ -112,22 +100,10 @@ fn durations() {
 fn windows() {
     let path = "policies[0].breaker.trip.failure_rate";
     for (rate, what) in [
-        (
-            json!({"window": {"time": "0s"}}),
-            r#".window.time: "0s" is outside 10ms–24h"#,
-        ),
-        (
-            json!({"window": {"calls": 0}}),
-            ".window.calls: 0 is outside 1–1000000",
-        ),
-        (
-            json!({"window": {"calls": 10, "time": "1s"}}),
-            ".window.calls: cannot stand beside time",
-        ),
-        (
-            json!({"window": {}}),
-            ".window: exactly one of time, calls is needed",
-        ),
+        (json!({"window": {"time": "0s"}}), r#".window.time: "0s" is outside 10ms–24h"#),
+        (json!({"window": {"calls": 0}}), ".window.calls: 0 is outside 1–1000000"),
+        (json!({"window": {"calls": 10, "time": "1s"}}), ".window.calls: cannot stand beside time"),
+        (json!({"window": {}}), ".window: exactly one of time, calls is needed"),
         (json!({}), ".window: missing; this field is required"),
         (
             json!({"window": {"calls": 10}, "minimum_calls": 11}),
@@ -143,9 +119,7 @@ fn windows() {
         ),
     ] {
         let mut rate = rate;
-        rate.as_object_mut()
-            .unwrap()
-            .insert("threshold".into(), json!(0.5));
+        rate.as_object_mut().unwrap().insert("threshold".into(), json!(0.5));
         assert_eq!(of_rate(rate), [format!("{path}{what}")]);
     }
 }
@@ -162,10 +136,7 @@ fn a_breaker_needs_something_to_trip_on() {
             "policies[0].breaker.trip: at least one of consecutive_failures, failure_rate, slow_rate is needed"
         ]
     );
-    assert_eq!(
-        of_policy(json!({"breaker": null})),
-        ["policies[0].breaker: null is not an object"]
-    );
+    assert_eq!(of_policy(json!({"breaker": null})), ["policies[0].breaker: null is not an object"]);
 }
 
 #[test]
@@ -205,10 +176,7 @@ fn the_longest_open_time_is_not_shorter_than_the_first() {
 fn names() {
     let form = "allowed is 1 to 64 letters, digits, dots, dashes and underscores";
     assert_eq!(
-        problems(
-            &json!({"policies": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}),
-            Host::Wasm
-        ),
+        problems(&json!({"policies": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}), Host::Wasm),
         [r#"policies[2].name: "a" is already the name of policies[0]"#]
     );
     assert_eq!(
@@ -226,10 +194,7 @@ fn names() {
             [format!("policies[0].name: {shown} is not a name; {form}")]
         );
     }
-    let long = problems(
-        &json!({"policies": [{"name": "x".repeat(1_000)}]}),
-        Host::Wasm,
-    );
+    let long = problems(&json!({"policies": [{"name": "x".repeat(1_000)}]}), Host::Wasm);
     assert!(long.iter().all(|line| line.len() < 200), "{long:?}");
 }
 
@@ -271,9 +236,7 @@ fn words() {
     for scope in ["header:", "header:a b", "policyx", "HEADER:x"] {
         assert_eq!(
             of_policy(json!({"scope": scope})),
-            [format!(
-                "policies[0].scope: \"{scope}\" is not one of {scopes}"
-            )]
+            [format!("policies[0].scope: \"{scope}\" is not one of {scopes}")]
         );
     }
     assert_eq!(
@@ -324,9 +287,7 @@ fn fallbacks() {
     for status in [204, 205, 304] {
         assert_eq!(
             of_policy(json!({"fallback": {"status": status}})),
-            [format!(
-                "policies[0].fallback.status: {status} cannot carry a body"
-            )]
+            [format!("policies[0].fallback.status: {status} cannot carry a body")]
         );
     }
 }

@@ -169,9 +169,7 @@ fn replace(tree: &mut Node, place: &mut usize, value: Node) -> Option<Node> {
         Node::Map(entries) => entries.iter_mut().map(|(_, value)| value).collect(),
         _ => return Some(value),
     };
-    inner
-        .into_iter()
-        .try_fold(value, |value, node| replace(node, place, value))
+    inner.into_iter().try_fold(value, |value, node| replace(node, place, value))
 }
 
 proptest! {

@@ -19,10 +19,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn breaker(fields: Value) -> Arc<BreakerPolicy> {
-    policy(json!({"breaker": fields}))
-        .breaker
-        .clone()
-        .expect("a breaker")
+    policy(json!({"breaker": fields})).breaker.clone().expect("a breaker")
 }
 
 fn full(host: Host) -> Document {
@@ -35,11 +32,7 @@ const fn secs(secs: u64) -> Duration {
 }
 
 fn answer(rules: &FailureRules, status: u16, grpc: Option<u32>) -> Outcome {
-    rules.classify(&Observation::Answer {
-        status,
-        grpc,
-        latency: Duration::ZERO,
-    })
+    rules.classify(&Observation::Answer { status, grpc, latency: Duration::ZERO })
 }
 
 #[test]
@@ -48,13 +41,7 @@ fn defaults() {
     assert_eq!(&*policy.name, "echo");
     assert_eq!(policy.matcher, Default::default());
     assert_eq!(policy.scope, Scope::Destination);
-    assert_eq!(
-        policy.scopes,
-        Scopes {
-            max: 10_000,
-            when_full: WhenFull::Share
-        }
-    );
+    assert_eq!(policy.scopes, Scopes { max: 10_000, when_full: WhenFull::Share });
     assert_eq!(policy.mode, Mode::Enforce);
     assert_eq!(policy.debug_headers, DebugHeaders::Off);
     assert_eq!(policy.timeout, Default::default());
@@ -62,22 +49,9 @@ fn defaults() {
     assert_eq!(
         **policy.breaker.as_ref().unwrap(),
         BreakerPolicy {
-            trip: Trip {
-                consecutive_failures: Some(5),
-                failure_rate: None,
-                slow_rate: None
-            },
-            open: Open {
-                base: secs(30),
-                multiplier: 2.0,
-                max: secs(300),
-                jitter: 0.1
-            },
-            half_open: HalfOpen {
-                max_probes: 1,
-                required_successes: 1,
-                lease: secs(10)
-            },
+            trip: Trip { consecutive_failures: Some(5), failure_rate: None, slow_rate: None },
+            open: Open { base: secs(30), multiplier: 2.0, max: secs(300), jitter: 0.1 },
+            half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: secs(10) },
             ramp: Duration::ZERO,
             retry_after: RetryAfter::Respect,
             share: Share::Process,
@@ -109,10 +83,9 @@ fn every_default_passes_its_own_check() {
 
 #[test]
 fn default_failures() {
-    for policy in [
-        policy(json!({})),
-        policy(json!({"breaker": {"trip": {"consecutive_failures": 1}}})),
-    ] {
+    for policy in
+        [policy(json!({})), policy(json!({"breaker": {"trip": {"consecutive_failures": 1}}}))]
+    {
         let rules = &policy.failure;
         for (status, outcome) in [
             (200, Outcome::Success),
@@ -124,11 +97,8 @@ fn default_failures() {
         }
         for code in 0..=17 {
             // DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE
-            let outcome = if [4, 13, 14].contains(&code) {
-                Outcome::Failure
-            } else {
-                Outcome::Success
-            };
+            let outcome =
+                if [4, 13, 14].contains(&code) { Outcome::Failure } else { Outcome::Success };
             assert_eq!(answer(rules, 200, Some(code)), outcome, "{code}");
         }
         for (how, outcome) in [
@@ -137,16 +107,9 @@ fn default_failures() {
             (Transport::Timeout, Outcome::Failure),
             (Transport::Overflow, Outcome::Neutral),
         ] {
-            assert_eq!(
-                rules.classify(&Observation::Broken(how)),
-                outcome,
-                "{how:?}"
-            );
+            assert_eq!(rules.classify(&Observation::Broken(how)), outcome, "{how:?}");
         }
-        assert_eq!(
-            rules.classify(&Observation::Injected { status: 503 }),
-            Outcome::Neutral
-        );
+        assert_eq!(rules.classify(&Observation::Injected { status: 503 }), Outcome::Neutral);
     }
 }
 
@@ -169,14 +132,8 @@ fn ignored_answers_are_neutral() {
     ] {
         assert_eq!(answer(rules, status, grpc), outcome, "{status} {grpc:?}");
     }
-    assert_eq!(
-        rules.classify(&Observation::Broken(Transport::Reset)),
-        Outcome::Neutral
-    );
-    assert_eq!(
-        rules.classify(&Observation::Injected { status: 500 }),
-        Outcome::Failure
-    );
+    assert_eq!(rules.classify(&Observation::Broken(Transport::Reset)), Outcome::Neutral);
+    assert_eq!(rules.classify(&Observation::Injected { status: 500 }), Outcome::Failure);
     assert_eq!(rules.slower_than, Some(secs(1)));
 }
 
@@ -184,28 +141,16 @@ fn ignored_answers_are_neutral() {
 fn computed_defaults() {
     let lease = |fields| policy(fields).breaker.as_ref().unwrap().half_open.lease;
     let study = json!({"profile": "origin-study"});
-    assert_eq!(
-        lease(json!({"breaker": study, "timeout": {"request": "3s"}})),
-        secs(10)
-    );
-    assert_eq!(
-        lease(json!({"breaker": study, "timeout": {"request": "1m"}})),
-        secs(60)
-    );
+    assert_eq!(lease(json!({"breaker": study, "timeout": {"request": "3s"}})), secs(10));
+    assert_eq!(lease(json!({"breaker": study, "timeout": {"request": "1m"}})), secs(60));
     let max = |base: &str| {
-        breaker(json!({"trip": {"consecutive_failures": 1}, "open": {"base": base}}))
-            .open
-            .max
+        breaker(json!({"trip": {"consecutive_failures": 1}, "open": {"base": base}})).open.max
     };
     assert_eq!(max("60s"), secs(300));
     assert_eq!(max("10m"), secs(600));
     let minimum = |window: Value| {
         let rate = json!({"threshold": 0.5, "window": window});
-        breaker(json!({"trip": {"failure_rate": rate}}))
-            .trip
-            .failure_rate
-            .clone()
-            .unwrap()
+        breaker(json!({"trip": {"failure_rate": rate}})).trip.failure_rate.clone().unwrap()
     };
     assert_eq!(minimum(json!({"time": "10s"})).minimum_calls, 20);
     assert_eq!(minimum(json!({"calls": 100})).minimum_calls, 20);
@@ -238,22 +183,10 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(policy.timeout.request, Some(secs(3)));
     assert_eq!(policy.timeout.connect, Some(Duration::from_millis(100)));
     let fallback = policy.fallback.as_ref().unwrap();
-    assert_eq!(
-        fallback.on,
-        FallbackOn {
-            rejected: On::Yes,
-            failed: On::Yes
-        }
-    );
+    assert_eq!(fallback.on, FallbackOn { rejected: On::Yes, failed: On::Yes });
     assert_eq!(fallback.status, Some(503));
-    assert_eq!(
-        fallback.headers,
-        [("content-type".into(), "application/json".into())]
-    );
-    assert_eq!(
-        fallback.body.as_deref(),
-        Some(r#"{"error":"circuit open"}"#)
-    );
+    assert_eq!(fallback.headers, [("content-type".into(), "application/json".into())]);
+    assert_eq!(fallback.body.as_deref(), Some(r#"{"error":"circuit open"}"#));
 }
 
 #[test]
@@ -282,36 +215,23 @@ fn the_full_language_in_the_filter() {
     assert_eq!(policy.timeout.connect, None);
     assert_eq!(
         policy.fallback.as_ref().unwrap().on,
-        FallbackOn {
-            rejected: On::Yes,
-            failed: On::No
-        }
+        FallbackOn { rejected: On::Yes, failed: On::No }
     );
     let matcher = &policy.matcher;
     assert_eq!(
         matcher.hosts,
-        [
-            HostPattern::Exact(b"echo"[..].into()),
-            HostPattern::Suffix(b".example.com"[..].into())
-        ]
+        [HostPattern::Exact(b"echo"[..].into()), HostPattern::Suffix(b".example.com"[..].into())]
     );
     assert_eq!(matcher.path, PathMatch::Prefix(b"/echo"[..].into()));
     assert_eq!(matcher.methods, [b"POST"[..].into()]);
-    assert_eq!(
-        matcher.headers,
-        [("x-tenant".into(), HeaderMatch::Exact(b"gold"[..].into()))]
-    );
+    assert_eq!(matcher.headers, [("x-tenant".into(), HeaderMatch::Exact(b"gold"[..].into()))]);
     assert_eq!(matcher.direction, DirectionMatch::Outbound);
     let trip = &policy.breaker.as_ref().unwrap().trip;
     assert_eq!(trip.consecutive_failures, Some(3));
     let failure = trip.failure_rate.as_ref().unwrap();
     assert_eq!(failure.window, WindowSize::Time(secs(10)));
     // 1.6448536², the one-sided 95 % quantile.
-    assert!(
-        (failure.z_squared - 2.705_543_454).abs() < 1e-6,
-        "{}",
-        failure.z_squared
-    );
+    assert!((failure.z_squared - 2.705_543_454).abs() < 1e-6, "{}", failure.z_squared);
     let slow = trip.slow_rate.as_ref().unwrap();
     assert_eq!((slow.window, slow.z_squared), (WindowSize::Calls(100), 0.0));
     assert_eq!(policy.failure.slower_than, Some(Duration::from_millis(500)));
@@ -322,14 +242,7 @@ fn a_fallback_whose_occasions_are_all_skipped_is_none() {
     let document = json!({"unsupported": "skip", "policies": [
         {"name": "a", "fallback": {"on": ["failed"], "body": "x"}},
     ]});
-    assert_eq!(
-        compile(&document, Host::Wasm)
-            .policies
-            .first()
-            .unwrap()
-            .fallback,
-        None
-    );
+    assert_eq!(compile(&document, Host::Wasm).policies.first().unwrap().fallback, None);
 }
 
 #[test]
@@ -344,12 +257,7 @@ fn scopes_and_modes() {
     ] {
         assert_eq!(policy(json!({"scope": word})).scope, scope);
     }
-    for mode in [
-        Mode::Enforce,
-        Mode::Shadow,
-        Mode::ForcedOpen,
-        Mode::Disabled,
-    ] {
+    for mode in [Mode::Enforce, Mode::Shadow, Mode::ForcedOpen, Mode::Disabled] {
         assert_eq!(policy(json!({"mode": mode.name()})).mode, mode);
     }
 }
@@ -360,9 +268,6 @@ fn confidence_is_a_one_sided_quantile() {
         let rate = json!({"threshold": 0.5, "window": {"calls": 100}, "confidence": confidence});
         let breaker = breaker(json!({"trip": {"failure_rate": rate}}));
         let z_squared = breaker.trip.failure_rate.as_ref().unwrap().z_squared;
-        assert!(
-            (z_squared - z * z).abs() < 1e-6,
-            "{confidence}: {z_squared}"
-        );
+        assert!((z_squared - z * z).abs() < 1e-6, "{confidence}: {z_squared}");
     }
 }

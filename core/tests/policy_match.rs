@@ -91,19 +91,13 @@ fn matcher(fields: Value) -> Match {
 fn paths(fields: Value, cases: &[(&'static str, bool)]) {
     let matcher = matcher(fields);
     for (path, wanted) in cases {
-        assert_eq!(
-            matcher.matches(&Request { path, ..REQUEST }),
-            *wanted,
-            "{path}"
-        );
+        assert_eq!(matcher.matches(&Request { path, ..REQUEST }), *wanted, "{path}");
     }
 }
 
 #[test]
 fn an_empty_match_takes_everything_and_asks_nothing() {
-    let silent = Silent {
-        asked: || panic!("asked"),
-    };
+    let silent = Silent { asked: || panic!("asked") };
     assert!(matcher(json!({})).matches(&silent));
     assert!(matcher(json!({"hosts": ["*"], "direction": "any"})).matches(&silent));
 }
@@ -141,22 +135,14 @@ fn prefixes_end_with_a_segment() {
     ];
     paths(json!({"path_prefix": "/echo"}), &cases);
     paths(json!({"path_prefix": "/echo/"}), &cases);
-    paths(
-        json!({"path_prefix": "/"}),
-        &[("/", true), ("/x", true), ("/?a", true), ("*", false)],
-    );
+    paths(json!({"path_prefix": "/"}), &[("/", true), ("/x", true), ("/?a", true), ("*", false)]);
 }
 
 #[test]
 fn exact_paths() {
     paths(
         json!({"path": "/echo"}),
-        &[
-            ("/echo", true),
-            ("/echo?a=b", true),
-            ("/echo/", false),
-            ("/echo/a", false),
-        ],
+        &[("/echo", true), ("/echo?a=b", true), ("/echo/", false), ("/echo/a", false)],
     );
 }
 
@@ -180,14 +166,7 @@ fn hosts() {
         ("", false),
         (":80", false),
     ] {
-        assert_eq!(
-            matcher.matches(&Request {
-                authority,
-                ..REQUEST
-            }),
-            wanted,
-            "{authority}"
-        );
+        assert_eq!(matcher.matches(&Request { authority, ..REQUEST }), wanted, "{authority}");
     }
 }
 
@@ -195,49 +174,27 @@ fn hosts() {
 fn methods_and_headers() {
     let one = matcher(json!({"methods": ["GET", "POST"]}));
     assert!(one.matches(&REQUEST));
-    assert!(!one.matches(&Request {
-        method: "post",
-        ..REQUEST
-    }));
-    assert!(!one.matches(&Request {
-        method: "PUT",
-        ..REQUEST
-    }));
+    assert!(!one.matches(&Request { method: "post", ..REQUEST }));
+    assert!(!one.matches(&Request { method: "PUT", ..REQUEST }));
 
-    let gold = Request {
-        tenant: Some("gold"),
-        ..REQUEST
-    };
+    let gold = Request { tenant: Some("gold"), ..REQUEST };
     let exact = matcher(json!({"headers": {"X-Tenant": "gold"}}));
     assert!(exact.matches(&gold));
-    assert!(!exact.matches(&Request {
-        tenant: Some("Gold"),
-        ..REQUEST
-    }));
+    assert!(!exact.matches(&Request { tenant: Some("Gold"), ..REQUEST }));
     assert!(!exact.matches(&REQUEST));
     let present = matcher(json!({"headers": {"x-tenant": "*"}}));
     assert!(present.matches(&gold));
-    assert!(present.matches(&Request {
-        tenant: Some(""),
-        ..REQUEST
-    }));
+    assert!(present.matches(&Request { tenant: Some(""), ..REQUEST }));
     assert!(!present.matches(&REQUEST));
 }
 
 #[test]
 fn directions() {
-    for (word, inbound, outbound) in [
-        ("any", true, true),
-        ("inbound", true, false),
-        ("outbound", false, true),
-    ] {
+    for (word, inbound, outbound) in
+        [("any", true, true), ("inbound", true, false), ("outbound", false, true)]
+    {
         let matcher = matcher(json!({"direction": word}));
-        let matches = |direction| {
-            matcher.matches(&Request {
-                direction,
-                ..REQUEST
-            })
-        };
+        let matches = |direction| matcher.matches(&Request { direction, ..REQUEST });
         assert_eq!(matches(Direction::Inbound), inbound, "{word}");
         assert_eq!(matches(Direction::Outbound), outbound, "{word}");
     }
@@ -247,16 +204,7 @@ fn directions() {
 fn every_part_must_hold() {
     let matcher = matcher(json!({"hosts": ["echo"], "path": "/echo", "methods": ["POST"]}));
     assert!(matcher.matches(&REQUEST));
-    assert!(!matcher.matches(&Request {
-        authority: "other",
-        ..REQUEST
-    }));
-    assert!(!matcher.matches(&Request {
-        path: "/",
-        ..REQUEST
-    }));
-    assert!(!matcher.matches(&Request {
-        method: "GET",
-        ..REQUEST
-    }));
+    assert!(!matcher.matches(&Request { authority: "other", ..REQUEST }));
+    assert!(!matcher.matches(&Request { path: "/", ..REQUEST }));
+    assert!(!matcher.matches(&Request { method: "GET", ..REQUEST }));
 }

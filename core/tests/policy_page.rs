@@ -14,10 +14,7 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 
 /// The page's examples in YAML.
 fn examples() -> Vec<Document> {
-    let blocks = PAGE
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap());
+    let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks
         .map(|block| {
             let node: Node = serde_saphyr::from_str(block).unwrap();
@@ -79,10 +76,7 @@ fn it_names_every_field() {
             );
             match field.kind {
                 Kind::Object(object) => walk(object),
-                Kind::List {
-                    of: Kind::Object(object),
-                    ..
-                } => walk(object),
+                Kind::List { of: Kind::Object(object), .. } => walk(object),
                 _ => {}
             }
         }

@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn breaker(fields: Value) -> Arc<BreakerPolicy> {
-    policy(json!({"breaker": fields}))
-        .breaker
-        .clone()
-        .expect("a breaker")
+    policy(json!({"breaker": fields})).breaker.clone().expect("a breaker")
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -25,11 +22,7 @@ const fn secs(secs: u64) -> Duration {
 }
 
 fn answer(rules: &FailureRules, status: u16, grpc: Option<u32>) -> Outcome {
-    rules.classify(&Observation::Answer {
-        status,
-        grpc,
-        latency: Duration::ZERO,
-    })
+    rules.classify(&Observation::Answer { status, grpc, latency: Duration::ZERO })
 }
 
 #[test]
@@ -38,22 +31,9 @@ fn the_study_profile() {
     assert_eq!(
         **policy.breaker.as_ref().unwrap(),
         BreakerPolicy {
-            trip: Trip {
-                consecutive_failures: Some(3),
-                failure_rate: None,
-                slow_rate: None
-            },
-            open: Open {
-                base: secs(30),
-                multiplier: 1.0,
-                max: secs(300),
-                jitter: 0.0
-            },
-            half_open: HalfOpen {
-                max_probes: 1,
-                required_successes: 1,
-                lease: secs(10)
-            },
+            trip: Trip { consecutive_failures: Some(3), failure_rate: None, slow_rate: None },
+            open: Open { base: secs(30), multiplier: 1.0, max: secs(300), jitter: 0.0 },
+            half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: secs(10) },
             ramp: Duration::ZERO,
             retry_after: RetryAfter::Ignore,
             share: Share::Process,
@@ -74,15 +54,7 @@ fn the_study_profile() {
 #[test]
 fn given_fields_win_over_a_profile_leaf_by_leaf() {
     let given = breaker(json!({"profile": "origin-study", "open": {"base": "5s"}}));
-    assert_eq!(
-        given.open,
-        Open {
-            base: secs(5),
-            multiplier: 1.0,
-            max: secs(300),
-            jitter: 0.0
-        }
-    );
+    assert_eq!(given.open, Open { base: secs(5), multiplier: 1.0, max: secs(300), jitter: 0.0 });
     let longer = breaker(json!({"profile": "origin-study", "open": {"base": "20m"}}));
     assert_eq!(longer.open.max, secs(1_200));
     let probes = breaker(json!({"profile": "origin-study", "half_open": {"max_probes": 4}}));
@@ -95,9 +67,8 @@ fn given_fields_win_over_a_profile_leaf_by_leaf() {
 #[test]
 fn a_given_trip_or_failure_replaces_the_profiles_whole() {
     let slow = json!({"threshold": 0.5, "slower_than": "1s", "window": {"calls": 10}});
-    let trip = breaker(json!({"profile": "origin-study", "trip": {"slow_rate": slow}}))
-        .trip
-        .clone();
+    let trip =
+        breaker(json!({"profile": "origin-study", "trip": {"slow_rate": slow}})).trip.clone();
     assert_eq!(trip.consecutive_failures, None);
     let policy = policy(json!({
         "breaker": {"profile": "origin-study", "failure": {"statuses": [500]}},
@@ -127,27 +98,12 @@ fn hashes_follow_the_meaning() {
         (other.state_hash != base.state_hash, other.hash != base.hash)
     };
     let study = json!({"profile": "origin-study"});
-    assert_eq!(
-        changes(json!({"breaker": study, "match": {"path": "/x"}})),
-        (false, true)
-    );
-    assert_eq!(
-        changes(json!({"breaker": study, "mode": "shadow"})),
-        (false, true)
-    );
-    assert_eq!(
-        changes(json!({"breaker": study, "timeout": {"request": "3s"}})),
-        (false, true)
-    );
+    assert_eq!(changes(json!({"breaker": study, "match": {"path": "/x"}})), (false, true));
+    assert_eq!(changes(json!({"breaker": study, "mode": "shadow"})), (false, true));
+    assert_eq!(changes(json!({"breaker": study, "timeout": {"request": "3s"}})), (false, true));
     // The default lease follows the timeout, so this one changes the breaker.
-    assert_eq!(
-        changes(json!({"breaker": study, "timeout": {"request": "30s"}})),
-        (true, true)
-    );
-    assert_eq!(
-        changes(json!({"breaker": study, "scope": "policy"})),
-        (true, true)
-    );
+    assert_eq!(changes(json!({"breaker": study, "timeout": {"request": "30s"}})), (true, true));
+    assert_eq!(changes(json!({"breaker": study, "scope": "policy"})), (true, true));
     for breaker in [
         json!({"profile": "origin-study", "trip": {"consecutive_failures": 4}}),
         json!({"profile": "origin-study", "open": {"base": "31s"}}),
@@ -171,9 +127,7 @@ fn the_order_of_headers_says_nothing() {
         let text = format!(
             r#"{{"version":"v1","policies":[{{"name":"a","match":{{"headers":{headers}}}}}]}}"#
         );
-        Document::parse(text.as_bytes(), Host::Wasm)
-            .expect("it is right")
-            .hash
+        Document::parse(text.as_bytes(), Host::Wasm).expect("it is right").hash
     };
     assert_eq!(hash(r#"{"x":"1","y":"2"}"#), hash(r#"{"y":"2","x":"1"}"#));
     assert_ne!(hash(r#"{"x":"1","y":"2"}"#), hash(r#"{"x":"2","y":"1"}"#));

@@ -95,13 +95,7 @@ fn keys_that_are_given_twice() {
     let twice = br#"{"policies": [], "policies": [{"name": "a", "mode": "shadow", "mode": "enforce", "mode": "shadow"}]}"#;
     let problems = Document::parse(twice, Host::Wasm).unwrap_err();
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        lines,
-        [
-            "policies: given more than once",
-            "policies[0].mode: given more than once"
-        ]
-    );
+    assert_eq!(lines, ["policies: given more than once", "policies[0].mode: given more than once"]);
 }
 
 #[test]
@@ -114,26 +108,11 @@ fn what_is_not_json() {
     assert_eq!(parse(b"[]"), "document: a list is not an object");
     assert!(parse(b"{\"version\": \xff}").starts_with("document: not readable as JSON: "));
     let deep = [b"{\"a\":".repeat(33), b"1".to_vec(), b"}".repeat(33)].concat();
-    assert!(
-        parse(&deep).contains("nested deeper than 32 levels"),
-        "{}",
-        parse(&deep)
-    );
+    assert!(parse(&deep).contains("nested deeper than 32 levels"), "{}", parse(&deep));
     let bomb = b"[".repeat(100_000);
-    assert!(
-        parse(&bomb).contains("nested deeper than 32 levels"),
-        "{}",
-        parse(&bomb)
-    );
+    assert!(parse(&bomb).contains("nested deeper than 32 levels"), "{}", parse(&bomb));
     let many = [b"[".to_vec(), b"1,".repeat(200_000), b"1]".to_vec()].concat();
-    assert!(
-        parse(&many).contains("more than 200000 values"),
-        "{}",
-        parse(&many)
-    );
+    assert!(parse(&many).contains("more than 200000 values"), "{}", parse(&many));
     let long = [b"\"".to_vec(), vec![b' '; 4 << 20], b"\"".to_vec()].concat();
-    assert_eq!(
-        parse(&long),
-        "document: 4194306 bytes; at most 4 MiB are read"
-    );
+    assert_eq!(parse(&long), "document: 4194306 bytes; at most 4 MiB are read");
 }

@@ -20,10 +20,7 @@ fn the_schema_is_a_schema() {
 #[test]
 fn the_full_language_is_valid() {
     let full: Value = serde_saphyr::from_str(policy::FULL).unwrap();
-    let errors: Vec<_> = validator()
-        .iter_errors(&full)
-        .map(|error| error.to_string())
-        .collect();
+    let errors: Vec<_> = validator().iter_errors(&full).map(|error| error.to_string()).collect();
     assert_eq!(errors, [""; 0]);
 }
 
@@ -32,35 +29,21 @@ fn schema_and_checker_agree() {
     let validator = validator();
     let policy = |fields: Value| {
         let mut policy = json!({"name": "echo"});
-        policy
-            .as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
+        policy.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"version": "v1", "policies": [policy]})
     };
     let rate = |fields: Value| {
         let mut rate = json!({"threshold": 0.5, "window": {"calls": 100}});
-        rate.as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
+        rate.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         policy(json!({"breaker": {"trip": {"failure_rate": rate}}}))
     };
     for (fine, document) in [
         (true, json!({})),
         (true, policy(json!({}))),
-        (
-            true,
-            policy(json!({"breaker": {"profile": "origin-study"}})),
-        ),
+        (true, policy(json!({"breaker": {"profile": "origin-study"}}))),
         (true, policy(json!({"scope": "header:x-tenant"}))),
-        (
-            true,
-            policy(json!({"match": {"path": "/a", "headers": {"x": "*"}}})),
-        ),
-        (
-            true,
-            policy(json!({"fallback": {"on": ["rejected"], "status": 503, "body": ""}})),
-        ),
+        (true, policy(json!({"match": {"path": "/a", "headers": {"x": "*"}}}))),
+        (true, policy(json!({"fallback": {"on": ["rejected"], "status": 503, "body": ""}}))),
         (true, rate(json!({"confidence": 0.95, "minimum_calls": 1}))),
         (true, rate(json!({"window": {"time": "1.5s"}}))),
         (
@@ -77,18 +60,9 @@ fn schema_and_checker_agree() {
         (false, policy(json!({"mode": "off"}))),
         (false, policy(json!({"breaker": {}}))),
         (false, policy(json!({"breaker": {"trip": {}}}))),
-        (
-            false,
-            policy(json!({"breaker": {"profile": "origin-study", "open": {"base": "30"}}})),
-        ),
-        (
-            false,
-            policy(json!({"breaker": {"profile": "origin-study", "open": {"base": 30}}})),
-        ),
-        (
-            false,
-            policy(json!({"match": {"path": "/a", "path_prefix": "/b"}})),
-        ),
+        (false, policy(json!({"breaker": {"profile": "origin-study", "open": {"base": "30"}}}))),
+        (false, policy(json!({"breaker": {"profile": "origin-study", "open": {"base": 30}}}))),
+        (false, policy(json!({"match": {"path": "/a", "path_prefix": "/b"}}))),
         (false, policy(json!({"match": {"methods": []}}))),
         (false, policy(json!({"fallback": {"status": 99}}))),
         (false, rate(json!({"threshold": 1.5}))),
@@ -114,12 +88,7 @@ fn every_field_is_described() {
     fn walk(at: &str, schema: &Value) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let at = format!("{at}.{name}");
-            assert!(
-                field["description"]
-                    .as_str()
-                    .is_some_and(|text| text.ends_with('.')),
-                "{at}"
-            );
+            assert!(field["description"].as_str().is_some_and(|text| text.ends_with('.')), "{at}");
             walk(&at, field);
             walk(&at, &field["items"]);
         }

@@ -26,11 +26,7 @@ impl Workers {
         let policy = Arc::new(policy);
         let (words, writes) = board::words(Breaker::words_needed(&policy));
         let replica = |seed| Breaker::shared(policy.clone(), seed as u64, words.clone());
-        Self {
-            breakers: (0..count).map(replica).collect(),
-            writes,
-            now: Instant::ZERO,
-        }
+        Self { breakers: (0..count).map(replica).collect(), writes, now: Instant::ZERO }
     }
 
     fn at(&mut self, secs: u64) -> &mut Self {
@@ -72,12 +68,7 @@ fn three_failures_on_three_workers_trip() {
 #[test]
 fn a_success_of_any_worker_clears_the_streak() {
     let mut workers = Workers::new(4, policy());
-    workers
-        .call(0, Failure)
-        .call(1, Failure)
-        .call(3, Success)
-        .call(2, Failure)
-        .call(0, Failure);
+    workers.call(0, Failure).call(1, Failure).call(3, Success).call(2, Failure).call(0, Failure);
     assert!(!workers.rejects(1));
     workers.call(1, Failure);
     assert!(workers.rejects(3));
@@ -105,11 +96,7 @@ fn no_trip_is_invented_and_none_is_lost() {
             continue;
         }
         let (worker, permit, ours) = under_way.swap_remove((rng.next_u64() % 8) as usize);
-        let outcome = if rng.next_share() < 0.05 {
-            Failure
-        } else {
-            Success
-        };
+        let outcome = if rng.next_share() < 0.05 { Failure } else { Success };
         workers.settle(worker, permit, outcome);
         merged.settle(workers.now, ours, Report::from(outcome));
         let open = workers.breakers[worker].state() == State::Open;
@@ -146,19 +133,12 @@ fn a_window_writes_once_per_exchange_and_not_once_per_call() {
         workers.call(0, Success);
     }
     let writes = workers.writes.load(SeqCst);
-    assert!(
-        (90..=110).contains(&writes),
-        "{writes} writes in 10 s of 1,000 calls/s"
-    );
+    assert!((90..=110).contains(&writes), "{writes} writes in 10 s of 1,000 calls/s");
 }
 
 fn windowed(window: WindowSize, minimum: u32) -> BreakerPolicy {
     let failure_rate = Some(rate(0.5, window, minimum));
-    let trip = Trip {
-        consecutive_failures: None,
-        failure_rate,
-        slow_rate: None,
-    };
+    let trip = Trip { consecutive_failures: None, failure_rate, slow_rate: None };
     BreakerPolicy { trip, ..policy() }
 }
 
@@ -172,11 +152,7 @@ fn time_windows_merge_within_one_exchange() {
     let mut rng = Rng::new(9);
     for step in 0..20_000_u64 {
         workers.now += Duration::from_nanos(rng.next_u64() % 8_000_000);
-        let outcome = if rng.next_share() < 0.3 {
-            Failure
-        } else {
-            Success
-        };
+        let outcome = if rng.next_share() < 0.3 { Failure } else { Success };
         workers.call((rng.next_u64() % 4) as usize, outcome);
         let permit = merged.admit(workers.now).unwrap();
         merged.settle(workers.now, permit, Report::from(outcome));
@@ -184,18 +160,12 @@ fn time_windows_merge_within_one_exchange() {
             let now = workers.now;
             // Twice: first all publish, then all have read what all published.
             for _ in 0..2 {
-                workers
-                    .breakers
-                    .iter_mut()
-                    .for_each(|breaker| breaker.poll(now));
+                workers.breakers.iter_mut().for_each(|breaker| breaker.poll(now));
             }
             let expected = merged.view(now);
             for breaker in &workers.breakers {
                 let seen = breaker.view(now);
-                assert_eq!(
-                    (seen.calls, seen.failures),
-                    (expected.calls, expected.failures)
-                );
+                assert_eq!((seen.calls, seen.failures), (expected.calls, expected.failures));
             }
         }
     }
@@ -209,28 +179,17 @@ fn a_rate_over_all_workers_trips_for_all() {
         for worker in 0..4 {
             if workers.breakers[worker].admit(workers.now).is_ok() {
                 let permit = workers.permit(worker);
-                workers.settle(
-                    worker,
-                    permit,
-                    if round % 2 == 0 { Failure } else { Success },
-                );
+                workers.settle(worker, permit, if round % 2 == 0 { Failure } else { Success });
             }
         }
     }
-    assert!(
-        (0..4).all(|worker| workers.rejects(worker)),
-        "no worker alone saw 20 calls"
-    );
+    assert!((0..4).all(|worker| workers.rejects(worker)), "no worker alone saw 20 calls");
 }
 
 #[test]
 fn call_windows_stay_with_their_worker() {
     let mut workers = Workers::new(2, windowed(WindowSize::Calls(10), 4));
-    workers
-        .call(0, Failure)
-        .call(0, Failure)
-        .call(1, Failure)
-        .call(1, Failure);
+    workers.call(0, Failure).call(0, Failure).call(1, Failure).call(1, Failure);
     assert!(!workers.rejects(0) && !workers.rejects(1));
 }
 
@@ -245,9 +204,7 @@ fn no_admission_begins_after_open_was_written() {
             workers.call(tripping, Failure);
         }
         assert!((0..4).all(|worker| workers.rejects(worker)));
-        workers
-            .at(round * 100 + 10)
-            .call((rng.next_u64() % 4) as usize, Success);
+        workers.at(round * 100 + 10).call((rng.next_u64() % 4) as usize, Success);
         assert!((0..4).all(|worker| !workers.rejects(worker)));
     }
 }
@@ -263,10 +220,7 @@ fn an_idle_worker_learns_on_its_tick() {
     let own = workers.breakers[0].take_transition().unwrap();
     let adopted = workers.breakers[1].take_transition().unwrap();
     assert_eq!((own.origin, adopted.origin), (Origin::Own, Origin::Adopted));
-    assert_eq!(
-        (own.generation, own.cause),
-        (adopted.generation, adopted.cause)
-    );
+    assert_eq!((own.generation, own.cause), (adopted.generation, adopted.cause));
 }
 
 #[test]
@@ -289,10 +243,7 @@ fn the_probe_quota_holds_over_all_workers() {
     for (worker, permit) in probes {
         assert_eq!(workers.settle(worker, permit, Success), Counted::Current);
     }
-    assert!(
-        (0..4).all(|worker| !workers.rejects(worker)),
-        "successes of all workers close"
-    );
+    assert!((0..4).all(|worker| !workers.rejects(worker)), "successes of all workers close");
 }
 
 #[test]
@@ -327,11 +278,7 @@ fn a_worker_that_died_with_a_probe_does_not_hold_up_the_others() {
     workers.at(31);
     let now = workers.now;
     workers.breakers[0].poll(now);
-    assert_eq!(
-        workers.states(),
-        [State::Open],
-        "after two leases it is taken for unanswered"
-    );
+    assert_eq!(workers.states(), [State::Open], "after two leases it is taken for unanswered");
     workers.at(41).call(0, Success);
     assert_eq!(workers.states(), [State::Closed]);
 }

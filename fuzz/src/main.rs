@@ -50,9 +50,7 @@ fn chosen(names: &[String]) -> Result<Vec<Target>, String> {
     if names.is_empty() {
         return Ok(TARGETS.to_vec());
     }
-    let named = names
-        .iter()
-        .map(|name| find(name).ok_or_else(|| name.clone()));
+    let named = names.iter().map(|name| find(name).ok_or_else(|| name.clone()));
     named.collect()
 }
 
@@ -68,11 +66,7 @@ fn replay(file: &PathBuf, targets: &[Target]) -> std::io::Result<ExitCode> {
 
 fn fuzz(args: &Args, targets: Vec<Target>) -> std::io::Result<ExitCode> {
     let begin = Instant::now();
-    let reports = run(&Plan {
-        targets,
-        inputs: args.inputs,
-        seed: args.seed,
-    })?;
+    let reports = run(&Plan { targets, inputs: args.inputs, seed: args.seed })?;
     let (mut inputs, mut crashes) = (0, 0);
     for report in &reports {
         inputs += report.inputs;

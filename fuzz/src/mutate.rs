@@ -108,10 +108,7 @@ fn replace_number(rng: &mut Rng, bytes: &mut Vec<u8>, at: usize) {
         return;
     };
     let start = at + start;
-    let length = bytes[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let length = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = NUMBERS[rng.usize(..NUMBERS.len())];
     bytes.splice(start..start + length, number.bytes());
 }

@@ -76,11 +76,7 @@ pub fn run(plan: &Plan) -> std::io::Result<Vec<Report>> {
     };
     let over = AtomicBool::new(false);
     let lanes: Vec<Lane> = plan.targets.iter().map(|target| lane(*target)).collect();
-    let corpora: Vec<_> = plan
-        .targets
-        .iter()
-        .map(Target::corpus)
-        .collect::<Result<_, _>>()?;
+    let corpora: Vec<_> = plan.targets.iter().map(Target::corpus).collect::<Result<_, _>>()?;
     let reports = std::thread::scope(|scope| {
         let workers: Vec<_> = lanes
             .iter()
@@ -101,11 +97,7 @@ pub fn run(plan: &Plan) -> std::io::Result<Vec<Report>> {
 }
 
 fn lane(target: Target) -> Lane {
-    Lane {
-        target,
-        begun: AtomicU64::new(0),
-        current: Mutex::default(),
-    }
+    Lane { target, begun: AtomicU64::new(0), current: Mutex::default() }
 }
 
 fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU64) -> Report {
@@ -120,9 +112,7 @@ fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU6
         }
         for _ in 0..batch {
             let is_corpus = !fresh.is_empty();
-            let input = fresh
-                .pop()
-                .unwrap_or_else(|| mutated(&mut rng, &known, lane.target.words));
+            let input = fresh.pop().unwrap_or_else(|| mutated(&mut rng, &known, lane.target.words));
             match lane.act(&input) {
                 Ok(behaviour) => {
                     if seen.insert(behaviour) && !is_corpus {
@@ -139,12 +129,7 @@ fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU6
         }
     }
     lane.set_current(&[]);
-    Report {
-        name: lane.target.name,
-        inputs: lane.begun(),
-        behaviours: seen.len(),
-        crashes,
-    }
+    Report { name: lane.target.name, inputs: lane.begun(), behaviours: seen.len(), crashes }
 }
 
 fn take(left: &AtomicU64) -> u64 {
@@ -168,10 +153,7 @@ impl Lane {
     }
 
     fn current(&self) -> Vec<u8> {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the watch saves if it hangs; nothing where the lane is done.

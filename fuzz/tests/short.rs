@@ -5,21 +5,14 @@ use bimetal_fuzz::{Behaviour, TARGETS, Target, home};
 use std::fs;
 
 /// Inputs over all targets.
-const INPUTS: u64 = 20_000;
+const INPUTS: u64 = 120_000;
 
 // One test: a run has the process's panic hook for itself.
 #[test]
 fn every_target_keeps_its_promises_and_broken_ones_are_found() {
-    let reports = run(&Plan {
-        targets: TARGETS.to_vec(),
-        inputs: INPUTS,
-        seed: 1,
-    })
-    .expect("the corpora can be read");
-    assert_eq!(
-        reports.iter().map(|report| report.inputs).sum::<u64>(),
-        INPUTS
-    );
+    let reports = run(&Plan { targets: TARGETS.to_vec(), inputs: INPUTS, seed: 1 })
+        .expect("the corpora can be read");
+    assert_eq!(reports.iter().map(|report| report.inputs).sum::<u64>(), INPUTS);
     for report in &reports {
         assert!(report.crashes.is_empty(), "{report:#?}");
         assert!(report.behaviours > 5, "{report:?} is not deep");
@@ -30,12 +23,7 @@ fn every_target_keeps_its_promises_and_broken_ones_are_found() {
         Behaviour(bytes.iter().take_while(|byte| b"ab".contains(byte)).count() as u64)
     }
     let reports = run(&Plan {
-        targets: vec![Target {
-            name: "broken",
-            act: broken,
-            words: &["a", "b"],
-            corpus: &[],
-        }],
+        targets: vec![Target { name: "broken", act: broken, words: &["a", "b"], corpus: &[] }],
         inputs: 20_000,
         seed: 1,
     })

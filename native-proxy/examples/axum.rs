@@ -36,9 +36,7 @@ const FAILING: u32 = 3;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let document = Document::parse(POLICY.as_bytes(), Host::Native)?;
-    let guard = Guard::builder()
-        .on_event(|event| println!("  event: {event}"))
-        .build(&document);
+    let guard = Guard::builder().on_event(|event| println!("  event: {event}")).build(&document);
 
     let calls = Arc::new(AtomicU32::new(0));
     let pay = move || async move {
@@ -52,10 +50,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(GuardLayer::new(guard.clone()))
         // Outside the guard, so that the guard sees it: what a request's head does not say.
         .layer(MapRequestLayer::new(|mut request: Request| {
-            request.extensions_mut().insert(CallFacts {
-                route: Some("pay".into()),
-                ..CallFacts::default()
-            });
+            request
+                .extensions_mut()
+                .insert(CallFacts { route: Some("pay".into()), ..CallFacts::default() });
             request
         }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -81,10 +78,6 @@ async fn ask(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let request = request.body(http_body_util::Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let header = |name: &str| response.headers().get(name)?.to_str().ok();
-    println!(
-        "{} {}",
-        response.status(),
-        header("x-bimetal-reason").unwrap_or_default()
-    );
+    println!("{} {}", response.status(), header("x-bimetal-reason").unwrap_or_default());
     Ok(())
 }

@@ -45,11 +45,7 @@ pub(crate) fn bind(
     address: SocketAddr,
     sharing: Sharing,
 ) -> std::io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a restart bind while old connections linger; two listeners still exclude each other.
     socket.set_reuse_address(true)?;
     if sharing == Sharing::Workers {
@@ -84,9 +80,7 @@ pub(crate) fn listen(
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let mut builder = http1::Builder::new();
-    builder
-        .timer(Alarms)
-        .header_read_timeout(Duration::from(settings.header_timeout));
+    builder.timer(Alarms).header_read_timeout(Duration::from(settings.header_timeout));
     let door = Rc::new(Door {
         worker: worker.clone(),
         builder,
@@ -124,9 +118,7 @@ async fn accept(door: Rc<Door>, listener: TcpListener) {
         return;
     };
     while let Ok((stream, peer)) = listener.accept() {
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(stream));
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
             admit(&door, stream, peer);
         }
@@ -164,9 +156,7 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.door
-            .inside
-            .set(self.door.inside.get().saturating_sub(1));
+        self.door.inside.set(self.door.inside.get().saturating_sub(1));
         self.door.left.notify_one();
     }
 }
@@ -179,10 +169,7 @@ async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr
     let client = Rc::new(Client::new(worker.clone(), peer.ip(), requests));
     let answerer = client.clone();
     let service = service_fn(move |request| call::answer(answerer.clone(), request));
-    let mut connection = inside
-        .door
-        .builder
-        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = inside.door.builder.serve_connection(TokioIo::new(stream), service);
     let mut told = Phase::Serving;
     // How it ended is for nobody: the client is gone, and calls have settled by themselves.
     let _ = poll_fn(|cx| {
@@ -220,7 +207,5 @@ async fn join<T: AsyncRead + AsyncWrite + Unpin>(
     // Either side may have begun to speak in the same breath as the switch.
     upstream.write_all(early).await?;
     client.write_all(&answered).await?;
-    copy_bidirectional(&mut client, &mut upstream)
-        .await
-        .map(drop)
+    copy_bidirectional(&mut client, &mut upstream).await.map(drop)
 }

@@ -20,10 +20,7 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// An alarm for `deadline`.
     pub(crate) fn new(deadline: Instant) -> Self {
-        Self {
-            wheel: Box::pin(tokio::time::sleep_until(deadline.into())),
-            deadline,
-        }
+        Self { wheel: Box::pin(tokio::time::sleep_until(deadline.into())), deadline }
     }
 
     /// Moves the alarm: a store, where the new deadline is not earlier than what the wheel holds.

@@ -16,11 +16,7 @@ fn run(args: &[&str], input: &[u8]) -> (i32, String, String) {
         .unwrap();
     // A command that does not read its input may be gone by now.
     let _ = child.stdin.take().unwrap().write_all(input);
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
@@ -74,10 +70,7 @@ fn every_command_has_help_with_an_example() {
     for command in ["proxy", "echo", "check", "schema", "explain"] {
         let (code, out, _) = run(&[command, "--help"], b"");
         assert_eq!(code, 0, "{command}");
-        assert!(
-            out.contains("Example") && out.contains(&format!("bimetal {command}")),
-            "{out}"
-        );
+        assert!(out.contains("Example") && out.contains(&format!("bimetal {command}")), "{out}");
     }
     assert_eq!(run(&["no-such-command"], b"").0, 2);
     assert_eq!(run(&[], b"").0, 2);
@@ -90,23 +83,19 @@ fn a_good_document_is_named() {
     for host in ["native", "wasm"] {
         let (code, out, err) = run(&["check", &file, "--host", host], b"");
         assert_eq!((code, err.as_str()), (0, ""));
-        assert!(out.ends_with(&format!(
-            "good policy document for {host}, 2 policies: reads, gold\n"
-        )));
+        assert!(
+            out.ends_with(&format!("good policy document for {host}, 2 policies: reads, gold\n"))
+        );
     }
     let (code, out, _) = run(&["check", "-", "--json"], POLICY.as_bytes());
     let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(
-        (code, &report["valid"], &report["policies"][1]),
-        (0, &true.into(), &"gold".into())
-    );
+    assert_eq!((code, &report["valid"], &report["policies"][1]), (0, &true.into(), &"gold".into()));
 }
 
 #[test]
 fn every_problem_is_a_line_and_the_code_is_two() {
-    let wrong = POLICY
-        .replace("consecutive_failures: 5", "consecutive_failures: 0")
-        .replace("7s", "7");
+    let wrong =
+        POLICY.replace("consecutive_failures: 5", "consecutive_failures: 0").replace("7s", "7");
     let (code, out, err) = run(&["check", "-"], wrong.as_bytes());
     assert_eq!((code, out.as_str()), (2, ""));
     let lines: Vec<_> = err.lines().collect();
@@ -117,10 +106,7 @@ fn every_problem_is_a_line_and_the_code_is_two() {
     let (code, out, _) = run(&["check", "-", "--json"], wrong.as_bytes());
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &report["valid"]), (2, &false.into()));
-    assert_eq!(
-        report["problems"][1]["path"],
-        "policies[1].breaker.open.base"
-    );
+    assert_eq!(report["problems"][1]["path"], "policies[1].breaker.open.base");
 }
 
 #[test]
@@ -140,31 +126,17 @@ fn what_a_host_cannot_do_is_refused_or_named() {
     assert!(code == 2 && err.contains("policies[0].retry: "), "{err}");
     let skip = format!("unsupported: skip\n{later}");
     let (code, out, _) = run(&["check", "-"], skip.as_bytes());
-    assert!(
-        code == 0 && out.contains("\nskipped: policies[0].retry"),
-        "{out}"
-    );
+    assert!(code == 0 && out.contains("\nskipped: policies[0].retry"), "{out}");
 }
 
 #[test]
 fn a_proxy_file_is_checked_as_one() {
-    assert!(
-        run(&["check", "-"], PROXY.as_bytes())
-            .1
-            .contains("good proxy file for native")
-    );
+    assert!(run(&["check", "-"], PROXY.as_bytes()).1.contains("good proxy file for native"));
     // The filter would see the policies alone.
-    assert!(
-        run(&["check", "-", "--host", "wasm"], PROXY.as_bytes())
-            .1
-            .contains("for wasm")
-    );
+    assert!(run(&["check", "-", "--host", "wasm"], PROXY.as_bytes()).1.contains("for wasm"));
     let wrong = PROXY.replace("upstream: echo", "upstream: ech");
     let (code, _, err) = run(&["check", "-"], wrong.as_bytes());
-    assert!(
-        code == 2 && err.starts_with("routes[0].upstream: "),
-        "{err}"
-    );
+    assert!(code == 2 && err.starts_with("routes[0].upstream: "), "{err}");
 }
 
 #[test]
@@ -174,24 +146,12 @@ fn unusable_files_say_what_to_do() {
     let cases = [
         (missing.clone(), "no such file"),
         (folder.0.to_str().unwrap().to_owned(), "is a directory"),
-        (
-            folder.file("latin1.yaml", b"name: caf\xe9"),
-            "byte 9 is not UTF-8",
-        ),
-        (
-            folder.file("open.yaml", b"a: ["),
-            "not readable as YAML: line 1",
-        ),
-        (
-            folder.file("long.yaml", &vec![b'#'; (4 << 20) + 1]),
-            "longer than 4 MiB",
-        ),
+        (folder.file("latin1.yaml", b"name: caf\xe9"), "byte 9 is not UTF-8"),
+        (folder.file("open.yaml", b"a: ["), "not readable as YAML: line 1"),
+        (folder.file("long.yaml", &vec![b'#'; (4 << 20) + 1]), "longer than 4 MiB"),
     ];
     for (file, expected) in &cases {
-        for args in [
-            &["check", file][..],
-            &["explain", "--policy", file, "POST", "/echo"],
-        ] {
+        for args in [&["check", file][..], &["explain", "--policy", file, "POST", "/echo"]] {
             let (code, out, err) = run(args, b"");
             assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
             assert!(
@@ -233,70 +193,33 @@ fn explain_says_which_policy_and_why_not_the_others() {
         serde_json::from_str::<Value>(&out).unwrap()
     };
     let gold = ask(&["POST", "http://echo.demo/echo?x=1", "X-Tenant: gold"]);
-    assert_eq!(
-        (&gold["decision"], &gold["policy"]),
-        (&"admit".into(), &"gold".into())
-    );
+    assert_eq!((&gold["decision"], &gold["policy"]), (&"admit".into(), &"gold".into()));
     assert_eq!(gold["scope"]["key"], "gold");
     assert_eq!(gold["plan"]["request_timeout_ms"], 3000);
-    assert_eq!(
-        gold["considered"][0]["why"],
-        "is not for it: the method is not GET"
-    );
+    assert_eq!(gold["considered"][0]["why"], "is not for it: the method is not GET");
     assert!(
-        gold["when_open"]
-            .as_str()
-            .unwrap()
-            .starts_with("status 429, x-bimetal-rule: gold/breaker")
+        gold["when_open"].as_str().unwrap().starts_with("status 429, x-bimetal-rule: gold/breaker")
     );
 
     let none = ask(&["POST", "/echo"]);
-    assert_eq!(
-        (&none["decision"], &none["policy"]),
-        (&"pass".into(), &Value::Null)
-    );
-    assert_eq!(
-        none["considered"][1]["why"],
-        "is not for it: the header x-tenant is not gold"
-    );
+    assert_eq!((&none["decision"], &none["policy"]), (&"pass".into(), &Value::Null));
+    assert_eq!(none["considered"][1]["why"], "is not for it: the header x-tenant is not gold");
     let elsewhere = ask(&["GET", "/echoes"]);
     let why = "is not for it: the path is not /echo or below it";
     assert_eq!(elsewhere["considered"][0]["why"], why);
 
     let forced = POLICY.replace("name: reads", "name: reads\n    mode: forced_open");
-    let (_, text, _) = run(
-        &["explain", "--policy", "-", "GET", "/echo"],
-        forced.as_bytes(),
-    );
-    assert!(
-        text.starts_with("GET /echo on native: reject, forced open by the policy\n"),
-        "{text}"
-    );
+    let (_, text, _) = run(&["explain", "--policy", "-", "GET", "/echo"], forced.as_bytes());
+    assert!(text.starts_with("GET /echo on native: reject, forced open by the policy\n"), "{text}");
 
-    assert_eq!(
-        run(
-            &["explain", "--policy", "-", "GET", "echo"],
-            POLICY.as_bytes()
-        )
-        .0,
-        2
-    );
-    assert_eq!(
-        run(
-            &["explain", "--policy", "-", "GET", "/", "x"],
-            POLICY.as_bytes()
-        )
-        .0,
-        2
-    );
+    assert_eq!(run(&["explain", "--policy", "-", "GET", "echo"], POLICY.as_bytes()).0, 2);
+    assert_eq!(run(&["explain", "--policy", "-", "GET", "/", "x"], POLICY.as_bytes()).0, 2);
 }
 
 #[test]
 fn explain_follows_a_proxy_files_routes() {
-    let (code, out, _) = run(
-        &["explain", "--policy", "-", "--json", "POST", "/echo"],
-        PROXY.as_bytes(),
-    );
+    let (code, out, _) =
+        run(&["explain", "--policy", "-", "--json", "POST", "/echo"], PROXY.as_bytes());
     let told: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (code, &told["scope"]["by"], &told["scope"]["key"]),

@@ -16,10 +16,7 @@ fn echoes_and_says_what_is_wrong() {
     let echo = Echo::start(&ADMIN);
     let good = echo.post("");
     assert_eq!(good.status(), 200);
-    assert!(
-        good.has_header("content-type: application/json"),
-        "{good:?}"
-    );
+    assert!(good.has_header("content-type: application/json"), "{good:?}");
     assert_eq!(good.json()["message"], "Echo: hi");
     assert!(good.json()["timestamp"].as_f64().unwrap() > 1.6e9);
 
@@ -27,18 +24,12 @@ fn echoes_and_says_what_is_wrong() {
     assert_eq!(ask("POST", "/echo", "{").status(), 400);
     assert_eq!(ask("POST", "/echo", r#"{"message":7}"#).status(), 400);
     assert!(ask("POST", "/echo", "").json()["error"].is_string());
-    assert_eq!(
-        ask("POST", "/other", "{}").json(),
-        json!({"error": "endpoint not found"})
-    );
+    assert_eq!(ask("POST", "/other", "{}").json(), json!({"error": "endpoint not found"}));
     assert_eq!(ask("POST", "/other", "{}").status(), 404);
     assert_eq!(ask("GET", "/healthz", "").json(), json!({"status": "ok"}));
     let wrong_method = ask("GET", "/echo", "");
     assert_eq!(wrong_method.status(), 405);
-    assert!(
-        wrong_method.has_header("allow: POST, OPTIONS"),
-        "{wrong_method:?}"
-    );
+    assert!(wrong_method.has_header("allow: POST, OPTIONS"), "{wrong_method:?}");
     // With a listener of its own, the admin API is not served here.
     assert_eq!(ask("GET", "/faults", "").status(), 404);
 }
@@ -52,10 +43,7 @@ fn large_messages_come_back_whole() {
     let echoed = seen.json();
     // Not `assert_eq`: nobody reads a million letters.
     assert!(
-        echoed["message"]
-            .as_str()
-            .and_then(|text| text.strip_prefix("Echo: "))
-            == Some(&message)
+        echoed["message"].as_str().and_then(|text| text.strip_prefix("Echo: ")) == Some(&message)
     );
 }
 
@@ -75,33 +63,19 @@ fn requests_ask_for_their_own_faults() {
     let aborted = echo.post("x-fault-abort: true\r\n");
     assert_eq!((aborted.bytes.len(), aborted.ended), (0, Ended::Reset));
     let late = echo.post("x-fault-reset: after_headers\r\n");
-    assert_eq!(
-        (late.status(), late.body().as_str(), late.ended),
-        (200, "", Ended::Reset)
-    );
+    assert_eq!((late.status(), late.body().as_str(), late.ended), (200, "", Ended::Reset));
     let cut = echo.post("x-fault-truncate-after: 5\r\n");
-    assert_eq!(
-        (cut.body().as_str(), cut.ended),
-        (r#"{"mes"#, Ended::Closed)
-    );
+    assert_eq!((cut.body().as_str(), cut.ended), (r#"{"mes"#, Ended::Closed));
     let promised = format!("content-length: {}", echo.post("").body().len());
     // The timestamp's digits differ from answer to answer, so only about that long.
-    assert!(
-        cut.text().contains(&promised[..promised.len() - 1]),
-        "{cut:?}"
-    );
+    assert!(cut.text().contains(&promised[..promised.len() - 1]), "{cut:?}");
 
     let large = echo.post("x-fault-body-bytes: 200000\r\nx-fault-body-delay-ms: 1\r\n");
     assert_eq!((large.status(), large.body().len()), (200, 200_000));
 
     let wrong = echo.post("x-fault-status: soon\r\n");
     assert_eq!(wrong.status(), 400);
-    assert!(
-        wrong.json()["error"]
-            .as_str()
-            .unwrap()
-            .starts_with("x-fault-status: ")
-    );
+    assert!(wrong.json()["error"].as_str().unwrap().starts_with("x-fault-status: "));
 }
 
 #[test]
@@ -122,25 +96,13 @@ fn the_plan_decides_and_a_wrong_one_changes_nothing() {
     let wrong = echo.admin("PUT", "/faults", r#"{"plan":[{"status":5},{"shar":1}]}"#);
     assert_eq!(wrong.status(), 400);
     let errors = wrong.json()["errors"].clone();
-    assert_eq!(
-        errors[0],
-        "plan[0].status: 5 is not a whole number in 200–599"
-    );
-    assert_eq!(
-        errors[1],
-        r#"plan[1].shar: unknown field; did you mean "share"?"#
-    );
+    assert_eq!(errors[0], "plan[0].status: 5 is not a whole number in 200–599");
+    assert_eq!(errors[1], r#"plan[1].shar: unknown field; did you mean "share"?"#);
     assert_eq!(echo.admin("PUT", "/faults", "{").status(), 400);
     assert_eq!(echo.post("").status(), 503);
-    assert_eq!(
-        echo.admin("GET", "/faults", "").json()["plan"],
-        json!([{"status": 503}])
-    );
+    assert_eq!(echo.admin("GET", "/faults", "").json()["plan"], json!([{"status": 503}]));
 
-    assert_eq!(
-        echo.admin("DELETE", "/faults", "").json()["plan"],
-        json!([])
-    );
+    assert_eq!(echo.admin("DELETE", "/faults", "").json()["plan"], json!([]));
     assert_eq!(echo.post("").status(), 200);
 }
 
@@ -167,19 +129,13 @@ fn refuse_closes_the_port_and_opens_it_again() {
     for _ in 0..20 {
         assert_eq!(echo.post("").ended, Ended::Refused);
     }
-    assert_eq!(
-        read_all(&mut idle).ended,
-        Ended::Closed,
-        "idle connections end too"
-    );
+    assert_eq!(read_all(&mut idle).ended, Ended::Closed, "idle connections end too");
     echo.plan("[]");
     assert_eq!(echo.post("").status(), 200);
 
     echo.plan(r#"[{"refuse":true,"to_s":0.2}]"#);
     assert_eq!(echo.post("").ended, Ended::Refused);
-    wait_for("the port to open", || {
-        (echo.post("").ended != Ended::Refused).then_some(())
-    });
+    wait_for("the port to open", || (echo.post("").ended != Ended::Refused).then_some(()));
     assert_eq!(echo.post("").status(), 200);
 }
 
@@ -187,12 +143,7 @@ fn refuse_closes_the_port_and_opens_it_again() {
 fn held_requests_wait_for_their_release() {
     let echo = Echo::start(&ADMIN);
     let mut held = TcpStream::connect(echo.listen).unwrap();
-    let ask = request(
-        "POST",
-        "/echo",
-        "x-fault-hold: gate\r\n",
-        r#"{"message":"a"}"#,
-    );
+    let ask = request("POST", "/echo", "x-fault-hold: gate\r\n", r#"{"message":"a"}"#);
     held.write_all(ask.as_bytes()).unwrap();
     let release = || {
         let seen = echo.admin("POST", "/release/gate", "");
@@ -200,10 +151,7 @@ fn held_requests_wait_for_their_release() {
     };
     wait_for("the request to be held", release);
     assert_eq!(read_all(&mut held).status(), 200);
-    assert_eq!(
-        echo.admin("POST", "/release/gate", "").json()["released"],
-        0
-    );
+    assert_eq!(echo.admin("POST", "/release/gate", "").json()["released"], 0);
 }
 
 #[test]
@@ -212,26 +160,16 @@ fn tells_what_it_received_and_how_it_ended() {
     echo.post("x-step: 1\r\n");
     echo.post("x-step: 2\r\nx-fault-abort: 1\r\n");
     let mut leaving = TcpStream::connect(echo.listen).unwrap();
-    let ask = request(
-        "POST",
-        "/echo",
-        "x-step: 3\r\nx-fault-hold: x\r\n",
-        r#"{"message":"a"}"#,
-    );
+    let ask = request("POST", "/echo", "x-step: 3\r\nx-fault-hold: x\r\n", r#"{"message":"a"}"#);
     leaving.write_all(ask.as_bytes()).unwrap();
-    wait_for("the request", || {
-        (echo.received()["count"] == 3).then_some(())
-    });
+    wait_for("the request", || (echo.received()["count"] == 3).then_some(()));
     drop(leaving);
     let received = wait_for("the client's leaving to be seen", || {
         let received = echo.received();
         (received["requests"][2]["end"] == "aborted").then_some(received)
     });
     let step = |at: usize| {
-        (
-            &received["requests"][at]["headers"]["x-step"],
-            &received["requests"][at]["end"],
-        )
+        (&received["requests"][at]["headers"]["x-step"], &received["requests"][at]["end"])
     };
     assert_eq!(step(0), (&json!("1"), &json!("answered")));
     assert_eq!(step(1), (&json!("2"), &json!("broken")));
@@ -251,39 +189,24 @@ fn ends_cleanly_on_a_signal_and_at_once_on_the_second() {
 
     let echo = Echo::start(&ADMIN);
     let mut slow = TcpStream::connect(echo.listen).unwrap();
-    let ask = request(
-        "POST",
-        "/echo",
-        "x-fault-delay-ms: 60000\r\n",
-        r#"{"message":"a"}"#,
-    );
+    let ask = request("POST", "/echo", "x-fault-delay-ms: 60000\r\n", r#"{"message":"a"}"#);
     slow.write_all(ask.as_bytes()).unwrap();
-    wait_for("the request", || {
-        (echo.received()["count"] == 1).then_some(())
-    });
+    wait_for("the request", || (echo.received()["count"] == 1).then_some(()));
     echo.signal("TERM");
-    wait_for("the port to close", || {
-        (echo.post("").ended == Ended::Refused).then_some(())
-    });
+    wait_for("the port to close", || (echo.post("").ended == Ended::Refused).then_some(()));
     assert_eq!(echo.end_by("TERM").code(), Some(1));
 }
 
 #[test]
 fn wrong_starts_are_refused() {
     let run = |flags: &[&str]| {
-        let out = Command::new(env!("CARGO_BIN_EXE_bimetal"))
-            .arg("echo")
-            .args(flags)
-            .output();
+        let out = Command::new(env!("CARGO_BIN_EXE_bimetal")).arg("echo").args(flags).output();
         let out = out.unwrap();
         (out.status.code(), String::from_utf8(out.stderr).unwrap())
     };
     let (code, text) = run(&["--fault", "status=1,shar=2"]);
     assert_eq!(code, Some(2));
-    assert!(
-        text.contains("plan[0].status: 1 is not") && text.contains("plan[0].shar: "),
-        "{text}"
-    );
+    assert!(text.contains("plan[0].status: 1 is not") && text.contains("plan[0].shar: "), "{text}");
 
     let echo = Echo::start(&ADMIN);
     let (code, text) = run(&["--listen", &echo.listen.to_string()]);

@@ -94,32 +94,17 @@ fn statuses(answers: &str) -> Vec<&str> {
 }
 
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(120)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
+    text.chars().take(120).collect::<String>().escape_debug().to_string()
 }
 
 /// Every listed head, and those that are too long to list.
 fn bad_heads() -> Vec<(u16, String)> {
-    let listed = BAD
-        .iter()
-        .map(|(status, text)| (*status, text.replace('^', "\0")));
+    let listed = BAD.iter().map(|(status, text)| (*status, text.replace('^', "\0")));
     let mut all: Vec<_> = listed.collect();
     let host = "host: a\r\n";
-    all.push((
-        414,
-        format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(9_000)),
-    ));
-    all.push((
-        431,
-        format!("GET / HTTP/1.1\r\n{host}x: {}\r\n\r\n", "a".repeat(66_000)),
-    ));
-    all.push((
-        431,
-        format!("GET / HTTP/1.1\r\n{host}{}\r\n", "a: b\r\n".repeat(100)),
-    ));
+    all.push((414, format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(9_000))));
+    all.push((431, format!("GET / HTTP/1.1\r\n{host}x: {}\r\n\r\n", "a".repeat(66_000))));
+    all.push((431, format!("GET / HTTP/1.1\r\n{host}{}\r\n", "a: b\r\n".repeat(100))));
     all.push((505, format!("GET / HTTP/2.0\r\n{host}\r\n")));
     all
 }
@@ -205,19 +190,13 @@ fn good_requests_go_through_however_they_are_cut() {
 fn a_head_that_trickles_in_has_the_time_of_any_head() {
     let upstream = Recorder::start();
     let timed = "{address: '127.0.0.1:0', header_timeout: 300ms}";
-    let file = file(upstream.address, "").replace(
-        "{address: '127.0.0.1:0'}]\nadmin",
-        &format!("{timed}]\nadmin"),
-    );
+    let file = file(upstream.address, "")
+        .replace("{address: '127.0.0.1:0'}]\nadmin", &format!("{timed}]\nadmin"));
     assert!(file.contains(timed));
     let proxy = Running::with(&file);
     let mut stream = TcpStream::connect(proxy.listen).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(30)))
-        .unwrap();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ")
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ").unwrap();
     // Whatever it says, in the end the connection is closed.
     let mut answer = [0; 1024];
     wait_for("the end of the connection", || {

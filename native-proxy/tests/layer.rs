@@ -36,15 +36,10 @@ impl Served {
         let runtime = threads.enable_all().build().unwrap();
         let status = async |Path(status): Path<u16>| StatusCode::from_u16(status).unwrap();
         let app = more.route("/{status}", get(status)).layer(layer);
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move { axum::serve(listener, app).await });
-        Self {
-            address,
-            _runtime: runtime,
-        }
+        Self { address, _runtime: runtime }
     }
 
     /// On four threads.
@@ -85,13 +80,8 @@ fn trips_with_the_answer_of_the_proxy_and_recovers() {
     assert!(reason.ends_with("after 3 consecutive failures"), "{reason}");
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(
-        answer.text(),
-        format!(r#"{{"error":"circuit breaker: {reason}"}}"#)
-    );
-    wait_for("recovery", || {
-        (service.ask("/200").status == 200).then_some(())
-    });
+    assert_eq!(answer.text(), format!(r#"{{"error":"circuit breaker: {reason}"}}"#));
+    wait_for("recovery", || (service.ask("/200").status == 200).then_some(()));
     assert_eq!(service.ask("/200").status, 200);
     wait_for_outcome(&guard, Outcome::Success, 3);
     assert_eq!(count(&guard, Outcome::Failure), 3);
@@ -132,10 +122,7 @@ fn a_rejection_is_what_the_program_says() {
 
 #[test]
 fn a_call_without_headers_in_time_is_a_failure_and_is_dropped() {
-    let guard = guard(&format!(
-        r#""timeout": {{"request": "50ms"}}, {}"#,
-        breaker("60s")
-    ));
+    let guard = guard(&format!(r#""timeout": {{"request": "50ms"}}, {}"#, breaker("60s")));
     let alive = Arc::new(());
     let held = alive.clone();
     let hang = move || {
@@ -155,9 +142,7 @@ fn a_call_without_headers_in_time_is_a_failure_and_is_dropped() {
     assert_eq!(service.ask("/200").status, 503);
     wait_for_outcome(&guard, Outcome::Failure, 3);
     // Connections that ended, each with its copy of the service, may still be on their way out.
-    wait_for("end of the calls", || {
-        (Arc::strong_count(&alive) <= idle).then_some(())
-    });
+    wait_for("end of the calls", || (Arc::strong_count(&alive) <= idle).then_some(()));
 }
 
 /// A service whose next answer has this body.
@@ -174,9 +159,7 @@ fn a_stream_settles_at_its_end() {
     let service = streaming(&guard, body);
     let mut client = Client::connect(service.address);
     client.peer.send(&asking("/stream"));
-    frames
-        .send(Ok(Frame::data(Bytes::from_static(b"a"))))
-        .unwrap();
+    frames.send(Ok(Frame::data(Bytes::from_static(b"a")))).unwrap();
     assert!(client.peer.head().unwrap().starts_with("http/1.1 200"));
     // Its first piece is here, so it is under way, and nothing is known yet.
     assert_eq!(client.peer.line(), "1\r\n");
@@ -193,9 +176,7 @@ fn a_stream_that_breaks_is_a_failure() {
     let service = streaming(&guard, body);
     let mut client = Client::connect(service.address);
     client.peer.send(&asking("/stream"));
-    frames
-        .send(Ok(Frame::data(Bytes::from_static(b"a"))))
-        .unwrap();
+    frames.send(Ok(Frame::data(Bytes::from_static(b"a")))).unwrap();
     client.peer.head().unwrap();
     frames.send(Err("broken")).unwrap();
     wait_for_outcome(&guard, Outcome::Failure, 1);
@@ -216,9 +197,7 @@ fn a_client_that_leaves_settles_its_call_as_neutral() {
     let service = streaming(&guard, body);
     let mut client = Client::connect(service.address);
     client.peer.send(&asking("/stream"));
-    frames
-        .send(Ok(Frame::data(Bytes::from_static(b"a"))))
-        .unwrap();
+    frames.send(Ok(Frame::data(Bytes::from_static(b"a")))).unwrap();
     client.peer.head().unwrap();
     client.close();
     wait_for_outcome(&guard, Outcome::Neutral, 2);
@@ -243,23 +222,13 @@ fn many_clients_at_once_leave_the_books_balanced() {
                 })
             })
             .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .sum::<u64>()
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<u64>()
     });
-    wait_for("end of all calls", || {
-        (outstanding(&guard) == 0).then_some(())
-    });
+    wait_for("end of all calls", || (outstanding(&guard) == 0).then_some(()));
     let totals = guard.totals();
     assert!(sums > 0, "it never tripped");
     assert_eq!((totals.issued + sums, guard.decision_errors()), (1600, 0));
-    let all = [
-        Outcome::Success,
-        Outcome::Failure,
-        Outcome::Slow,
-        Outcome::Neutral,
-    ];
+    let all = [Outcome::Success, Outcome::Failure, Outcome::Slow, Outcome::Neutral];
     let outcomes: u64 = all.iter().map(|outcome| count(&guard, *outcome)).sum();
     assert_eq!(outcomes, totals.issued);
 }

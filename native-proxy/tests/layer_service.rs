@@ -86,8 +86,7 @@ fn threads_decide_as_one() {
     assert_eq!(replicas_with_failures(&guard), 3);
     std::thread::scope(|scope| {
         let late: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(&guard, 200))).collect();
-        late.into_iter()
-            .for_each(|call| assert_eq!(call.join().unwrap(), 503));
+        late.into_iter().for_each(|call| assert_eq!(call.join().unwrap(), 503));
     });
     assert_eq!((guard.totals().issued, outstanding(&guard)), (3, 0));
     // Those that only failed learned it when they were shown.
@@ -114,10 +113,7 @@ fn a_rejection_as_an_error_says_rule_and_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_time_out_as_an_error() {
-    let guard = guard(&format!(
-        r#""timeout": {{"request": "2s"}}, {}"#,
-        breaker("60s")
-    ));
+    let guard = guard(&format!(r#""timeout": {{"request": "2s"}}, {}"#, breaker("60s")));
     let layer = GuardLayer::new(guard.clone())
         .on_stopped(|stopped: Stopped| Err::<Response<Bytes>, _>(BoxError::from(stopped)));
     let hang = |_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>();
@@ -125,10 +121,7 @@ async fn a_time_out_as_an_error() {
         panic!("answered");
     };
     assert_eq!(error.to_string(), "p: no answer within 2s");
-    assert_eq!(
-        (count(&guard, Outcome::Failure), outstanding(&guard)),
-        (1, 0)
-    );
+    assert_eq!((count(&guard, Outcome::Failure), outstanding(&guard)), (1, 0));
 }
 
 #[test]
@@ -146,10 +139,7 @@ fn errors_count_as_the_program_says() {
     assert_eq!(count(&guard, Outcome::Neutral), 1);
     // A reset, unless it is said otherwise, and that is no failure to this policy.
     assert!(now(layer().layer(Says(None)).oneshot(request())).is_err());
-    assert_eq!(
-        (count(&guard, Outcome::Neutral), outstanding(&guard)),
-        (2, 0)
-    );
+    assert_eq!((count(&guard, Outcome::Neutral), outstanding(&guard)), (2, 0));
 }
 
 #[test]
@@ -196,9 +186,7 @@ fn grpc(guard: &Guard, trailers: HeaderMap) {
     let layer = GuardLayer::new(guard.clone());
     let response = now(layer.layer(service).oneshot(request())).unwrap();
     let mut body = pin!(response.into_body());
-    frames
-        .send(Ok(Frame::data(Bytes::from_static(b"message"))))
-        .unwrap();
+    frames.send(Ok(Frame::data(Bytes::from_static(b"message")))).unwrap();
     frames.send(Ok(Frame::trailers(trailers))).unwrap();
     let context = &mut Context::from_waker(Waker::noop());
     assert!(body.as_mut().poll_frame(context).is_ready());
@@ -219,16 +207,11 @@ fn grpc_settles_by_its_status_in_trailers_or_headers() {
         let response = Response::builder()
             .header("content-type", "application/grpc")
             .header(GRPC_STATUS, "14");
-        ready(Ok::<_, Infallible>(
-            response.body(Full::<Bytes>::default()).unwrap(),
-        ))
+        ready(Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap()))
     });
     let layer = GuardLayer::new(guard.clone());
     drop(now(layer.layer(service).oneshot(request())));
-    assert_eq!(
-        (count(&guard, Outcome::Failure), outstanding(&guard)),
-        (2, 0)
-    );
+    assert_eq!((count(&guard, Outcome::Failure), outstanding(&guard)), (2, 0));
 }
 
 const GRPC_STATUS: hyper::header::HeaderName =
@@ -271,10 +254,7 @@ fn a_dropped_future_and_a_panic_settle_as_neutral() {
     let call = layer.layer(service_fn(hang)).call(request());
     assert_eq!(outstanding(&guard), 1);
     drop(call);
-    assert_eq!(
-        (count(&guard, Outcome::Neutral), outstanding(&guard)),
-        (1, 0)
-    );
+    assert_eq!((count(&guard, Outcome::Neutral), outstanding(&guard)), (1, 0));
     let thread = std::thread::spawn(move || {
         let panics = |_: Request<()>| -> Ready<Result<Response<Full<Bytes>>, BoxError>> {
             panic!("a fault of the program's")
@@ -282,10 +262,7 @@ fn a_dropped_future_and_a_panic_settle_as_neutral() {
         drop(layer.layer(service_fn(panics)).call(request()));
     });
     assert!(thread.join().is_err());
-    assert_eq!(
-        (count(&guard, Outcome::Neutral), outstanding(&guard)),
-        (2, 0)
-    );
+    assert_eq!((count(&guard, Outcome::Neutral), outstanding(&guard)), (2, 0));
 }
 
 #[test]
@@ -294,10 +271,9 @@ fn scopes_come_from_the_requests_extensions() {
     guard.load(&scoped("destination"));
     let ask = |destination: &str, status| {
         let mut request = request();
-        request.extensions_mut().insert(CallFacts {
-            destination: Some(destination.into()),
-            ..CallFacts::default()
-        });
+        request
+            .extensions_mut()
+            .insert(CallFacts { destination: Some(destination.into()), ..CallFacts::default() });
         let service = GuardLayer::new(guard.clone()).layer(Says(Some(status)));
         now(service.oneshot(request)).unwrap().status().as_u16()
     };
@@ -328,19 +304,14 @@ fn a_listener_hears_of_the_trip_and_its_panic_stays_its_own() {
     (0..3).for_each(|_| assert_eq!(ask(&guard, 500), 500));
     assert_eq!(ask(&guard, 200), 503);
     let own = |event: &Event| matches!(event.what, What::Transition(change) if change.origin == Origin::Own);
-    let heard = heard
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let heard = heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     assert_eq!(heard.iter().filter(|event| own(event)).count(), 1);
     assert_eq!((guard.decision_errors(), outstanding(&guard)), (1, 0));
 }
 
 #[test]
 fn what_no_policy_is_for_passes_uncounted() {
-    let guard = guard(&format!(
-        r#""match": {{"path_prefix": "/else"}}, {}"#,
-        breaker("60s")
-    ));
+    let guard = guard(&format!(r#""match": {{"path_prefix": "/else"}}, {}"#, breaker("60s")));
     (0..5).for_each(|_| assert_eq!(ask(&guard, 500), 500));
     assert_eq!(guard.totals().issued, 0);
 }

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 /// An address where nobody listens.
 fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn error(answer: &Answer) -> String {
@@ -47,11 +44,7 @@ fn each_failure_has_its_status_and_counts_once() {
     .enumerate()
     {
         let answer = proxy.ask(&get(path));
-        assert_eq!(
-            (answer.status, error(&answer).as_str()),
-            (status, text),
-            "{path}"
-        );
+        assert_eq!((answer.status, error(&answer).as_str()), (status, text), "{path}");
         proxy.wait_for_outcomes("failure", count as f64 + 1.0);
     }
     let answer = proxy.ask(&get("/500"));
@@ -78,10 +71,7 @@ fn a_refused_connection_is_503_and_trips() {
     let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((59..=60).contains(&after), "{after}");
     assert_eq!(proxy.outcomes("failure"), 3.0);
-    let rejected = proxy.sum(
-        "bimetal_requests_total{policy=\"p\"",
-        "decision=\"breaker\"} ",
-    );
+    let rejected = proxy.sum("bimetal_requests_total{policy=\"p\"", "decision=\"breaker\"} ");
     assert_eq!(rejected, 1.0);
 }
 
@@ -95,10 +85,7 @@ fn it_closes_again_once_a_probe_succeeds() {
             while let Ok(next) = moods.0.try_recv() {
                 moods.1 = next;
             }
-            peer.send(&format!(
-                "HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n",
-                moods.1
-            ));
+            peer.send(&format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", moods.1));
         }
     });
     let rest = "policies: [{name: p, scope: policy, debug_headers: true, breaker: \
@@ -117,10 +104,7 @@ fn it_closes_again_once_a_probe_succeeds() {
         (answer.status == 200).then_some(answer)
     });
     assert_eq!(answer.header("x-bimetal-state"), Some("half_open"));
-    assert_eq!(
-        proxy.ask(&get("/")).header("x-bimetal-state"),
-        Some("closed")
-    );
+    assert_eq!(proxy.ask(&get("/")).header("x-bimetal-state"), Some("closed"));
     proxy.wait_for_outcomes("success", 2.0);
 }
 
@@ -171,9 +155,7 @@ fn a_client_that_leaves_takes_its_upstream_call_with_it() {
             client.peer.head().unwrap();
         }
         client.close();
-        departures
-            .recv_timeout(proxy_support::PATIENCE)
-            .expect("the upstream was told");
+        departures.recv_timeout(proxy_support::PATIENCE).expect("the upstream was told");
         proxy.wait_for_outcomes("neutral", count as f64 + 1.0);
     }
     assert_eq!(proxy.outcomes("failure") + proxy.outcomes("success"), 0.0);
@@ -247,16 +229,10 @@ fn a_rejected_sender_gets_its_answer_and_keeps_its_connection() {
     let mut client = proxy.client();
     let body = "x".repeat(1 << 20);
     for _ in 0..3 {
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("POST / HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", body.len());
         let answer = client.ask(&(head + &body));
         assert_eq!(answer.status, 503);
-        assert_eq!(
-            answer.header("x-bimetal-reason"),
-            Some("forced open by the policy")
-        );
+        assert_eq!(answer.header("x-bimetal-reason"), Some("forced open by the policy"));
     }
 }
 
@@ -279,10 +255,7 @@ fn an_unrouted_path_is_404_and_no_evidence() {
         .replace("{upstream: echo}", "{path: /a, upstream: echo}");
     let proxy = Running::with(&file);
     let answer = proxy.ask(&get("/b"));
-    assert_eq!(
-        (answer.status, error(&answer).as_str()),
-        (404, "endpoint not found")
-    );
+    assert_eq!((answer.status, error(&answer).as_str()), (404, "endpoint not found"));
     assert_eq!(proxy.ask(&get("/a?b")).status, 200);
     proxy.wait_for_outcomes("success", 1.0);
 }
@@ -297,17 +270,12 @@ fn a_full_pool_makes_calls_wait_and_then_turns_them_away() {
             peer.send(&ok("done"));
         }
     });
-    let pool = format!(
-        "['{}'], pool: {{max_connections: 1, max_pending: 1}}",
-        upstream.address
-    );
+    let pool = format!("['{}'], pool: {{max_connections: 1, max_pending: 1}}", upstream.address);
     let file = file(upstream.address, &policy(""));
     let proxy = Running::with(&file.replace(&format!("['{}']", upstream.address), &pool));
     let (mut first, mut second) = (proxy.client(), proxy.client());
     first.peer.send(&get("/"));
-    wait_for("the first call", || {
-        (upstream.connections() == 1).then_some(())
-    });
+    wait_for("the first call", || (upstream.connections() == 1).then_some(()));
     second.peer.send(&get("/"));
     // The third is turned away as soon as the second waits.
     wait_for("a full queue", || {
@@ -338,10 +306,7 @@ fn malformed_requests_are_refused_and_the_proxy_stays_up() {
     }
     let version = proxy.ask("GET / HTTP/9.9\r\nhost: t\r\n\r\n").status;
     assert_eq!(version, 505);
-    assert_eq!(
-        proxy.ask("CONNECT t:80 HTTP/1.1\r\nhost: t\r\n\r\n").status,
-        405
-    );
+    assert_eq!(proxy.ask("CONNECT t:80 HTTP/1.1\r\nhost: t\r\n\r\n").status, 405);
     assert_eq!(proxy.ask(&get("/")).text(), "fine");
     assert_eq!(upstream.connections(), 1);
 }
@@ -349,10 +314,8 @@ fn malformed_requests_are_refused_and_the_proxy_stays_up() {
 #[test]
 fn a_connection_that_sends_no_head_is_closed() {
     let upstream = Upstream::answering(ok("fine"));
-    let file = file(upstream.address, "").replace(
-        "[{address: '127.0.0.1:0'}]",
-        "[{address: '127.0.0.1:0', header_timeout: 300ms}]",
-    );
+    let file = file(upstream.address, "")
+        .replace("[{address: '127.0.0.1:0'}]", "[{address: '127.0.0.1:0', header_timeout: 300ms}]");
     let proxy = Running::with(&file);
     let begun = Instant::now();
     let mut client = proxy.client();

@@ -61,13 +61,7 @@ fn headers_of_one_hop_stay_there() {
          x-forwarded-for: 9.9.9.9\r\nx-kept: 2\r\n\r\n",
     );
     let head = requests.recv().unwrap();
-    for gone in [
-        "connection",
-        "x-secret",
-        "keep-alive",
-        "proxy-connection",
-        "upgrade",
-    ] {
+    for gone in ["connection", "x-secret", "keep-alive", "proxy-connection", "upgrade"] {
         assert_eq!(value(&head, gone), None, "{gone} in {head}");
     }
     for (kept, wanted) in [
@@ -114,9 +108,7 @@ fn a_slow_reader_slows_the_upstream_down() {
     let (progress, sent) = mpsc::channel();
     let upstream = Upstream::start(move |mut peer| {
         peer.request();
-        peer.send(&format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n"
-        ));
+        peer.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n"));
         let piece = "x".repeat(1 << 20);
         for _ in 0..SIZE >> 20 {
             peer.send(&piece);
@@ -128,10 +120,7 @@ fn a_slow_reader_slows_the_upstream_down() {
     client.peer.send(&get("/"));
     // The upstream is held up once nothing arrives any more, long before it is done.
     let mut pieces = 0;
-    while sent
-        .recv_timeout(std::time::Duration::from_millis(500))
-        .is_ok()
-    {
+    while sent.recv_timeout(std::time::Duration::from_millis(500)).is_ok() {
         pieces += 1;
     }
     assert!(pieces < SIZE >> 20, "the whole body was taken in");
@@ -155,11 +144,7 @@ fn a_slow_upstream_slows_the_sender_down() {
     let (progress, sent) = mpsc::channel();
     let sender = std::thread::spawn(move || {
         use std::io::Write;
-        write!(
-            stream,
-            "POST / HTTP/1.1\r\nhost: t\r\ncontent-length: {SIZE}\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "POST / HTTP/1.1\r\nhost: t\r\ncontent-length: {SIZE}\r\n\r\n").unwrap();
         let piece = vec![b'x'; 1 << 20];
         for _ in 0..SIZE >> 20 {
             stream.write_all(&piece).unwrap();
@@ -167,10 +152,7 @@ fn a_slow_upstream_slows_the_sender_down() {
         }
     });
     let mut pieces = 0;
-    while sent
-        .recv_timeout(std::time::Duration::from_millis(500))
-        .is_ok()
-    {
+    while sent.recv_timeout(std::time::Duration::from_millis(500)).is_ok() {
         pieces += 1;
     }
     assert!(pieces < SIZE >> 20, "the whole body was taken in");
@@ -212,9 +194,7 @@ fn a_switch_of_protocols_joins_both_ends() {
     });
     let proxy = Running::start(upstream.address, &policy(""));
     let mut client = proxy.client();
-    client
-        .peer
-        .send("GET / HTTP/1.1\r\nhost: t\r\nconnection: Upgrade\r\nupgrade: chat\r\n\r\n");
+    client.peer.send("GET / HTTP/1.1\r\nhost: t\r\nconnection: Upgrade\r\nupgrade: chat\r\n\r\n");
     let head = client.peer.head().unwrap();
     assert!(head.starts_with("http/1.1 101"), "{head}");
     assert_eq!(client.peer.line(), "hello\n");
@@ -252,10 +232,9 @@ fn an_upstream_may_get_its_own_name_as_host() {
     let file = proxy_support::file(upstream.address, "");
     let proxy = Running::with(&file.replace("endpoints:", "host: endpoint, endpoints:"));
     let own = upstream.address.to_string();
-    for request in [
-        "GET /x HTTP/1.1\r\nhost: t\r\n\r\n",
-        "GET http://t/x HTTP/1.1\r\nhost: t\r\n\r\n",
-    ] {
+    for request in
+        ["GET /x HTTP/1.1\r\nhost: t\r\n\r\n", "GET http://t/x HTTP/1.1\r\nhost: t\r\n\r\n"]
+    {
         proxy.ask(request);
         let head = requests.recv().unwrap();
         assert_eq!(value(&head, "host"), Some(own.as_str()));

@@ -25,26 +25,14 @@ impl Program {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, log) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
+            lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut program = Self {
-            child,
-            log,
-            listen: nobody,
-            admin: nobody,
-            health: nobody,
-        };
+        let mut program = Self { child, log, listen: nobody, admin: nobody, health: nobody };
         program.listen = program.log_with("listening on ").parse().unwrap();
         let rest = program.log_with("admin on ");
         let (admin, health) = rest.split_once(", health on ").unwrap();
@@ -55,12 +43,9 @@ impl Program {
     /// Waits for a line of the log, and gives what follows `text` in it.
     fn log_with(&self, text: &str) -> String {
         loop {
-            let line = self
-                .log
-                .recv_timeout(proxy_support::PATIENCE)
-                .unwrap_or_else(|_| {
-                    panic!("no line with {text:?}");
-                });
+            let line = self.log.recv_timeout(proxy_support::PATIENCE).unwrap_or_else(|_| {
+                panic!("no line with {text:?}");
+            });
             if let Some((_, rest)) = line.split_once(text) {
                 return rest.to_owned();
             }
@@ -69,13 +54,7 @@ impl Program {
 
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
     fn exit_code(&mut self) -> Option<i32> {
@@ -109,11 +88,7 @@ fn write(name: &str, text: &str) -> PathBuf {
 
 /// Runs a program that is to end by itself.
 fn fails(command: &mut Command) -> (i32, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
+    let Output { status, stdout, stderr } = command.output().unwrap();
     assert_eq!(stdout, b"");
     (status.code().unwrap(), String::from_utf8(stderr).unwrap())
 }
@@ -146,11 +121,7 @@ fn a_wrong_file_names_every_mistake() {
 #[test]
 fn a_file_that_cannot_be_read_is_wrong_input() {
     let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("missing.yaml");
-    for path in [
-        missing,
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
-        write("bad.yaml", "a: ["),
-    ] {
+    for path in [missing, PathBuf::from(env!("CARGO_TARGET_TMPDIR")), write("bad.yaml", "a: [")] {
         let (code, text) = fails(&mut command(&path));
         assert_eq!(code, 2, "{text}");
         assert!(text.contains("read"), "{text}");
@@ -171,10 +142,7 @@ fn what_is_unsupported_is_skipped_where_the_file_says_so() {
     assert_eq!(page["policies"][0]["name"], "p");
     assert_eq!(page["policies"][0]["hash"].as_str().unwrap().len(), 16);
     let metrics = Client::connect(program.health).ask(&get("/metrics")).text();
-    assert!(
-        metrics.contains("\nbimetal_unsupported_skipped 2\n"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("\nbimetal_unsupported_skipped 2\n"), "{metrics}");
 }
 
 #[test]
@@ -182,11 +150,9 @@ fn a_port_in_use_is_said_plainly() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let text = file(address, "");
-    for (name, key) in [
-        ("listener", "listeners: [{"),
-        ("admin", "admin: {"),
-        ("health", "health: {"),
-    ] {
+    for (name, key) in
+        [("listener", "listeners: [{"), ("admin", "admin: {"), ("health", "health: {")]
+    {
         let from = format!("{key}address: '127.0.0.1:0'");
         let path = write(
             &format!("{name}.yaml"),
@@ -194,10 +160,7 @@ fn a_port_in_use_is_said_plainly() {
         );
         let (code, text) = fails(&mut command(&path));
         assert_eq!(code, 1, "{text}");
-        assert!(
-            text.contains(&format!("{name}: {address} is in use")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{name}: {address} is in use")), "{text}");
     }
 }
 
@@ -242,19 +205,10 @@ fn a_drain_finishes_what_is_under_way() {
     assert_eq!(program.status(program.health, "/livez"), 200);
     go.send(()).unwrap();
     let answer = busy.answer().unwrap();
-    assert_eq!(
-        (answer.text().as_str(), answer.header("connection")),
-        ("late", Some("close"))
-    );
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("late", Some("close")));
     assert_eq!(program.exit_code(), Some(0));
     let mut stdout = String::new();
-    program
-        .child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut stdout)
-        .unwrap();
+    program.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
     assert_eq!(stdout, "");
 }
 
@@ -299,36 +253,20 @@ fn a_reload_keeps_breakers_and_a_wrong_one_changes_nothing() {
     assert_eq!(rejected(&mut client).as_deref(), Some("p/breaker"));
 
     // The same breaker, and a route less. The file is noticed without a signal.
-    write(
-        "reload.yaml",
-        &text.replace("{upstream: echo}", "{path_prefix: /a, upstream: echo}"),
-    );
+    write("reload.yaml", &text.replace("{upstream: echo}", "{path_prefix: /a, upstream: echo}"));
     program.log_with("is in force");
-    wait_for("the new route", || {
-        (client.ask(&get("/b")).status == 404).then_some(())
-    });
+    wait_for("the new route", || (client.ask(&get("/b")).status == 404).then_some(()));
     let answer = client.ask(&get("/a/x"));
     assert_eq!(answer.header("x-bimetal-rule"), Some("p/breaker"));
     let metrics = Client::connect(program.admin).ask(&get("/metrics")).text();
-    assert!(
-        metrics.contains("\nbimetal_reloads_total{result=\"applied\"} 1\n"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("\nbimetal_reloads_total{result=\"refused\"} "),
-        "{metrics}"
-    );
+    assert!(metrics.contains("\nbimetal_reloads_total{result=\"applied\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\nbimetal_reloads_total{result=\"refused\"} "), "{metrics}");
 
     // Another breaker begins anew.
-    write(
-        "reload.yaml",
-        &text.replace("consecutive_failures: 3", "consecutive_failures: 4"),
-    );
+    write("reload.yaml", &text.replace("consecutive_failures: 3", "consecutive_failures: 4"));
     program.signal("HUP");
     program.log_with("is in force");
-    wait_for("the new breaker", || {
-        (client.ask(&get("/")).status == 500).then_some(())
-    });
+    wait_for("the new breaker", || (client.ask(&get("/")).status == 500).then_some(()));
 }
 
 #[test]
@@ -343,11 +281,7 @@ fn debug_writes_each_event_as_a_line_of_json() {
             line.starts_with('{').then_some(line)
         });
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(
-            (&event["event"], &event["policy"]),
-            (&kind.into(), &"p".into()),
-            "{line}"
-        );
+        assert_eq!((&event["event"], &event["policy"]), (&kind.into(), &"p".into()), "{line}");
     }
 }
 
@@ -361,20 +295,8 @@ fn the_admin_interface_shows_breakers_and_the_health_one_does_not() {
     let rows: serde_json::Value = serde_json::from_slice(&rows.body).unwrap();
     let row = &rows.as_array().unwrap()[0];
     assert_eq!(
-        (
-            &row["policy"],
-            &row["state"],
-            &row["worker"],
-            &row["cause"],
-            &row["generation"]
-        ),
-        (
-            &"p".into(),
-            &"closed".into(),
-            &0.into(),
-            &serde_json::Value::Null,
-            &0.into()
-        ),
+        (&row["policy"], &row["state"], &row["worker"], &row["cause"], &row["generation"]),
+        (&"p".into(), &"closed".into(), &0.into(), &serde_json::Value::Null, &0.into()),
         "{rows}"
     );
     for path in ["/livez", "/readyz", "/startupz", "/metrics"] {

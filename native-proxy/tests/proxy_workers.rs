@@ -47,27 +47,16 @@ fn every_admitted_call_is_settled_exactly_once() {
             })
         })
         .collect();
-    let answers: f64 = clients
-        .into_iter()
-        .map(|client| client.join().unwrap())
-        .sum();
+    let answers: f64 = clients.into_iter().map(|client| client.join().unwrap()).sum();
     wait_for("settled calls", || {
         (proxy.metric("bimetal_calls_outstanding") == Some(0.0)).then_some(())
     });
-    let outcomes: f64 = ["success", "failure", "slow", "neutral"]
-        .iter()
-        .map(|name| proxy.outcomes(name))
-        .sum();
-    let admitted = proxy.sum(
-        "bimetal_requests_total{policy=\"p\"",
-        "decision=\"admitted\"} ",
-    );
+    let outcomes: f64 =
+        ["success", "failure", "slow", "neutral"].iter().map(|name| proxy.outcomes(name)).sum();
+    let admitted = proxy.sum("bimetal_requests_total{policy=\"p\"", "decision=\"admitted\"} ");
     assert_eq!(outcomes, admitted);
     // Of those who left at once, some were never heard.
-    assert!(
-        (answers..=8.0 * 140.0).contains(&admitted),
-        "{admitted} of {answers}"
-    );
+    assert!((answers..=8.0 * 140.0).contains(&admitted), "{admitted} of {answers}");
     assert_eq!(proxy.metric("bimetal_decision_errors_total"), Some(0.0));
     assert_eq!(proxy.metric("bimetal_panics_total"), Some(0.0));
     assert_eq!(proxy.metric("bimetal_workers"), Some(2.0));
@@ -76,10 +65,8 @@ fn every_admitted_call_is_settled_exactly_once() {
 #[test]
 fn connections_beyond_the_limit_wait_their_turn() {
     let upstream = Upstream::answering(ok("fine"));
-    let text = file(upstream.address, "").replace(
-        "[{address: '127.0.0.1:0'}]",
-        "[{address: '127.0.0.1:0', max_connections: 1}]",
-    );
+    let text = file(upstream.address, "")
+        .replace("[{address: '127.0.0.1:0'}]", "[{address: '127.0.0.1:0', max_connections: 1}]");
     let proxy = Running::with(&text);
     let mut first = proxy.client();
     assert_eq!(first.ask(&get("/")).status, 200);
@@ -94,15 +81,10 @@ fn connections_beyond_the_limit_wait_their_turn() {
 #[test]
 fn an_endpoint_may_be_a_name_and_a_dead_one_is_passed_over() {
     let upstream = Upstream::answering(ok("fine"));
-    let dead = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let port = upstream.address.port();
-    let text = file(upstream.address, &policy("")).replace(
-        &format!("['{}']", upstream.address),
-        &format!("['{dead}', 'localhost:{port}']"),
-    );
+    let text = file(upstream.address, &policy(""))
+        .replace(&format!("['{}']", upstream.address), &format!("['{dead}', 'localhost:{port}']"));
     let proxy = Running::with(&text);
     for _ in 0..3 {
         assert_eq!(proxy.ask(&get("/")).text(), "fine");
@@ -157,9 +139,7 @@ fn an_answer_before_the_end_of_the_request_arrives() {
     });
     let proxy = Running::start(upstream.address, &policy(""));
     let mut client = proxy.client();
-    client
-        .peer
-        .send("POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 1000\r\n\r\nbegin");
+    client.peer.send("POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 1000\r\n\r\nbegin");
     let answer = client.answer().unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
     proxy.wait_for_outcomes("success", 1.0);

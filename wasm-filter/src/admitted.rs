@@ -27,13 +27,7 @@ pub(crate) struct Answer {
 impl Open {
     /// What an answer counts as.
     pub(crate) fn classify(&self, answer: Answer, grpc: Option<u32>) -> Outcome {
-        let Answer {
-            status, latency, ..
-        } = answer;
-        self.policy.failure.classify(&Observation::Answer {
-            status,
-            grpc,
-            latency,
-        })
+        let Answer { status, latency, .. } = answer;
+        self.policy.failure.classify(&Observation::Answer { status, grpc, latency })
     }
 }

@@ -32,10 +32,7 @@ pub struct Reader<'a, H> {
 impl<H: Host> Reader<'_, H> {
     /// `:status`; 0 where there is no proper one.
     pub fn status(&self) -> u16 {
-        self.header(Map::Response, ":status")
-            .as_deref()
-            .and_then(number)
-            .unwrap_or(0)
+        self.header(Map::Response, ":status").as_deref().and_then(number).unwrap_or(0)
     }
 
     /// Whether the upstream made the answer, and not Envoy or another filter. A status cannot say
@@ -48,19 +45,13 @@ impl<H: Host> Reader<'_, H> {
         if self.header(Map::Response, SERVICE_TIME).is_some() {
             return true;
         }
-        let details = self
-            .worker
-            .ok(self.host.property(Property::ResponseDetails))
-            .flatten();
+        let details = self.worker.ok(self.host.property(Property::ResponseDetails)).flatten();
         details.is_some_and(|details| details.starts_with(b"via_upstream"))
     }
 
     /// `response.flags`; see [`crate::flags`].
     pub fn flags(&self) -> u64 {
-        let value = self
-            .worker
-            .ok(self.host.property(Property::ResponseFlags))
-            .flatten();
+        let value = self.worker.ok(self.host.property(Property::ResponseFlags)).flatten();
         let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
@@ -77,8 +68,7 @@ impl<H: Host> Reader<'_, H> {
     /// `grpc-status` of an answer that is headers alone. Asked for first, because most answers have
     /// none; the content type must say gRPC as well.
     pub fn grpc_status_alone(&self) -> Option<u32> {
-        self.grpc_status(Map::Response)
-            .filter(|_| self.kind() == Kind::Grpc)
+        self.grpc_status(Map::Response).filter(|_| self.kind() == Kind::Grpc)
     }
 
     /// `grpc-status`. One that is no number is UNKNOWN (gRPC over HTTP2, "Responses").
@@ -94,12 +84,7 @@ impl<H: Host> Reader<'_, H> {
             return None;
         }
         let value = self.header(Map::Response, "retry-after")?;
-        std::str::from_utf8(&value)
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-            .map(Duration::from_secs)
+        std::str::from_utf8(&value).ok()?.trim().parse().ok().map(Duration::from_secs)
     }
 
     fn header(&self, map: Map, name: &str) -> Option<Vec<u8>> {
@@ -108,9 +93,7 @@ impl<H: Host> Reader<'_, H> {
 }
 
 fn begins(value: &[u8], with: &[u8]) -> bool {
-    value
-        .get(..with.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(with))
+    value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 fn number(value: &[u8]) -> Option<u16> {

@@ -96,12 +96,7 @@ impl<D: SharedData> SharedBoard<D> {
             Ok(1..) => News::Counted,
             Ok(0) | Err(_) => News::Aged,
         };
-        Self {
-            data: Arc::new(data),
-            plugin: hash(plugin),
-            errors,
-            news,
-        }
+        Self { data: Arc::new(data), plugin: hash(plugin), errors, news }
     }
 }
 
@@ -115,9 +110,7 @@ impl<D: SharedData> Board for SharedBoard<D> {
         let owner = hash(key);
         // The core's keys begin with the hash of the policy.
         let (policy, _) = key.split_at(key.len().min(8));
-        let policy = policy
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let policy = policy.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let plugin = self.plugin;
         let place = format!("bimetal/{plugin:016x}/{policy:016x}/{}", owner % PLACES);
         let words = SharedWords {
@@ -126,10 +119,7 @@ impl<D: SharedData> Board for SharedBoard<D> {
             place,
             owner,
             news: self.news,
-            seen: Mutex::new(Seen {
-                mark: None,
-                words: vec![0; count],
-            }),
+            seen: Mutex::new(Seen { mark: None, words: vec![0; count] }),
         };
         words.seed();
         Some(Arc::new(words))
@@ -169,9 +159,7 @@ impl<D: SharedData> SharedWords<D> {
     }
 
     fn ok<T>(&self, result: Result<T, HostError>) -> Option<T> {
-        result
-            .map_err(|_| self.errors.fetch_add(1, Ordering::Relaxed))
-            .ok()
+        result.map_err(|_| self.errors.fetch_add(1, Ordering::Relaxed)).ok()
     }
 
     /// Brings the copy up to date, where the place is ours.
@@ -184,10 +172,7 @@ impl<D: SharedData> SharedWords<D> {
             News::Counted => now == then,
             News::Aged => now.saturating_sub(then) < STALE,
         };
-        if mark
-            .zip(seen.mark)
-            .is_some_and(|(now, then)| fresh(now, then))
-        {
+        if mark.zip(seen.mark).is_some_and(|(now, then)| fresh(now, then)) {
             return;
         }
         // The counter was read first: a write in between is seen twice, never missed.
@@ -221,10 +206,7 @@ impl<D: SharedData> SharedWords<D> {
                 return Err(*word);
             }
             *word = new;
-            match self.ok(self
-                .data
-                .set(&self.place, &encoded(self.owner, &words), token))
-            {
+            match self.ok(self.data.set(&self.place, &encoded(self.owner, &words), token)) {
                 Some(Set::Done) => {
                     seen.words = words;
                     self.ok(self.data.wrote());
@@ -285,173 +267,9 @@ fn decode(value: &[u8], words: &mut [u64]) {
 /// Whether the breaker of this place is closed without a failure: its state bits and its streak
 /// are zero (see the core's `breaker::record`).
 fn is_idle(value: &[u8]) -> bool {
-    numbers(value)
-        .nth(1)
-        .is_none_or(|record| record & 3 == 0 && record >> 27 == 0)
+    numbers(value).nth(1).is_none_or(|record| record & 3 == 0 && record >> 27 == 0)
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may end by a panic"
-)]
-mod tests {
-    use super::*;
-    use std::collections::HashMap;
-
-    /// Shared data as Envoy has it, and counts of calls.
-    #[derive(Clone, Debug, Default)]
-    struct Fake(Arc<Inside>);
-
-    #[derive(Debug, Default)]
-    struct Inside {
-        table: Mutex<HashMap<String, (Vec<u8>, u32)>>,
-        token: AtomicU64,
-        writes: AtomicU64,
-        reads: AtomicU64,
-        broken: AtomicU64,
-        hidden: AtomicU64,
-        nanos: AtomicU64,
-    }
-
-    impl Fake {
-        fn check(&self) -> Result<(), HostError> {
-            match self.0.broken.load(Ordering::Relaxed) {
-                0 => Ok(()),
-                _ => Err(HostError {
-                    call: "fake",
-                    status: 10,
-                }),
-            }
-        }
-    }
-
-    impl SharedData for Fake {
-        fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
-            self.check()?;
-            self.0.reads.fetch_add(1, Ordering::Relaxed);
-            Ok(self.0.table.lock().unwrap().get(key).cloned())
-        }
-        fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
-            self.check()?;
-            let mut table = self.0.table.lock().unwrap();
-            let next = self.0.token.fetch_add(1, Ordering::Relaxed) as u32 + 1;
-            match table.get(key) {
-                Some((_, known)) if token != 0 && token != *known => Ok(Set::Raced),
-                _ => {
-                    table.insert(key.into(), (value.into(), next));
-                    Ok(Set::Done)
-                }
-            }
-        }
-        fn writes(&self) -> Result<u64, HostError> {
-            self.check()?;
-            Ok(self.0.writes.load(Ordering::Relaxed))
-        }
-        fn wrote(&self) -> Result<(), HostError> {
-            if self.0.hidden.load(Ordering::Relaxed) == 0 {
-                self.0.writes.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        }
-        fn nanos(&self) -> Result<u64, HostError> {
-            self.check()?;
-            Ok(self.0.nanos.load(Ordering::Relaxed))
-        }
-    }
-
-    fn boards(count: usize) -> (Fake, Vec<SharedBoard<Fake>>) {
-        let fake = Fake::default();
-        let boards = (0..count).map(|_| SharedBoard::new(fake.clone(), b"", Arc::default()));
-        let boards = boards.collect();
-        (fake, boards)
-    }
-
-    const CLOSED_WITH_A_FAILURE: u64 = 1 << 27;
-
-    #[test]
-    fn what_one_worker_writes_all_see() {
-        let (_, boards) = boards(2);
-        let words: Vec<_> = boards
-            .iter()
-            .filter_map(|board| board.open(b"policyXX", 3))
-            .collect();
-        assert_eq!(words[0].compare_exchange(2, 0, 7), Ok(()));
-        assert_eq!((words[1].load(2), words[1].load(0)), (7, 0));
-        assert_eq!(words[1].compare_exchange(2, 0, 8), Err(7));
-        assert_eq!(words[1].compare_exchange(2, 7, 8), Ok(()));
-        assert_eq!(words[0].load(2), 8);
-    }
-
-    #[test]
-    fn nothing_is_read_while_nothing_is_written() {
-        let (fake, boards) = boards(1);
-        let words = boards[0].open(b"policyXX", 1).unwrap();
-        words.load(0);
-        let before = fake.0.reads.load(Ordering::Relaxed);
-        (0..1_000).for_each(|_| assert_eq!(words.load(0), 0));
-        assert_eq!(fake.0.reads.load(Ordering::Relaxed), before);
-    }
-
-    #[test]
-    fn where_the_host_does_not_count_a_copy_gets_20_ms_old() {
-        let fake = Fake::default();
-        fake.0.hidden.store(1, Ordering::Relaxed);
-        let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b"", Arc::default()));
-        let words = boards.map(|board| board.open(b"policyXX", 1).unwrap());
-        assert_eq!(words[1].load(0), 0);
-        words[0].compare_exchange(0, 0, 7).unwrap();
-        let before = fake.0.reads.load(Ordering::Relaxed);
-        fake.0.nanos.store(STALE - 1, Ordering::Relaxed);
-        assert_eq!(words[1].load(0), 0);
-        assert_eq!(fake.0.reads.load(Ordering::Relaxed), before);
-        fake.0.nanos.store(STALE, Ordering::Relaxed);
-        assert_eq!(words[1].load(0), 7);
-    }
-
-    #[test]
-    fn a_worker_that_comes_later_does_not_reset_what_is_there() {
-        let (_, boards) = boards(2);
-        let first = boards[0].open(b"policyXX", 1).unwrap();
-        first.compare_exchange(0, 0, CLOSED_WITH_A_FAILURE).unwrap();
-        let later = boards[1].open(b"policyXX", 1).unwrap();
-        assert_eq!(later.load(0), CLOSED_WITH_A_FAILURE);
-    }
-
-    #[test]
-    fn scopes_never_see_each_other_and_keys_are_bounded() {
-        let (fake, boards) = boards(1);
-        let scopes: Vec<_> = (0..20_000_u32)
-            .filter_map(|scope| {
-                let key = [b"policyXX".as_slice(), &scope.to_le_bytes()].concat();
-                boards[0].open(&key, 1)
-            })
-            .collect();
-        for words in &scopes {
-            assert_eq!(words.compare_exchange(0, 0, CLOSED_WITH_A_FAILURE), Ok(()));
-        }
-        assert!(
-            scopes
-                .iter()
-                .all(|words| words.load(0) == CLOSED_WITH_A_FAILURE)
-        );
-        for words in &scopes {
-            assert_eq!(words.compare_exchange(0, CLOSED_WITH_A_FAILURE, 0), Ok(()));
-        }
-        assert!(scopes.iter().all(|words| words.load(0) == 0));
-        assert!(fake.0.table.lock().unwrap().len() <= PLACES as usize);
-    }
-
-    #[test]
-    fn a_host_that_fails_leaves_each_worker_to_itself_and_is_counted() {
-        let errors = Arc::new(AtomicU64::new(0));
-        let fake = Fake::default();
-        let board = SharedBoard::new(fake.clone(), b"", errors.clone());
-        fake.0.broken.store(1, Ordering::Relaxed);
-        let words = board.open(b"policyXX", 1).unwrap();
-        assert_eq!(words.compare_exchange(0, 0, 5), Ok(()));
-        assert_eq!(words.load(0), 5);
-        assert!(errors.load(Ordering::Relaxed) >= 3);
-    }
-}
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end by a panic")]
+mod tests;

@@ -67,12 +67,7 @@ struct Mark {
 impl<H: Host> Call<H> {
     /// A request that nothing is known of. Without a worker it passes.
     pub const fn new(host: H, worker: Option<Rc<Worker>>) -> Self {
-        Self {
-            host,
-            worker,
-            life: Life::Idle,
-            mark: None,
-        }
+        Self { host, worker, life: Life::Idle, mark: None }
     }
 
     /// Decides, once: a second admission would lose the first one's ticket.
@@ -90,10 +85,7 @@ impl<H: Host> Call<H> {
         let facts = Request::new(&self.host);
         let verdict = worker.with(|inside| {
             let verdict = inside.engine.admit(now, &facts);
-            facts
-                .failed()
-                .into_iter()
-                .for_each(|error| inside.failed(error));
+            facts.failed().into_iter().for_each(|error| inside.failed(error));
             inside.write_events(&self.host);
             verdict
         });
@@ -123,22 +115,11 @@ impl<H: Host> Call<H> {
     }
 
     fn admitted(&mut self, worker: &Worker, now: Instant, admission: Admission) {
-        let Admission {
-            policy,
-            ticket,
-            plan,
-            state,
-        } = admission;
+        let Admission { policy, ticket, plan, state } = admission;
         self.mark(&policy, Some(state));
         self.apply(worker, plan);
         let deadline = plan.request_timeout;
-        self.life = Life::Open(Open {
-            policy,
-            ticket,
-            sent: now,
-            deadline,
-            answer: None,
-        });
+        self.life = Life::Open(Open { policy, ticket, sent: now, deadline, answer: None });
     }
 
     /// Hands the plan to Envoy's router. Without a timeout in the policy the mesh's and the
@@ -158,10 +139,7 @@ impl<H: Host> Call<H> {
 
     fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
         if policy.debug_headers == DebugHeaders::On {
-            self.mark = Some(Mark {
-                policy: policy.clone(),
-                state,
-            });
+            self.mark = Some(Mark { policy: policy.clone(), state });
         }
     }
 
@@ -172,10 +150,7 @@ impl<H: Host> Call<H> {
         };
         if let Some(Mark { policy, state }) = self.mark.take() {
             let state = state.map(|state| ("x-bimetal-state", state.name()));
-            for (name, value) in [("x-bimetal-policy", &*policy.name)]
-                .into_iter()
-                .chain(state)
-            {
+            for (name, value) in [("x-bimetal-policy", &*policy.name)].into_iter().chain(state) {
                 worker.ok(self.host.set_header(Map::Response, name, value));
             }
         }
@@ -207,11 +182,7 @@ impl<H: Host> Call<H> {
             // Now or never: Envoy shows the headers in no later phase but the log.
             Rest::More => (self.read(worker).kind(), None),
         };
-        let mut answer = Answer {
-            status,
-            latency,
-            kind,
-        };
+        let mut answer = Answer { status, latency, kind };
         let mut outcome = open.classify(answer, grpc);
         // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
         if outcome == Outcome::Slow && flags::delayed(self.read(worker).flags()) {
@@ -221,15 +192,7 @@ impl<H: Host> Call<H> {
         match outcome {
             Outcome::Failure => {
                 let retry_after = self.read(worker).retry_after(&open.policy);
-                self.settle(
-                    worker,
-                    now,
-                    open,
-                    Report {
-                        outcome,
-                        retry_after,
-                    },
-                );
+                self.settle(worker, now, open, Report { outcome, retry_after });
             }
             _ if rest == Rest::Nothing || kind == Kind::Endless => {
                 self.settle(worker, now, open, outcome.into());
@@ -269,11 +232,7 @@ impl<H: Host> Call<H> {
             return;
         };
         let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let grpc = if answer.kind == Kind::Grpc {
-            grpc(self, &worker)
-        } else {
-            None
-        };
+        let grpc = if answer.kind == Kind::Grpc { grpc(self, &worker) } else { None };
         let outcome = open.classify(answer, grpc);
         self.settle(&worker, now, open, outcome.into());
     }
@@ -303,19 +262,11 @@ impl<H: Host> Call<H> {
     }
 
     const fn read<'a>(&'a self, worker: &'a Worker) -> Reader<'a, H> {
-        Reader {
-            host: &self.host,
-            worker,
-        }
+        Reader { host: &self.host, worker }
     }
 
     fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
-        let Open {
-            policy,
-            ticket,
-            sent,
-            ..
-        } = open;
+        let Open { policy, ticket, sent, .. } = open;
         worker.with(|inside| {
             inside.engine.settle(now, ticket, report);
             inside.write_events(&self.host);

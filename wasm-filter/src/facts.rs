@@ -57,10 +57,7 @@ impl<'h, H: Host> Request<'h, H> {
     }
 
     fn property_once<'a>(&'a self, cell: &'a Fetched, path: Property) -> Option<Cow<'a, [u8]>> {
-        let fetch = || {
-            self.note(self.host.property(path))
-                .filter(|value| !value.is_empty())
-        };
+        let fetch = || self.note(self.host.property(path)).filter(|value| !value.is_empty());
         cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
     }
 }
@@ -79,8 +76,7 @@ impl<H: Host> Facts for Request<'_, H> {
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.note(self.host.header(Map::Request, name))
-            .map(Cow::Owned)
+        self.note(self.host.header(Map::Request, name)).map(Cow::Owned)
     }
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
@@ -101,10 +97,7 @@ impl<H: Host> Facts for Request<'_, H> {
 
     fn direction(&self) -> Direction {
         *self.direction.get_or_init(|| {
-            match self
-                .note(self.host.property(Property::Direction))
-                .as_deref()
-            {
+            match self.note(self.host.property(Property::Direction)).as_deref() {
                 Some(value) => direction(value),
                 None => Direction::Unknown,
             }
@@ -127,10 +120,7 @@ fn without_port(address: &[u8]) -> &[u8] {
         return address;
     };
     let (host, _) = address.split_at(colon);
-    match host
-        .strip_prefix(b"[")
-        .and_then(|host| host.strip_suffix(b"]"))
-    {
+    match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
         Some(inner) => inner,
         None if host.contains(&b':') => address,
         None => host,
@@ -150,11 +140,7 @@ mod tests {
             ("10.0.0.1", "10.0.0.1"),
             ("", ""),
         ] {
-            assert_eq!(
-                without_port(address.as_bytes()),
-                host.as_bytes(),
-                "{address}"
-            );
+            assert_eq!(without_port(address.as_bytes()), host.as_bytes(), "{address}");
         }
     }
 
@@ -163,10 +149,7 @@ mod tests {
         assert_eq!(direction(&1_u64.to_le_bytes()), Direction::Inbound);
         assert_eq!(direction(&2_u64.to_le_bytes()), Direction::Outbound);
         assert_eq!(direction(&0_u64.to_le_bytes()), Direction::Unknown);
-        assert_eq!(
-            direction(&(1_u64 | 1 << 40).to_le_bytes()),
-            Direction::Unknown
-        );
+        assert_eq!(direction(&(1_u64 | 1 << 40).to_le_bytes()), Direction::Unknown);
         assert_eq!(direction(b""), Direction::Unknown);
     }
 }

@@ -95,8 +95,7 @@ pub const FLAGS: [Flag; 30] = [
 /// breaker that trips on something it does not understand would be the outage.
 pub fn meaning(flags: u64) -> Option<Meaning> {
     let set = FLAGS.iter().filter(|flag| flags >> flag.bit & 1 == 1);
-    set.map(|flag| flag.meaning)
-        .find(|meaning| *meaning != Meaning::Companion)
+    set.map(|flag| flag.meaning).find(|meaning| *meaning != Meaning::Companion)
 }
 
 /// Whether a fault filter held the request back (`DI`): what took long is not the upstream's.
@@ -149,10 +148,7 @@ mod tests {
         assert_eq!(meaning(0x8000), None);
         assert_eq!(meaning(0x200), None);
         assert!(delayed(0x200) && !delayed(!0x200));
-        assert_eq!(
-            meaning(0x8000 | 0x40),
-            Some(Meaning::Broken(Transport::Reset))
-        );
+        assert_eq!(meaning(0x8000 | 0x40), Some(Meaning::Broken(Transport::Reset)));
     }
 
     #[test]
@@ -162,10 +158,7 @@ mod tests {
 
     #[test]
     fn an_upstream_failure_comes_before_a_client_that_left() {
-        assert_eq!(
-            meaning(0x4000 | 0x40),
-            Some(Meaning::Broken(Transport::Reset))
-        );
+        assert_eq!(meaning(0x4000 | 0x40), Some(Meaning::Broken(Transport::Reset)));
         assert_eq!(meaning(0x400 | 0x4), Some(Meaning::Injected));
     }
 

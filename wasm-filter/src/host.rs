@@ -3,10 +3,7 @@
 //! The SDK creates and calls contexts. Its wrappers of host calls panic on a status that they do
 //! not expect and on headers that are not UTF-8, so the host calls are imported here once more, and
 //! every status becomes a value. (Names and signatures: proxy-wasm ABI 0.2.1.)
-#![allow(
-    missing_docs,
-    reason = "the SDK's entry macro makes a public function without one"
-)]
+#![allow(missing_docs, reason = "the SDK's entry macro makes a public function without one")]
 
 use crate::board::{Set, SharedBoard, SharedData};
 use crate::call::{Call, Flow, Rest};
@@ -109,11 +106,7 @@ struct Envoy;
 
 /// `Ok` where the host said so.
 fn check(call: &'static str, status: u32) -> Result<(), HostError> {
-    if status == OK {
-        Ok(())
-    } else {
-        Err(HostError { call, status })
-    }
+    if status == OK { Ok(()) } else { Err(HostError { call, status }) }
 }
 
 /// Bytes that the host put into our memory, `None` where it had nothing to put.
@@ -233,15 +226,11 @@ impl Host for Envoy {
     }
 
     fn add_to_metric(&self, id: u32, by: i64) -> Result<(), HostError> {
-        check("proxy_increment_metric", unsafe {
-            proxy_increment_metric(id, by)
-        })
+        check("proxy_increment_metric", unsafe { proxy_increment_metric(id, by) })
     }
 
     fn record(&self, id: u32, value: u64) -> Result<(), HostError> {
-        check("proxy_record_metric", unsafe {
-            proxy_record_metric(id, value)
-        })
+        check("proxy_record_metric", unsafe { proxy_record_metric(id, value) })
     }
 
     fn board(
@@ -321,11 +310,7 @@ fn serialized(pairs: &[(String, String)]) -> Vec<u8> {
 }
 
 const fn rest(end_of_stream: bool) -> Rest {
-    if end_of_stream {
-        Rest::Nothing
-    } else {
-        Rest::More
-    }
+    if end_of_stream { Rest::Nothing } else { Rest::More }
 }
 
 struct RootAdapter(Root<Envoy>);

@@ -69,19 +69,12 @@ impl Publisher {
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
                 let metrics = [Metric::Unknown; FIELDS];
-                self.rows.push(Row {
-                    published: [0; FIELDS],
-                    metrics,
-                });
+                self.rows.push(Row { published: [0; FIELDS], metrics });
             }
             let Some(row) = self.rows.get_mut(index) else {
                 continue;
             };
-            let fields = row
-                .published
-                .iter_mut()
-                .zip(&mut row.metrics)
-                .zip(values(counts));
+            let fields = row.published.iter_mut().zip(&mut row.metrics).zip(values(counts));
             for (field, ((published, metric), value)) in fields.enumerate() {
                 let name = || name(field, policy, scope);
                 result = move_to(host, metric, published, value, kind(field), name).and(result);
@@ -90,30 +83,10 @@ impl Publisher {
         let totals = engine.totals();
         let outstanding = totals.issued.saturating_sub(totals.settled);
         for (counter, value, kind, name) in [
-            (
-                &mut self.errors,
-                errors,
-                MetricKind::Counter,
-                "bimetal_decision_errors_total",
-            ),
-            (
-                &mut self.lost,
-                totals.events_lost,
-                MetricKind::Counter,
-                "bimetal_events_lost_total",
-            ),
-            (
-                &mut self.scopes,
-                totals.scopes,
-                MetricKind::Gauge,
-                "bimetal_scopes",
-            ),
-            (
-                &mut self.outstanding,
-                outstanding,
-                MetricKind::Gauge,
-                "bimetal_calls_outstanding",
-            ),
+            (&mut self.errors, errors, MetricKind::Counter, "bimetal_decision_errors_total"),
+            (&mut self.lost, totals.events_lost, MetricKind::Counter, "bimetal_events_lost_total"),
+            (&mut self.scopes, totals.scopes, MetricKind::Gauge, "bimetal_scopes"),
+            (&mut self.outstanding, outstanding, MetricKind::Gauge, "bimetal_calls_outstanding"),
         ] {
             let Counter { published, metric } = counter;
             result = move_to(host, metric, published, value, kind, || name.to_owned()).and(result);
@@ -230,16 +203,9 @@ fn id(
 
 fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
-    let sums = counts
-        .decisions
-        .iter()
-        .chain(&counts.shadow)
-        .chain(&counts.outcomes)
-        .copied();
+    let sums = counts.decisions.iter().chain(&counts.shadow).chain(&counts.outcomes).copied();
     let single = [counts.late, counts.unprotected];
-    sums.chain(single)
-        .chain(counts.transitions.iter().copied())
-        .chain(states)
+    sums.chain(single).chain(counts.transitions.iter().copied()).chain(states)
 }
 
 /// What a field counts.
@@ -271,11 +237,7 @@ fn meaning(field: usize) -> Option<Meaning> {
 }
 
 const fn kind(field: usize) -> MetricKind {
-    if field < FIELDS - State::ALL.len() {
-        MetricKind::Counter
-    } else {
-        MetricKind::Gauge
-    }
+    if field < FIELDS - State::ALL.len() { MetricKind::Counter } else { MetricKind::Gauge }
 }
 
 /// A metric's name with its labels. The scope stands last: it can hold what a client chose, and
@@ -288,10 +250,7 @@ fn name(field: usize, policy: &str, scope: &str) -> String {
         Some(Meaning::Late) => (String::new(), "late_total"),
         Some(Meaning::Unprotected) => (String::new(), "unprotected_total"),
         Some(Meaning::Transition(change)) => {
-            let (from, to) = (
-                label("from", change.from.name()),
-                label("to", change.to.name()),
-            );
+            let (from, to) = (label("from", change.from.name()), label("to", change.to.name()));
             let cause = label("cause", change.cause);
             (format!("{from}{to}{cause}"), "breaker_transitions_total")
         }
@@ -299,11 +258,7 @@ fn name(field: usize, policy: &str, scope: &str) -> String {
         // No such field; a name that nobody publishes.
         None => (String::new(), "unknown"),
     };
-    format!(
-        "{}{labels}{}bimetal_{metric}",
-        label("policy", policy),
-        label("scope", &safe(scope))
-    )
+    format!("{}{labels}{}bimetal_{metric}", label("policy", policy), label("scope", &safe(scope)))
 }
 
 fn label(key: &str, value: &str) -> String {
@@ -313,11 +268,7 @@ fn label(key: &str, value: &str) -> String {
 /// A scope's key as a label: printable, and without the character that ends a label's value.
 fn safe(scope: &str) -> String {
     let safe = |unit: char| {
-        if unit.is_ascii_graphic() && unit != ';' {
-            unit
-        } else {
-            '_'
-        }
+        if unit.is_ascii_graphic() && unit != ';' { unit } else { '_' }
     };
     scope.chars().take(128).map(safe).collect()
 }
@@ -353,10 +304,7 @@ mod tests {
 
     #[test]
     fn a_scope_cannot_forge_labels() {
-        assert_eq!(
-            safe("a;.;policy=.=other;.;b\n\u{e9} "),
-            "a_._policy=.=other_._b___"
-        );
+        assert_eq!(safe("a;.;policy=.=other;.;b\n\u{e9} "), "a_._policy=.=other_._b___");
         assert_eq!(safe(&"x".repeat(1000)).len(), 128);
     }
 }

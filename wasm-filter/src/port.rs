@@ -108,11 +108,7 @@ pub struct HostError {
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "host call {} failed with status {}",
-            self.call, self.status
-        )
+        write!(f, "host call {} failed with status {}", self.call, self.status)
     }
 }
 

@@ -81,10 +81,7 @@ impl Worker {
     /// Does something with the engine; `None` when it is in use, which only a host that calls back
     /// in the middle of a call could bring about.
     pub fn with<R>(&self, act: impl FnOnce(&mut Inside) -> R) -> Option<R> {
-        self.0
-            .try_borrow_mut()
-            .ok()
-            .map(|mut inside| act(&mut inside))
+        self.0.try_borrow_mut().ok().map(|mut inside| act(&mut inside))
     }
 
     /// Counts a host call that failed.
@@ -118,11 +115,7 @@ impl Inside {
     /// Asks the host for its log level: it can change at any time, and asking at every request
     /// would cost.
     pub fn follow_log_level(&mut self, host: &impl Host) {
-        self.tracing = if host.logs(Level::Debug) {
-            Tracing::All
-        } else {
-            Tracing::Transitions
-        };
+        self.tracing = if host.logs(Level::Debug) { Tracing::All } else { Tracing::Transitions };
         self.engine.set_tracing(self.tracing);
     }
 
@@ -138,10 +131,7 @@ impl Inside {
             self.failed(error);
         }
         if let Some(error) = self.unreported.take() {
-            host.log(
-                Level::Warn,
-                &format!("{error}; {} failures so far", self.errors),
-            );
+            host.log(Level::Warn, &format!("{error}; {} failures so far", self.errors));
         }
     }
 

@@ -11,18 +11,12 @@ pub fn of(refusal: &Refusal) -> Reply {
     let reason = rejection.reason.to_string();
     let rule = rejection.rule.name();
     let mut headers = vec![
-        (
-            "x-bimetal-rule".to_owned(),
-            format!("{}/{rule}", policy.name),
-        ),
+        ("x-bimetal-rule".to_owned(), format!("{}/{rule}", policy.name)),
         ("x-bimetal-reason".to_owned(), reason.clone()),
     ];
     if let Some(left) = rejection.retry_after() {
         // Zero would say "at once" to a client that was just turned away.
-        headers.push((
-            "retry-after".to_owned(),
-            left.as_secs_ceil().max(1).to_string(),
-        ));
+        headers.push(("retry-after".to_owned(), left.as_secs_ceil().max(1).to_string()));
     }
     let fallback = policy.fallback_when_rejected();
     let given = fallback.map_or(&[][..], |fallback| &fallback.headers);
@@ -31,24 +25,15 @@ pub fn of(refusal: &Refusal) -> Reply {
     }
     // What explains the rejection stays ours, whatever the policy lists.
     let ours = |name: &str| headers.iter().any(|(taken, _)| taken == name);
-    let extra: Vec<_> = given
-        .iter()
-        .filter(|(name, _)| !ours(name))
-        .cloned()
-        .collect();
+    let extra: Vec<_> = given.iter().filter(|(name, _)| !ours(name)).cloned().collect();
     headers.extend(extra);
     let body = fallback.and_then(|fallback| fallback.body.clone());
     Reply {
-        status: fallback
-            .and_then(|f| f.status)
-            .unwrap_or_else(|| rejection.rule.status()),
+        status: fallback.and_then(|f| f.status).unwrap_or_else(|| rejection.rule.status()),
         details: format!("bimetal_{}_{rule}", policy.name),
         headers,
         body: body.unwrap_or_else(|| {
-            format!(
-                r#"{{"error":{}}}"#,
-                Json(&format!("circuit breaker: {reason}"))
-            )
+            format!(r#"{{"error":{}}}"#, Json(&format!("circuit breaker: {reason}")))
         }),
     }
 }

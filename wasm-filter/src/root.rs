@@ -40,8 +40,7 @@ impl<H: Host + Clone> Root<H> {
             Ok(document) => self.load(&document),
             Err(problems) => {
                 for problem in problems {
-                    self.host
-                        .log(Level::Error, &format!("policy refused: {problem}"));
+                    self.host.log(Level::Error, &format!("policy refused: {problem}"));
                 }
                 Configured::Refused
             }
@@ -49,10 +48,7 @@ impl<H: Host + Clone> Root<H> {
     }
 
     fn document(&self) -> Result<Document, Vec<String>> {
-        let bytes = self
-            .host
-            .configuration()
-            .map_err(|error| vec![error.to_string()])?;
+        let bytes = self.host.configuration().map_err(|error| vec![error.to_string()])?;
         if bytes.is_empty() {
             return Err(vec![
                 "document: there is none; the plugin's configuration is the policy \
@@ -69,11 +65,7 @@ impl<H: Host + Clone> Root<H> {
         let now = host.now();
         let ticks = host.tick_every(TICK_MILLIS);
         // Without a name it shares the engine of the nameless: better than to protect nothing.
-        let name = host
-            .property(Property::PluginName)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
+        let name = host.property(Property::PluginName).ok().flatten().unwrap_or_default();
         let worker = registry::worker(host, &name);
         worker.with(|inside| {
             inside.follow_log_level(host);
@@ -81,22 +73,13 @@ impl<H: Host + Clone> Root<H> {
             inside.engine.load(now.unwrap_or(Instant::ZERO), document);
             inside.write_events(host);
             inside.loaded(host, document.skipped.len());
-            ticks
-                .err()
-                .into_iter()
-                .for_each(|error| inside.failed(error));
+            ticks.err().into_iter().for_each(|error| inside.failed(error));
         });
         for skipped in &document.skipped {
-            host.log(
-                Level::Warn,
-                &format!("not supported here, skipped: {skipped}"),
-            );
+            host.log(Level::Warn, &format!("not supported here, skipped: {skipped}"));
         }
         let (policies, hash) = (document.policies.len(), document.hash);
-        host.log(
-            Level::Info,
-            &format!("{policies} policies in force, hash {hash:016x}"),
-        );
+        host.log(Level::Info, &format!("{policies} policies in force, hash {hash:016x}"));
         self.worker = Some(worker);
         Configured::Accepted
     }

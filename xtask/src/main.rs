@@ -54,11 +54,9 @@ enum Task {
         full: bool,
     },
     /// Measure a decision's cost and a request's, each beside others in the same run
-    #[command(
-        after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
+    #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --json figures.json e2e\n  cargo xtask bench --ab\n\n\
-        BIMETAL_BEFORE=/path/to/bimetal adds that program to --ab as the arm before a change."
-    )]
+        BIMETAL_BEFORE=/path/to/bimetal adds that program to --ab as the arm before a change.")]
     Bench {
         /// Short: shows that everything works, its figures mean little
         #[arg(long)]
@@ -87,10 +85,8 @@ enum Task {
         profile: String,
     },
     /// Install the chart in each mode on a real cluster with Istio, and show what it does
-    #[command(
-        after_help = "Examples:\n  KUBECONFIG=~/.kube/config cargo xtask cluster-test\n  \
-        BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test"
-    )]
+    #[command(after_help = "Examples:\n  KUBECONFIG=~/.kube/config cargo xtask cluster-test\n  \
+        BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test")]
     ClusterTest {
         /// The Cargo profile of the images
         #[arg(long, default_value = "release")]
@@ -118,33 +114,15 @@ fn main() -> ExitCode {
 
 fn carry_out(task: Task) -> Result<ExitCode> {
     let good = match task {
-        Task::Demo { plain } => demo::run(if plain {
-            demo::Look::Plain
-        } else {
-            demo::Look::Live
-        })?,
-        Task::Test { full } => test::run(if full {
-            test::Extent::Full
-        } else {
-            test::Extent::Usual
-        })?,
-        Task::Bench {
-            quick,
-            json,
-            ab,
-            seed,
-            half,
-        } => bench::bench(&bench::Options {
-            extent: if quick {
-                bench::Extent::Quick
-            } else {
-                bench::Extent::Usual
-            },
-            purpose: if ab {
-                bench::Purpose::Judge
-            } else {
-                bench::Purpose::Compare
-            },
+        Task::Demo { plain } => {
+            demo::run(if plain { demo::Look::Plain } else { demo::Look::Live })?
+        }
+        Task::Test { full } => {
+            test::run(if full { test::Extent::Full } else { test::Extent::Usual })?
+        }
+        Task::Bench { quick, json, ab, seed, half } => bench::bench(&bench::Options {
+            extent: if quick { bench::Extent::Quick } else { bench::Extent::Usual },
+            purpose: if ab { bench::Purpose::Judge } else { bench::Purpose::Compare },
             json,
             seed,
             half,
@@ -155,11 +133,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
         Task::Wasm => wasm::build().map(|()| true)?,
         Task::Tools { names } => tools(&names).map(|()| true)?,
     };
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Installs the tools of these names; lists all where there is none.

@@ -74,20 +74,14 @@ impl Guest {
     /// Takes note of the process with this id.
     pub fn new(id: u32) -> Self {
         let id = i32::try_from(id).unwrap_or(i32::MAX);
-        GUESTS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(id);
+        GUESTS.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         Self(id)
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        GUESTS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|one| *one != self.0);
+        GUESTS.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| *one != self.0);
     }
 }
 
@@ -114,9 +108,7 @@ impl Running {
     /// The log cannot be written, or the program cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let twin = file
-            .try_clone()
-            .with_context(|| format!("cannot write {}", log.display()))?;
+        let twin = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
@@ -126,11 +118,7 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         alive().push(group_of(&child));
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_path_buf(),
-        })
+        Ok(Self { name: name.to_owned(), child, log: log.to_path_buf() })
     }
 
     /// What it is called here.
@@ -153,9 +141,7 @@ impl Running {
     /// # Errors
     /// The operating system does not tell.
     pub fn status(&mut self) -> Result<Option<ExitStatus>> {
-        self.child
-            .try_wait()
-            .with_context(|| format!("cannot watch {}", self.name))
+        self.child.try_wait().with_context(|| format!("cannot watch {}", self.name))
     }
 
     /// Waits for the end, telling every [`say::BEAT`] how long it takes.
@@ -207,10 +193,7 @@ fn group_of(child: &Child) -> i32 {
 /// The last line of a file that may still grow; empty where there is none.
 fn last_line(file: &Path) -> String {
     let tail = tail(file, 4096);
-    tail.lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or_default()
-        .to_owned()
+    tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }
 
 /// The last lines of a log, for a message.
@@ -258,10 +241,8 @@ impl Finished {
 /// # Errors
 /// It cannot be started, or takes longer than `limit`.
 pub fn run(name: &str, command: &mut Command, limit: Duration) -> Result<Finished> {
-    let safe: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let log = place::made("xtask")?.join(format!("{safe}.log"));
     let status = Running::start(name, command, &log)?.wait(limit)?;
     Ok(Finished { status, log })
@@ -292,10 +273,7 @@ pub fn answer(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Optio
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -317,10 +295,7 @@ mod tests {
             if let Ok(id) = tail(&log, 100).trim().parse::<i32>() {
                 break id;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the shell did not tell its child's id"
-            );
+            assert!(Instant::now() < deadline, "the shell did not tell its child's id");
             std::thread::yield_now();
         };
         drop(running);

@@ -47,27 +47,20 @@ pub fn build() -> Result<()> {
     say::begins("wasm", "the filter and the filter that does nothing");
     let own = place::target().join("wasm");
     let mut command = Command::new(cargo());
-    command
-        .current_dir(place::root())
-        .args(["build", "--profile", "wasm", "--target", TARGET]);
+    command.current_dir(place::root()).args(["build", "--profile", "wasm", "--target", TARGET]);
     command.arg("--target-dir").arg(&own);
     for (package, _) in FILTERS {
         command.args(["--package", package]);
     }
     // Flags for this machine's processor mean nothing to a Wasm target.
-    command
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     if let Compiler::Debian(debian) = &compiler {
         command
             .arg("-Zbuild-std=std,panic_abort")
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", &debian.rustc)
             .env("CARGO_TARGET_WASM32_WASIP1_LINKER", &debian.linker)
-            .env(
-                "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
-                "-L/usr/lib/wasm32-wasi",
-            );
+            .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-L/usr/lib/wasm32-wasi");
     }
     process::succeed("wasm build", &mut command, BUILD_LIMIT)?;
     let built = own.join(TARGET).join("wasm");
@@ -104,15 +97,10 @@ fn compiler() -> Result<Compiler> {
     if has_target() {
         return Ok(Compiler::Own);
     }
-    say::begins(
-        "wasm target",
-        "rustup fetches the standard library for WebAssembly",
-    );
+    say::begins("wasm target", "rustup fetches the standard library for WebAssembly");
     let fetched = process::succeed(
         "rustup target add",
-        Command::new("rustup")
-            .current_dir(place::root())
-            .args(["target", "add", TARGET]),
+        Command::new("rustup").current_dir(place::root()).args(["target", "add", TARGET]),
         RUSTUP_LIMIT,
     );
     match fetched {
@@ -130,12 +118,7 @@ fn compiler() -> Result<Compiler> {
 }
 
 fn first_line(error: &anyhow::Error) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Whether the toolchain in use has the target's standard library.
@@ -147,12 +130,9 @@ fn has_target() -> bool {
 /// Debian's compiler, installed if need be, with a linker for WebAssembly.
 fn debian() -> Result<Debian> {
     // The compiler may be there without the sources and the C library.
-    let complete = [
-        "/usr/lib/wasm32-wasi/libc.a",
-        "/usr/lib/rustlib/src/rust/library/Cargo.lock",
-    ]
-    .iter()
-    .all(|file| Path::new(file).exists());
+    let complete = ["/usr/lib/wasm32-wasi/libc.a", "/usr/lib/rustlib/src/rust/library/Cargo.lock"]
+        .iter()
+        .all(|file| Path::new(file).exists());
     if !complete {
         tools::debian_packages(&["rustc-web", "rust-web-src", "wasi-libc"])?;
     }
@@ -168,10 +148,7 @@ fn linker() -> Option<PathBuf> {
     let sysroot = process::answer("rustc", &["--print", "sysroot"])?;
     let about = process::answer("rustc", &["-vV"])?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "))?;
-    let own = Path::new(&sysroot)
-        .join("lib/rustlib")
-        .join(host)
-        .join("bin/rust-lld");
+    let own = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
     match own.exists() {
         true => Some(own),
         false => process::answer("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld")),

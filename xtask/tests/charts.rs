@@ -8,20 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What every mode renders.
-const ALWAYS: [&str; 6] = [
-    "ConfigMap",
-    "Deployment",
-    "Deployment",
-    "Service",
-    "Service",
-    "ServiceAccount",
-];
+const ALWAYS: [&str; 6] =
+    ["ConfigMap", "Deployment", "Deployment", "Service", "Service", "ServiceAccount"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// helm with arguments; `None` and one line where there is no helm.
@@ -29,13 +20,8 @@ fn helm(arguments: &[&str]) -> Option<Output> {
     let own = root().join("target/tools/bin/helm");
     let given = std::env::var_os("HELM").map(PathBuf::from);
     let mut candidates = given.into_iter().chain([PathBuf::from("helm"), own]);
-    let found = candidates.find_map(|helm| {
-        Command::new(helm)
-            .args(arguments)
-            .current_dir(root())
-            .output()
-            .ok()
-    });
+    let found = candidates
+        .find_map(|helm| Command::new(helm).args(arguments).current_dir(root()).output().ok());
     if found.is_none() {
         println!("skipped: helm is not here (cargo xtask tools helm)");
     }
@@ -55,10 +41,7 @@ fn render(values: &[&str]) -> Option<Vec<Value>> {
 
 fn documents(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
-    documents
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .collect()
+    documents.into_iter().filter(|document| !document.is_null()).collect()
 }
 
 /// A file of `istio/`.
@@ -68,10 +51,7 @@ fn istio(file: &str) -> Value {
 }
 
 fn kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    objects
-        .iter()
-        .filter(|object| object["kind"] == kind)
-        .collect()
+    objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
 fn mode(name: &str) -> Option<Vec<Value>> {
@@ -80,9 +60,7 @@ fn mode(name: &str) -> Option<Vec<Value>> {
 
 /// The proxy's own file in a rendered ConfigMap.
 fn proxy_file(objects: &[Value]) -> Value {
-    let text = kind(objects, "ConfigMap")[0]["data"]["proxy.yaml"]
-        .as_str()
-        .unwrap();
+    let text = kind(objects, "ConfigMap")[0]["data"]["proxy.yaml"].as_str().unwrap();
     serde_saphyr::from_str(text).unwrap()
 }
 
@@ -100,27 +78,17 @@ fn every_mode_passes_helms_own_check() {
         let Some(output) = helm(&["lint", "--strict", "charts/bimetal", "--set", &set]) else {
             return;
         };
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
 #[test]
 fn each_mode_renders_what_protects_it_and_nothing_else() {
-    let more = [
-        ("native", None),
-        ("wasm", Some("WasmPlugin")),
-        ("istio", Some("DestinationRule")),
-    ];
+    let more = [("native", None), ("wasm", Some("WasmPlugin")), ("istio", Some("DestinationRule"))];
     for (name, extra) in more.into_iter().chain([("none", None)]) {
         let Some(objects) = mode(name) else { return };
-        let mut kinds: Vec<_> = objects
-            .iter()
-            .map(|object| object["kind"].as_str().unwrap())
-            .collect();
+        let mut kinds: Vec<_> =
+            objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         kinds.sort_unstable();
         let mut wanted: Vec<_> = ALWAYS.into_iter().chain(extra).collect();
         wanted.sort_unstable();
@@ -151,16 +119,9 @@ fn both_hosts_accept_the_policies_and_they_are_the_same() {
 
 #[test]
 fn parts_that_a_host_cannot_do_are_skipped_when_the_values_say_so() {
-    let skip = [
-        "mode=wasm",
-        "wasm.url=oci://registry/filter:1",
-        "unsupported=skip",
-    ];
+    let skip = ["mode=wasm", "wasm.url=oci://registry/filter:1", "unsupported=skip"];
     let Some(wasm) = render(&skip) else { return };
-    assert_eq!(
-        kind(&wasm, "WasmPlugin")[0]["spec"]["pluginConfig"]["unsupported"],
-        "skip"
-    );
+    assert_eq!(kind(&wasm, "WasmPlugin")[0]["spec"]["pluginConfig"]["unsupported"], "skip");
     let native = render(&["unsupported=skip"]).unwrap();
     assert_eq!(proxy_file(&native)["unsupported"], "skip");
 }
@@ -175,21 +136,11 @@ fn the_proxy_accepts_its_file() {
         let Some(objects) = mode(name) else { return };
         let file =
             std::env::temp_dir().join(format!("bimetal-chart-{}-{name}.yaml", std::process::id()));
-        let text = kind(&objects, "ConfigMap")[0]["data"]["proxy.yaml"]
-            .as_str()
-            .unwrap();
+        let text = kind(&objects, "ConfigMap")[0]["data"]["proxy.yaml"].as_str().unwrap();
         std::fs::write(&file, text).unwrap();
-        let output = Command::new(&bimetal)
-            .arg("check")
-            .arg(&file)
-            .output()
-            .unwrap();
+        let output = Command::new(&bimetal).arg("check").arg(&file).output().unwrap();
         std::fs::remove_file(&file).unwrap();
-        assert!(
-            output.status.success(),
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -199,16 +150,9 @@ fn the_proxy_calls_the_server_that_the_values_name() {
         return;
     };
     let endpoint = "echo.shop.svc.cluster.local:5001";
-    assert_eq!(
-        proxy_file(&objects)["upstreams"]["echo"]["endpoints"][0],
-        endpoint
-    );
+    assert_eq!(proxy_file(&objects)["upstreams"]["echo"]["endpoints"][0], endpoint);
     let services = kind(&objects, "Service");
-    assert!(
-        services
-            .iter()
-            .any(|service| service["metadata"]["name"] == "echo")
-    );
+    assert!(services.iter().any(|service| service["metadata"]["name"] == "echo"));
     let deployments = kind(&objects, "Deployment");
     let named = deployments.iter().flat_map(|deployment| {
         deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array()
@@ -227,10 +171,7 @@ fn pods_are_locked_down_and_probed() {
         assert_eq!(pod["automountServiceAccountToken"], false);
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["securityContext"]["runAsUser"], 65532);
-        assert_eq!(
-            pod["securityContext"]["seccompProfile"]["type"],
-            "RuntimeDefault"
-        );
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
         for container in pod["containers"].as_array().unwrap() {
             let security = &container["securityContext"];
             assert_eq!(security["allowPrivilegeEscalation"], false);
@@ -238,11 +179,7 @@ fn pods_are_locked_down_and_probed() {
             assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
             assert!(container["resources"]["requests"]["memory"].is_string());
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-                assert!(
-                    container[probe].is_object(),
-                    "{probe} of {}",
-                    container["name"]
-                );
+                assert!(container[probe].is_object(), "{probe} of {}", container["name"]);
             }
         }
     }
@@ -253,10 +190,7 @@ fn one_pod_may_be_disrupted_at_a_time_where_there_are_several() {
     let Some(one) = render(&[]) else { return };
     assert!(kind(&one, "PodDisruptionBudget").is_empty());
     let two = render(&["proxy.replicas=2"]).unwrap();
-    assert_eq!(
-        kind(&two, "PodDisruptionBudget")[0]["spec"]["maxUnavailable"],
-        1
-    );
+    assert_eq!(kind(&two, "PodDisruptionBudget")[0]["spec"]["maxUnavailable"], 1);
 }
 
 #[test]
@@ -284,31 +218,18 @@ fn wrong_values_are_refused_by_name() {
 #[test]
 fn wrong_policies_are_refused_with_their_path() {
     let wrong = [
-        (
-            "policies[0].breaker.trip.failure_rate.threshold=1.5",
-            "threshold",
-        ),
+        ("policies[0].breaker.trip.failure_rate.threshold=1.5", "threshold"),
         ("policies[0].breaker.open.base=30", "base"),
         ("policies[0].braker.profile=origin-study", "braker"),
     ];
     for (value, name) in wrong {
-        let values = [
-            "template",
-            "demo",
-            "charts/bimetal",
-            "--set",
-            "policies[0].name=a",
-            "--set",
-        ];
+        let values = ["template", "demo", "charts/bimetal", "--set", "policies[0].name=a", "--set"];
         let Some(output) = helm(&[&values[..], &[value]].concat()) else {
             return;
         };
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{value} is accepted");
-        assert!(
-            complaint.contains("policies") && complaint.contains(name),
-            "{value}: {complaint}"
-        );
+        assert!(complaint.contains("policies") && complaint.contains(name), "{value}: {complaint}");
     }
 }
 
@@ -337,17 +258,9 @@ fn the_manifests_of_istio_say_what_the_chart_says() {
     for field in ["match", "failStrategy", "imagePullPolicy", "pluginConfig"] {
         assert_eq!(plugin["spec"][field], rendered["spec"][field], "{field}");
     }
-    let chosen = plugin["spec"]["selector"]["matchLabels"]
-        .as_object()
-        .unwrap();
-    let labels = rendered["spec"]["selector"]["matchLabels"]
-        .as_object()
-        .unwrap();
-    assert!(
-        chosen
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-    );
+    let chosen = plugin["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    let labels = rendered["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(chosen.iter().all(|(key, value)| labels.get(key) == Some(value)));
     let rule = kind(&mesh, "DestinationRule")[0];
     assert_eq!(
         istio("destination-rule.yaml")["spec"]["trafficPolicy"],
@@ -357,10 +270,7 @@ fn the_manifests_of_istio_say_what_the_chart_says() {
     let outlier = &sane["spec"]["trafficPolicy"]["outlierDetection"];
     assert_eq!(*outlier, rule["spec"]["trafficPolicy"]["outlierDetection"]);
     let proxy = kind(&wasm, "Deployment");
-    let proxy = proxy
-        .iter()
-        .find(|one| one["metadata"]["name"] == "demo-bimetal-proxy")
-        .unwrap();
+    let proxy = proxy.iter().find(|one| one["metadata"]["name"] == "demo-bimetal-proxy").unwrap();
     assert_eq!(sidecar(&istio("sidecar-patch.yaml")), sidecar(proxy));
 }
 
@@ -368,10 +278,7 @@ fn the_manifests_of_istio_say_what_the_chart_says() {
 fn faults_become_a_virtual_service() {
     let fault = istio("fault-delay.yaml");
     let wanted = &fault["spec"]["http"][0]["fault"];
-    let values = [
-        "fault.delay.percentage.value=20",
-        "fault.delay.fixedDelay=2s",
-    ];
+    let values = ["fault.delay.percentage.value=20", "fault.delay.fixedDelay=2s"];
     let Some(objects) = render(&values) else {
         return;
     };

@@ -20,10 +20,7 @@ impl Facts for CallFacts<'_> {
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.0
-            .headers
-            .get(name)
-            .map(|value| Cow::Borrowed(value.as_bytes()))
+        self.0.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes()))
     }
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {

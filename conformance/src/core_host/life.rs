@@ -114,11 +114,7 @@ impl CoreHost<'_> {
             self.newest = Some(mutant::copy_of(ticket));
         }
         if let Some(status) = self.own_rejection.take() {
-            let seen = Observation::Answer {
-                status,
-                grpc: None,
-                latency: Span::ZERO,
-            };
+            let seen = Observation::Answer { status, grpc: None, latency: Span::ZERO };
             self.settle(index, &seen, None);
         }
     }
@@ -129,8 +125,7 @@ impl CoreHost<'_> {
         let delay = Duration::from_nanos(self.shift.delay);
         if let Some(timeout) = self.lives[index].timeout {
             let at = self.now + Duration::from(timeout);
-            self.queue
-                .add(at, Moment::Broken(index, Transport::Timeout));
+            self.queue.add(at, Moment::Broken(index, Transport::Timeout));
         }
         if let Some(abort) = call.abort {
             self.queue.add(self.now + abort, Moment::ClientGone(index));
@@ -142,21 +137,17 @@ impl CoreHost<'_> {
             Upstream::Refuses => self.broken(index, Transport::Connect),
             Upstream::Hangs => {}
             Upstream::ResetsBeforeHeaders => {
-                self.queue
-                    .add(soon, Moment::Broken(index, Transport::Reset));
+                self.queue.add(soon, Moment::Broken(index, Transport::Reset));
             }
             Upstream::ResetsAfterHeaders => {
                 self.queue.add(soon, Moment::Headers(index));
-                self.queue
-                    .add(soon, Moment::Broken(index, Transport::Reset));
+                self.queue.add(soon, Moment::Broken(index, Transport::Reset));
             }
             Upstream::Injected { status } => {
                 let seen = match self.mutant {
-                    Some(Mutant::InjectedCounted) => Observation::Answer {
-                        status,
-                        grpc: None,
-                        latency: Span::ZERO,
-                    },
+                    Some(Mutant::InjectedCounted) => {
+                        Observation::Answer { status, grpc: None, latency: Span::ZERO }
+                    }
                     _ => Observation::Injected { status },
                 };
                 self.settle(index, &seen, None);
@@ -169,9 +160,7 @@ impl CoreHost<'_> {
         if self.lives[index].answer.is_some() {
             return;
         }
-        let latency = self
-            .instant(self.now)
-            .since(self.instant(self.lives[index].sent));
+        let latency = self.instant(self.now).since(self.instant(self.lives[index].sent));
         self.lives[index].answered = Some(latency);
         let (reply, breaks) = self.reply(index);
         let seen = self.answer_seen(&reply, latency);
@@ -203,9 +192,9 @@ impl CoreHost<'_> {
         }
         let (reply, _) = self.reply(index);
         let latency = match self.mutant {
-            Some(Mutant::LatencyToTheEnd) => self
-                .instant(self.now)
-                .since(self.instant(self.lives[index].sent)),
+            Some(Mutant::LatencyToTheEnd) => {
+                self.instant(self.now).since(self.instant(self.lives[index].sent))
+            }
             _ => self.lives[index].answered.unwrap_or(Span::ZERO),
         };
         self.settle(index, &self.answer_seen(&reply, latency), reply.retry_after);
@@ -222,11 +211,7 @@ impl CoreHost<'_> {
             (Some(Mutant::TimeoutsNeutral), Transport::Timeout, _)
             | (Some(Mutant::RefusalsNeutral), Transport::Connect, _) => Observation::NotEvidence,
             (Some(Mutant::LateResetsGood), Transport::Reset, Some(latency)) => {
-                Observation::Answer {
-                    status: 200,
-                    grpc: None,
-                    latency,
-                }
+                Observation::Answer { status: 200, grpc: None, latency }
             }
             _ => Observation::Broken(how),
         };
@@ -246,11 +231,9 @@ impl CoreHost<'_> {
         let elapsed = self.instant(self.now).since(self.instant(life.sent));
         let seen = match self.mutant {
             Some(Mutant::AbortsAreResets) => Observation::Broken(Transport::Reset),
-            _ => Observation::ClientGone {
-                elapsed,
-                deadline: life.timeout,
-                answered: life.answered,
-            },
+            _ => {
+                Observation::ClientGone { elapsed, deadline: life.timeout, answered: life.answered }
+            }
         };
         self.settle(index, &seen, None);
         self.over(index, Answer::Gone);
@@ -269,18 +252,11 @@ impl CoreHost<'_> {
             Some(Mutant::GrpcIgnored) => None,
             _ => reply.grpc_status,
         };
-        Observation::Answer {
-            status: reply.status,
-            grpc,
-            latency,
-        }
+        Observation::Answer { status: reply.status, grpc, latency }
     }
 
     fn classify(&self, index: usize, seen: &Observation) -> Option<Outcome> {
-        self.lives[index]
-            .policy
-            .as_ref()
-            .map(|policy| policy.failure.classify(seen))
+        self.lives[index].policy.as_ref().map(|policy| policy.failure.classify(seen))
     }
 
     /// Settles a call that still has its ticket.
@@ -296,18 +272,11 @@ impl CoreHost<'_> {
             Some(Mutant::RetryAfterIgnored) => None,
             _ => retry_after.map(|secs| Span::from_secs(u64::from(secs))),
         };
-        let report = Report {
-            outcome,
-            retry_after,
-        };
+        let report = Report { outcome, retry_after };
         if self.mutant == Some(Mutant::SettledTwice) {
             self.engine.settle(now, mutant::copy_of(&ticket), report);
         }
-        if let Some(newest) = self
-            .newest
-            .as_ref()
-            .filter(|newest| newest.call() != ticket.call())
-        {
+        if let Some(newest) = self.newest.as_ref().filter(|newest| newest.call() != ticket.call()) {
             ticket = mutant::copy_of(newest);
         }
         self.engine.settle(now, ticket, report);

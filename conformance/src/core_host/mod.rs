@@ -105,11 +105,7 @@ impl<'a> CoreHost<'a> {
         if self.mutant == Some(Mutant::LeasesNeverPolled) {
             return;
         }
-        while let Some(due) = self
-            .engine
-            .next_wakeup()
-            .filter(|due| *due <= self.instant(until))
-        {
+        while let Some(due) = self.engine.next_wakeup().filter(|due| *due <= self.instant(until)) {
             self.engine.poll(due);
             self.take_events();
         }
@@ -135,11 +131,7 @@ impl<'a> CoreHost<'a> {
             self.engine.set_tracing(Tracing::All);
         }
         let step = self.scenario.steps[step].name.clone();
-        self.recording.loads.push(LoadSeen {
-            step,
-            at: self.now,
-            result,
-        });
+        self.recording.loads.push(LoadSeen { step, at: self.now, result });
     }
 
     fn load(&mut self, document: &Value) -> Loaded {
@@ -171,17 +163,11 @@ impl<'a> CoreHost<'a> {
         if totals.events_lost != 0 {
             complaints.push(format!("{} events lost", totals.events_lost));
         }
-        let held = self
-            .lives
-            .iter()
-            .filter(|life| life.holds_a_ticket())
-            .count() as u64;
+        let held = self.lives.iter().filter(|life| life.holds_a_ticket()).count() as u64;
         let outstanding = totals.issued.checked_sub(totals.settled);
         if outstanding != Some(held) && self.mutant != Some(Mutant::UpdateForgets) {
             let (issued, settled) = (totals.issued, totals.settled);
-            complaints.push(format!(
-                "{issued} tickets given out, {settled} settled, {held} held"
-            ));
+            complaints.push(format!("{issued} tickets given out, {settled} settled, {held} held"));
         }
         self.recording.calls = self.lives.into_iter().map(Life::into_seen).collect();
         self.recording

@@ -33,8 +33,6 @@ impl Queue {
     }
 
     pub(super) fn next(&mut self) -> Option<(Duration, Moment)> {
-        self.moments
-            .pop_first()
-            .map(|((at, _), moment)| (at, moment))
+        self.moments.pop_first().map(|((at, _), moment)| (at, moment))
     }
 }

@@ -16,18 +16,10 @@ const DRAWN: u64 = 12;
 pub fn shifts(scenario: &Scenario) -> Vec<Shift> {
     let half = i64::try_from(scenario.tick.as_nanos() / 2).unwrap_or(0);
     let late = half.unsigned_abs();
-    let regular = [
-        vec![-half],
-        vec![half],
-        vec![half, -half],
-        vec![-half, half],
-    ];
+    let regular = [vec![-half], vec![half], vec![half, -half], vec![-half, half]];
     let regular = regular.into_iter().zip([0, late, late, 0]).zip(0_u64..);
-    let regular = regular.map(|((steps, delay), nth)| Shift {
-        steps,
-        delay,
-        origin: nth * 37_000_001,
-    });
+    let regular =
+        regular.map(|((steps, delay), nth)| Shift { steps, delay, origin: nth * 37_000_001 });
     let drawn = (1..=DRAWN).map(|seed| {
         let mut state = seed;
         let mut side = || {
@@ -37,17 +29,9 @@ pub fn shifts(scenario: &Scenario) -> Vec<Shift> {
                 .wrapping_add(1_442_695_040_888_963_407);
             state >> 63 == 1
         };
-        let steps = scenario
-            .steps
-            .iter()
-            .map(|_| if side() { half } else { -half })
-            .collect();
+        let steps = scenario.steps.iter().map(|_| if side() { half } else { -half }).collect();
         let delay = if side() { late } else { 0 };
-        Shift {
-            steps,
-            delay,
-            origin: seed * 613_000_007,
-        }
+        Shift { steps, delay, origin: seed * 613_000_007 }
     });
     regular.chain(drawn).collect()
 }
@@ -68,9 +52,7 @@ pub fn check(scenario: &Scenario) -> Result<(), String> {
         let shifted = seen(&shift);
         if shifted != exact {
             let diff = difference(&exact, &shifted);
-            return Err(format!(
-                "too sharp for real clocks: {shift:?} changes its log\n{diff}"
-            ));
+            return Err(format!("too sharp for real clocks: {shift:?} changes its log\n{diff}"));
         }
     }
     Ok(())

@@ -56,12 +56,8 @@ pub(super) fn make(
         Err(error) => return Answer::Nothing(error.to_string()),
     };
     let status = answer.status().as_u16();
-    let header = |name| {
-        answer
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or("?").to_owned())
-    };
+    let header =
+        |name| answer.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
     let (rule, reason) = (header("x-bimetal-rule"), header("x-bimetal-reason"));
     if let Err(error) = answer.body_mut().read_to_vec() {
         // A time that is over within a body comes as the error of the read.

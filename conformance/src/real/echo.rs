@@ -42,11 +42,7 @@ impl Echo {
             let text = ports[name].as_str().and_then(|text| text.parse().ok());
             text.ok_or_else(|| Error::other(format!("no address {name} in {ports}")))
         };
-        Ok(Self {
-            address: port("listen")?,
-            admin: port("admin")?,
-            _process: process,
-        })
+        Ok(Self { address: port("listen")?, admin: port("admin")?, _process: process })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -71,15 +67,10 @@ impl Echo {
         let url = format!("http://{}/faults", self.admin);
         let plan = json!({ "plan": rules }).to_string();
         let trouble = |error| Error::other(format!("telling the echo server its plan: {error}"));
-        let answer = super::client::agent()
-            .put(url)
-            .send(plan)
-            .map_err(trouble)?;
+        let answer = super::client::agent().put(url).send(plan).map_err(trouble)?;
         match answer.status().as_u16() {
             200 => Ok(()),
-            status => Err(Error::other(format!(
-                "the echo server answers {status} to its plan"
-            ))),
+            status => Err(Error::other(format!("the echo server answers {status} to its plan"))),
         }
     }
 
@@ -87,10 +78,7 @@ impl Echo {
     pub(crate) fn release(&self, name: &str) -> io::Result<u64> {
         let url = format!("http://{}/release/{name}", self.admin);
         let trouble = |error| Error::other(format!("telling the echo server to release: {error}"));
-        let mut answer = super::client::agent()
-            .post(url)
-            .send_empty()
-            .map_err(trouble)?;
+        let mut answer = super::client::agent().post(url).send_empty().map_err(trouble)?;
         let text = answer.body_mut().read_to_string().map_err(Error::other)?;
         let page: Value = serde_json::from_str(&text)?;
         page["released"]

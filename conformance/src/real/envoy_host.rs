@@ -31,22 +31,15 @@ impl RealHost for EnvoyHost {
         let (program, module) = envoy()?;
         let mut config = Config::new(echo);
         // The mesh's part: it answers in place of the upstream when a request asks for it.
-        config
-            .more_filters
-            .push(json!({"name": "fault", "typed_config": {
-                "@type": FAULT,
-                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
-            }}));
+        config.more_filters.push(json!({"name": "fault", "typed_config": {
+            "@type": FAULT,
+            "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+        }}));
         config.filters = vec![Filter::new(&module, scenario.document.to_string())];
         tools.tamper_with(&mut config);
         let folder = folder.join("envoy");
         let running = Envoy::start(&program, &folder, &config)?;
-        Ok(Self {
-            envoy: running,
-            config,
-            module,
-            log: folder.join("envoy.log"),
-        })
+        Ok(Self { envoy: running, config, module, log: folder.join("envoy.log") })
     }
 
     fn address(&self) -> SocketAddr {

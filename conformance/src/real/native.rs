@@ -33,11 +33,7 @@ struct Addresses {
 impl Addresses {
     /// Three free ports, used by no other host of this process.
     fn free() -> io::Result<Self> {
-        Ok(Self {
-            listen: free()?,
-            admin: free()?,
-            health: free()?,
-        })
+        Ok(Self { listen: free()?, admin: free()?, health: free()? })
     }
 }
 
@@ -50,9 +46,7 @@ fn free() -> io::Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS {
         // Runs at the same time begin at different places.
-        let number = NEXT
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_add(std::process::id() * 97);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 97);
         let port = u16::try_from(FIRST_PORT + number % PORTS).map_err(Error::other)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
@@ -80,24 +74,14 @@ impl NativeHost {
         let config = folder.join("proxy.yaml").display().to_string();
         let mut command = Command::new(tools.bimetal());
         command.args(["proxy", "--config", &config, "--log", "debug"]);
-        command.envs(
-            tools
-                .variable()
-                .map(|(name, value)| (*name, value.as_str())),
-        );
+        command.envs(tools.variable().map(|(name, value)| (*name, value.as_str())));
         let mut process = Process::start(&mut command, &folder.join("proxy.log"))?;
         let ready = format!("http://{}/readyz", addresses.health);
         process.wait_for("serve", || {
             let answer = super::client::agent().get(&ready).call().ok()?;
             (answer.status() == 200).then_some(())
         })?;
-        Ok(Self {
-            process,
-            addresses,
-            echo,
-            folder: folder.to_owned(),
-            workers,
-        })
+        Ok(Self { process, addresses, echo, folder: folder.to_owned(), workers })
     }
 
     /// The metrics, in Prometheus' text form.
@@ -129,16 +113,11 @@ impl RealHost for NativeHost {
 
     fn load(&mut self, document: &Value) -> io::Result<Loaded> {
         let (accepted, refused) = verdicts(self.addresses.admin)?;
-        write(
-            &self.folder,
-            &file(document, self.addresses, self.echo, self.workers),
-        )?;
+        write(&self.folder, &file(document, self.addresses, self.echo, self.workers))?;
         let id = i32::try_from(self.process.id()).map_err(Error::other)?;
         let id = rustix::process::Pid::from_raw(id).ok_or_else(|| Error::other("no process id"))?;
         rustix::process::kill_process(id, rustix::process::Signal::HUP)?;
-        let Self {
-            process, addresses, ..
-        } = self;
+        let Self { process, addresses, .. } = self;
         process.wait_for("judge the document", || {
             let (now_accepted, now_refused) = verdicts(addresses.admin).ok()?;
             if now_refused > refused {
@@ -151,10 +130,7 @@ impl RealHost for NativeHost {
 
 fn metrics(admin: SocketAddr) -> io::Result<String> {
     let url = format!("http://{admin}/metrics");
-    let mut answer = super::client::agent()
-        .get(url)
-        .call()
-        .map_err(Error::other)?;
+    let mut answer = super::client::agent().get(url).call().map_err(Error::other)?;
     answer.body_mut().read_to_string().map_err(Error::other)
 }
 
@@ -164,9 +140,7 @@ fn verdicts(admin: SocketAddr) -> io::Result<(u64, u64)> {
     let count = |result: &str| {
         let name = format!(r#"bimetal_reloads_total{{result="{result}"}} "#);
         let value = page.lines().find_map(|line| line.strip_prefix(&name));
-        value
-            .and_then(|value| value.trim().parse().ok())
-            .unwrap_or(0)
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     };
     Ok((count("applied"), count("refused")))
 }

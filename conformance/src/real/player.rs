@@ -48,12 +48,7 @@ pub fn prepare<'a, H: RealHost>(
     let echo = Echo::start(tools.bimetal(), folder)?;
     let host = H::start(tools, scenario, echo.address(), folder)?;
     let tail = Tail::follow(&host.log_file())?;
-    Ok(Ready {
-        scenario,
-        host,
-        echo,
-        tail,
-    })
+    Ok(Ready { scenario, host, echo, tail })
 }
 
 impl<H: RealHost> Ready<'_, H> {
@@ -77,22 +72,14 @@ impl<H: RealHost> Ready<'_, H> {
             latest = latest.max(due.elapsed());
             match &step.what {
                 What::Call(call) => {
-                    let job = Job {
-                        address: self.host.address(),
-                        start,
-                        end,
-                    };
+                    let job = Job { address: self.host.address(), start, end };
                     let (step, call, sender) = (step.clone(), call.clone(), sender.clone());
                     thread::spawn(move || job.calls(&step, &call, &sender));
                 }
                 What::Load(document) => {
                     let at = start.elapsed();
                     let result = self.host.load(document)?;
-                    loads.push(LoadSeen {
-                        step: step.name.clone(),
-                        at,
-                        result,
-                    });
+                    loads.push(LoadSeen { step: step.name.clone(), at, result });
                 }
             }
         }
@@ -110,20 +97,10 @@ impl<H: RealHost> Ready<'_, H> {
         }
         let (events, stall) = self.tail.finish();
         let events = events.into_iter().filter(|(at, _)| *at <= quiet);
-        let events = events
-            .map(|(at, line)| (at.saturating_duration_since(start), line))
-            .collect();
+        let events = events.map(|(at, line)| (at.saturating_duration_since(start), line)).collect();
         let late = latest.max(stall);
-        let recording = Recording {
-            calls,
-            events,
-            loads,
-            complaints: Vec::new(),
-        };
-        Ok(Play {
-            recording,
-            spoilt: (late >= scenario.tick / 2).then_some(late),
-        })
+        let recording = Recording { calls, events, loads, complaints: Vec::new() };
+        Ok(Play { recording, spoilt: (late >= scenario.tick / 2).then_some(late) })
     }
 }
 
@@ -148,12 +125,7 @@ impl Job {
             };
             let answer = client::make(self.address, &name, call, patience, &left);
             // Nobody listens only when the play was given up.
-            let _ = sender.send(CallSeen {
-                name,
-                sent,
-                answer,
-                received: 0,
-            });
+            let _ = sender.send(CallSeen { name, sent, answer, received: 0 });
         }
     }
 }

@@ -52,20 +52,13 @@ impl Tail {
                 }
             }
         });
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// The events from the one at `index` on, as far as they were read by now, each with when it
     /// was.
     pub(crate) fn events_from(&self, index: usize) -> Vec<(Instant, String)> {
-        let events = self
-            .shared
-            .events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.get(index..).unwrap_or_default().to_vec()
     }
 
@@ -77,15 +70,8 @@ impl Tail {
     /// Reads to the end of the log; gives the events and the longest stall of the machine.
     pub(super) fn finish(mut self) -> (Vec<(Instant, String)>, Duration) {
         self.stop();
-        let events = self
-            .shared
-            .events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        (
-            events.clone(),
-            Duration::from_millis(self.shared.stall.load(Ordering::Relaxed)),
-        )
+        let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+        (events.clone(), Duration::from_millis(self.shared.stall.load(Ordering::Relaxed)))
     }
 
     fn stop(&mut self) {

@@ -26,28 +26,17 @@ impl Tools {
             Some(path) => path,
             None => build(&root, "bimetal", None)?,
         };
-        Ok(Self {
-            bimetal,
-            variable: None,
-            tamper: None,
-        })
+        Ok(Self { bimetal, variable: None, tamper: None })
     }
 
     /// Another binary in the place of `bimetal`, with a variable in its environment.
     pub fn replaced(bimetal: PathBuf, name: &'static str, value: &str) -> Self {
-        Self {
-            bimetal,
-            variable: Some((name, value.to_owned())),
-            tamper: None,
-        }
+        Self { bimetal, variable: Some((name, value.to_owned())), tamper: None }
     }
 
     /// The same tools, with an Envoy that is configured wrongly: for tests that want to see it red.
     pub fn tampered(self, tamper: fn(&mut Config)) -> Self {
-        Self {
-            tamper: Some(tamper),
-            ..self
-        }
+        Self { tamper: Some(tamper), ..self }
     }
 
     /// The `bimetal` binary.
@@ -83,16 +72,12 @@ pub fn envoy() -> io::Result<(PathBuf, PathBuf)> {
 }
 
 fn given(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Builds a binary of the proxy of the workspace in `root` and asks cargo where it is. Cargo works

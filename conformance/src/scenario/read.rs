@@ -51,15 +51,9 @@ pub fn read_all(folder: &Path) -> Result<Vec<Scenario>, ReadError> {
 /// # Errors
 /// That it cannot be read, or cannot be judged.
 pub fn read_file(file: &Path) -> Result<Scenario, ReadError> {
-    let name = file
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let text = std::fs::read_to_string(file).map_err(|e| ReadError {
-        name: file.display().to_string(),
-        what: e.to_string(),
-    })?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| ReadError { name: file.display().to_string(), what: e.to_string() })?;
     read_text(&name, &text)
 }
 
@@ -68,10 +62,7 @@ pub fn read_file(file: &Path) -> Result<Scenario, ReadError> {
 /// # Errors
 /// That it is no YAML of this form, or cannot be judged.
 pub fn read_text(name: &str, text: &str) -> Result<Scenario, ReadError> {
-    let refuse = |what: String| ReadError {
-        name: name.to_owned(),
-        what,
-    };
+    let refuse = |what: String| ReadError { name: name.to_owned(), what };
     let raw: RawScenario = serde_saphyr::from_str(text).map_err(|e| refuse(e.to_string()))?;
     let tick = raw.tick.map_or(Duration::from_millis(100), |tick| tick.0);
     let mut steps = Vec::new();
@@ -81,11 +72,7 @@ pub fn read_text(name: &str, text: &str) -> Result<Scenario, ReadError> {
         steps.push(read);
     }
     let last = steps.last().map_or(Duration::ZERO, |step: &Step| step.at);
-    let lines = raw
-        .log
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
+    let lines = raw.log.lines().map(str::trim).filter(|line| !line.is_empty());
     let scenario = Scenario {
         name: name.to_owned(),
         title: raw.title,
@@ -108,27 +95,18 @@ fn judge(scenario: &Scenario) -> Result<(), String> {
     for pair in scenario.steps.windows(2) {
         if pair[1].at < pair[0].at + gap {
             let (before, after) = (&pair[0].name, &pair[1].name);
-            return Err(format!(
-                "step {after} must be at least {} after {before}",
-                show_span(gap)
-            ));
+            return Err(format!("step {after} must be at least {} after {before}", show_span(gap)));
         }
     }
     let last = scenario.steps.last().map_or(Duration::ZERO, |step| step.at);
     if scenario.end < last + gap {
-        return Err(format!(
-            "it must end at least {} after its last step",
-            show_span(gap)
-        ));
+        return Err(format!("it must end at least {} after its last step", show_span(gap)));
     }
     let mut names = BTreeSet::new();
     for step in &scenario.steps {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if step.name.is_empty() || !step.name.chars().all(plain) {
-            return Err(format!(
-                "step {:?}: a name is letters, digits and dashes",
-                step.name
-            ));
+            return Err(format!("step {:?}: a name is letters, digits and dashes", step.name));
         }
         if !names.insert(&step.name) {
             return Err(format!("step {} is there twice", step.name));
@@ -161,9 +139,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
     let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
     let upstream = read_upstream(raw.upstream)?;
     let abort = raw.abort.map(|abort| abort.0);
-    let expect = raw
-        .expect
-        .ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
+    let expect = raw.expect.ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
     let rule = expect.strip_prefix("rejected by ");
     let answer = match (rule, expect.as_str(), raw.client) {
         (Some(rule), _, client) => rejected(rule, client)?,
@@ -172,9 +148,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
         (None, "admitted" | "passed", None) if abort.is_some() => Answer::Gone,
         (None, "admitted" | "passed", None) => usual_answer(&upstream),
         _ => {
-            return Err(format!(
-                "expect: {expect} is not admitted, passed, rejected by RULE"
-            ));
+            return Err(format!("expect: {expect} is not admitted, passed, rejected by RULE"));
         }
     };
     let unseen = matches!(upstream, Upstream::Refuses | Upstream::Injected { .. });
@@ -182,10 +156,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
         true => Reaches::Nobody,
         false => Reaches::Upstream,
     };
-    let headers = raw
-        .headers
-        .into_iter()
-        .map(|(name, value)| (name.to_lowercase(), value));
+    let headers = raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
     Ok(Call {
         times: raw.times.unwrap_or(1).max(1),
         method: method.to_owned(),
@@ -202,15 +173,11 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
 fn read_upstream(raw: Option<RawUpstream>) -> Result<Upstream, String> {
     let reply = match raw {
         None => RawReply::default(),
-        Some(RawUpstream::Status(status)) => RawReply {
-            status: Some(status),
-            ..RawReply::default()
-        },
+        Some(RawUpstream::Status(status)) => {
+            RawReply { status: Some(status), ..RawReply::default() }
+        }
         Some(RawUpstream::Word(word)) => return named_upstream(&word),
-        Some(RawUpstream::Reply(RawReply {
-            injected: Some(status),
-            ..
-        })) => {
+        Some(RawUpstream::Reply(RawReply { injected: Some(status), .. })) => {
             return Ok(Upstream::Injected { status });
         }
         Some(RawUpstream::Reply(reply)) => reply,
@@ -243,10 +210,7 @@ fn rejected(rule: &str, client: Option<RawClient>) -> Result<Answer, String> {
         Some(RawClient::Status(status)) => status,
         Some(RawClient::Word(word)) => return Err(format!("client: {word} is no status")),
     };
-    Ok(Answer::Rejected {
-        status,
-        rule: rule.to_owned(),
-    })
+    Ok(Answer::Rejected { status, rule: rule.to_owned() })
 }
 
 fn named_answer(word: &str) -> Result<Answer, String> {
@@ -255,9 +219,7 @@ fn named_answer(word: &str) -> Result<Answer, String> {
         "broken" => Ok(Answer::Broken),
         "gone" => Ok(Answer::Gone),
         "waiting" => Ok(Answer::Waiting),
-        _ => Err(format!(
-            "client: {word} is not a status, error, broken, gone, waiting"
-        )),
+        _ => Err(format!("client: {word} is not a status, error, broken, gone, waiting")),
     }
 }
 
@@ -289,43 +251,16 @@ mod tests {
     fn what_cannot_be_judged_is_refused() {
         assert_eq!(refusal(&[STEP]), "accepted");
         for (second, why) in [
-            (
-                "{step: 2, at: 400ms, call: POST /echo, expect: admitted}",
-                "at least 500ms after 1",
-            ),
-            (
-                "{step: 1, at: 1s, call: POST /echo, expect: admitted}",
-                "step 1 is there twice",
-            ),
-            (
-                "{step: 1.1, at: 1s, call: POST /echo, expect: admitted}",
-                "letters, digits",
-            ),
-            (
-                "{step: 2, at: 1m, call: POST /echo, expect: admitted}",
-                "1m is no time",
-            ),
-            (
-                "{step: 2, at: 1s, call: /echo, expect: admitted}",
-                "METHOD PATH",
-            ),
+            ("{step: 2, at: 400ms, call: POST /echo, expect: admitted}", "at least 500ms after 1"),
+            ("{step: 1, at: 1s, call: POST /echo, expect: admitted}", "step 1 is there twice"),
+            ("{step: 1.1, at: 1s, call: POST /echo, expect: admitted}", "letters, digits"),
+            ("{step: 2, at: 1m, call: POST /echo, expect: admitted}", "1m is no time"),
+            ("{step: 2, at: 1s, call: /echo, expect: admitted}", "METHOD PATH"),
             ("{step: 2, at: 1s, call: POST /echo}", "it needs expect"),
-            (
-                "{step: 2, at: 1s, call: POST /echo, expect: maybe}",
-                "expect: maybe is not",
-            ),
-            (
-                "{step: 2, at: 1s, call: POST /echo, expect: admitted, upstream: sleeps}",
-                "sleeps",
-            ),
-            (
-                "{step: 2, at: 1s, call: POST /echo, expect: admitted, wait: 1s}",
-                "wait",
-            ),
-            (
-                "{step: 2, at: 1s, load: [], expect: admitted}",
-                "load stands alone",
-            ),
+            ("{step: 2, at: 1s, call: POST /echo, expect: maybe}", "expect: maybe is not"),
+            ("{step: 2, at: 1s, call: POST /echo, expect: admitted, upstream: sleeps}", "sleeps"),
+            ("{step: 2, at: 1s, call: POST /echo, expect: admitted, wait: 1s}", "wait"),
+            ("{step: 2, at: 1s, load: [], expect: admitted}", "load stands alone"),
         ] {
             let refused = refusal(&[STEP, second]);
             assert!(refused.contains(why), "{second}: {refused}");

@@ -90,10 +90,7 @@ impl EnvoyFleet {
         config.concurrency = u32::try_from(WORKERS).map_err(io::Error::other)?;
         change(&mut config);
         let folder = folder.join("envoy");
-        Ok(Self {
-            envoy: Envoy::start(&program, &folder, &config)?,
-            log: folder.join("envoy.log"),
-        })
+        Ok(Self { envoy: Envoy::start(&program, &folder, &config)?, log: folder.join("envoy.log") })
     }
 }
 

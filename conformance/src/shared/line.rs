@@ -55,9 +55,7 @@ impl Line {
     pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(Error::other)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
         // How it ends is seen by the call that finds it ended.
         drop(tokio::spawn(connection));
         Ok(Self { sender })
@@ -72,9 +70,9 @@ impl Line {
         let request = match order {
             Order::Succeed => request.header("x-fault-status", "200"),
             Order::Fail => request.header("x-fault-status", "500"),
-            Order::Hold(name) => request
-                .header("x-fault-status", "200")
-                .header("x-fault-hold", name),
+            Order::Hold(name) => {
+                request.header("x-fault-status", "200").header("x-fault-hold", name)
+            }
         };
         let request = request.body(Empty::new()).map_err(Error::other)?;
         let exchange = async {
@@ -88,11 +86,7 @@ impl Line {
             } else {
                 Answer::Admitted(head.status.as_u16())
             };
-            Ok(Seen {
-                sent,
-                received: Instant::now(),
-                answer,
-            })
+            Ok(Seen { sent, received: Instant::now(), answer })
         };
         tokio::time::timeout(PATIENCE, exchange)
             .await

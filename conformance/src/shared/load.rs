@@ -62,11 +62,7 @@ impl fmt::Display for LoadReport {
         writeln!(f, "calls per second            {:.0}", self.rate)?;
         writeln!(f, "settled by worker           {:?}", self.settled)?;
         writeln!(f, "admitted after the trip     {}", self.admitted_after)?;
-        writeln!(
-            f,
-            "the last of them began      {:.1?} after it",
-            self.last_admission
-        )?;
+        writeln!(f, "the last of them began      {:.1?} after it", self.last_admission)?;
         writeln!(
             f,
             "all workers rejected        {:.1?} after it (± {:.1?})",
@@ -98,19 +94,14 @@ pub(super) async fn run(
     })
     .await?;
     // Of other breakers a last line may still have come.
-    let ours = log
-        .events()?
-        .iter()
-        .filter(|event| event.policy == LOAD.policy);
+    let ours = log.events()?.iter().filter(|event| event.policy == LOAD.policy);
     let events: Vec<Event> = ours.cloned().collect();
     let trips = events.iter().filter(|event| event.is_own_change_to("open"));
     let trip = trips.clone().min_by_key(|event| event.at_ns);
     let trip = trip.ok_or_else(|| Error::other("the load tripped nothing"))?;
     let tripped = Duration::from_nanos(trip.at_ns);
     let read = trip.read.unwrap_or(start) + stale;
-    let after = events
-        .iter()
-        .filter(|event| event.is_admission() && event.at_ns > trip.at_ns);
+    let after = events.iter().filter(|event| event.is_admission() && event.at_ns > trip.at_ns);
     let last = after.clone().map(|event| event.at_ns).max();
     let mut all_reject = Duration::ZERO;
     for calls in &calls {
@@ -122,10 +113,7 @@ pub(super) async fn run(
     }
     let sent_late = calls.iter().map(|calls| {
         let late = calls.iter().filter(|seen| seen.sent > read);
-        (
-            late.clone().count(),
-            late.filter(|seen| admitted(seen)).count(),
-        )
+        (late.clone().count(), late.filter(|seen| admitted(seen)).count())
     });
     Ok(LoadReport {
         rate: calls.iter().map(Vec::len).sum::<usize>() as f64 / took.as_secs_f64(),
@@ -218,9 +206,7 @@ async fn make(workers: Vec<Vec<Line>>, load: Load, start: Instant) -> io::Result
     }
     while let Some(task) = tasks.join_next().await {
         let (worker, calls) = task.map_err(Error::other)??;
-        seen.get_mut(worker)
-            .ok_or_else(|| Error::other("no such worker"))?
-            .extend(calls);
+        seen.get_mut(worker).ok_or_else(|| Error::other("no such worker"))?.extend(calls);
     }
     Ok(seen)
 }

@@ -59,10 +59,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn follow(file: &Path) -> io::Result<Self> {
-        Ok(Self {
-            tail: Tail::follow(file)?,
-            events: Vec::new(),
-        })
+        Ok(Self { tail: Tail::follow(file)?, events: Vec::new() })
     }
 
     /// Every event so far.
@@ -70,10 +67,7 @@ impl Log {
         for (read, line) in self.tail.events_from(self.events.len()) {
             let event: Event = serde_json::from_str(&line)
                 .map_err(|error| Error::other(format!("unreadable event {line}: {error}")))?;
-            self.events.push(Event {
-                read: Some(read),
-                ..event
-            });
+            self.events.push(Event { read: Some(read), ..event });
         }
         Ok(&self.events)
     }
@@ -90,9 +84,7 @@ impl Log {
                 return Ok(found);
             }
             if Instant::now() >= deadline {
-                return Err(Error::other(format!(
-                    "{what}: not in the log within {PATIENCE:?}"
-                )));
+                return Err(Error::other(format!("{what}: not in the log within {PATIENCE:?}")));
             }
             tokio::time::sleep(EVERY).await;
         }

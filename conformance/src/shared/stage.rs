@@ -41,15 +41,9 @@ pub struct Place {
 }
 
 /// Where single calls go. It opens for [`OPEN_FOR`], then admits one probe.
-pub const STEPS: Place = Place {
-    policy: "steps",
-    path: "/echo/steps",
-};
+pub const STEPS: Place = Place { policy: "steps", path: "/echo/steps" };
 /// Where load goes. It stays open.
-pub const LOAD: Place = Place {
-    policy: "load",
-    path: "/echo/load",
-};
+pub const LOAD: Place = Place { policy: "load", path: "/echo/load" };
 /// How long the breaker of [`STEPS`] is open.
 pub const OPEN_FOR: Duration = Duration::from_secs(3);
 
@@ -97,13 +91,7 @@ impl<F: Fleet> Stage<F> {
         let fleet = F::start(tools, &document(share), echo.address(), folder)?;
         let mut log = Log::follow(&fleet.log_file())?;
         let (workers, clocks) = find(fleet.address(), &mut log, WORKERS, LINES).await?;
-        Ok(Self {
-            fleet,
-            echo,
-            log,
-            workers,
-            clocks,
-        })
+        Ok(Self { fleet, echo, log, workers, clocks })
     }
 
     /// Every event so far.
@@ -170,10 +158,7 @@ impl<F: Fleet> Stage<F> {
                 Ok((index, line, seen))
             });
         }
-        let mut held = Held {
-            calls,
-            answered: Vec::new(),
-        };
+        let mut held = Held { calls, answered: Vec::new() };
         while held.calls.len() > 1 {
             let (worker, seen) = self.next_of(&mut held).await?;
             held.answered.push((worker, seen));
@@ -235,9 +220,7 @@ impl<F: Fleet> Stage<F> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(Error::other(format!(
-                    "{count} workers of {WORKERS} are {state}"
-                )));
+                return Err(Error::other(format!("{count} workers of {WORKERS} are {state}")));
             }
             tokio::time::sleep(EVERY).await;
         }
@@ -270,11 +253,8 @@ impl<F: Fleet> Stage<F> {
     /// # Errors
     /// When a call gets no answer, or the log does not tell of each.
     pub async fn load(&mut self, load: Load) -> io::Result<LoadReport> {
-        let lines: Vec<Vec<Line>> = self
-            .workers
-            .iter_mut()
-            .map(|worker| std::mem::take(&mut worker.lines))
-            .collect();
+        let lines: Vec<Vec<Line>> =
+            self.workers.iter_mut().map(|worker| std::mem::take(&mut worker.lines)).collect();
         run(lines, load, &mut self.log, self.clocks, F::STALE).await
     }
 }

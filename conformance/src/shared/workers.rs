@@ -35,11 +35,7 @@ pub(super) struct Clocks {
 
 impl Clocks {
     fn new() -> Self {
-        Self {
-            origin: std::time::Instant::now(),
-            least: i128::MIN,
-            most: i128::MAX,
-        }
+        Self { origin: std::time::Instant::now(), least: i128::MIN, most: i128::MAX }
     }
 
     fn nanos(&self, at: std::time::Instant) -> i128 {
@@ -86,10 +82,7 @@ pub(super) async fn find(
                     worker.lines.push(line);
                 }
             }
-            None if number == 1 => workers.push(Worker {
-                lines: vec![line],
-                last: 1,
-            }),
+            None if number == 1 => workers.push(Worker { lines: vec![line], last: 1 }),
             None => {
                 let last: Vec<u64> = workers.iter().map(|worker| worker.last).collect();
                 return Err(Error::other(format!(
@@ -100,9 +93,7 @@ pub(super) async fn find(
         tell_apart(&mut workers, log, &mut clocks).await?;
     }
     let found: Vec<usize> = workers.iter().map(|worker| worker.lines.len()).collect();
-    Err(Error::other(format!(
-        "{MOST} connections led to these workers: {found:?}"
-    )))
+    Err(Error::other(format!("{MOST} connections led to these workers: {found:?}")))
 }
 
 /// Calls until no two workers stand at the same number.

@@ -21,24 +21,20 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 
 /// Where the processes of a test put their files.
 pub(crate) fn folder(test: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("conformance")
-        .join(test)
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance").join(test)
 }
 
 /// Each difference with its scenario; empty when all is equal. A host that fails is no difference:
 /// it stops the test.
 pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
-    let different = outcomes
-        .iter()
-        .filter_map(|outcome| match &outcome.verdict {
-            Verdict::Different(diff) => {
-                let Scenario { name, title, .. } = outcome.scenario;
-                Some(format!("{name}: {title}\n{diff}"))
-            }
-            Verdict::Failed(why) => panic!("{}: {why}", outcome.scenario.name),
-            Verdict::Equal | Verdict::Unseen(_) => None,
-        });
+    let different = outcomes.iter().filter_map(|outcome| match &outcome.verdict {
+        Verdict::Different(diff) => {
+            let Scenario { name, title, .. } = outcome.scenario;
+            Some(format!("{name}: {title}\n{diff}"))
+        }
+        Verdict::Failed(why) => panic!("{}: {why}", outcome.scenario.name),
+        Verdict::Equal | Verdict::Unseen(_) => None,
+    });
     different.collect()
 }
 
@@ -58,19 +54,12 @@ pub(crate) fn the_limits_are_exact(host: HostName) {
         let all = scenarios().into_iter();
         let affected: Vec<Scenario> = all.filter(|scenario| limit.need.is_of(scenario)).collect();
         assert!(!affected.is_empty(), "no scenario needs {limit:?}");
-        for scenario in affected
-            .iter()
-            .filter(|scenario| !is_refused(scenario, host))
-        {
+        for scenario in affected.iter().filter(|scenario| !is_refused(scenario, host)) {
             let folder = folder(&format!("{host}-limits"));
             let alone = std::slice::from_ref(scenario);
             let outcomes = run(host, &tools, alone, Limits::Ignored, &folder);
             let red = differences(&outcomes);
-            assert!(
-                !red.is_empty(),
-                "{} holds on {host} as well: {limit:?}",
-                scenario.name
-            );
+            assert!(!red.is_empty(), "{} holds on {host} as well: {limit:?}", scenario.name);
         }
     }
 }

@@ -38,24 +38,15 @@ pub(crate) fn build_with(rewrites: &[Rewrite]) -> PathBuf {
             .unwrap_or_else(|error| panic!("copying {member}: {error}"));
     }
     let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
-    write(
-        &copy.join("Cargo.toml"),
-        read("Cargo.toml").as_bytes().to_vec(),
-        |text| {
-            let mut manifest: toml::Table = text.parse().unwrap();
-            let workspace = manifest["workspace"].as_table_mut().unwrap();
-            workspace.insert("members".to_owned(), vec!["core", "native-proxy"].into());
-            workspace.remove("default-members");
-            manifest.to_string()
-        },
-    )
+    write(&copy.join("Cargo.toml"), read("Cargo.toml").as_bytes().to_vec(), |text| {
+        let mut manifest: toml::Table = text.parse().unwrap();
+        let workspace = manifest["workspace"].as_table_mut().unwrap();
+        workspace.insert("members".to_owned(), vec!["core", "native-proxy"].into());
+        workspace.remove("default-members");
+        manifest.to_string()
+    })
     .unwrap();
-    write(
-        &copy.join("Cargo.lock"),
-        read("Cargo.lock").into_bytes(),
-        |text| text,
-    )
-    .unwrap();
+    write(&copy.join("Cargo.lock"), read("Cargo.lock").into_bytes(), |text| text).unwrap();
     build(&copy, BINARY, temporary.parent()).unwrap()
 }
 
@@ -69,27 +60,17 @@ fn copy_folder(from: &Path, to: &Path, name: &str, rewrites: &[Rewrite]) -> io::
             copy_folder(&entry.path(), &target, &inside, rewrites)?;
             continue;
         }
-        let here = rewrites
-            .iter()
-            .filter(|rewrite| inside == format!("native-proxy/{}", rewrite.file));
+        let here =
+            rewrites.iter().filter(|rewrite| inside == format!("native-proxy/{}", rewrite.file));
         write(&target, fs::read(entry.path())?, |mut text| {
-            for Rewrite {
-                name,
-                before,
-                after,
-                ..
-            } in here
-            {
+            for Rewrite { name, before, after, .. } in here {
                 assert_eq!(
                     text.matches(before).count(),
                     1,
                     "{inside}: {before:?} must be there once"
                 );
                 let asked = format!("(std::env::var({VARIABLE:?}).as_deref() == Ok({name:?}))");
-                text = text.replace(
-                    before,
-                    &after.replace('$', before).replace("MUTANT", &asked),
-                );
+                text = text.replace(before, &after.replace('$', before).replace("MUTANT", &asked));
             }
             match inside.as_str() {
                 "native-proxy/Cargo.toml" => {

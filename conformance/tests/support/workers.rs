@@ -16,10 +16,7 @@ pub(crate) fn play<F: Fleet>(
     play: impl AsyncFnOnce(&mut Stage<F>) -> io::Result<()>,
 ) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let played = runtime.block_on(async {
         let tools = Tools::find()?;
         let mut stage = Stage::<F>::set(&tools, share, &folder.join(test)).await?;
@@ -141,11 +138,8 @@ async fn no_worker_admits_after_a_trip_under_load<F: Fleet>(
     host: &str,
     stage: &mut Stage<F>,
 ) -> io::Result<()> {
-    let load = Load {
-        rate: 5_000,
-        healthy: Duration::from_secs(1),
-        failing: Duration::from_secs(1),
-    };
+    let load =
+        Load { rate: 5_000, healthy: Duration::from_secs(1), failing: Duration::from_secs(1) };
     let report = stage.load(load).await?;
     println!("{host}\n{report}\n");
     let settled: usize = report.settled.iter().sum();
@@ -157,10 +151,7 @@ async fn no_worker_admits_after_a_trip_under_load<F: Fleet>(
     assert_eq!((report.trips, report.adopted), (1, WORKERS - 1));
     for (worker, (sent, admitted)) in report.sent_late.iter().enumerate() {
         assert!(*sent > 0, "worker {worker} was not asked after the trip");
-        assert_eq!(
-            *admitted, 0,
-            "worker {worker} admitted calls after the trip"
-        );
+        assert_eq!(*admitted, 0, "worker {worker} admitted calls after the trip");
     }
     Ok(())
 }

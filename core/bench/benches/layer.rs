@@ -1,8 +1,5 @@
 //! Our layer beside another: `cargo bench -p bimetal-bench --bench layer`.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use bimetal_bench::clock::{self, CpuTime};
 use bimetal_bench::ours::STREAK;
@@ -20,25 +17,13 @@ fn layer(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("layer");
     call(&mut group, "service alone", layers::AtOnce);
     call(&mut group, "bimetal/streak", layers::guarded(STREAK));
-    call(
-        &mut group,
-        "tower-resilience/streak",
-        layers::tower_streak(),
-    );
+    call(&mut group, "tower-resilience/streak", layers::tower_streak());
 }
 
 fn rejected(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("layer rejection");
-    call(
-        &mut group,
-        "bimetal/streak",
-        opened(layers::guarded(STREAK)),
-    );
-    call(
-        &mut group,
-        "tower-resilience/streak",
-        opened(layers::tower_streak()),
-    );
+    call(&mut group, "bimetal/streak", opened(layers::guarded(STREAK)));
+    call(&mut group, "tower-resilience/streak", opened(layers::tower_streak()));
 }
 
 criterion_group! {

@@ -54,9 +54,7 @@ fn sharing(trip: &str) -> impl Fn() -> Breaker {
 
 /// Bytes of one scope of an engine: table, key, order of the idle, breaker.
 fn scope(trip: &str) -> usize {
-    let keys: Vec<String> = (0..SCOPES)
-        .map(|number| format!("tenant-{number:06}"))
-        .collect();
+    let keys: Vec<String> = (0..SCOPES).map(|number| format!("tenant-{number:06}")).collect();
     let before = LIVE.load(Ordering::Relaxed);
     let mut engine = Whole::new("header:x-tenant", trip);
     for key in &keys {
@@ -77,10 +75,8 @@ fn main() {
         ("bimetal engine scope/rate", scope(RATE)),
     ];
     if std::env::args().any(|argument| argument == "--json") {
-        let rows: serde_json::Map<_, _> = rows
-            .into_iter()
-            .map(|(name, bytes)| (name.to_owned(), bytes.into()))
-            .collect();
+        let rows: serde_json::Map<_, _> =
+            rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes.into())).collect();
         println!("{}", serde_json::Value::Object(rows));
         return;
     }

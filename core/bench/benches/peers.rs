@@ -2,10 +2,7 @@
 //!
 //! Each group is one way of asking, each function one breaker. `streak` trips on three failures in
 //! a row, `rate` on half of a hundred calls; compare like with like.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use bimetal_bench::clock::{self, CpuTime};
 use bimetal_bench::ours::{self, RATE, STREAK, Tenant, Whole};
@@ -36,11 +33,7 @@ fn bare(criterion: &mut Criterion<CpuTime>) {
     call(&mut group, "failsafe/streak", peers::failsafe());
     call(&mut group, "tower-resilience/streak", peers::tower_streak());
     call(&mut group, "tower-resilience/rate", peers::tower_rate());
-    call(
-        &mut group,
-        "bimetal engine/streak",
-        Whole::new("policy", STREAK),
-    );
+    call(&mut group, "bimetal engine/streak", Whole::new("policy", STREAK));
 }
 
 /// What a host pays that reads the clock before and after each call, to know its latency.
@@ -65,17 +58,11 @@ fn clocked(criterion: &mut Criterion<CpuTime>) {
     // It reads the clock twice by itself: its bare call is this row.
     call(&mut group, "tower-resilience/streak", peers::tower_streak());
     call(&mut group, "tower-resilience/rate", peers::tower_rate());
-    timed(
-        &mut group,
-        "bimetal engine/streak",
-        Whole::new("policy", STREAK),
-    );
+    timed(&mut group, "bimetal engine/streak", Whole::new("policy", STREAK));
 }
 
 fn keys() -> Vec<String> {
-    (0..KEYS)
-        .map(|number| format!("tenant-{number:06}"))
-        .collect()
+    (0..KEYS).map(|number| format!("tenant-{number:06}")).collect()
 }
 
 /// Steps through `0..KEYS` without a pattern that a prefetcher could learn.
@@ -92,8 +79,7 @@ fn mapped<A: Arm>(group: &mut Group<'_>, name: &str, make: impl Fn() -> A) {
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
             let key = keys[next(&mut at)].as_str();
-            map.get_mut(key)
-                .map(|arm| arm.call(black_box(1), black_box(Answer::Good)))
+            map.get_mut(key).map(|arm| arm.call(black_box(1), black_box(Answer::Good)))
         });
     });
 }
@@ -106,10 +92,7 @@ fn scoped(criterion: &mut Criterion<CpuTime>) {
     mapped(&mut group, "failsafe/streak", peers::failsafe);
     mapped(&mut group, "tower-resilience/streak", peers::tower_streak);
     mapped(&mut group, "tower-resilience/rate", peers::tower_rate);
-    for (name, trip) in [
-        ("bimetal engine/streak", STREAK),
-        ("bimetal engine/rate", RATE),
-    ] {
+    for (name, trip) in [("bimetal engine/streak", STREAK), ("bimetal engine/rate", RATE)] {
         let mut engine = Whole::new("header:x-tenant", trip);
         let (keys, mut at) = (keys(), 0);
         group.bench_function(name, |bencher| {
@@ -127,16 +110,8 @@ fn shareable(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("shareable");
     call(&mut group, "bimetal replica/streak", ours::breaker(STREAK));
     call(&mut group, "bimetal replica/rate", ours::breaker(RATE));
-    call(
-        &mut group,
-        "bimetal mutex/streak",
-        Arc::new(Mutex::new(ours::breaker(STREAK))),
-    );
-    call(
-        &mut group,
-        "bimetal mutex/rate",
-        Arc::new(Mutex::new(ours::breaker(RATE))),
-    );
+    call(&mut group, "bimetal mutex/streak", Arc::new(Mutex::new(ours::breaker(STREAK))));
+    call(&mut group, "bimetal mutex/rate", Arc::new(Mutex::new(ours::breaker(RATE))));
     call(&mut group, "recloser/rate", peers::recloser());
     call(&mut group, "failsafe/streak", peers::failsafe());
     call(&mut group, "tower-resilience/streak", peers::tower_streak());
@@ -172,12 +147,8 @@ fn twice<A: Clone>(arm: A) -> [A; 2] {
 
 fn contended(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("two threads");
-    pair(&mut group, "bimetal replica/streak", || {
-        [STREAK, STREAK].map(ours::breaker)
-    });
-    pair(&mut group, "bimetal replica/rate", || {
-        [RATE, RATE].map(ours::breaker)
-    });
+    pair(&mut group, "bimetal replica/streak", || [STREAK, STREAK].map(ours::breaker));
+    pair(&mut group, "bimetal replica/rate", || [RATE, RATE].map(ours::breaker));
     let mutex = |trip| twice(Arc::new(Mutex::new(ours::breaker(trip))));
     pair(&mut group, "bimetal mutex/streak", || mutex(STREAK));
     pair(&mut group, "bimetal mutex/rate", || mutex(RATE));
@@ -192,21 +163,9 @@ fn rejected(criterion: &mut Criterion<CpuTime>) {
     refuse(&mut group, "bimetal/rate", opened(ours::breaker(RATE)));
     refuse(&mut group, "recloser/rate", opened(peers::recloser()));
     refuse(&mut group, "failsafe/streak", opened(peers::failsafe()));
-    refuse(
-        &mut group,
-        "tower-resilience/streak",
-        opened(peers::tower_streak()),
-    );
-    refuse(
-        &mut group,
-        "tower-resilience/rate",
-        opened(peers::tower_rate()),
-    );
-    refuse(
-        &mut group,
-        "bimetal engine/streak",
-        opened(Whole::new("policy", STREAK)),
-    );
+    refuse(&mut group, "tower-resilience/streak", opened(peers::tower_streak()));
+    refuse(&mut group, "tower-resilience/rate", opened(peers::tower_rate()));
+    refuse(&mut group, "bimetal engine/streak", opened(Whole::new("policy", STREAK)));
 }
 
 fn refuse(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {

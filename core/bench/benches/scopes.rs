@@ -2,10 +2,7 @@
 //!
 //! The same loop runs over a bare array of as many breakers: what grows there is the memory's cost
 //! and not the table's.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use bimetal_bench::clock::{self, CpuTime};
 use bimetal_bench::ours::{self, STREAK, Tenant, Whole};
@@ -29,9 +26,7 @@ fn scopes(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("scopes");
     for count in [1_usize, 10, 100, 1_000, 10_000, 100_000] {
         let order = order(count);
-        let keys: Vec<String> = (0..count)
-            .map(|number| format!("tenant-{number:06}"))
-            .collect();
+        let keys: Vec<String> = (0..count).map(|number| format!("tenant-{number:06}")).collect();
         // Keys lie in the order of use, so that reading them is not what is measured.
         let keys: Vec<&str> = order.iter().map(|place| keys[*place].as_str()).collect();
         let mut engine = Whole::new("header:x-tenant", STREAK);

@@ -108,9 +108,7 @@ pub fn guarded(trip: &str) -> Guarded {
 impl Arm for Guarded {
     #[inline]
     fn call(&mut self, _: u64, answer: Answer) -> Fate {
-        one(&mut self.0, answer, |error| {
-            matches!(error, NoAnswer::Stopped(_))
-        })
+        one(&mut self.0, answer, |error| matches!(error, NoAnswer::Stopped(_)))
     }
 }
 
@@ -124,10 +122,7 @@ pub struct TowerResilience(CircuitBreaker<AtOnce, DefaultClassifier>);
 /// When it refuses its settings.
 pub fn tower_streak() -> TowerResilience {
     let rule = CircuitBreakerLayer::builder().consecutive_failures(3);
-    match rule
-        .wait_duration_in_open(Duration::from_secs(86_400))
-        .build()
-    {
+    match rule.wait_duration_in_open(Duration::from_secs(86_400)).build() {
         Ok(layer) => TowerResilience(layer.layer(AtOnce)),
         Err(error) => panic!("{error}"),
     }

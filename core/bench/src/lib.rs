@@ -40,9 +40,6 @@ pub trait Arm {
 /// When it does not trip: a measurement of its rejections would mean nothing.
 pub fn opened<A: Arm>(mut arm: A) -> A {
     let mut calls = (0..1000).map(|_| arm.call(0, Answer::Bad));
-    assert!(
-        calls.any(|fate| fate == Fate::Rejected),
-        "a thousand failures did not open it"
-    );
+    assert!(calls.any(|fate| fate == Fate::Rejected), "a thousand failures did not open it");
     arm
 }

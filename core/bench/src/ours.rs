@@ -51,10 +51,7 @@ fn parsed(scope: &str, trip: &str, share: &str) -> Document {
 /// As [`document`].
 pub fn breaker(trip: &str) -> Breaker {
     let document = document("policy", trip);
-    let policy = document
-        .policies
-        .first()
-        .and_then(|policy| policy.breaker.clone());
+    let policy = document.policies.first().and_then(|policy| policy.breaker.clone());
     match policy {
         Some(policy) => Breaker::new(policy, 1),
         None => panic!("the policy has no breaker"),
@@ -105,9 +102,7 @@ impl Arm for Arc<Mutex<Breaker>> {
 }
 
 fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
-    breaker
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A whole engine as a host uses it: match, scope, breaker, counts, events.

@@ -24,10 +24,7 @@ pub struct Reclose(Arc<Recloser>);
 
 /// A closed recloser.
 pub fn recloser() -> Reclose {
-    let breaker = Recloser::custom()
-        .error_rate(0.5)
-        .closed_len(100)
-        .open_wait(DAY);
+    let breaker = Recloser::custom().error_rate(0.5).closed_len(100).open_wait(DAY);
     Reclose(Arc::new(breaker.build()))
 }
 
@@ -89,10 +86,7 @@ pub fn tower_streak() -> TowerResilience {
 /// A closed one that trips on half of a hundred calls.
 pub fn tower_rate() -> TowerResilience {
     let rule = CircuitBreakerLayer::builder().failure_rate_threshold(0.5);
-    tower(
-        rule.sliding_window_type(SlidingWindowType::CountBased)
-            .sliding_window_size(100),
-    )
+    tower(rule.sliding_window_type(SlidingWindowType::CountBased).sliding_window_size(100))
 }
 
 fn tower(rule: CircuitBreakerConfigBuilder) -> TowerResilience {

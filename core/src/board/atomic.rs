@@ -24,9 +24,7 @@ impl AtomicWords {
 impl Words for AtomicWords {
     #[inline]
     fn load(&self, index: usize) -> u64 {
-        self.0
-            .get(index)
-            .map_or(0, |word| word.load(Ordering::Acquire))
+        self.0.get(index).map_or(0, |word| word.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -34,7 +32,6 @@ impl Words for AtomicWords {
         let Some(word) = self.0.get(index) else {
             return Err(0);
         };
-        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
-            .map(|_| ())
+        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).map(|_| ())
     }
 }

@@ -20,10 +20,7 @@ pub struct Evidence {
 /// Words that the time windows of a shared breaker need; call windows stay with their worker.
 pub(super) fn words_needed(trip: &Trip) -> usize {
     let rates = [&trip.failure_rate, &trip.slow_rate].into_iter().flatten();
-    rates
-        .filter(|rate| matches!(rate.window, WindowSize::Time(_)))
-        .count()
-        * BUCKETS
+    rates.filter(|rate| matches!(rate.window, WindowSize::Time(_))).count() * BUCKETS
 }
 
 impl Evidence {
@@ -41,10 +38,7 @@ impl Evidence {
                 _ => Window::new(size),
             })
         };
-        Self {
-            failures: window(&trip.failure_rate),
-            slow: window(&trip.slow_rate),
-        }
+        Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) }
     }
 
     /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are
@@ -62,10 +56,7 @@ impl Evidence {
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
             let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Failure));
             if reaches(rate, calls, bad) {
-                cause = Some(Cause::FailureRate {
-                    calls,
-                    failures: bad,
-                });
+                cause = Some(Cause::FailureRate { calls, failures: bad });
             }
         }
         if let (Some(rate), Some(window)) = (&trip.slow_rate, &mut self.slow) {
@@ -80,19 +71,13 @@ impl Evidence {
     /// Shows others what was recorded here, and learns what they recorded.
     pub fn exchange(&mut self, now: Instant) {
         let windows = [&mut self.failures, &mut self.slow];
-        windows
-            .into_iter()
-            .flatten()
-            .for_each(|window| window.exchange(now));
+        windows.into_iter().flatten().for_each(|window| window.exchange(now));
     }
 
     /// Forgets everything: `generation` begins.
     pub fn clear(&mut self, generation: u32) {
         let windows = [&mut self.failures, &mut self.slow];
-        windows
-            .into_iter()
-            .flatten()
-            .for_each(|window| window.clear(generation));
+        windows.into_iter().flatten().for_each(|window| window.clear(generation));
     }
 
     /// What is in the windows of failures and of slow answers, where there are such.
@@ -136,12 +121,7 @@ mod tests {
 
     fn rate(threshold: f64, z: f64) -> Rate {
         let window = WindowSize::Calls(10);
-        Rate {
-            threshold,
-            window,
-            minimum_calls: 4,
-            z_squared: z * z,
-        }
+        Rate { threshold, window, minimum_calls: 4, z_squared: z * z }
     }
 
     #[test]
@@ -149,14 +129,8 @@ mod tests {
         assert!(reaches(&rate(0.5, 0.0), 4, 2));
         assert!(!reaches(&rate(0.5, 0.0), 5, 2));
         assert!(!reaches(&rate(0.5, 0.0), 3, 3));
-        assert!(
-            reaches(&rate(0.1, 0.0), 30, 3),
-            "3 of 30 is 0.1 to the last bit"
-        );
-        assert!(
-            reaches(&rate(1.0, 1.645), 4, 4),
-            "a share of 1 cannot be exceeded"
-        );
+        assert!(reaches(&rate(0.1, 0.0), 30, 3), "3 of 30 is 0.1 to the last bit");
+        assert!(reaches(&rate(1.0, 1.645), 4, 4), "a share of 1 cannot be exceeded");
     }
 
     /// Against the textbook form of the bound, root and all.

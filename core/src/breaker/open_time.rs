@@ -31,10 +31,7 @@ pub struct Recovery {
 impl Recovery {
     /// Begins anew.
     pub fn restart(&mut self, now: Instant) {
-        *self = Self {
-            successes: 0,
-            since: now,
-        };
+        *self = Self { successes: 0, since: now };
     }
 
     /// A success while closed at `level`, which is over 0. True where the level falls by one: the
@@ -66,14 +63,8 @@ fn at_level(open: &Open, level: u8) -> Duration {
 fn enough(policy: &BreakerPolicy) -> u32 {
     let trip = &policy.trip;
     let rates = [&trip.failure_rate, &trip.slow_rate];
-    let minimum = rates
-        .into_iter()
-        .flatten()
-        .map(|rate| rate.minimum_calls)
-        .max();
-    let streak = trip
-        .consecutive_failures
-        .map(|count| count.saturating_mul(10));
+    let minimum = rates.into_iter().flatten().map(|rate| rate.minimum_calls).max();
+    let streak = trip.consecutive_failures.map(|count| count.saturating_mul(10));
     minimum.unwrap_or(0).max(streak.unwrap_or(0))
 }
 
@@ -83,12 +74,7 @@ mod tests {
 
     fn open(base: u64, multiplier: f64, max: u64, jitter: f64) -> Open {
         let (base, max) = (Duration::from_secs(base), Duration::from_secs(max));
-        Open {
-            base,
-            multiplier,
-            max,
-            jitter,
-        }
+        Open { base, multiplier, max, jitter }
     }
 
     #[test]
@@ -109,10 +95,7 @@ mod tests {
             assert!(span >= Duration::from_secs(10) && span <= Duration::from_secs(11));
             longest = longest.max(span);
         }
-        assert!(
-            longest > Duration::from_millis(10_900),
-            "the whole share is used"
-        );
+        assert!(longest > Duration::from_millis(10_900), "the whole share is used");
     }
 
     #[test]
@@ -127,9 +110,6 @@ mod tests {
     #[test]
     fn a_high_level_costs_no_overflow() {
         let policy = open(1, 1e300, 60, 0.0);
-        assert_eq!(
-            draw(&policy, u8::MAX, &mut Rng::new(0), None),
-            Duration::from_secs(60)
-        );
+        assert_eq!(draw(&policy, u8::MAX, &mut Rng::new(0), None), Duration::from_secs(60));
     }
 }

@@ -38,19 +38,13 @@ struct Lease {
     expires: Instant,
 }
 
-const FREE: Lease = Lease {
-    probe: Probe::NONE,
-    expires: Instant::FAR_FUTURE,
-};
+const FREE: Lease = Lease { probe: Probe::NONE, expires: Instant::FAR_FUTURE };
 
 impl Leases {
     /// Room for `most` leases. The only time it allocates.
     pub fn new(most: u32) -> Self {
         let slots = vec![FREE; most.max(1) as usize].into_boxed_slice();
-        Self {
-            slots,
-            next: Probe::FIRST,
-        }
+        Self { slots, next: Probe::FIRST }
     }
 
     /// A probe that begins now and may wait for `lease`. There is room, since the record admits no
@@ -59,20 +53,14 @@ impl Leases {
         let probe = Probe(self.next);
         self.next = self.next.wrapping_add(1).max(Probe::FIRST);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.probe == Probe::NONE) {
-            *slot = Lease {
-                probe,
-                expires: now + lease,
-            };
+            *slot = Lease { probe, expires: now + lease };
         }
         probe
     }
 
     /// `probe` waits no longer. False where its lease had run out.
     pub fn remove(&mut self, probe: Probe) -> bool {
-        let slot = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.probe == probe && probe.is_waiting());
+        let slot = self.slots.iter_mut().find(|slot| slot.probe == probe && probe.is_waiting());
         slot.map(|slot| *slot = FREE).is_some()
     }
 
@@ -92,18 +80,12 @@ impl Leases {
     /// When the first lease will have run out.
     pub fn next_expiry(&self) -> Option<Instant> {
         let waiting = self.slots.iter().filter(|slot| slot.probe.is_waiting());
-        waiting
-            .map(|slot| slot.expires + Duration::from_nanos(1))
-            .min()
+        waiting.map(|slot| slot.expires + Duration::from_nanos(1)).min()
     }
 
     /// How many wait.
     pub fn count(&self) -> u32 {
-        let waiting = self
-            .slots
-            .iter()
-            .filter(|slot| slot.probe.is_waiting())
-            .count();
+        let waiting = self.slots.iter().filter(|slot| slot.probe.is_waiting()).count();
         u32::try_from(waiting).unwrap_or(u32::MAX)
     }
 

@@ -35,10 +35,7 @@ pub enum Step {
 impl Ramp {
     /// A ramp that begins now.
     pub const fn new(now: Instant) -> Self {
-        Self {
-            began: now,
-            owed: 0,
-        }
+        Self { began: now, owed: 0 }
     }
 
     /// Decides one call of a ramp that lasts `length`: the share is max(5 %, t / length).
@@ -54,9 +51,7 @@ impl Ramp {
             self.owed -= CALL;
             return Step::Admit;
         }
-        Step::Reject {
-            percent: (share * 100 / CALL) as u8,
-        }
+        Step::Reject { percent: (share * 100 / CALL) as u8 }
     }
 }
 
@@ -70,11 +65,7 @@ mod tests {
         let steps = [(); 200].map(|()| ramp.admit(Instant::ZERO, Duration::from_secs(10)));
         let passed = steps.iter().filter(|step| **step == Step::Admit).count();
         assert_eq!(passed, 10);
-        assert_eq!(
-            steps[19],
-            Step::Admit,
-            "the twentieth call makes a whole one"
-        );
+        assert_eq!(steps[19], Step::Admit, "the twentieth call makes a whole one");
         assert_eq!(steps.first(), Some(&Step::Reject { percent: 5 }));
     }
 
@@ -83,13 +74,7 @@ mod tests {
         let mut ramp = Ramp::new(Instant::ZERO);
         let half = Instant::from_millis(5_000);
         let steps = [(); 100].map(|()| ramp.admit(half, Duration::from_secs(10)));
-        assert_eq!(
-            steps.iter().filter(|step| **step == Step::Admit).count(),
-            50
-        );
-        assert_eq!(
-            ramp.admit(Instant::from_millis(10_000), Duration::from_secs(10)),
-            Step::Over
-        );
+        assert_eq!(steps.iter().filter(|step| **step == Step::Admit).count(), 50);
+        assert_eq!(ramp.admit(Instant::from_millis(10_000), Duration::from_secs(10)), Step::Over);
     }
 }

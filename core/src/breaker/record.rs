@@ -86,31 +86,16 @@ impl Record {
 
     /// The record after a change of state.
     pub const fn entering(self, phase: Phase, cause: Cause) -> Self {
-        Self {
-            phase,
-            cause,
-            generation: self.generation.wrapping_add(1),
-            ..self
-        }
+        Self { phase, cause, generation: self.generation.wrapping_add(1), ..self }
     }
 
     /// As one word. An open time is rounded up to whole milliseconds, so no replica ends it early.
     pub fn pack(&self) -> u64 {
         let (state, payload) = match self.phase {
             Phase::Closed { streak } => (0, u64::from(streak)),
-            Phase::HalfOpen(Probing {
-                outstanding,
-                successes,
-                missed,
-            }) => {
+            Phase::HalfOpen(Probing { outstanding, successes, missed }) => {
                 let fields = [outstanding, successes, missed].map(|n| u64::from(n.min(1023)));
-                (
-                    1,
-                    fields
-                        .into_iter()
-                        .rev()
-                        .fold(0, |word, field| word << 10 | field),
-                )
+                (1, fields.into_iter().rev().fold(0, |word, field| word << 10 | field))
             }
             Phase::Open { until } => (2, until.as_nanos().div_ceil(1_000_000).min(MAX_MILLIS)),
         };
@@ -125,17 +110,13 @@ impl Record {
         let payload = word >> 27;
         let field = |index: u32| (payload >> (10 * index) & 1023) as u32;
         let phase = match word & 3 {
-            0 => Phase::Closed {
-                streak: u32::try_from(payload).unwrap_or(u32::MAX),
-            },
+            0 => Phase::Closed { streak: u32::try_from(payload).unwrap_or(u32::MAX) },
             1 => Phase::HalfOpen(Probing {
                 outstanding: field(0),
                 successes: field(1),
                 missed: field(2),
             }),
-            _ => Phase::Open {
-                until: Instant::from_millis(payload),
-            },
+            _ => Phase::Open { until: Instant::from_millis(payload) },
         };
         let passed = ((word >> 11) as u16).wrapping_sub(known.generation as u16);
         Self {
@@ -164,13 +145,8 @@ const fn cause_code(cause: Cause) -> u64 {
 
 fn cause_of(code: u64, trip: &Trip) -> Cause {
     match code {
-        1 => Cause::ConsecutiveFailures {
-            count: trip.consecutive_failures.unwrap_or(1),
-        },
-        2 => Cause::FailureRate {
-            calls: 0,
-            failures: 0,
-        },
+        1 => Cause::ConsecutiveFailures { count: trip.consecutive_failures.unwrap_or(1) },
+        2 => Cause::FailureRate { calls: 0, failures: 0 },
         3 => Cause::SlowRate { calls: 0, slow: 0 },
         4 => Cause::OpenElapsed,
         5 => Cause::ProbeFailed,
@@ -188,16 +164,10 @@ mod tests {
     fn phases() -> impl Strategy<Value = Phase> {
         prop_oneof![
             any::<u32>().prop_map(|streak| Phase::Closed { streak }),
-            (0..=MAX_MILLIS).prop_map(|at| Phase::Open {
-                until: Instant::from_millis(at)
-            }),
+            (0..=MAX_MILLIS).prop_map(|at| Phase::Open { until: Instant::from_millis(at) }),
             (0..=MAX_PROBES, 0..=MAX_PROBES, 0..=MAX_PROBES).prop_map(
                 |(outstanding, successes, missed)| {
-                    Phase::HalfOpen(Probing {
-                        outstanding,
-                        successes,
-                        missed,
-                    })
+                    Phase::HalfOpen(Probing { outstanding, successes, missed })
                 }
             ),
         ]
@@ -223,25 +193,14 @@ mod tests {
     #[test]
     fn the_zero_word_is_a_new_breaker() {
         assert_eq!(Record::NEW.pack(), 0);
-        assert_eq!(
-            Record::unpack(0, &Record::NEW, &Trip::default()),
-            Record::NEW
-        );
+        assert_eq!(Record::unpack(0, &Record::NEW, &Trip::default()), Record::NEW);
     }
 
     #[test]
     fn an_open_time_is_never_shortened() {
         let until = Instant::from_nanos(1_000_001);
-        let record = Record {
-            phase: Phase::Open { until },
-            ..Record::NEW
-        };
+        let record = Record { phase: Phase::Open { until }, ..Record::NEW };
         let seen = Record::unpack(record.pack(), &Record::NEW, &Trip::default());
-        assert_eq!(
-            seen.phase,
-            Phase::Open {
-                until: Instant::from_millis(2)
-            }
-        );
+        assert_eq!(seen.phase, Phase::Open { until: Instant::from_millis(2) });
     }
 }

@@ -21,9 +21,7 @@ struct Shared {
 impl Seat {
     /// A place on a board. The first read shows what others did before.
     pub fn on(words: Arc<dyn Words>) -> Self {
-        Self {
-            shared: Some(Shared { words, seen: 0 }),
-        }
+        Self { shared: Some(Shared { words, seen: 0 }) }
     }
 
     /// The word that another replica wrote since the last look, if one did.

@@ -53,12 +53,7 @@ enum Fate {
 impl Check {
     /// A check for one host.
     pub fn new(host: Host, unsupported: Unsupported) -> Self {
-        Self {
-            host,
-            unsupported,
-            problems: Problems::default(),
-            skipped: Vec::new(),
-        }
+        Self { host, unsupported, problems: Problems::default(), skipped: Vec::new() }
     }
 
     /// Checks `node`, which stands at `path`, as an `object`. What the host cannot do is taken out
@@ -81,8 +76,7 @@ impl Check {
         });
         for field in object.fields {
             if matches!(field.need, Need::Required) && node.get(field.name).is_none() {
-                self.problems
-                    .add(&path.key(field.name), "missing; this field is required");
+                self.problems.add(&path.key(field.name), "missing; this field is required");
             }
         }
         for rule in object.rules {
@@ -114,10 +108,7 @@ impl Check {
                 Fate::Keep
             }
             Unsupported::Skip => {
-                self.skipped.push(Problem {
-                    path: path.to_string(),
-                    what: what.into(),
-                });
+                self.skipped.push(Problem { path: path.to_string(), what: what.into() });
                 Fate::Drop
             }
         }
@@ -145,11 +136,7 @@ impl Check {
             Kind::Number { min, max, zero } => match node.as_number() {
                 Some(0.0) if *zero == Zero::Refused => {
                     let max = decimal(*max);
-                    self.wrong(
-                        path,
-                        node,
-                        &format!("is not allowed; more than 0, up to {max} is"),
-                    );
+                    self.wrong(path, node, &format!("is not allowed; more than 0, up to {max} is"));
                 }
                 Some(value) if (*min..=*max).contains(&value) => {}
                 Some(_) => {
@@ -159,9 +146,7 @@ impl Check {
                 None => self.wrong(path, node, "is not a number"),
             },
             Kind::Duration { min, max } => {
-                let value = node
-                    .as_text()
-                    .map(|text| units::duration(text).map(|d| d.as_nanos()));
+                let value = node.as_text().map(|text| units::duration(text).map(|d| d.as_nanos()));
                 let range = (min.as_nanos(), max.as_nanos());
                 self.unit(path, node, value, range, &DURATION_UNITS, DURATION_FORM);
             }
@@ -228,11 +213,7 @@ impl Check {
         for (index, word) in words.iter().enumerate() {
             what.push_str(if index > 0 { ", " } else { "" });
             what.push_str(word.name);
-            what.push_str(if word.name.ends_with(':') {
-                "<name>"
-            } else {
-                ""
-            });
+            what.push_str(if word.name.ends_with(':') { "<name>" } else { "" });
         }
         self.wrong(path, node, &what);
         Fate::Keep
@@ -240,11 +221,7 @@ impl Check {
 
     fn form(&mut self, path: &Path<'_>, node: &Node, form: &Form) {
         if !node.as_text().is_some_and(form.test) {
-            self.wrong(
-                path,
-                node,
-                &format!("is not {}; allowed is {}", form.what, form.allowed),
-            );
+            self.wrong(path, node, &format!("is not {}; allowed is {}", form.what, form.allowed));
         }
     }
 
@@ -279,8 +256,7 @@ impl Check {
 
     fn count(&mut self, path: &Path<'_>, count: usize, min: usize) {
         if !(min..=MAX_ITEMS).contains(&count) {
-            self.problems
-                .add(path, format!("{count} items are outside {min}–{MAX_ITEMS}"));
+            self.problems.add(path, format!("{count} items are outside {min}–{MAX_ITEMS}"));
         }
     }
 
@@ -305,8 +281,7 @@ impl Check {
             (Rule::AtLeastOne(_), None) => self.none_given(path, "at least", names),
             (Rule::AtMostOne(_) | Rule::ExactlyOne(_), Some(first)) => {
                 for other in given {
-                    self.problems
-                        .add(&path.key(other), format!("cannot stand beside {first}"));
+                    self.problems.add(&path.key(other), format!("cannot stand beside {first}"));
                 }
             }
             _ => {}
@@ -316,10 +291,7 @@ impl Check {
     fn none_given(&mut self, path: &Path<'_>, how_many: &str, names: &[&str]) {
         let mut what = format!("{how_many} one of {} is needed", names.join(", "));
         let skipped = names.iter().map(|name| path.key(name).to_string());
-        if skipped
-            .into_iter()
-            .any(|key| self.skipped.iter().any(|problem| problem.path == key))
-        {
+        if skipped.into_iter().any(|key| self.skipped.iter().any(|problem| problem.path == key)) {
             what.push_str("; what is skipped as unsupported does not count");
         }
         self.problems.add(path, what);
@@ -356,23 +328,14 @@ pub fn fill(node: &mut Node, object: &'static Object) {
 
 fn fill_value(node: &mut Node, kind: &'static Kind) {
     match (kind, node) {
-        (
-            Kind::Object(object)
-            | Kind::OrObject {
-                object: Some(object),
-                ..
-            },
-            node,
-        ) => {
+        (Kind::Object(object) | Kind::OrObject { object: Some(object), .. }, node) => {
             fill(node, object);
         }
         (Kind::List { of, .. }, Node::List(items)) => {
             items.iter_mut().for_each(|item| fill_value(item, of));
         }
         (Kind::Map { of, .. }, Node::Map(entries)) => {
-            entries
-                .iter_mut()
-                .for_each(|(_, value)| fill_value(value, of));
+            entries.iter_mut().for_each(|(_, value)| fill_value(value, of));
         }
         _ => {}
     }

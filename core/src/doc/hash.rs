@@ -21,33 +21,23 @@ impl Hash {
     /// Adds bytes. Their length goes in too, so that neighbours cannot run into each other.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        bytes
-            .iter()
-            .fold(self.number(bytes.len() as u64), |hash, byte| {
-                hash.byte(*byte)
-            })
+        bytes.iter().fold(self.number(bytes.len() as u64), |hash, byte| hash.byte(*byte))
     }
 
     /// Adds a number.
     #[must_use]
     pub fn number(self, number: u64) -> Self {
-        number
-            .to_le_bytes()
-            .iter()
-            .fold(self, |hash, byte| hash.byte(*byte))
+        number.to_le_bytes().iter().fold(self, |hash, byte| hash.byte(*byte))
     }
 
     /// Adds what a checked `node` means as an `object`; keys that the table does not know say
     /// nothing.
     #[must_use]
     pub fn object(self, node: &Node, object: &Object) -> Self {
-        object
-            .fields
-            .iter()
-            .fold(self.byte(b'{'), |hash, field| match node.get(field.name) {
-                Some(value) => hash.bytes(field.name.as_bytes()).value(value, &field.kind),
-                None => hash,
-            })
+        object.fields.iter().fold(self.byte(b'{'), |hash, field| match node.get(field.name) {
+            Some(value) => hash.bytes(field.name.as_bytes()).value(value, &field.kind),
+            None => hash,
+        })
     }
 
     /// The hash.
@@ -61,14 +51,9 @@ impl Hash {
 
     fn value(self, node: &Node, kind: &Kind) -> Self {
         match (kind, node) {
-            (
-                Kind::Object(object)
-                | Kind::OrObject {
-                    object: Some(object),
-                    ..
-                },
-                Node::Map(_),
-            ) => self.object(node, object),
+            (Kind::Object(object) | Kind::OrObject { object: Some(object), .. }, Node::Map(_)) => {
+                self.object(node, object)
+            }
             (Kind::OrObject { plain, .. }, _) => self.value(node, plain),
             (Kind::List { of, .. }, Node::List(items)) => {
                 let all = self.number(items.len() as u64);
@@ -79,9 +64,9 @@ impl Hash {
                 let mut entries: Vec<_> = entries.iter().collect();
                 entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 let all = self.number(entries.len() as u64);
-                entries.iter().fold(all, |hash, (key, value)| {
-                    hash.bytes(key.as_bytes()).value(value, of)
-                })
+                entries
+                    .iter()
+                    .fold(all, |hash, (key, value)| hash.bytes(key.as_bytes()).value(value, of))
             }
             (Kind::Duration { .. }, Node::Text(text)) => {
                 self.number(units::duration(text).map_or(0, |span| span.as_nanos()))

@@ -17,10 +17,7 @@ pub(super) fn unknown(key: &str, object: &Object) -> String {
         Some((steps, name)) if steps <= 1 + name.len() / 3 => {
             format!("unknown field; the nearest known one is {}", quoted(name))
         }
-        _ => format!(
-            "unknown field; known are {}",
-            names.collect::<Vec<_>>().join(", ")
-        ),
+        _ => format!("unknown field; known are {}", names.collect::<Vec<_>>().join(", ")),
     }
 }
 

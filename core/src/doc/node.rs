@@ -53,10 +53,7 @@ impl Node {
     pub fn from_json(json: &[u8]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         if json.len() > MAX_BYTES {
-            problems.add(
-                &Path::ROOT,
-                format!("{} bytes; at most 4 MiB are read", json.len()),
-            );
+            problems.add(&Path::ROOT, format!("{} bytes; at most 4 MiB are read", json.len()));
             return Err(problems);
         }
         serde_json::from_slice(json).map_err(|error| {
@@ -68,19 +65,15 @@ impl Node {
     /// The value of a key, where this is a map that has it.
     #[inline(never)]
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.as_map()
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        self.as_map().iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// The value of a key, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         match self {
-            Self::Map(entries) => entries
-                .iter_mut()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value),
+            Self::Map(entries) => {
+                entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
@@ -201,11 +194,7 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let left = Cell::new(MAX_NODES);
-        Reader {
-            depth: 0,
-            left: &left,
-        }
-        .deserialize(from)
+        Reader { depth: 0, left: &left }.deserialize(from)
     }
 }
 
@@ -219,14 +208,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format_args!(
-                "nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -236,9 +220,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
         match self.left.get().checked_sub(1) {
             Some(left) => self.left.set(left),
             None => {
-                return Err(D::Error::custom(format_args!(
-                    "more than {MAX_NODES} values"
-                )));
+                return Err(D::Error::custom(format_args!("more than {MAX_NODES} values")));
             }
         }
         from.deserialize_any(self)

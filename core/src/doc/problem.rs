@@ -26,25 +26,16 @@ enum Step<'a> {
 
 impl<'a> Path<'a> {
     /// The document itself.
-    pub const ROOT: Self = Self {
-        parent: None,
-        step: Step::Root,
-    };
+    pub const ROOT: Self = Self { parent: None, step: Step::Root };
 
     /// A key in it.
     pub const fn key(&'a self, key: &'a str) -> Self {
-        Self {
-            parent: Some(self),
-            step: Step::Key(key),
-        }
+        Self { parent: Some(self), step: Step::Key(key) }
     }
 
     /// An item in it, from 0.
     pub const fn index(&'a self, index: usize) -> Self {
-        Self {
-            parent: Some(self),
-            step: Step::Index(index),
-        }
+        Self { parent: Some(self), step: Step::Index(index) }
     }
 }
 
@@ -100,10 +91,7 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Notes that something is wrong at `path`.
     pub fn add(&mut self, path: &Path<'_>, what: impl Into<Cow<'static, str>>) {
-        self.0.push(Problem {
-            path: path.to_string(),
-            what: what.into(),
-        });
+        self.0.push(Problem { path: path.to_string(), what: what.into() });
     }
 
     /// Every problem, in the order they were found.

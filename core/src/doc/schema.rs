@@ -14,10 +14,7 @@ use serde_json::{Map, Value, json};
 /// description says so. Rules between distant fields are not in it: the checker knows more.
 pub fn schema(object: &'static Object, title: &str) -> Value {
     let mut schema = of_object(object);
-    schema.insert(
-        "$schema".into(),
-        "https://json-schema.org/draft/2020-12/schema".into(),
-    );
+    schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), title.into());
     Value::Object(schema)
 }
@@ -51,10 +48,7 @@ fn of_object(object: &'static Object) -> Map<String, Value> {
 
 fn of_rule(rule: Rule) -> Value {
     let each = |names: &[&str]| -> Vec<_> {
-        names
-            .iter()
-            .map(|name| json!({"required": [name]}))
-            .collect()
+        names.iter().map(|name| json!({"required": [name]})).collect()
     };
     match rule {
         Rule::AtLeastOne(names) => json!({"anyOf": each(names)}),
@@ -99,30 +93,19 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
         Kind::Any => json!({}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Kind::Number {
-            min,
-            max,
-            zero: Zero::Allowed,
-        } => {
+        Kind::Number { min, max, zero: Zero::Allowed } => {
             json!({"type": "number", "minimum": min, "maximum": max})
         }
-        Kind::Number {
-            min,
-            max,
-            zero: Zero::Refused,
-        } if *min == 0.0 => {
+        Kind::Number { min, max, zero: Zero::Refused } if *min == 0.0 => {
             json!({"type": "number", "exclusiveMinimum": min, "maximum": max,
                    "$comment": format!("more than 0, up to {}", decimal(*max))})
         }
         Kind::Number { min, max, .. } => {
             json!({"type": "number", "minimum": min, "maximum": max})
         }
-        Kind::Duration { min, max } => with_units(
-            &DURATION_UNITS,
-            DURATION_FORM,
-            min.as_nanos(),
-            max.as_nanos(),
-        ),
+        Kind::Duration { min, max } => {
+            with_units(&DURATION_UNITS, DURATION_FORM, min.as_nanos(), max.as_nanos())
+        }
         Kind::Size { min, max } => with_units(&SIZE_UNITS, SIZE_FORM, *min, *max),
         Kind::Words(words) => of_words(words),
         Kind::Text(form) => match form.pattern {
@@ -138,9 +121,8 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
             json!({"type": "array", "items": of_kind(of), "minItems": min, "maxItems": MAX_ITEMS})
         }
         Kind::Map { key, of } => {
-            let names = key
-                .pattern
-                .map_or_else(|| json!({}), |pattern| json!({"pattern": pattern}));
+            let names =
+                key.pattern.map_or_else(|| json!({}), |pattern| json!({"pattern": pattern}));
             json!({"type": "object", "propertyNames": names,
                    "additionalProperties": of_kind(of), "maxProperties": MAX_ITEMS})
         }
@@ -170,17 +152,11 @@ fn with_units(units: &[(&'static str, u64)], form: &str, min: u64, max: u64) -> 
 }
 
 fn of_words(words: &'static [Word]) -> Value {
-    let plain: Vec<_> = words
-        .iter()
-        .map(|word| word.name)
-        .filter(|name| !name.ends_with(':'))
-        .collect();
+    let plain: Vec<_> =
+        words.iter().map(|word| word.name).filter(|name| !name.ends_with(':')).collect();
     let mut schema = json!({"type": "string"});
-    let open: Vec<_> = words
-        .iter()
-        .map(|word| word.name)
-        .filter(|name| name.ends_with(':'))
-        .collect();
+    let open: Vec<_> =
+        words.iter().map(|word| word.name).filter(|name| name.ends_with(':')).collect();
     let choice = match open.is_empty() {
         true => json!({"enum": plain}),
         false => {

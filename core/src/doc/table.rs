@@ -57,53 +57,32 @@ pub struct Field {
 impl Field {
     /// A field that may be left out and that every host supports.
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self {
-            name,
-            doc: described(doc),
-            kind,
-            need: Need::Optional,
-            support: Support::Every,
-        }
+        Self { name, doc: described(doc), kind, need: Need::Optional, support: Support::Every }
     }
 
     /// A field that is known by name and that no host supports yet.
     pub const fn later(name: &'static str, doc: &'static str) -> Self {
-        Self {
-            support: Support::Later,
-            ..Self::new(name, Kind::Any, doc)
-        }
+        Self { support: Support::Later, ..Self::new(name, Kind::Any, doc) }
     }
 
     /// The field as one that must be there.
     pub const fn required(self) -> Self {
-        Self {
-            need: Need::Required,
-            ..self
-        }
+        Self { need: Need::Required, ..self }
     }
 
     /// The field with a default, as JSON text.
     pub const fn default(self, json: &'static str) -> Self {
-        Self {
-            need: Need::Default(json),
-            ..self
-        }
+        Self { need: Need::Default(json), ..self }
     }
 
     /// The field with a default that depends on other fields; `what` says how.
     pub const fn computed(self, what: &'static str) -> Self {
-        Self {
-            need: Need::Computed(described(what)),
-            ..self
-        }
+        Self { need: Need::Computed(described(what)), ..self }
     }
 
     /// The field as one that only these hosts support.
     pub const fn only(self, hosts: &'static [Host]) -> Self {
-        Self {
-            support: Support::Only(hosts),
-            ..self
-        }
+        Self { support: Support::Only(hosts), ..self }
     }
 }
 
@@ -225,26 +204,17 @@ pub struct Word {
 impl Word {
     /// A word that every host supports.
     pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            support: Support::Every,
-        }
+        Self { name, support: Support::Every }
     }
 
     /// A word that no host supports yet.
     pub const fn later(name: &'static str) -> Self {
-        Self {
-            name,
-            support: Support::Later,
-        }
+        Self { name, support: Support::Later }
     }
 
     /// A word that only these hosts support.
     pub const fn only(name: &'static str, hosts: &'static [Host]) -> Self {
-        Self {
-            name,
-            support: Support::Only(hosts),
-        }
+        Self { name, support: Support::Only(hosts) }
     }
 }
 

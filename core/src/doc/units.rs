@@ -72,9 +72,7 @@ pub fn size(text: &str) -> Result<u64, Fault> {
 
 /// `value` in the largest of `units` that divides it.
 pub fn with_unit(value: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
-    let fitting = units
-        .iter()
-        .filter(|(_, scale)| value.is_multiple_of(*scale));
+    let fitting = units.iter().filter(|(_, scale)| value.is_multiple_of(*scale));
     match fitting.max_by_key(|(_, scale)| *scale) {
         Some((name, scale)) if value > 0 => (value / scale, name),
         _ => (value, units.first().map_or("", |(name, _)| name)),
@@ -90,27 +88,18 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, Fault> {
     if rest.is_empty() {
         return Err(Fault::NoUnit);
     }
-    let (_, scale) = units
-        .iter()
-        .find(|(name, _)| *name == rest)
-        .ok_or(Fault::Unit)?;
+    let (_, scale) = units.iter().find(|(name, _)| *name == rest).ok_or(Fault::Unit)?;
     let whole: u64 = whole.parse().map_err(|_| Fault::TooLarge)?;
     // From the last digit to the first, each step a tenth of what is there: exact, since a floor of
     // floors is the floor of the whole, and without the 128-bit division that the filter would pay.
-    let part = parts.bytes().rev().fold(0, |part, digit| {
-        (part + u64::from(digit - b'0') * scale) / 10
-    });
-    whole
-        .checked_mul(*scale)
-        .and_then(|value| value.checked_add(part))
-        .ok_or(Fault::TooLarge)
+    let part =
+        parts.bytes().rev().fold(0, |part, digit| (part + u64::from(digit - b'0') * scale) / 10);
+    whole.checked_mul(*scale).and_then(|value| value.checked_add(part)).ok_or(Fault::TooLarge)
 }
 
 /// Splits off the leading ASCII digits, of which there must be one.
 fn digits(text: &str) -> Result<(&str, &str), Fault> {
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     match text.split_at_checked(end) {
         Some((number, rest)) if end > 0 => Ok((number, rest)),
         _ => Err(Fault::Number),

@@ -92,15 +92,7 @@ impl Books {
             counts.decided(decided, applied);
         }
         if self.tracing == Tracing::All {
-            self.keep(
-                at,
-                row,
-                What::Decision {
-                    call,
-                    decided,
-                    applied,
-                },
-            );
+            self.keep(at, row, What::Decision { call, decided, applied });
         }
     }
 
@@ -111,15 +103,7 @@ impl Books {
         }
         if self.tracing == Tracing::All {
             let Settled { outcome, counted } = settled;
-            self.keep(
-                at,
-                row,
-                What::Settled {
-                    call,
-                    outcome,
-                    counted,
-                },
-            );
+            self.keep(at, row, What::Settled { call, outcome, counted });
         }
     }
 
@@ -133,12 +117,7 @@ impl Books {
     fn keep(&mut self, at: Instant, row: u32, what: What) {
         match self.series.names(row) {
             Some((policy, scope)) if self.events.len() < MAX_EVENTS => {
-                self.events.push_back(Event {
-                    policy,
-                    scope,
-                    at,
-                    what,
-                });
+                self.events.push_back(Event { policy, scope, at, what });
             }
             _ => self.totals.events_lost += 1,
         }

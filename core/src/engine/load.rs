@@ -29,12 +29,7 @@ impl Engine {
                 None => {
                     let id = self.next_registry;
                     self.next_registry = self.next_registry.wrapping_add(1);
-                    Registry::new(
-                        id,
-                        Arc::clone(policy),
-                        self.rng.next_u64(),
-                        self.board.clone(),
-                    )
+                    Registry::new(id, Arc::clone(policy), self.rng.next_u64(), self.board.clone())
                 }
             }
         });

@@ -27,12 +27,7 @@ impl Engine {
                 let policy = &registry.policy;
                 let view = slot.guard.breaker()?.view(now);
                 let label = label(&policy.scope, key);
-                Some(Snapshot {
-                    policy: &policy.name,
-                    label,
-                    key,
-                    view,
-                })
+                Some(Snapshot { policy: &policy.name, label, key, view })
             })
         })
     }

@@ -36,20 +36,11 @@ impl Document {
         if !check.problems.is_empty() {
             return Err(check.problems);
         }
-        let policies: Vec<_> = tree
-            .items("policies")
-            .iter()
-            .map(|node| Arc::new(policy(node)))
-            .collect();
-        let hash = policies
-            .iter()
-            .fold(Hash::default(), |hash, policy| hash.number(policy.hash));
+        let policies: Vec<_> =
+            tree.items("policies").iter().map(|node| Arc::new(policy(node))).collect();
+        let hash = policies.iter().fold(Hash::default(), |hash, policy| hash.number(policy.hash));
         let skipped = check.skipped.iter().map(ToString::to_string).collect();
-        Ok(Self {
-            policies,
-            skipped,
-            hash: hash.finish(),
-        })
+        Ok(Self { policies, skipped, hash: hash.finish() })
     }
 }
 
@@ -60,9 +51,7 @@ fn policy(node: &Node) -> Policy {
     // The profile's name says nothing that its leaves, merged by now, do not say.
     let mut meaning = breaker.cloned().unwrap_or(Node::Null);
     meaning.remove("profile");
-    let state = Hash::default()
-        .bytes(name.as_bytes())
-        .bytes(scope_word.as_bytes());
+    let state = Hash::default().bytes(name.as_bytes()).bytes(scope_word.as_bytes());
     let mut whole = node.clone();
     if breaker.is_some() {
         whole.set("breaker", meaning.clone());
@@ -76,12 +65,8 @@ fn policy(node: &Node) -> Policy {
         breaker: breaker.map(|breaker| Arc::new(breaker_policy(breaker))),
         failure: failure(node, breaker),
         timeout: Timeouts {
-            request: node
-                .get("timeout")
-                .and_then(|timeout| timeout.duration("request")),
-            connect: node
-                .get("timeout")
-                .and_then(|timeout| timeout.duration("connect")),
+            request: node.get("timeout").and_then(|timeout| timeout.duration("request")),
+            connect: node.get("timeout").and_then(|timeout| timeout.duration("connect")),
         },
         fallback: node.get("fallback").and_then(fallback),
         debug_headers: match node.flag("debug_headers") {
@@ -107,10 +92,7 @@ fn matcher(node: &Node) -> Match {
     Match {
         hosts: node.texts("hosts").map(host).collect(),
         path,
-        methods: node
-            .texts("methods")
-            .map(|method| method.as_bytes().into())
-            .collect(),
+        methods: node.texts("methods").map(|method| method.as_bytes().into()).collect(),
         headers: headers
             .iter()
             .map(|(name, value)| {
@@ -274,24 +256,16 @@ fn fallback(node: &Node) -> Option<Fallback> {
         true => On::Yes,
         false => On::No,
     };
-    let on = FallbackOn {
-        rejected: on("rejected"),
-        failed: on("failed"),
-    };
+    let on = FallbackOn { rejected: on("rejected"), failed: on("failed") };
     (on != FallbackOn::default()).then(|| Fallback {
         on,
-        status: node
-            .integer("status")
-            .and_then(|status| u16::try_from(status).ok()),
+        status: node.integer("status").and_then(|status| u16::try_from(status).ok()),
         headers: node
             .get("headers")
             .map_or(&[][..], Node::as_map)
             .iter()
             .map(|(name, value)| {
-                (
-                    name.to_ascii_lowercase(),
-                    String::from(value.as_text().unwrap_or_default()),
-                )
+                (name.to_ascii_lowercase(), String::from(value.as_text().unwrap_or_default()))
             })
             .collect(),
         body: node.text("body").map(String::from),
@@ -300,7 +274,5 @@ fn fallback(node: &Node) -> Option<Fallback> {
 
 /// A count, which the table keeps in the range of 32 bits.
 fn count(node: &Node, key: &str) -> u32 {
-    node.integer(key)
-        .and_then(|value| u32::try_from(value).ok())
-        .unwrap_or(1)
+    node.integer(key).and_then(|value| u32::try_from(value).ok()).unwrap_or(1)
 }

@@ -46,9 +46,7 @@ pub(super) static PATH: Form = Form {
     test: |text| {
         text.starts_with('/')
             && text.len() <= 2048
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
     },
 };
 
@@ -102,20 +100,12 @@ fn parse_status(text: &str) -> Option<StatusWord> {
         return (1..=5).contains(&class).then_some(StatusWord::Class(class));
     }
     // `parse` alone would take "+50".
-    let status = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())??;
-    (100..=599)
-        .contains(&status)
-        .then_some(StatusWord::One(status))
+    let status = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
+    (100..=599).contains(&status).then_some(StatusWord::One(status))
 }
 
 fn grpc_code(text: &str) -> Option<u32> {
-    (1..)
-        .zip(GRPC_NAMES)
-        .find(|(_, name)| *name == text)
-        .map(|(code, _)| code)
+    (1..).zip(GRPC_NAMES).find(|(_, name)| *name == text).map(|(code, _)| code)
 }
 
 /// Adds what a word of `failure` names to `set`; whether it names something.
@@ -141,10 +131,7 @@ fn is_host(text: &str) -> bool {
     if text == "*" {
         return true;
     }
-    if let Some(address) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         // Compared as text, so a wrong address only never matches: no parser for that.
         let part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
         return (2..=45).contains(&address.len()) && address.bytes().all(part);

@@ -11,10 +11,7 @@ impl Match {
             && self.path_matches(facts)
             && self.methods_match(facts)
             && self.hosts_match(facts)
-            && self
-                .headers
-                .iter()
-                .all(|(name, wanted)| header_matches(facts, name, wanted))
+            && self.headers.iter().all(|(name, wanted)| header_matches(facts, name, wanted))
     }
 
     fn direction_matches(&self, facts: &dyn Facts) -> bool {
@@ -43,9 +40,7 @@ impl Match {
 
     fn methods_match(&self, facts: &dyn Facts) -> bool {
         self.methods.is_empty()
-            || facts
-                .method()
-                .is_some_and(|method| self.methods.iter().any(|one| **one == *method))
+            || facts.method().is_some_and(|method| self.methods.iter().any(|one| **one == *method))
     }
 
     fn hosts_match(&self, facts: &dyn Facts) -> bool {
@@ -79,7 +74,5 @@ fn header_matches(facts: &dyn Facts, name: &str, wanted: &HeaderMatch) -> bool {
 }
 
 fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| matches!(byte, b'?' | b'#'))
-        .next()
-        .unwrap_or(path)
+    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or(path)
 }

@@ -34,10 +34,7 @@ const HOST_HEADERS: [&str; 8] = [
 /// A field that the table found wrong is passed over.
 pub(super) fn complete(document: &mut Node, problems: &mut Problems) {
     if let Some(Node::List(policies)) = document.get_mut("policies") {
-        policies
-            .iter_mut()
-            .filter_map(|policy| policy.get_mut("breaker"))
-            .for_each(profile::apply);
+        policies.iter_mut().filter_map(|policy| policy.get_mut("breaker")).for_each(profile::apply);
     }
     fill(document, &DOCUMENT);
     let policies = Path::ROOT.key("policies");
@@ -50,9 +47,7 @@ pub(super) fn complete(document: &mut Node, problems: &mut Problems) {
 }
 
 fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
-    let request = policy
-        .get("timeout")
-        .and_then(|timeout| timeout.duration("request"));
+    let request = policy.get("timeout").and_then(|timeout| timeout.duration("request"));
     let breaker_at = at.key("breaker");
     if let Some(breaker) = policy.get_mut("breaker") {
         if let Some(open) = breaker.get_mut("open") {
@@ -78,10 +73,8 @@ fn complete_open(at: &Path<'_>, open: &mut Node, problems: &mut Problems) {
     match (open.text("max"), open.duration("max"), base) {
         (Some(text), Some(max), Some(base)) if max < base => {
             let base = quoted(open.text("base").unwrap_or_default());
-            problems.add(
-                &at.key("max"),
-                format!("{} is shorter than open.base {base}", quoted(text)),
-            );
+            problems
+                .add(&at.key("max"), format!("{} is shorter than open.base {base}", quoted(text)));
         }
         (None, _, Some(base)) if open.get("max").is_none() => {
             set_span(open, "max", base.max(OPEN_MAX))
@@ -108,14 +101,8 @@ fn complete_lease(
 }
 
 fn complete_rate(at: &Path<'_>, rate: &mut Node, problems: &mut Problems) {
-    let calls = rate
-        .get("window")
-        .and_then(|window| window.integer("calls"));
-    match (
-        rate.get("minimum_calls"),
-        rate.integer("minimum_calls"),
-        calls,
-    ) {
+    let calls = rate.get("window").and_then(|window| window.integer("calls"));
+    match (rate.get("minimum_calls"), rate.integer("minimum_calls"), calls) {
         (None, _, calls) => {
             let least = calls.map_or(MINIMUM_CALLS, |calls| calls.min(MINIMUM_CALLS));
             rate.set("minimum_calls", Node::Int(least as i64));
@@ -144,27 +131,16 @@ fn check_fallback(at: &Path<'_>, fallback: &Node, problems: &mut Problems) {
     for (name, _) in fallback.get("headers").map_or(&[][..], Node::as_map) {
         let lower = name.to_ascii_lowercase();
         if HOST_HEADERS.contains(&lower.as_str()) || lower.starts_with("x-bimetal-") {
-            problems.add(
-                &headers_at.key(name),
-                "set by the host; a fallback cannot change it",
-            );
+            problems.add(&headers_at.key(name), "set by the host; a fallback cannot change it");
         }
     }
 }
 
 fn unique_names(at: &Path<'_>, policies: &[Node], problems: &mut Problems) {
-    let names = || {
-        policies
-            .iter()
-            .take(MAX_ITEMS)
-            .map(|policy| policy.text("name"))
-    };
+    let names = || policies.iter().take(MAX_ITEMS).map(|policy| policy.text("name"));
     for (index, name) in names().enumerate() {
         let Some(name) = name else { continue };
-        if let Some(first) = names()
-            .take(index)
-            .position(|earlier| earlier == Some(name))
-        {
+        if let Some(first) = names().take(index).position(|earlier| earlier == Some(name)) {
             let what = format!("{} is already the name of policies[{first}]", quoted(name));
             problems.add(&at.index(index).key("name"), what);
         }

@@ -20,10 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Times from a millisecond to a day: Envoy's timeouts know nothing finer.
 const TIME: Kind = Kind::Duration { min: MS, max: DAY };
 /// A count that is at least one.
-const COUNT: Kind = Kind::Integer {
-    min: 1,
-    max: 1_000_000,
-};
+const COUNT: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 
 /// A whole policy document. Its keys are also keys of the proxy's file.
 pub static DOCUMENT: Object = Object {
@@ -121,10 +118,7 @@ static MATCH: Object = Object {
     fields: &[
         Field::new(
             "hosts",
-            Kind::List {
-                of: &Kind::Text(&HOST),
-                min: 1,
-            },
+            Kind::List { of: &Kind::Text(&HOST), min: 1 },
             "Hosts without port, in any case: `echo`, `*.example.com` (not `example.com`), `*`.",
         ),
         Field::new(
@@ -132,25 +126,15 @@ static MATCH: Object = Object {
             Kind::Text(&PATH),
             "A path and all below it, by whole segments: `/echo` takes `/echo` and `/echo/a`, not `/echoes`.",
         ),
-        Field::new(
-            "path",
-            Kind::Text(&PATH),
-            "This path alone, compared without the query.",
-        ),
+        Field::new("path", Kind::Text(&PATH), "This path alone, compared without the query."),
         Field::new(
             "methods",
-            Kind::List {
-                of: &Kind::Text(&TOKEN),
-                min: 1,
-            },
+            Kind::List { of: &Kind::Text(&TOKEN), min: 1 },
             "Methods, case matters.",
         ),
         Field::new(
             "headers",
-            Kind::Map {
-                key: &TOKEN,
-                of: &Kind::Text(&FIELD_VALUE),
-            },
+            Kind::Map { key: &TOKEN, of: &Kind::Text(&FIELD_VALUE) },
             "Headers and their exact values; `*` = present.",
         ),
         Field::new(
@@ -186,10 +170,7 @@ static TIMEOUT: Object = Object {
     fields: &[
         Field::new(
             "request",
-            Kind::OrObject {
-                plain: &TIME,
-                object: None,
-            },
+            Kind::OrObject { plain: &TIME, object: None },
             "From handing the call to the upstream until its response headers.",
         ),
         Field::new("connect", TIME, "For the connection (proxy only).").only(NATIVE),
@@ -218,18 +199,11 @@ static FALLBACK: Object = Object {
         ),
         Field::new(
             "headers",
-            Kind::Map {
-                key: &TOKEN,
-                of: &Kind::Text(&FIELD_VALUE),
-            },
+            Kind::Map { key: &TOKEN, of: &Kind::Text(&FIELD_VALUE) },
             "Its headers.",
         )
         .default("{}"),
-        Field::new(
-            "body",
-            Kind::Text(&ANY_TEXT),
-            "Its body; left out: `{\"error\": …}`.",
-        ),
+        Field::new("body", Kind::Text(&ANY_TEXT), "Its body; left out: `{\"error\": …}`."),
         Field::later("stale", "An older answer."),
         Field::later("upstream", "Another upstream's answer."),
     ],

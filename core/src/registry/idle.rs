@@ -20,19 +20,11 @@ struct Link {
     listed: bool,
 }
 
-const UNLISTED: Link = Link {
-    before: NONE,
-    after: NONE,
-    listed: false,
-};
+const UNLISTED: Link = Link { before: NONE, after: NONE, listed: false };
 
 impl Default for IdleList {
     fn default() -> Self {
-        Self {
-            links: Vec::new(),
-            oldest: NONE,
-            newest: NONE,
-        }
+        Self { links: Vec::new(), oldest: NONE, newest: NONE }
     }
 }
 
@@ -62,11 +54,7 @@ impl IdleList {
         let Some(link) = self.links.get_mut(place as usize) else {
             return;
         };
-        *link = Link {
-            before,
-            after: NONE,
-            listed: true,
-        };
+        *link = Link { before, after: NONE, listed: true };
         match self.links.get_mut(before as usize) {
             Some(link) => link.after = place,
             None => self.oldest = place,
@@ -77,11 +65,7 @@ impl IdleList {
     /// Takes `place` out, where it is listed.
     #[inline]
     pub(super) fn remove(&mut self, place: u32) {
-        let Some(link) = self
-            .links
-            .get_mut(place as usize)
-            .filter(|link| link.listed)
-        else {
+        let Some(link) = self.links.get_mut(place as usize).filter(|link| link.listed) else {
             return;
         };
         let Link { before, after, .. } = core::mem::replace(link, UNLISTED);

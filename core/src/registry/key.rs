@@ -23,10 +23,7 @@ pub(super) fn shorten<'a>(
     let halves = [hasher.hash_one((0_u8, key)), hasher.hash_one((1_u8, key))];
     let tail = halves.into_iter().flat_map(u64::to_le_bytes);
     let bytes = key.iter().copied().take(KEPT).chain(tail);
-    short
-        .iter_mut()
-        .zip(bytes)
-        .for_each(|(to, from)| *to = from);
+    short.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     short
 }
 

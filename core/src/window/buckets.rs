@@ -37,10 +37,7 @@ impl TimeBuckets {
     pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
         self.advance(now);
         let bad = u32::from(mark == Mark::Bad);
-        if let Some(bucket) = self
-            .buckets
-            .get_mut((self.newest % BUCKETS as u64) as usize)
-        {
+        if let Some(bucket) = self.buckets.get_mut((self.newest % BUCKETS as u64) as usize) {
             // Saturating together: 4 billion calls in a tenth of a window is not a real load, but
             // it must not make the sum and its parts disagree.
             if self.sum.calls < u32::MAX {
@@ -139,9 +136,6 @@ mod tests {
     fn a_clock_at_its_end_does_not_overflow() {
         let mut window = TimeBuckets::new(Duration::from_secs(1));
         window.record(Instant::FAR_FUTURE, Mark::Bad);
-        assert_eq!(
-            window.tally(Instant::FAR_FUTURE),
-            Tally { calls: 1, bad: 1 }
-        );
+        assert_eq!(window.tally(Instant::FAR_FUTURE), Tally { calls: 1, bad: 1 });
     }
 }

@@ -18,12 +18,7 @@ impl CallRing {
     pub fn new(size: u32) -> Self {
         let size = size.max(1);
         let words = size.div_ceil(64) as usize;
-        Self {
-            bits: vec![0; words].into_boxed_slice(),
-            size,
-            next: 0,
-            tally: Tally::default(),
-        }
+        Self { bits: vec![0; words].into_boxed_slice(), size, next: 0, tally: Tally::default() }
     }
 
     /// Adds a call; in a full ring the oldest leaves.
@@ -44,11 +39,7 @@ impl CallRing {
                 Mark::Good => *word &= !bit,
             }
         }
-        self.next = if self.next + 1 == self.size {
-            0
-        } else {
-            self.next + 1
-        };
+        self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
         self.tally
     }
 

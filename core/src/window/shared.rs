@@ -111,18 +111,11 @@ impl SharedBuckets {
         let (index, tag) = (self.index(self.number), self.tag(self.number));
         let mut old = self.words.load(index);
         loop {
-            let counted = if old >> 36 == tag {
-                unpack(old)
-            } else {
-                Tally::default()
-            };
+            let counted = if old >> 36 == tag { unpack(old) } else { Tally::default() };
             let Some(next) = add(counted, pending) else {
                 return;
             };
-            match self
-                .words
-                .compare_exchange(index, old, tag << 36 | pack(next))
-            {
+            match self.words.compare_exchange(index, old, tag << 36 | pack(next)) {
                 Ok(()) => return,
                 Err(actual) => old = actual,
             }
@@ -135,10 +128,7 @@ impl SharedBuckets {
             let word = self.words.load(self.index(number));
             let ours = word >> 36 == self.tag(number);
             let bucket = if ours { unpack(word) } else { Tally::default() };
-            Tally {
-                calls: sum.calls + bucket.calls,
-                bad: sum.bad + bucket.bad,
-            }
+            Tally { calls: sum.calls + bucket.calls, bad: sum.bad + bucket.bad }
         })
     }
 
@@ -152,14 +142,8 @@ impl SharedBuckets {
 }
 
 fn add(one: Tally, other: Tally) -> Option<Tally> {
-    let calls = one
-        .calls
-        .checked_add(other.calls)
-        .filter(|calls| *calls <= MOST)?;
-    Some(Tally {
-        calls,
-        bad: one.bad + other.bad,
-    })
+    let calls = one.calls.checked_add(other.calls).filter(|calls| *calls <= MOST)?;
+    Some(Tally { calls, bad: one.bad + other.bad })
 }
 
 fn pack(tally: Tally) -> u64 {
@@ -167,8 +151,5 @@ fn pack(tally: Tally) -> u64 {
 }
 
 const fn unpack(word: u64) -> Tally {
-    Tally {
-        calls: word as u32 & MOST,
-        bad: (word >> 18) as u32 & MOST,
-    }
+    Tally { calls: word as u32 & MOST, bad: (word >> 18) as u32 & MOST }
 }

@@ -25,10 +25,7 @@ pub fn policy(fields: Value) -> Arc<Policy> {
 /// A document of one policy with these fields beside its name.
 pub fn named(fields: Value) -> Value {
     let mut policy = json!({"name": "echo"});
-    policy
-        .as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
+    policy.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     json!({"version": "v1", "policies": [policy]})
 }
 
@@ -53,12 +50,6 @@ pub fn assert_same<T: Into<String>>(actual: Vec<String>, expected: impl IntoIter
 /// The problems of one policy with these fields beside its name.
 pub fn of_policy(fields: Value) -> Vec<String> {
     let mut policy = json!({"name": "echo"});
-    policy
-        .as_object_mut()
-        .unwrap()
-        .extend(fields.as_object().unwrap().clone());
-    problems(
-        &json!({"version": "v1", "policies": [policy]}),
-        Host::Native,
-    )
+    policy.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    problems(&json!({"version": "v1", "policies": [policy]}), Host::Native)
 }

@@ -20,11 +20,7 @@ pub(crate) enum Step {
     /// Good headers for one of the calls under way (modulo their number).
     Headers { call: usize },
     /// One of the calls under way ends.
-    End {
-        call: usize,
-        outcome: Outcome,
-        retry_after: u64,
-    },
+    End { call: usize, outcome: Outcome, retry_after: u64 },
     /// One of the calls under way is never heard of again.
     Lose { call: usize },
     /// A worker's tick.
@@ -56,12 +52,8 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
         .map(|_| {
             let call = below(64) as usize;
             match below(100) {
-                0..25 => Step::Wait {
-                    millis: below(patience),
-                },
-                25..26 => Step::ClockBack {
-                    millis: below(5_000),
-                },
+                0..25 => Step::Wait { millis: below(patience) },
+                25..26 => Step::ClockBack { millis: below(5_000) },
                 26..60 => Step::Call {
                     worker: below(WORKERS as u64) as usize,
                     key: below(KEYS as u64) as usize,
@@ -75,19 +67,11 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
                         _ => Outcome::Success,
                     };
                     let retry_after = if below(10) == 0 { below(20_000) } else { 0 };
-                    Step::End {
-                        call,
-                        outcome,
-                        retry_after,
-                    }
+                    Step::End { call, outcome, retry_after }
                 }
                 92..94 => Step::Lose { call },
-                94..99 => Step::Tick {
-                    worker: below(WORKERS as u64) as usize,
-                },
-                _ => Step::Load {
-                    document: below(world::DOCUMENTS.len() as u64) as usize,
-                },
+                94..99 => Step::Tick { worker: below(WORKERS as u64) as usize },
+                _ => Step::Load { document: below(world::DOCUMENTS.len() as u64) as usize },
             }
         })
         .collect()
@@ -128,15 +112,8 @@ pub(crate) fn scenario(steps: &[Step]) -> String {
                     "  - {{step: {calls}, at: {at}, call: POST /echo, headers: {{x-tenant: k{key}}}}}  # worker {worker}"
                 )
             }
-            Step::End {
-                call,
-                outcome,
-                retry_after: 0,
-            } => {
-                format!(
-                    "  # {at}: call {call} (modulo those under way) ends: {}",
-                    outcome.name()
-                )
+            Step::End { call, outcome, retry_after: 0 } => {
+                format!("  # {at}: call {call} (modulo those under way) ends: {}", outcome.name())
             }
             other => format!("  # {at}: {other:?}"),
         };

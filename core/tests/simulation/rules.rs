@@ -45,30 +45,19 @@ fn transitions(world: &World) -> Result<(), String> {
 fn books(world: &World) -> Result<(), String> {
     for (index, worker) in world.workers.iter().enumerate() {
         let totals = worker.totals();
-        let under_way = world
-            .calls
-            .iter()
-            .filter(|call| call.worker == index)
-            .count() as u64;
+        let under_way = world.calls.iter().filter(|call| call.worker == index).count() as u64;
         let open = under_way + world.lost[index];
         if totals.issued != totals.settled + open || totals.events_lost != 0 {
             return Err(format!("worker {index}: {totals:?} with {open} open"));
         }
         let mut counted = [0_u32; 3];
         for (_, _, counts) in worker.series() {
-            counted
-                .iter_mut()
-                .zip(counts.states)
-                .for_each(|(sum, count)| *sum += count);
+            counted.iter_mut().zip(counts.states).for_each(|(sum, count)| *sum += count);
         }
         let mut seen = [0_u32; 3];
-        worker
-            .breakers(world.now)
-            .for_each(|breaker| seen[breaker.view.state as usize] += 1);
+        worker.breakers(world.now).for_each(|breaker| seen[breaker.view.state as usize] += 1);
         if counted != seen {
-            return Err(format!(
-                "worker {index} counts states {counted:?}, has {seen:?}"
-            ));
+            return Err(format!("worker {index} counts states {counted:?}, has {seen:?}"));
         }
     }
     Ok(())
@@ -76,15 +65,9 @@ fn books(world: &World) -> Result<(), String> {
 
 /// No breaker is open without an end.
 fn breakers(world: &World) -> Result<(), String> {
-    let all = world
-        .workers
-        .iter()
-        .flat_map(|worker| worker.breakers(world.now));
+    let all = world.workers.iter().flat_map(|worker| worker.breakers(world.now));
     let ends = |until: Option<Instant>| until.is_none_or(|until| until <= world.now + LONGEST);
-    match all
-        .map(|seen| seen.view)
-        .find(|view| !ends(view.next_probe))
-    {
+    match all.map(|seen| seen.view).find(|view| !ends(view.next_probe)) {
         Some(endless) => Err(format!("{endless:?}")),
         None => Ok(()),
     }
@@ -103,11 +86,7 @@ pub(super) fn check_end(world: &mut World) -> Result<(), String> {
                 world.take(Step::Call { worker, key })?;
                 while world.calls.len() > before {
                     let call = world.calls.len() - 1;
-                    world.take(Step::End {
-                        call,
-                        outcome: Outcome::Success,
-                        retry_after: 0,
-                    })?;
+                    world.take(Step::End { call, outcome: Outcome::Success, retry_after: 0 })?;
                 }
             }
         }
@@ -121,9 +100,5 @@ pub(super) fn check_end(world: &mut World) -> Result<(), String> {
         view.state == State::Closed || view.next_probe.is_some_and(|until| until <= now)
     };
     let stuck: Vec<_> = all.filter(|seen| !well(seen.view)).collect();
-    if stuck.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("stuck: {stuck:?}"))
-    }
+    if stuck.is_empty() { Ok(()) } else { Err(format!("stuck: {stuck:?}")) }
 }

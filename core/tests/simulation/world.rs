@@ -58,15 +58,7 @@ impl Coverage {
     }
 
     pub(crate) fn is_complete(&self) {
-        let Self {
-            admitted,
-            rejected,
-            late,
-            opened,
-            closed,
-            adopted,
-            expired,
-        } = self;
+        let Self { admitted, rejected, late, opened, closed, adopted, expired } = self;
         let all = [admitted, rejected, late, opened, closed, adopted, expired];
         assert!(all.into_iter().all(|count| *count > 100), "{self:?}");
     }
@@ -156,18 +148,11 @@ impl World {
                     self.workers[*worker].answered(self.now, ticket);
                 }
             }
-            Step::End {
-                call,
-                outcome,
-                retry_after,
-            } => {
+            Step::End { call, outcome, retry_after } => {
                 if let Some(at) = self.pick(call) {
                     let UnderWay { worker, ticket } = self.calls.swap_remove(at);
                     let asked = (retry_after > 0).then(|| Duration::from_millis(retry_after));
-                    let report = Report {
-                        outcome,
-                        retry_after: asked,
-                    };
+                    let report = Report { outcome, retry_after: asked };
                     let settled = self.workers[worker].settle(self.now, ticket, report);
                     self.coverage.late += u64::from(settled.counted == Counted::Late);
                 }
@@ -189,10 +174,7 @@ impl World {
         match self.workers[worker].admit(self.now, &Request(key)) {
             Verdict::Admit(admission) => {
                 self.coverage.admitted += 1;
-                self.calls.push(UnderWay {
-                    worker,
-                    ticket: admission.ticket,
-                });
+                self.calls.push(UnderWay { worker, ticket: admission.ticket });
                 match before {
                     Some(until) if self.now < until => {
                         Err(format!("admitted while open until {until:?}"))

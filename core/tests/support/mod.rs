@@ -14,21 +14,14 @@ use std::sync::Arc;
 /// 3 consecutive failures, 10 s open, one probe with a lease of 5 s.
 pub fn policy() -> BreakerPolicy {
     BreakerPolicy {
-        trip: Trip {
-            consecutive_failures: Some(3),
-            ..Trip::default()
-        },
+        trip: Trip { consecutive_failures: Some(3), ..Trip::default() },
         open: Open {
             base: Duration::from_secs(10),
             multiplier: 1.0,
             max: Duration::from_secs(300),
             jitter: 0.0,
         },
-        half_open: HalfOpen {
-            max_probes: 1,
-            required_successes: 1,
-            lease: Duration::from_secs(5),
-        },
+        half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: Duration::from_secs(5) },
         ramp: Duration::ZERO,
         retry_after: RetryAfter::Respect,
         share: Share::None,
@@ -36,12 +29,7 @@ pub fn policy() -> BreakerPolicy {
 }
 
 pub fn rate(threshold: f64, window: WindowSize, minimum_calls: u32) -> Rate {
-    Rate {
-        threshold,
-        window,
-        minimum_calls,
-        z_squared: 0.0,
-    }
+    Rate { threshold, window, minimum_calls, z_squared: 0.0 }
 }
 
 /// A breaker and the time it is asked at, in seconds.
@@ -52,10 +40,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self {
-            breaker: Breaker::new(Arc::new(policy), 7),
-            now: Instant::ZERO,
-        }
+        Self { breaker: Breaker::new(Arc::new(policy), 7), now: Instant::ZERO }
     }
 
     pub fn at(&mut self, secs: f64) -> &mut Self {

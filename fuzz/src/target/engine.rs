@@ -128,10 +128,7 @@ impl World {
         match verb {
             0..=4 => {
                 let keys: [&[u8]; 4] = [b"", b"a", b"b:80", b"\xff\"\n"];
-                let request = Request {
-                    key: *source.pick(&keys),
-                    path: *source.pick(&["/a", "/b"]),
-                };
+                let request = Request { key: source.pick::<&[u8]>(&keys), path: source.pick::<&str>(&["/a", "/b"]) };
                 match engine.admit(self.now, &request) {
                     Verdict::Admit(admission) => self.tickets.push((worker, admission.ticket)),
                     Verdict::Reject(refusal) => {
@@ -144,25 +141,15 @@ impl World {
                 }
             }
             5..=8 => {
-                let outcomes = [
-                    Outcome::Failure,
-                    Outcome::Success,
-                    Outcome::Slow,
-                    Outcome::Neutral,
-                ];
+                let outcomes =
+                    [Outcome::Failure, Outcome::Success, Outcome::Slow, Outcome::Neutral];
                 let outcome = *source.pick(&outcomes);
                 let retry_after = match source.byte() {
                     0..=199 => None,
                     255 => Some(Duration::MAX),
                     seconds => Some(Duration::from_secs(u64::from(seconds) - 200)),
                 };
-                self.settle(
-                    source,
-                    Report {
-                        outcome,
-                        retry_after,
-                    },
-                );
+                self.settle(source, Report { outcome, retry_after });
             }
             9 if !self.tickets.is_empty() => {
                 let place = source.below(self.tickets.len().min(256));
@@ -185,7 +172,7 @@ impl World {
                     engine.poll(due);
                 }
             }
-            15 if !self.tickets.is_empty() && source.byte() % 8 == 0 => {
+            15 if !self.tickets.is_empty() && source.byte().is_multiple_of(8) => {
                 let (owner, _) = self.tickets.swap_remove(0);
                 self.lost[owner] += 1;
             }
@@ -227,10 +214,7 @@ impl World {
                 // A call that shadow mode only would have turned away has no ticket.
                 admitted += counts.decisions[0] - counts.shadow[1];
                 settled += counts.settled_calls();
-                states
-                    .iter_mut()
-                    .zip(counts.states)
-                    .for_each(|(sum, count)| *sum += count);
+                states.iter_mut().zip(counts.states).for_each(|(sum, count)| *sum += count);
             }
             assert_eq!((admitted, settled), (totals.issued, totals.settled));
             let mut seen = [0_u32; 3];

@@ -50,13 +50,7 @@ pub(super) fn host_calls(bytes: &[u8]) -> Behaviour {
     }
     let sums = plugin.end();
     let host_calls = plugin.host.calls().checked_ilog2();
-    Behaviour::of((
-        kinds,
-        plugin.accepted.min(4),
-        plugin.stopped.min(4),
-        sums,
-        host_calls,
-    ))
+    Behaviour::of((kinds, plugin.accepted.min(4), plugin.stopped.min(4), sums, host_calls))
 }
 
 impl Plugin {

@@ -91,10 +91,7 @@ impl State {
         let failing = self.failing;
         let (is_over, byte) = self.source(|source| (source.is_empty(), source.byte()));
         match !is_over && byte < failing {
-            true => Err(HostError {
-                call,
-                status: u32::from(byte),
-            }),
+            true => Err(HostError { call, status: u32::from(byte) }),
             false => Ok(()),
         }
     }
@@ -155,10 +152,7 @@ impl Host for Fuzzed {
 
     fn set_header(&self, _: Map, name: &str, value: &str) -> Result<(), HostError> {
         for text in [name, value] {
-            assert!(
-                text.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
-                "{text:?}"
-            );
+            assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text:?}");
         }
         self.state().works("set_header")
     }
@@ -198,9 +192,7 @@ impl Host for Fuzzed {
         state.works("configuration")?;
         Ok(match state.source(|source| source.byte()) % 8 {
             7 => state.source(|source| source.bytes(200).to_vec()),
-            which => DOCUMENTS[usize::from(which) % DOCUMENTS.len()]
-                .as_bytes()
-                .to_vec(),
+            which => DOCUMENTS[usize::from(which) % DOCUMENTS.len()].as_bytes().to_vec(),
         })
     }
 
@@ -209,10 +201,7 @@ impl Host for Fuzzed {
         for (name, value) in &reply.headers {
             assert!(!name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
             let is_safe = |byte: u8| (0x20..0x7f).contains(&byte);
-            assert!(
-                name.bytes().chain(value.bytes()).all(is_safe),
-                "{name}: {value}"
-            );
+            assert!(name.bytes().chain(value.bytes()).all(is_safe), "{name}: {value}");
         }
         self.state().works("reply")
     }
@@ -262,10 +251,7 @@ impl Host for Fuzzed {
     }
 
     fn log(&self, _: Level, line: &str) {
-        assert!(
-            !line.contains(['\n', '\r', '\0']),
-            "a forged line: {line:?}"
-        );
+        assert!(!line.contains(['\n', '\r', '\0']), "a forged line: {line:?}");
     }
 
     fn logs(&self, _: Level) -> bool {

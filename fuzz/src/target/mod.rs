@@ -35,18 +35,8 @@ pub const TARGETS: [Target; 6] = [
         words: framing::WORDS,
         corpus: &["corpus/framing"],
     },
-    Target {
-        name: "filter",
-        act: filter::host_calls,
-        words: &[],
-        corpus: &["corpus/filter"],
-    },
-    Target {
-        name: "engine",
-        act: engine::verbs,
-        words: &[],
-        corpus: &["corpus/engine"],
-    },
+    Target { name: "filter", act: filter::host_calls, words: &[], corpus: &["corpus/filter"] },
+    Target { name: "engine", act: engine::verbs, words: &[], corpus: &["corpus/engine"] },
 ];
 
 /// The target of this name.

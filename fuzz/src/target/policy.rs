@@ -221,17 +221,10 @@ fn compiled(node: &Node, host: Host) -> Vec<String> {
     let shapes = document.policies.iter().map(|policy| {
         let trip = policy.breaker.as_ref().map(|breaker| {
             let trip = &breaker.trip;
-            let conditions = (
-                trip.consecutive_failures.is_some(),
-                trip.failure_rate.is_some(),
-            );
+            let conditions = (trip.consecutive_failures.is_some(), trip.failure_rate.is_some());
             (conditions, trip.slow_rate.is_some(), breaker.share)
         });
-        let shape = (
-            policy.mode,
-            policy.fallback.is_some(),
-            policy.timeout.request.is_some(),
-        );
+        let shape = (policy.mode, policy.fallback.is_some(), policy.timeout.request.is_some());
         format!("{trip:?} {shape:?}")
     });
     shapes.collect()
@@ -240,30 +233,20 @@ fn compiled(node: &Node, host: Host) -> Vec<String> {
 fn same(one: &Document, other: &Document) {
     assert_eq!(one.hash, other.hash);
     assert_eq!(one.skipped, other.skipped);
-    assert_eq!(
-        format!("{:?}", one.policies),
-        format!("{:?}", other.policies)
-    );
+    assert_eq!(format!("{:?}", one.policies), format!("{:?}", other.policies));
 }
 
 /// Each problem has a place and fits a line of a log. Gives the places, without indices.
 fn placed(problems: &Problems) -> Vec<String> {
     assert!(!problems.is_empty(), "refused without a reason");
     let lines = problems.to_string();
-    assert_eq!(
-        lines.lines().count(),
-        problems.len(),
-        "one line each: {lines}"
-    );
+    assert_eq!(lines.lines().count(), problems.len(), "one line each: {lines}");
     let mut places: Vec<String> = problems
         .iter()
         .map(|problem| {
             assert!(!problem.path.is_empty() && !problem.what.is_empty());
             let line = problem.to_string();
-            assert!(
-                !line.contains(|letter: char| letter.is_control()),
-                "{line:?}"
-            );
+            assert!(!line.contains(|letter: char| letter.is_control()), "{line:?}");
             let known = problem.path.rsplit(['.', '[']).next().unwrap_or_default();
             let known = WORDS.contains(&known).then_some(known);
             known.unwrap_or("?").to_owned()

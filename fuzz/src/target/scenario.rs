@@ -88,9 +88,8 @@ pub(super) fn read(bytes: &[u8]) -> Behaviour {
             assert!(reason.len() > "fuzzed: ".len(), "refused without a reason");
             // Its first words say what kind of reason, without the input's own.
             let words = reason.split(' ').take(5);
-            let kind: Vec<_> = words
-                .filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
-                .collect();
+            let kind: Vec<_> =
+                words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
             return Behaviour::of(kind);
         }
     };
@@ -102,11 +101,7 @@ pub(super) fn read(bytes: &[u8]) -> Behaviour {
     }
     assert_eq!(scenario.expected_answers().len() as u64, calls);
     let recording = play(&scenario, &Shift::default(), None);
-    assert!(
-        recording.complaints.is_empty(),
-        "{:?}",
-        recording.complaints
-    );
+    assert!(recording.complaints.is_empty(), "{:?}", recording.complaints);
     assert_eq!(recording.calls.len() as u64, calls);
     let again = play(&scenario, &Shift::default(), None);
     assert_eq!(
@@ -136,15 +131,9 @@ fn judgeable(scenario: &Scenario) {
     let gap = scenario.tick * TICKS_APART;
     assert!(!gap.is_zero() && !scenario.steps.is_empty());
     for (index, step) in scenario.steps.iter().enumerate() {
-        let next = scenario
-            .steps
-            .get(index + 1)
-            .map_or(scenario.end, |next| next.at);
+        let next = scenario.steps.get(index + 1).map_or(scenario.end, |next| next.at);
         assert!(next >= step.at + gap);
-        let same = scenario
-            .steps
-            .iter()
-            .filter(|other| other.name == step.name);
+        let same = scenario.steps.iter().filter(|other| other.name == step.name);
         assert_eq!(same.count(), 1, "{}", step.name);
         assert!(!matches!(&step.what, What::Call(call) if call.times == 0));
     }

@@ -92,7 +92,5 @@ async fn connect() -> Result<Channel, BoxError> {
         }
     });
     tokio::spawn(Server::builder().serve_with_incoming(shop, incoming));
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect()
-        .await?)
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect().await?)
 }

@@ -21,11 +21,7 @@ pub(super) async fn reports(shared: &Shared) -> Result<Vec<Report>, String> {
 /// # Errors
 /// Which worker does not answer.
 pub(super) async fn breakers(shared: &Shared) -> Result<Vec<BreakerRow>, String> {
-    Ok(ask(shared, Command::Breakers)
-        .await?
-        .into_iter()
-        .flatten()
-        .collect())
+    Ok(ask(shared, Command::Breakers).await?.into_iter().flatten().collect())
 }
 
 async fn ask<T>(

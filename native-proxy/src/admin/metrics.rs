@@ -11,12 +11,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 const DECISIONS: [&str; 2] = ["admitted", "breaker"];
-const OUTCOMES: [Outcome; 4] = [
-    Outcome::Success,
-    Outcome::Failure,
-    Outcome::Slow,
-    Outcome::Neutral,
-];
+const OUTCOMES: [Outcome; 4] =
+    [Outcome::Success, Outcome::Failure, Outcome::Slow, Outcome::Neutral];
 
 /// Label names and values of one line.
 type Labels<'a> = [(&'a str, &'a str)];
@@ -26,60 +22,31 @@ pub(super) fn page(shared: &Shared, reports: &[Report]) -> String {
     let mut page = Page::default();
     let series = merged(reports);
     let with = |write: &mut dyn FnMut(&str, &str, &Counts)| {
-        series
-            .iter()
-            .for_each(|((policy, scope), counts)| write(policy, scope, counts));
+        series.iter().for_each(|((policy, scope), counts)| write(policy, scope, counts));
     };
-    page.head(
-        "bimetal_requests_total",
-        "counter",
-        "Calls by what was decided.",
-    );
+    page.head("bimetal_requests_total", "counter", "Calls by what was decided.");
     with(&mut |policy, scope, counts| {
         for (decision, count) in DECISIONS.iter().zip(counts.decisions) {
-            page.line(
-                &[("policy", policy), ("scope", scope), ("decision", decision)],
-                count,
-            );
+            page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
         }
     });
-    page.head(
-        "bimetal_outcomes_total",
-        "counter",
-        "Admitted calls by what they counted as.",
-    );
+    page.head("bimetal_outcomes_total", "counter", "Admitted calls by what they counted as.");
     with(&mut |policy, scope, counts| {
         for outcome in OUTCOMES {
-            let labels = [
-                ("policy", policy),
-                ("scope", scope),
-                ("outcome", outcome.name()),
-            ];
+            let labels = [("policy", policy), ("scope", scope), ("outcome", outcome.name())];
             page.line(&labels, counts.outcome(outcome));
         }
     });
-    page.head(
-        "bimetal_breaker_replicas",
-        "gauge",
-        "Workers whose breaker is in a state.",
-    );
+    page.head("bimetal_breaker_replicas", "gauge", "Workers whose breaker is in a state.");
     with(&mut |policy, scope, counts| {
         for (state, count) in State::ALL.iter().zip(counts.states) {
             page.line(
-                &[
-                    ("policy", policy),
-                    ("scope", scope),
-                    ("state", state.name()),
-                ],
+                &[("policy", policy), ("scope", scope), ("state", state.name())],
                 count.into(),
             );
         }
     });
-    page.head(
-        "bimetal_breaker_transitions_total",
-        "counter",
-        "Changes of breakers' states.",
-    );
+    page.head("bimetal_breaker_transitions_total", "counter", "Changes of breakers' states.");
     with(&mut |policy, scope, counts| {
         for (kind, count) in TRANSITIONS.iter().zip(counts.transitions) {
             let (from, to) = (kind.from.name(), kind.to.name());
@@ -93,24 +60,13 @@ pub(super) fn page(shared: &Shared, reports: &[Report]) -> String {
             page.line(&labels, count);
         }
     });
-    page.head(
-        "bimetal_shadow_total",
-        "counter",
-        "Decisions that were not applied.",
-    );
+    page.head("bimetal_shadow_total", "counter", "Decisions that were not applied.");
     with(&mut |policy, scope, counts| {
         for (decision, count) in DECISIONS.iter().zip(counts.shadow) {
-            page.line(
-                &[("policy", policy), ("scope", scope), ("decision", decision)],
-                count,
-            );
+            page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
         }
     });
-    page.head(
-        "bimetal_late_total",
-        "counter",
-        "Results that came too late to touch the breaker.",
-    );
+    page.head("bimetal_late_total", "counter", "Results that came too late to touch the breaker.");
     with(&mut |policy, scope, counts| {
         page.line(&[("policy", policy), ("scope", scope)], counts.late);
     });
@@ -130,10 +86,7 @@ pub(super) fn page(shared: &Shared, reports: &[Report]) -> String {
 fn merged(reports: &[Report]) -> BTreeMap<(&str, &str), Counts> {
     let mut series: BTreeMap<_, Counts> = BTreeMap::new();
     for row in reports.iter().flat_map(|report| &report.series) {
-        add(
-            series.entry((&*row.policy, &*row.scope)).or_default(),
-            &row.counts,
-        );
+        add(series.entry((&*row.policy, &*row.scope)).or_default(), &row.counts);
     }
     series
 }
@@ -168,17 +121,9 @@ fn durations(page: &mut Page, reports: &[Report]) {
         let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
         for (bound, more) in bounds.zip(histogram.counts) {
             count += more;
-            page.named(
-                &format!("{name}_bucket"),
-                &[labels[0], labels[1], ("le", bound)],
-                &count,
-            );
+            page.named(&format!("{name}_bucket"), &[labels[0], labels[1], ("le", bound)], &count);
         }
-        page.named(
-            &format!("{name}_sum"),
-            &labels,
-            &(histogram.sum as f64 / 1e9),
-        );
+        page.named(&format!("{name}_sum"), &labels, &(histogram.sum as f64 / 1e9));
         page.named(&format!("{name}_count"), &labels, &count);
     }
 }
@@ -192,32 +137,13 @@ fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
         "Decisions that failed; the call passed.",
     );
     page.line(&[], sum(|report| report.decision_errors));
-    page.head(
-        "bimetal_scopes",
-        "gauge",
-        "Scopes in the tables of all workers.",
-    );
+    page.head("bimetal_scopes", "gauge", "Scopes in the tables of all workers.");
     page.line(&[], sum(|report| report.totals.scopes));
-    page.head(
-        "bimetal_calls_outstanding",
-        "gauge",
-        "Admitted calls that are not settled yet.",
-    );
-    page.line(
-        &[],
-        sum(|report| report.totals.issued - report.totals.settled),
-    );
-    page.head(
-        "bimetal_events_lost_total",
-        "counter",
-        "Events that nobody took in time.",
-    );
+    page.head("bimetal_calls_outstanding", "gauge", "Admitted calls that are not settled yet.");
+    page.line(&[], sum(|report| report.totals.issued - report.totals.settled));
+    page.head("bimetal_events_lost_total", "counter", "Events that nobody took in time.");
     page.line(&[], sum(|report| report.totals.events_lost));
-    page.head(
-        "bimetal_panics_total",
-        "counter",
-        "Connections that ended by a panic.",
-    );
+    page.head("bimetal_panics_total", "counter", "Connections that ended by a panic.");
     page.line(&[], sum(|report| report.panics));
     page.head("bimetal_connections", "gauge", "Connections from clients.");
     page.line(&[], sum(|report| report.connections as u64));
@@ -225,27 +151,13 @@ fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
     for (name, open) in reports.iter().flat_map(|report| &report.upstreams) {
         *upstreams.entry(name).or_default() += *open as u64;
     }
-    page.head(
-        "bimetal_upstream_connections",
-        "gauge",
-        "Connections to upstreams.",
-    );
+    page.head("bimetal_upstream_connections", "gauge", "Connections to upstreams.");
     for (name, open) in upstreams {
         page.line(&[("upstream", name)], open);
     }
-    page.head(
-        "bimetal_reloads_total",
-        "counter",
-        "Configurations that came after the first.",
-    );
-    page.line(
-        &[("result", "applied")],
-        shared.reloads.load(Ordering::Relaxed),
-    );
-    page.line(
-        &[("result", "refused")],
-        shared.refused_reloads.load(Ordering::Relaxed),
-    );
+    page.head("bimetal_reloads_total", "counter", "Configurations that came after the first.");
+    page.line(&[("result", "applied")], shared.reloads.load(Ordering::Relaxed));
+    page.line(&[("result", "refused")], shared.refused_reloads.load(Ordering::Relaxed));
     page.head(
         "bimetal_unsupported_skipped",
         "gauge",
@@ -310,9 +222,6 @@ mod tests {
         let mut page = Page::default();
         page.head("x", "counter", "X.");
         page.line(&[("scope", "a\"} 1\n\\")], 7);
-        assert_eq!(
-            page.text,
-            "# HELP x X.\n# TYPE x counter\nx{scope=\"a\\\"} 1\\n\\\\\"} 7\n"
-        );
+        assert_eq!(page.text, "# HELP x X.\n# TYPE x counter\nx{scope=\"a\\\"} 1\\n\\\\\"} 7\n");
     }
 }

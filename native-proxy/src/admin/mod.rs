@@ -40,13 +40,11 @@ enum Face {
 /// The system gives no thread.
 pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::io::Result<()> {
     let runtime = move || {
-        let runtime = match Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return warning!("no admin interface: {error}"),
-        };
+        let runtime =
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return warning!("no admin interface: {error}"),
+            };
         runtime.block_on(async move {
             tokio::join!(
                 accept(shared.clone(), Face::Admin, admin),
@@ -54,10 +52,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::
             )
         });
     };
-    std::thread::Builder::new()
-        .name("admin".into())
-        .spawn(runtime)
-        .map(drop)
+    std::thread::Builder::new().name("admin".into()).spawn(runtime).map(drop)
 }
 
 async fn accept(shared: Arc<Shared>, face: Face, socket: Socket) {
@@ -82,23 +77,15 @@ async fn serve(shared: Arc<Shared>, face: Face, stream: TcpStream) {
         async move { Ok::<_, Infallible>(answer(&shared, face, &request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10));
+    builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
     // A client that breaks off is its own affair.
-    drop(
-        builder
-            .serve_connection(TokioIo::new(stream), service)
-            .await,
-    );
+    drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }
 
 async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        answer
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return answer;
     }
     match (face, request.uri().path()) {
@@ -128,19 +115,14 @@ async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Ans
 /// The policies in force: as they were written, with the hashes of what they mean.
 fn policies(shared: &Shared) -> Value {
     let settings = shared.settings();
-    let rows = settings
-        .document
-        .policies
-        .iter()
-        .enumerate()
-        .map(|(place, policy)| {
-            json!({
-                "name": &*policy.name,
-                "hash": format!("{:016x}", policy.hash),
-                "mode": policy.mode.name(),
-                "policy": settings.policies.get(place),
-            })
-        });
+    let rows = settings.document.policies.iter().enumerate().map(|(place, policy)| {
+        json!({
+            "name": &*policy.name,
+            "hash": format!("{:016x}", policy.hash),
+            "mode": policy.mode.name(),
+            "policy": settings.policies.get(place),
+        })
+    });
     json!({
         "hash": format!("{:016x}", settings.document.hash),
         "skipped": &settings.skipped,
@@ -158,8 +140,6 @@ fn text(status: StatusCode, text: &str) -> Answer {
 
 fn json(value: &Value) -> Answer {
     let mut answer = Response::new(Full::from(format!("{value}\n")));
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

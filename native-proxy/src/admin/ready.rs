@@ -29,17 +29,11 @@ pub(super) async fn check(shared: &Shared) -> Result<(), String> {
 
 async fn ask(listener: SocketAddr, path: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("does not answer: {error}");
-    let mut stream = TcpStream::connect(reachable(listener))
-        .await
-        .map_err(failed)?;
+    let mut stream = TcpStream::connect(reachable(listener)).await.map_err(failed)?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: bimetal\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = Vec::new();
-    stream
-        .take(1024)
-        .read_to_end(&mut answer)
-        .await
-        .map_err(failed)?;
+    stream.take(1024).read_to_end(&mut answer).await.map_err(failed)?;
     match answer.starts_with(b"HTTP/1.1 204") {
         true => Ok(()),
         false => Err(String::from("is draining")),

@@ -50,10 +50,7 @@ mod tests {
         let one = board.open(b"echo", 2).unwrap();
         one.compare_exchange(1, 0, 7).unwrap();
         let other = board.open(b"echo", 2).unwrap();
-        assert_eq!(
-            (other.load(1), board.open(b"else", 2).unwrap().load(1)),
-            (7, 0)
-        );
+        assert_eq!((other.load(1), board.open(b"else", 2).unwrap().load(1)), (7, 0));
         drop((one, other));
         assert_eq!(board.open(b"echo", 2).unwrap().load(1), 0);
     }
@@ -61,9 +58,7 @@ mod tests {
     #[test]
     fn keys_of_dead_breakers_do_not_pile_up() {
         let board = MemoryBoard::default();
-        let kept: Vec<_> = (0..100_u32)
-            .map(|key| board.open(&key.to_le_bytes(), 1))
-            .collect();
+        let kept: Vec<_> = (0..100_u32).map(|key| board.open(&key.to_le_bytes(), 1)).collect();
         for key in 100..100_000_u32 {
             board.open(&key.to_le_bytes(), 1);
         }

@@ -44,9 +44,7 @@ impl Facts for RequestFacts<'_> {
 
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        self.headers
-            .get(name)
-            .map(|value| Cow::Borrowed(value.as_bytes()))
+        self.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes()))
     }
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
@@ -58,7 +56,6 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn client(&self) -> Option<Cow<'_, [u8]>> {
-        self.client
-            .map(|client| Cow::Owned(client.to_string().into_bytes()))
+        self.client.map(|client| Cow::Owned(client.to_string().into_bytes()))
     }
 }

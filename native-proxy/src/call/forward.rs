@@ -40,11 +40,7 @@ pub(super) async fn forward(
     granted: Granted,
 ) -> Response<Answer> {
     let worker = &client.worker;
-    let Granted {
-        mut settlement,
-        plan,
-        state,
-    } = granted;
+    let Granted { mut settlement, plan, state } = granted;
     let protocol = hop::upgrade(request.headers());
     let wish = protocol.clone();
     prepare(client, upstream, &mut request, protocol);
@@ -54,10 +50,7 @@ pub(super) async fn forward(
         Err(NoAnswer::Client) => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
         Err(NoAnswer::Upstream(how, status, text)) => {
             settlement.broken(how);
-            match policy
-                .as_ref()
-                .and_then(|policy| policy.fallback_when_failed())
-            {
+            match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
                 Some(fallback) => {
                     answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text)
                 }
@@ -131,9 +124,7 @@ async fn send(
         }
     };
     settlement.handed(now, plan.request_timeout);
-    let deadline = plan
-        .request_timeout
-        .map(|limit| worker.clock.timer_instant(now + limit));
+    let deadline = plan.request_timeout.map(|limit| worker.clock.timer_instant(now + limit));
     loop {
         let (mut link, used) = match grant {
             Grant::Link(link) => (link, Used::Before),
@@ -183,9 +174,7 @@ fn receive(
     let now = worker.clock.now();
     let (mut head, body) = response.into_parts();
     let verdict = settlement.headers(now, head.status.as_u16(), &head.headers);
-    let fallback = settlement
-        .policy()
-        .and_then(|policy| policy.fallback_when_failed());
+    let fallback = settlement.policy().and_then(|policy| policy.fallback_when_failed());
     if let (Headers::Failed, Some(fallback)) = (verdict, fallback) {
         let text = format_args!("upstream answered {}", head.status.as_u16()).to_string();
         let response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
@@ -203,8 +192,7 @@ fn receive(
         let (Some(_), Some(protocol)) = (wish, protocol) else {
             return answer::error(StatusCode::BAD_GATEWAY, &"unasked switch of protocols");
         };
-        head.headers
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol);
         client.requests.switch();
         client.tunnel.replace(Some(link));
@@ -241,21 +229,13 @@ impl From<Broken> for NoAnswer {
         // The statuses are Envoy's for the same events, so that clients see one behaviour.
         let (how, status, text) = match broken {
             Broken::Client => return Self::Client,
-            Broken::Timeout => (
-                Transport::Timeout,
-                StatusCode::GATEWAY_TIMEOUT,
-                answer::TIMED_OUT,
-            ),
-            Broken::Garbage => (
-                Transport::Reset,
-                StatusCode::BAD_GATEWAY,
-                "upstream sent no valid HTTP",
-            ),
-            Broken::Reset | Broken::NotSent(_) => (
-                Transport::Reset,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "upstream connection was reset",
-            ),
+            Broken::Timeout => (Transport::Timeout, StatusCode::GATEWAY_TIMEOUT, answer::TIMED_OUT),
+            Broken::Garbage => {
+                (Transport::Reset, StatusCode::BAD_GATEWAY, "upstream sent no valid HTTP")
+            }
+            Broken::Reset | Broken::NotSent(_) => {
+                (Transport::Reset, StatusCode::SERVICE_UNAVAILABLE, "upstream connection was reset")
+            }
         };
         Self::Upstream(how, status, text.into())
     }

@@ -8,14 +8,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-const HOP_BY_HOP: [HeaderName; 6] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    KEEP_ALIVE,
-    TE,
-    UPGRADE,
-    PROXY_CONNECTION,
-];
+const HOP_BY_HOP: [HeaderName; 6] =
+    [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE, TE, UPGRADE, PROXY_CONNECTION];
 
 /// The switch of protocols that a message asks for or grants: the value of `Upgrade`, where
 /// `Connection` names it.
@@ -56,11 +50,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// Says from whom a request came: the address goes to the end of `x-forwarded-for`. The protocol is
 /// the one it came by; what a client claims of it is not believed.
 pub(crate) fn forwarded(headers: &mut HeaderMap, client: &HeaderValue) {
-    let all: Vec<&[u8]> = headers
-        .get_all(&FORWARDED_FOR)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+    let all: Vec<&[u8]> =
+        headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let chain = match all.is_empty() {
         true => client.clone(),
         false => {
@@ -77,10 +68,7 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    let options = value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii);
+    let options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     options.filter(|option| !option.is_empty())
 }
 
@@ -127,20 +115,14 @@ mod tests {
     #[test]
     fn an_upgrade_is_one_only_where_connection_names_it() {
         assert_eq!(upgrade(&headers(&[("upgrade", "websocket")])), None);
-        let asked = headers(&[
-            ("upgrade", "websocket"),
-            ("connection", "keep-alive, Upgrade"),
-        ]);
+        let asked = headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
         assert_eq!(upgrade(&asked), Some(HeaderValue::from_static("websocket")));
     }
 
     #[test]
     fn the_chain_of_addresses_grows_at_its_end() {
         let client = HeaderValue::from_static("10.0.0.1");
-        let mut all = headers(&[
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-for", "2.2.2.2"),
-        ]);
+        let mut all = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
         all.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         forwarded(&mut all, &client);
         let chain: Vec<_> = all.get_all("x-forwarded-for").iter().collect();

@@ -48,13 +48,7 @@ impl Client {
         let text = address.to_string();
         let forwarded_for =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self {
-            worker,
-            address,
-            forwarded_for,
-            tunnel: RefCell::new(None),
-            requests,
-        }
+        Self { worker, address, forwarded_for, tunnel: RefCell::new(None), requests }
     }
 }
 
@@ -172,11 +166,7 @@ fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
 
 /// `POST /test-failure`: the call was admitted, and fails.
 fn test_failure(granted: Granted) -> Response<Answer> {
-    let Granted {
-        mut settlement,
-        state,
-        ..
-    } = granted;
+    let Granted { mut settlement, state, .. } = granted;
     settlement.failed_on_purpose();
     let mut response = answer::error(StatusCode::SERVICE_UNAVAILABLE, &"test failure");
     if let Some(policy) = settlement.policy() {

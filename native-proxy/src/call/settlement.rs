@@ -94,15 +94,7 @@ impl<L: Ledger> Settlement<L> {
         ticket: Option<Ticket>,
         begun: Instant,
     ) -> Self {
-        Self {
-            ledger,
-            policy,
-            ticket,
-            begun,
-            handed: None,
-            answered: None,
-            ended: None,
-        }
+        Self { ledger, policy, ticket, begun, handed: None, answered: None, ended: None }
     }
 
     /// The time now.
@@ -128,37 +120,17 @@ impl<L: Ledger> Settlement<L> {
     /// Headers arrived. A failure settles here, and so does success where the end of the stream
     /// says nothing more: a stream of events may last for hours.
     pub(crate) fn headers(&mut self, now: Instant, status: u16, headers: &HeaderMap) -> Headers {
-        let latency = self
-            .handed
-            .map_or(Duration::ZERO, |handed| now.since(handed.at));
+        let latency = self.handed.map_or(Duration::ZERO, |handed| now.since(handed.at));
         let media = Media::of(headers);
-        self.answered = Some(Answered {
-            status,
-            latency,
-            media,
-        });
+        self.answered = Some(Answered { status, latency, media });
         let (Some(policy), Some(ticket)) = (&self.policy, &mut self.ticket) else {
             return Headers::Good;
         };
-        let grpc = if media == Media::Grpc {
-            grpc_status(headers)
-        } else {
-            None
-        };
-        let seen = Observation::Answer {
-            status,
-            grpc,
-            latency,
-        };
+        let grpc = if media == Media::Grpc { grpc_status(headers) } else { None };
+        let seen = Observation::Answer { status, grpc, latency };
         let outcome = policy.failure.classify(&seen);
         if outcome == Outcome::Failure {
-            self.settle(
-                now,
-                Report {
-                    outcome,
-                    retry_after: retry_after(headers),
-                },
-            );
+            self.settle(now, Report { outcome, retry_after: retry_after(headers) });
             return Headers::Failed;
         }
         self.ledger.answered(now, ticket);
@@ -170,39 +142,17 @@ impl<L: Ledger> Settlement<L> {
 
     /// Trailers arrived.
     pub(crate) fn trailers(&mut self, now: Instant, trailers: &HeaderMap) {
-        if let Some(Answered {
-            status,
-            latency,
-            media: Media::Grpc,
-        }) = self.answered
-        {
+        if let Some(Answered { status, latency, media: Media::Grpc }) = self.answered {
             let grpc = grpc_status(trailers);
-            self.observe(
-                now,
-                &Observation::Answer {
-                    status,
-                    grpc,
-                    latency,
-                },
-            );
+            self.observe(now, &Observation::Answer { status, grpc, latency });
         }
     }
 
     /// The stream ended well.
     pub(crate) fn finished(&mut self, now: Instant) {
         self.ended = Some(now);
-        if let Some(Answered {
-            status, latency, ..
-        }) = self.answered
-        {
-            self.observe(
-                now,
-                &Observation::Answer {
-                    status,
-                    grpc: None,
-                    latency,
-                },
-            );
+        if let Some(Answered { status, latency, .. }) = self.answered {
+            self.observe(now, &Observation::Answer { status, grpc: None, latency });
         }
     }
 
@@ -249,8 +199,7 @@ impl<L: Ledger> Drop for Settlement<L> {
             };
             self.observe(now, &seen);
         }
-        self.ledger
-            .took(self.policy.as_ref(), now.since(self.begun));
+        self.ledger.took(self.policy.as_ref(), now.since(self.begun));
     }
 }
 
@@ -263,16 +212,9 @@ impl Media {
     }
 
     fn named(media: &[u8]) -> Self {
-        let essence = media
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let essence = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         // With or without a format; not gRPC-Web, whose status is within its body.
-        let format = essence
-            .iter()
-            .position(|byte| *byte == b'+')
-            .unwrap_or(essence.len());
+        let format = essence.iter().position(|byte| *byte == b'+').unwrap_or(essence.len());
         let is_grpc = essence
             .get(..format)
             .is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/grpc"));
@@ -289,24 +231,12 @@ impl Media {
 /// The value of `grpc-status`; what is no number is UNKNOWN.
 fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     let value = headers.get(GRPC_STATUS)?;
-    Some(
-        value
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(2),
-    )
+    Some(value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(2))
 }
 
 /// `retry-after` as seconds. As a date it is of another machine's clock, and is left alone.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 

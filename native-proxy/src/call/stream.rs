@@ -30,11 +30,7 @@ impl Streamed {
         link: Box<Link>,
         settlement: Settlement,
     ) -> Box<Self> {
-        Box::new(Self {
-            worker,
-            body,
-            rest: Some((link, settlement)),
-        })
+        Box::new(Self { worker, body, rest: Some((link, settlement)) })
     }
 
     /// The next piece.

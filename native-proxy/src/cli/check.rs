@@ -72,16 +72,10 @@ fn check(document: Node, kind: Kind, host: Host) -> Result<Good, Problems> {
     if kind == Kind::Proxy && host == Host::Native {
         let settings = crate::config::settings(&document)?;
         let policies = names(&settings.document);
-        return Ok(Good {
-            policies,
-            skipped: settings.skipped,
-        });
+        return Ok(Good { policies, skipped: settings.skipped });
     }
     let document = Document::compile(&policies_of(document, kind), host)?;
-    Ok(Good {
-        policies: names(&document),
-        skipped: document.skipped,
-    })
+    Ok(Good { policies: names(&document), skipped: document.skipped })
 }
 
 /// The policy document in a proxy file: the keys that both have.
@@ -96,11 +90,7 @@ pub(super) fn policies_of(document: Node, kind: Kind) -> Node {
 }
 
 fn names(document: &Document) -> Vec<String> {
-    document
-        .policies
-        .iter()
-        .map(|policy| policy.name.to_string())
-        .collect()
+    document.policies.iter().map(|policy| policy.name.to_string()).collect()
 }
 
 fn as_text(args: &CheckArgs, kind: Kind, good: &Good) -> String {
@@ -110,11 +100,7 @@ fn as_text(args: &CheckArgs, kind: Kind, good: &Good) -> String {
         count => format!("{count} policies: {}", good.policies.join(", ")),
     };
     let host = Host::from(args.host).name();
-    let mut text = format!(
-        "{}: good {} for {host}, {count}",
-        args.file.display(),
-        kind.name()
-    );
+    let mut text = format!("{}: good {} for {host}, {count}", args.file.display(), kind.name());
     for skipped in &good.skipped {
         text.push_str("\nskipped: ");
         text.push_str(skipped);
@@ -136,9 +122,8 @@ fn as_json(args: &CheckArgs, kind: Kind, result: &Result<Good, Problems>) -> Val
         }
         Err(problems) => {
             let list = problems.iter();
-            report["problems"] = list
-                .map(|problem| json!({ "path": problem.path, "what": problem.what }))
-                .collect();
+            report["problems"] =
+                list.map(|problem| json!({ "path": problem.path, "what": problem.what })).collect();
         }
     }
     report

@@ -159,16 +159,10 @@ fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
 
 /// Fills in where the proxy would send `request`, as far as the command line does not say.
 fn follow(settings: &Settings, request: &mut Request) {
-    let route = settings
-        .routes
-        .iter()
-        .find(|route| route.matcher.matches(request));
+    let route = settings.routes.iter().find(|route| route.matcher.matches(request));
     let Some(route) = route else { return };
     let (Target::Upstream(at) | Target::TestFailure(at)) = route.target;
-    let upstream = settings
-        .upstreams
-        .get(at)
-        .map(|upstream| upstream.name.to_string());
+    let upstream = settings.upstreams.get(at).map(|upstream| upstream.name.to_string());
     request.route.get_or_insert_with(|| route.name.to_string());
     request.destination = request.destination.take().or(upstream);
 }
@@ -203,10 +197,7 @@ fn decide(document: &Document, host: Host, request: &Request) -> Explanation {
                 PassReason::Disabled => "the policy is disabled: it passes untouched".to_owned(),
                 PassReason::TableFull => "the table of scopes is full".to_owned(),
                 PassReason::Shadow(rejection) => {
-                    format!(
-                        "in shadow mode; it would have been rejected: {}",
-                        rejection.reason
-                    )
+                    format!("in shadow mode; it would have been rejected: {}", rejection.reason)
                 }
             };
         }
@@ -235,10 +226,7 @@ impl Explanation {
     fn about(&mut self, policy: &Arc<Policy>, key: Option<String>) {
         self.policy = Some(policy.name.to_string());
         self.mode = Some(policy.mode.name());
-        self.scope = Some(Scope {
-            by: words::scope(&policy.scope),
-            key,
-        });
+        self.scope = Some(Scope { by: words::scope(&policy.scope), key });
         if let Some(breaker) = &policy.breaker {
             self.breaker = words::breaker(breaker);
             self.when_open = match policy.mode {
@@ -251,11 +239,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} on {}: {}, {}",
-            self.request, self.host, self.decision, self.why
-        )?;
+        write!(f, "{} on {}: {}, {}", self.request, self.host, self.decision, self.why)?;
         for one in &self.considered {
             write!(f, "\n  policy {}: {}", one.policy, one.why)?;
         }
@@ -276,18 +260,14 @@ impl fmt::Display for Explanation {
             write!(f, "\n  while open: {answer}")?;
         }
         if let Some(plan) = &self.plan {
-            let limits = [
-                ("request", plan.request_timeout_ms),
-                ("connect", plan.connect_timeout_ms),
-            ];
+            let limits =
+                [("request", plan.request_timeout_ms), ("connect", plan.connect_timeout_ms)];
             for (what, limit) in limits {
                 if let Some(limit) = limit {
                     write!(f, "\n  {what} timeout: {limit} ms")?;
                 }
             }
         }
-        self.skipped
-            .iter()
-            .try_for_each(|skipped| write!(f, "\n  skipped: {skipped}"))
+        self.skipped.iter().try_for_each(|skipped| write!(f, "\n  skipped: {skipped}"))
     }
 }

@@ -28,25 +28,15 @@ impl fmt::Display for InputError {
                 write!(f, "{}: is a directory; name a file in it", file.display())
             }
             Self::Unreadable(file, why) if why.kind() == io::ErrorKind::PermissionDenied => {
-                write!(
-                    f,
-                    "{}: no permission to read it; check owner and mode",
-                    file.display()
-                )
+                write!(f, "{}: no permission to read it; check owner and mode", file.display())
             }
             Self::Unreadable(file, why) => write!(f, "{}: cannot be read: {why}", file.display()),
             Self::TooLong(file) => {
-                write!(
-                    f,
-                    "{}: is longer than 4 MiB; is it the right file?",
-                    file.display()
-                )
+                write!(f, "{}: is longer than 4 MiB; is it the right file?", file.display())
             }
-            Self::NotText(file, at) => write!(
-                f,
-                "{}: byte {at} is not UTF-8; save the file as UTF-8 text",
-                file.display()
-            ),
+            Self::NotText(file, at) => {
+                write!(f, "{}: byte {at} is not UTF-8; save the file as UTF-8 text", file.display())
+            }
             Self::NotReadable(file, why) => write!(f, "{}: {why}", file.display()),
         }
     }
@@ -73,11 +63,7 @@ impl Kind {
     pub(super) fn of(document: &Node) -> Self {
         let only_in_proxy_files =
             |key: &str| DOCUMENT.field(key).is_none() && crate::config::FILE.field(key).is_some();
-        match document
-            .as_map()
-            .iter()
-            .any(|(key, _)| only_in_proxy_files(key))
-        {
+        match document.as_map().iter().any(|(key, _)| only_in_proxy_files(key)) {
             true => Self::Proxy,
             false => Self::Policy,
         }
@@ -87,22 +73,14 @@ impl Kind {
 /// Reads a YAML or JSON document; `-` is standard input.
 pub(super) fn document(file: &Path) -> Result<Node, InputError> {
     let text = text(file)?;
-    let named_json = file
-        .extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("json"));
+    let named_json = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
     // YAML forbids tabs that JSON allows, so what looks like JSON is read as JSON first.
     if named_json || text.trim_start().starts_with('{') {
         match Node::from_json(text.as_bytes()) {
             Ok(node) => return Ok(node),
             Err(problems) if named_json => {
-                let why = problems
-                    .iter()
-                    .next()
-                    .map(|problem| problem.what.to_string());
-                return Err(InputError::NotReadable(
-                    file.into(),
-                    why.unwrap_or_default(),
-                ));
+                let why = problems.iter().next().map(|problem| problem.what.to_string());
+                return Err(InputError::NotReadable(file.into(), why.unwrap_or_default()));
             }
             Err(_) => {}
         }
@@ -110,11 +88,7 @@ pub(super) fn document(file: &Path) -> Result<Node, InputError> {
     serde_saphyr::from_str(&text).map_err(|error| {
         let error = error.to_string();
         // The rest draws the place in the text; one line an error is the rule here.
-        let first = error
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches("error: ");
+        let first = error.lines().next().unwrap_or_default().trim_start_matches("error: ");
         InputError::NotReadable(file.into(), format!("not readable as YAML: {first}"))
     })
 }

@@ -21,11 +21,7 @@ pub(super) fn consider(document: &Document, request: &Request) -> Vec<Considered
             true => "is for it".to_owned(),
             false => format!("is not for it: {}", mismatch(&policy.matcher, request)),
         };
-        considered.push(Considered {
-            policy: policy.name.to_string(),
-            matches,
-            why,
-        });
+        considered.push(Considered { policy: policy.name.to_string(), matches, why });
         if matches {
             break;
         }
@@ -37,41 +33,26 @@ pub(super) fn consider(document: &Document, request: &Request) -> Vec<Considered
 /// this cannot explain other rules than those that decide.
 fn mismatch(matcher: &Match, request: &Request) -> String {
     let holds = |part: Match| part.matches(request);
-    if !holds(Match {
-        direction: matcher.direction,
-        ..Match::default()
-    }) {
+    if !holds(Match { direction: matcher.direction, ..Match::default() }) {
         return "it goes the other way, or which way is not known".to_owned();
     }
-    if !holds(Match {
-        path: matcher.path.clone(),
-        ..Match::default()
-    }) {
+    if !holds(Match { path: matcher.path.clone(), ..Match::default() }) {
         return match &matcher.path {
             PathMatch::Any => "the path".to_owned(),
             PathMatch::Exact(path) => format!("the path is not {}", text(path)),
             PathMatch::Prefix(path) => format!("the path is not {} or below it", text(path)),
         };
     }
-    if !holds(Match {
-        methods: matcher.methods.clone(),
-        ..Match::default()
-    }) {
+    if !holds(Match { methods: matcher.methods.clone(), ..Match::default() }) {
         let methods: Vec<_> = matcher.methods.iter().map(|method| text(method)).collect();
         return format!("the method is not {}", methods.join(" or "));
     }
-    if !holds(Match {
-        hosts: matcher.hosts.clone(),
-        ..Match::default()
-    }) {
+    if !holds(Match { hosts: matcher.hosts.clone(), ..Match::default() }) {
         return "the host is none of its hosts".to_owned();
     }
     for (name, wanted) in &matcher.headers {
         let headers = vec![(name.clone(), wanted.clone())];
-        if !holds(Match {
-            headers,
-            ..Match::default()
-        }) {
+        if !holds(Match { headers, ..Match::default() }) {
             return match wanted {
                 HeaderMatch::Present => format!("there is no header {name}"),
                 HeaderMatch::Exact(value) => format!("the header {name} is not {}", text(value)),

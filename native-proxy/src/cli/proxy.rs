@@ -22,13 +22,7 @@ pub(super) struct ProxyArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What is logged; `debug` adds each decision as a line of JSON
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        value_enum,
-        default_value_t,
-        env = "BIMETAL_LOG"
-    )]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t, env = "BIMETAL_LOG")]
     log: LevelName,
 }
 
@@ -45,10 +39,7 @@ pub(super) fn run(args: ProxyArgs) -> ExitCode {
         LevelName::Info => Level::Info,
         LevelName::Debug => Level::Debug,
     };
-    match proxy::run(Options {
-        config: args.config,
-        level,
-    }) {
+    match proxy::run(Options { config: args.config, level }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("{error}"));

@@ -20,29 +20,18 @@ pub(super) struct Request {
 impl Request {
     /// Reads `METHOD TARGET "name: value"...`; the target is a path or a whole `http://` address.
     pub(super) fn parse(method: &str, target: &str, headers: &[String]) -> Result<Self, String> {
-        let mut request = Self {
-            method: method.to_owned(),
-            ..Self::default()
-        };
-        let address = target
-            .strip_prefix("http://")
-            .or_else(|| target.strip_prefix("https://"));
+        let mut request = Self { method: method.to_owned(), ..Self::default() };
+        let address = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
         match address {
             Some(address) => {
                 let end = address.find(['/', '?']).unwrap_or(address.len());
                 let (authority, path) = address.split_at(end);
                 request.authority = authority.to_owned();
-                request.path = if path.starts_with('/') {
-                    path.into()
-                } else {
-                    format!("/{path}")
-                };
+                request.path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
             }
             None if target.starts_with('/') || target == "*" => request.path = target.to_owned(),
             None => {
-                return Err(format!(
-                    "{target:?} is neither a path nor an http:// address"
-                ));
+                return Err(format!("{target:?} is neither a path nor an http:// address"));
             }
         }
         for header in headers {
@@ -78,9 +67,7 @@ impl Facts for Request {
 
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let mut found = self.headers.iter().filter(|(known, _)| known == name);
-        found
-            .next()
-            .map(|(_, value)| Cow::Borrowed(value.as_bytes()))
+        found.next().map(|(_, value)| Cow::Borrowed(value.as_bytes()))
     }
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {

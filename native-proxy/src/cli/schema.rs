@@ -11,8 +11,5 @@ use std::process::ExitCode;
 pub(super) struct SchemaArgs {}
 
 pub(super) fn run(_: SchemaArgs) -> ExitCode {
-    print(
-        &format_args!("{:#}", bimetal_core::policy::schema()),
-        ExitCode::SUCCESS,
-    )
+    print(&format_args!("{:#}", bimetal_core::policy::schema()), ExitCode::SUCCESS)
 }

@@ -45,10 +45,7 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
         half.lease
     ));
     if !breaker.ramp.is_zero() {
-        told.push(format!(
-            "after closing, admits a growing share for {}",
-            breaker.ramp
-        ));
+        told.push(format!("after closing, admits a growing share for {}", breaker.ramp));
     }
     if breaker.retry_after == RetryAfter::Respect {
         told.push("a failure's retry-after lengthens the open time".to_owned());
@@ -60,18 +57,12 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
 pub(super) fn rejection(policy: &Policy) -> String {
     let rule = bimetal_core::decision::Rule::Breaker;
     let fallback = policy.fallback_when_rejected();
-    let status = fallback
-        .and_then(|fallback| fallback.status)
-        .unwrap_or(rule.status());
+    let status = fallback.and_then(|fallback| fallback.status).unwrap_or(rule.status());
     let body = match fallback.and_then(|fallback| fallback.body.as_ref()) {
         Some(_) => "the fallback's body",
         None => r#"body {"error": …}"#,
     };
-    format!(
-        "status {status}, x-bimetal-rule: {}/{}, {body}",
-        policy.name,
-        rule.name()
-    )
+    format!("status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
 }
 
 fn rate(of: &str, rate: &Rate) -> String {
@@ -79,11 +70,7 @@ fn rate(of: &str, rate: &Rate) -> String {
         WindowSize::Calls(count) => format!("the last {}", counted(count, "call", "calls")),
         WindowSize::Time(span) => format!("the last {span}"),
     };
-    let sure = if rate.z_squared > 0.0 {
-        ", statistically sure"
-    } else {
-        ""
-    };
+    let sure = if rate.z_squared > 0.0 { ", statistically sure" } else { "" };
     format!(
         "trips at {}% {of} in {window}, from {} on{sure}",
         rate.threshold * 100.0,

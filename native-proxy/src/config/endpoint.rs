@@ -29,10 +29,7 @@ impl Endpoint {
         // What looks like a number is a mistyped address, not a name (RFC 1123, 2.1).
         let label = host.trim_end_matches('.').rsplit('.').next()?;
         let numeric = label.bytes().all(|byte| byte.is_ascii_digit());
-        (fits && !numeric).then(|| Self::Name {
-            host: host.into(),
-            port,
-        })
+        (fits && !numeric).then(|| Self::Name { host: host.into(), port })
     }
 }
 
@@ -51,27 +48,12 @@ mod tests {
 
     #[test]
     fn endpoints_are_addresses_or_names() {
-        for good in [
-            "127.0.0.1:80",
-            "[::1]:80",
-            "echo:5001",
-            "a.b-c.svc.cluster.local:1",
-        ] {
-            assert_eq!(
-                Endpoint::parse(good).map(|e| e.to_string()).as_deref(),
-                Some(good)
-            );
+        for good in ["127.0.0.1:80", "[::1]:80", "echo:5001", "a.b-c.svc.cluster.local:1"] {
+            assert_eq!(Endpoint::parse(good).map(|e| e.to_string()).as_deref(), Some(good));
         }
-        for bad in [
-            "echo",
-            "echo:",
-            "echo:0",
-            "echo:65536",
-            ":80",
-            "1.2.3:80",
-            "1.2.3.256:80",
-            "a b:1",
-        ] {
+        for bad in
+            ["echo", "echo:", "echo:0", "echo:65536", ":80", "1.2.3:80", "1.2.3.256:80", "a b:1"]
+        {
             assert_eq!(Endpoint::parse(bad), None, "{bad}");
         }
     }

@@ -40,13 +40,9 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     let unreadable = |why: &dyn fmt::Display| {
         ConfigError::Unreadable(format!("cannot read {}: {why}", path.display()))
     };
-    let size = std::fs::metadata(path)
-        .map_err(|error| unreadable(&error))?
-        .len();
+    let size = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
     if size > MAX_BYTES as u64 {
-        return Err(unreadable(&format_args!(
-            "{size} bytes; at most 4 MiB are read"
-        )));
+        return Err(unreadable(&format_args!("{size} bytes; at most 4 MiB are read")));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
     let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;

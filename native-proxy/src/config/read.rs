@@ -39,27 +39,14 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     let skipped = check.skipped.iter().map(ToString::to_string);
     let skipped = skipped.chain(document.skipped.iter().cloned()).collect();
     Ok(Settings {
-        listeners: tree
-            .items("listeners")
-            .iter()
-            .filter_map(listener)
-            .collect(),
+        listeners: tree.items("listeners").iter().filter_map(listener).collect(),
         admin: tree.get("admin").and_then(address).unwrap_or(NOWHERE),
         health: tree.get("health").and_then(address).unwrap_or(NOWHERE),
         workers: workers(&tree),
-        upstreams: upstreams
-            .iter()
-            .map(|(name, node)| upstream(name, node))
-            .collect(),
-        routes: tree
-            .items("routes")
-            .iter()
-            .filter_map(|node| route(node, upstreams))
-            .collect(),
+        upstreams: upstreams.iter().map(|(name, node)| upstream(name, node)).collect(),
+        routes: tree.items("routes").iter().filter_map(|node| route(node, upstreams)).collect(),
         document,
-        policies: file
-            .get("policies")
-            .map_or_else(|| json(&Node::List(Vec::new())), json),
+        policies: file.get("policies").map_or_else(|| json(&Node::List(Vec::new())), json),
         skipped,
     })
 }
@@ -120,16 +107,10 @@ fn workers(tree: &Node) -> usize {
 
 fn upstream(name: &str, node: &Node) -> Arc<Upstream> {
     let pool = node.get("pool").unwrap_or(&Node::Null);
-    let first = node
-        .texts("endpoints")
-        .next()
-        .filter(|_| node.text("host") == Some("endpoint"));
+    let first = node.texts("endpoints").next().filter(|_| node.text("host") == Some("endpoint"));
     Arc::new(Upstream {
         name: Arc::from(name),
-        endpoints: node
-            .texts("endpoints")
-            .filter_map(Endpoint::parse)
-            .collect(),
+        endpoints: node.texts("endpoints").filter_map(Endpoint::parse).collect(),
         host: first.and_then(|endpoint| HeaderValue::from_str(endpoint).ok()),
         pool: Pool {
             max_connections: count(pool, "max_connections"),
@@ -159,19 +140,13 @@ fn route(node: &Node, upstreams: &[(String, Node)]) -> Option<Route> {
     };
     Some(Route {
         name: Arc::from(format!("{host}{shown}")),
-        matcher: Match {
-            hosts,
-            path,
-            ..Match::default()
-        },
+        matcher: Match { hosts, path, ..Match::default() },
         target: Target::Upstream(place),
     })
 }
 
 fn count(node: &Node, key: &str) -> usize {
-    node.integer(key)
-        .and_then(|value| usize::try_from(value).ok())
-        .unwrap_or_default()
+    node.integer(key).and_then(|value| usize::try_from(value).ok()).unwrap_or_default()
 }
 
 fn json(node: &Node) -> serde_json::Value {
@@ -182,9 +157,8 @@ fn json(node: &Node) -> serde_json::Value {
         Node::Float(value) => (*value).into(),
         Node::Text(value) => value.as_str().into(),
         Node::List(items) => items.iter().map(json).collect(),
-        Node::Map(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), json(value)))
-            .collect(),
+        Node::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), json(value))).collect()
+        }
     }
 }

@@ -60,35 +60,22 @@ pub static FILE: Object = Object {
 static LISTENER: Object = Object {
     doc: "One listening address.",
     fields: &[
-        Field::new(
-            "address",
-            Kind::Text(&ADDRESS),
-            "The address; port 0 takes any free port.",
-        )
-        .required(),
+        Field::new("address", Kind::Text(&ADDRESS), "The address; port 0 takes any free port.")
+            .required(),
         Field::new(
             "max_connections",
-            Kind::Integer {
-                min: 1,
-                max: 1_000_000,
-            },
+            Kind::Integer { min: 1, max: 1_000_000 },
             "Most connections at once, shared out evenly among workers; more wait to be accepted.",
         )
         .default("10000"),
         Field::new(
             "header_timeout",
-            Kind::Duration {
-                min: MILLI,
-                max: DAY,
-            },
+            Kind::Duration { min: MILLI, max: DAY },
             "How long a connection may take until the head of its next request is complete.",
         )
         .default(r#""10s""#),
         Field::later("tls", "Certificate and key."),
-        Field::later(
-            "proxy_protocol",
-            "Whether a balancer in front sends the client's address.",
-        ),
+        Field::later("proxy_protocol", "Whether a balancer in front sends the client's address."),
         Field::later("trusted_hops", "How many proxies in front are believed."),
         Field::later("max_body", "Largest body of a request."),
     ],
@@ -162,28 +149,19 @@ static POOL: Object = Object {
     fields: &[
         Field::new(
             "max_connections",
-            Kind::Integer {
-                min: 1,
-                max: 1_000_000,
-            },
+            Kind::Integer { min: 1, max: 1_000_000 },
             "Most connections.",
         )
         .default("1024"),
         Field::new(
             "max_pending",
-            Kind::Integer {
-                min: 0,
-                max: 1_000_000,
-            },
+            Kind::Integer { min: 0, max: 1_000_000 },
             "Most calls that wait for one.",
         )
         .default("1024"),
         Field::new(
             "idle",
-            Kind::Duration {
-                min: MILLI,
-                max: DAY,
-            },
+            Kind::Duration { min: MILLI, max: DAY },
             "How long a connection may wait unused.",
         )
         .default(r#""30s""#),
@@ -205,11 +183,7 @@ static ROUTE: Object = Object {
         )
         .default(r#""*""#),
         Field::new("path", Kind::Text(&PATH), "This path alone."),
-        Field::new(
-            "path_prefix",
-            Kind::Text(&PATH),
-            "This path and all below it.",
-        ),
+        Field::new("path_prefix", Kind::Text(&PATH), "This path and all below it."),
         Field::new("upstream", Kind::Text(&NAME), "The upstream's name.").required(),
     ],
     rules: &[Rule::AtMostOne(&["path", "path_prefix"])],
@@ -246,8 +220,6 @@ static PATH: Form = Form {
     pattern: Some("^/[^?# ]*$"),
     test: |text| {
         text.starts_with('/')
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
     },
 };

@@ -48,10 +48,7 @@ pub(super) async fn answer(head: &Parts, body: Incoming, shared: &Shared) -> Ans
         _ => match (path.strip_prefix("/release/"), &head.method) {
             (Some(name), &Method::POST) => {
                 let released = shared.holds.release(name);
-                json(
-                    StatusCode::OK,
-                    object!({ "released": released }).to_string(),
-                )
+                json(StatusCode::OK, object!({ "released": released }).to_string())
             }
             (Some(_), _) => wrong_method("POST"),
             (None, _) => error(StatusCode::NOT_FOUND, "endpoint not found"),
@@ -66,10 +63,7 @@ fn faults(shared: &Shared) -> Answer {
         plan => plan.clone(),
     };
     let elapsed = running.since.elapsed().as_secs_f64();
-    json(
-        StatusCode::OK,
-        object!({ "plan": plan, "elapsed_s": elapsed }).to_string(),
-    )
+    json(StatusCode::OK, object!({ "plan": plan, "elapsed_s": elapsed }).to_string())
 }
 
 async fn put_faults(body: Incoming, shared: &Shared) -> Answer {
@@ -101,8 +95,6 @@ fn refused(problems: &[String]) -> Answer {
 
 fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allowed}"));
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allowed));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }

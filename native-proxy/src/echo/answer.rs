@@ -85,16 +85,12 @@ fn route(head: &Parts, body: &[u8]) -> Answer {
         Method::OPTIONS => {
             let mut answer = Response::new(EchoBody::Whole(None));
             *answer.status_mut() = StatusCode::NO_CONTENT;
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
             answer
         }
         _ => {
             let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "use POST");
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
             answer
         }
     }
@@ -106,10 +102,7 @@ fn echo(body: &[u8]) -> Answer {
             let mut message = String::with_capacity(asked.message.len() + 6);
             message.push_str("Echo: ");
             message.push_str(&asked.message);
-            let echoed = Echoed {
-                message: &message,
-                timestamp: unix_seconds(),
-            };
+            let echoed = Echoed { message: &message, timestamp: unix_seconds() };
             match serde_json::to_string(&echoed) {
                 Ok(text) => json(StatusCode::OK, text),
                 Err(what) => error(StatusCode::INTERNAL_SERVER_ERROR, &what.to_string()),
@@ -145,9 +138,7 @@ async fn fail(
     }
     let mut answer = injected(head, body, fault);
     if let Some(seconds) = fault.retry_after_s {
-        answer
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     let staged = fault.reset.is_some()
         || fault.truncate_after.is_some()
@@ -174,9 +165,7 @@ fn injected(head: &Parts, body: &[u8], fault: &Fault) -> Answer {
         headers.insert("grpc-status", HeaderValue::from(u16::from(grpc)));
         return answer;
     }
-    let status = fault
-        .status
-        .and_then(|status| StatusCode::from_u16(status).ok());
+    let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
     match status {
         None => route(head, body),
         Some(StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) => {
@@ -218,20 +207,14 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, Answer> {
         rest.extend_from_slice(&std::mem::take(&mut first));
         rest.extend_from_slice(&piece);
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 /// An answer with a JSON body.
 pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(EchoBody::Whole(Some(body.into())));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
@@ -242,8 +225,5 @@ pub(super) fn error(status: StatusCode, what: &str) -> Answer {
 
 fn unix_seconds() -> f64 {
     // A clock before 1970 reads as 1970: the time is for people, nothing depends on it.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

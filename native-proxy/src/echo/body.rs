@@ -75,17 +75,7 @@ impl Staged {
         };
         let pausing = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
         let sent = 0;
-        Box::new(Self {
-            content,
-            promised,
-            sent,
-            stop,
-            cut,
-            pause,
-            pausing,
-            control,
-            trace,
-        })
+        Box::new(Self { content, promised, sent, stop, cut, pause, pausing, control, trace })
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {

@@ -54,14 +54,10 @@ impl Fault {
             let field = field.replace('-', "_");
             let value = fields::from_text(&field, text.trim());
             let fault = asked.get_or_insert_with(Self::default);
-            fault
-                .set(&field, &value, &[])
-                .map_err(|what| format!("{name}: {what}"))?;
+            fault.set(&field, &value, &[]).map_err(|what| format!("{name}: {what}"))?;
         }
         if let Some(fault) = &asked {
-            fault
-                .check()
-                .map_err(|(_, what)| format!("x-fault headers: {what}"))?;
+            fault.check().map_err(|(_, what)| format!("x-fault headers: {what}"))?;
         }
         Ok(asked)
     }
@@ -87,9 +83,7 @@ impl Fault {
                     Some("before_headers") => Reset::BeforeHeaders,
                     Some("after_headers") => Reset::AfterHeaders,
                     _ => {
-                        return Err(format!(
-                            "{value} is neither before_headers nor after_headers"
-                        ));
+                        return Err(format!("{value} is neither before_headers nor after_headers"));
                     }
                 });
             }
@@ -104,10 +98,7 @@ impl Fault {
     /// Whether its parts fit together; if not, the field and why.
     pub(super) fn check(&self) -> Result<(), (&'static str, &'static str)> {
         if self.status.is_some() && self.grpc_status.is_some() {
-            return Err((
-                ".grpc_status",
-                "cannot stand beside status: it means HTTP 200",
-            ));
+            return Err((".grpc_status", "cannot stand beside status: it means HTTP 200"));
         }
         if self.reset.is_some() && self.truncate_after.is_some() {
             return Err((".truncate_after", "cannot stand beside reset"));
@@ -149,9 +140,6 @@ mod tests {
         assert_eq!(fault.reset, Some(Reset::BeforeHeaders));
         headers.insert("x-fault-status", "soon".parse().unwrap());
         let wrong = Fault::from_headers(&headers).unwrap_err();
-        assert_eq!(
-            wrong,
-            r#"x-fault-status: "soon" is not a whole number in 200–599"#
-        );
+        assert_eq!(wrong, r#"x-fault-status: "soon" is not a whole number in 200–599"#);
     }
 }

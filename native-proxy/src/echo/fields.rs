@@ -18,9 +18,7 @@ pub(super) fn seconds(value: &Value) -> Result<Duration, String> {
 pub(super) fn millis(value: &Value) -> Result<Duration, String> {
     match value.as_u64() {
         Some(ms) if ms <= 86_400_000 => Ok(Duration::from_millis(ms)),
-        _ => Err(format!(
-            "{value} is not a whole number of milliseconds in 0–86400000"
-        )),
+        _ => Err(format!("{value} is not a whole number of milliseconds in 0–86400000")),
     }
 }
 
@@ -54,25 +52,17 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
 pub(super) fn name(value: &Value) -> Result<String, String> {
     let fits = |text: &&str| {
         (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     };
     match value.as_str().filter(fits) {
         Some(text) => Ok(text.to_owned()),
-        None => Err(format!(
-            "{value} is not a name of 1–64 letters, digits, '.', '_' or '-'"
-        )),
+        None => Err(format!("{value} is not a name of 1–64 letters, digits, '.', '_' or '-'")),
     }
 }
 
 /// Text from a flag or a header as the value that JSON would have held.
 pub(super) fn from_text(field: &str, text: &str) -> Value {
     let is_text = matches!(field, "hold" | "reset");
-    let parsed = if is_text {
-        None
-    } else {
-        serde_json::from_str(text).ok()
-    };
+    let parsed = if is_text { None } else { serde_json::from_str(text).ok() };
     parsed.unwrap_or_else(|| Value::String(text.to_owned()))
 }

@@ -12,10 +12,7 @@ impl Holds {
     /// Waits until `name` is released.
     pub(super) async fn wait(&self, name: &str) {
         let (release, released) = oneshot::channel();
-        self.table()
-            .entry(name.to_owned())
-            .or_default()
-            .push(release);
+        self.table().entry(name.to_owned()).or_default().push(release);
         // An error would mean that the table is gone, and the server with it.
         let _ = released.await;
     }
@@ -24,10 +21,7 @@ impl Holds {
     /// client has left is not counted.
     pub(super) fn release(&self, name: &str) -> usize {
         let held = self.table().remove(name).unwrap_or_default();
-        held.into_iter()
-            .map(|release| release.send(()))
-            .filter(Result::is_ok)
-            .count()
+        held.into_iter().map(|release| release.send(())).filter(Result::is_ok).count()
     }
 
     /// Lets go of all, whatever their name.

@@ -85,10 +85,7 @@ impl Plan {
             None => problems.push(problem("document", r#"must be an object: {"plan": […]}"#)),
         }
         match problems.is_empty() {
-            true => Ok(Self {
-                rules,
-                source: document.clone(),
-            }),
+            true => Ok(Self { rules, source: document.clone() }),
             false => Err(problems),
         }
     }
@@ -126,13 +123,10 @@ impl Plan {
 
     /// What happens to a request that arrives `elapsed` after the plan came into force.
     pub(super) fn take(&self, elapsed: Duration) -> Option<&Fault> {
-        self.rules
-            .iter()
-            .filter(|rule| rule.is_due(elapsed))
-            .find_map(|rule| match &rule.does {
-                Does::Fail(fault) if rule.takes_this_one() => Some(fault),
-                _ => None,
-            })
+        self.rules.iter().filter(|rule| rule.is_due(elapsed)).find_map(|rule| match &rule.does {
+            Does::Fail(fault) if rule.takes_this_one() => Some(fault),
+            _ => None,
+        })
     }
 
     /// Whether the port is open `elapsed` after the plan came into force.
@@ -142,16 +136,11 @@ impl Plan {
 
     /// When the port next opens or closes, if it ever does.
     pub(super) fn next_change(&self, elapsed: Duration) -> Option<Duration> {
-        self.refusals()
-            .flat_map(|rule| [rule.from, rule.to])
-            .filter(|at| *at > elapsed)
-            .min()
+        self.refusals().flat_map(|rule| [rule.from, rule.to]).filter(|at| *at > elapsed).min()
     }
 
     fn refusals(&self) -> impl Iterator<Item = &Rule> {
-        self.rules
-            .iter()
-            .filter(|rule| matches!(rule.does, Does::Refuse))
+        self.rules.iter().filter(|rule| matches!(rule.does, Does::Refuse))
     }
 }
 
@@ -222,10 +211,9 @@ impl Rule {
             return Err((".to_s", "must be later than from_s"));
         }
         match (port, *fault == Fault::default()) {
-            (Port::Closed, true) if self.share < 1.0 || self.count != u64::MAX => Err((
-                ".refuse",
-                "cannot have share or count: a port is open or closed",
-            )),
+            (Port::Closed, true) if self.share < 1.0 || self.count != u64::MAX => {
+                Err((".refuse", "cannot have share or count: a port is open or closed"))
+            }
             (Port::Closed, true) => Ok(()),
             (Port::Closed, false) => Err((".refuse", "cannot stand beside another fault")),
             (Port::Open, true) => Err(("", "says no fault")),
@@ -235,10 +223,7 @@ impl Rule {
 }
 
 fn problem(path: &str, what: &str) -> Problem {
-    Problem {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
+    Problem { path: path.to_owned(), what: what.to_owned() }
 }
 
 /// The `number`th point of a fixed sequence that fills 0–1 evenly (SplitMix64's finalizer).
@@ -255,11 +240,7 @@ mod tests {
     use serde_json::json;
 
     fn problems(document: Value) -> Vec<String> {
-        Plan::parse(&document)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        Plan::parse(&document).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -285,46 +266,32 @@ mod tests {
                 "plan[5]: must be an object",
             ]
         );
-        assert_eq!(
-            problems(json!([])),
-            [r#"document: must be an object: {"plan": […]}"#]
-        );
-        assert_eq!(
-            problems(json!({"plan": 1})),
-            ["plan: must be a list of rules"]
-        );
+        assert_eq!(problems(json!([])), [r#"document: must be an object: {"plan": […]}"#]);
+        assert_eq!(problems(json!({"plan": 1})), ["plan: must be a list of rules"]);
     }
 
     #[test]
     fn a_rule_holds_in_its_window_alone() {
         let plan = json!({"plan": [{"from_s": 1, "to_s": 2, "status": 500}]});
         let plan = Plan::parse(&plan).unwrap();
-        let status = |ms| {
-            plan.take(Duration::from_millis(ms))
-                .and_then(|fault| fault.status)
-        };
-        assert_eq!(
-            [status(999), status(1_000), status(1_999), status(2_000)],
-            { [None, Some(500), Some(500), None] }
-        );
+        let status = |ms| plan.take(Duration::from_millis(ms)).and_then(|fault| fault.status);
+        assert_eq!([status(999), status(1_000), status(1_999), status(2_000)], {
+            [None, Some(500), Some(500), None]
+        });
     }
 
     #[test]
     fn a_count_ends_a_rule_and_the_next_one_takes_over() {
         let plan = json!({"plan": [{"count": 2, "status": 500}, {"status": 404}]});
         let plan = Plan::parse(&plan).unwrap();
-        let took: Vec<_> = (0..4)
-            .map(|_| plan.take(Duration::ZERO).unwrap().status)
-            .collect();
+        let took: Vec<_> = (0..4).map(|_| plan.take(Duration::ZERO).unwrap().status).collect();
         assert_eq!(took, [Some(500), Some(500), Some(404), Some(404)]);
     }
 
     #[test]
     fn a_share_takes_about_its_share() {
         let plan = Plan::parse(&json!({"plan": [{"share": 0.3, "status": 500}]})).unwrap();
-        let taken = (0..10_000)
-            .filter(|_| plan.take(Duration::ZERO).is_some())
-            .count();
+        let taken = (0..10_000).filter(|_| plan.take(Duration::ZERO).is_some()).count();
         assert!((2_800..3_200).contains(&taken), "{taken}");
         let never = Plan::parse(&json!({"plan": [{"share": 0, "status": 500}]})).unwrap();
         assert!((0..100).all(|_| never.take(Duration::ZERO).is_none()));
@@ -336,24 +303,15 @@ mod tests {
         let plan = Plan::parse(&plan).unwrap();
         let at = Duration::from_secs;
         assert_eq!([0, 1, 2].map(|s| plan.accepts(at(s))), [true, false, true]);
-        assert_eq!(
-            [0, 1, 2].map(|s| plan.next_change(at(s))),
-            [Some(at(1)), Some(at(2)), None]
-        );
+        assert_eq!([0, 1, 2].map(|s| plan.next_change(at(s))), [Some(at(1)), Some(at(2)), None]);
     }
 
     #[test]
     fn flags_read_like_json() {
         let flags = ["from_s=1.5, status=503".to_owned(), "hold=7".to_owned()];
         let plan = Plan::from_flags(&flags).unwrap();
-        assert_eq!(
-            plan.source(),
-            &json!([{"from_s": 1.5, "status": 503}, {"hold": "7"}])
-        );
+        assert_eq!(plan.source(), &json!([{"from_s": 1.5, "status": 503}, {"hold": "7"}]));
         let wrong = Plan::from_flags(&["status".to_owned()]).unwrap_err();
-        assert_eq!(
-            wrong[0].to_string(),
-            r#"plan[0]: "status" is not field=value"#
-        );
+        assert_eq!(wrong[0].to_string(), r#"plan[0]: "status" is not field=value"#);
     }
 }

@@ -67,11 +67,7 @@ pub(super) struct Trace {
 
 impl Received {
     pub(super) fn new(keep: usize) -> Self {
-        Self {
-            log: Mutex::default(),
-            keep,
-            start: Instant::now(),
-        }
+        Self { log: Mutex::default(), keep, start: Instant::now() }
     }
 
     /// Remembers a request whose head arrived.
@@ -81,28 +77,17 @@ impl Received {
             let mut text = match log.entries.len() >= self.keep {
                 true => {
                     log.first += 1;
-                    log.entries
-                        .pop_front()
-                        .map(|entry| entry.head)
-                        .unwrap_or_default()
+                    log.entries.pop_front().map(|entry| entry.head).unwrap_or_default()
                 }
                 false => String::new(),
             };
             write_head(&mut text, head);
             log.count += 1;
             let at_s = self.start.elapsed().as_secs_f64();
-            log.entries.push_back(Entry {
-                at_s,
-                head: text,
-                body_bytes: None,
-                end: End::Pending,
-            });
+            log.entries.push_back(Entry { at_s, head: text, body_bytes: None, end: End::Pending });
             log.first + log.entries.len() as u64 - 1
         });
-        Trace {
-            received: Arc::clone(self),
-            number,
-        }
+        Trace { received: Arc::clone(self), number }
     }
 
     /// Forgets everything.
@@ -126,9 +111,7 @@ impl Received {
 
     fn change(&self, number: u64, change: impl FnOnce(&mut Entry)) {
         let mut log = self.log();
-        let at = number
-            .checked_sub(log.first)
-            .and_then(|at| usize::try_from(at).ok());
+        let at = number.checked_sub(log.first).and_then(|at| usize::try_from(at).ok());
         // Forgotten in the meantime: nothing to change.
         if let Some(entry) = at.and_then(|at| log.entries.get_mut(at)) {
             change(entry);
@@ -140,8 +123,7 @@ impl Trace {
     /// The request's body is complete.
     pub(super) fn body(&self, bytes: usize) {
         if let Some(number) = self.number {
-            self.received
-                .change(number, |entry| entry.body_bytes = Some(bytes));
+            self.received.change(number, |entry| entry.body_bytes = Some(bytes));
         }
     }
 
@@ -205,9 +187,8 @@ mod tests {
     use super::*;
 
     fn head(step: &str) -> Parts {
-        let request = hyper::Request::post("/echo?x=1")
-            .header("x-step", step)
-            .header("x-step", "z");
+        let request =
+            hyper::Request::post("/echo?x=1").header("x-step", step).header("x-step", "z");
         request.body(()).unwrap().into_parts().0
     }
 
@@ -227,10 +208,7 @@ mod tests {
         assert_eq!(requests[0]["headers"]["x-step"], "2, z");
         assert_eq!(requests[0]["path"], "/echo?x=1");
         assert_eq!(requests[0]["body_bytes"], 7);
-        assert_eq!(
-            [&requests[0]["end"], &requests[1]["end"]],
-            ["answered", "aborted"]
-        );
+        assert_eq!([&requests[0]["end"], &requests[1]["end"]], ["answered", "aborted"]);
     }
 
     #[test]

@@ -58,15 +58,10 @@ impl fmt::Display for EchoError {
         match self {
             Self::Faults(problems) => {
                 f.write_str("the fault rules are refused")?;
-                problems
-                    .iter()
-                    .try_for_each(|problem| write!(f, "\n{problem}"))
+                problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
             }
             Self::Listen { address, why } if why.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{address} is in use; stop the other program or choose another port"
-                )
+                write!(f, "{address} is in use; stop the other program or choose another port")
             }
             Self::Listen { address, why } => write!(f, "cannot listen on {address}: {why}"),
             Self::ReadyFile(why) => write!(f, "cannot write the ready file: {why}"),
@@ -97,10 +92,7 @@ impl Shared {
 
     /// Puts `plan` in force; returns once every worker goes by it.
     pub(super) async fn put_in_force(&self, plan: Plan) {
-        let running = Arc::new(Running {
-            plan,
-            since: Instant::now(),
-        });
+        let running = Arc::new(Running { plan, since: Instant::now() });
         let mut acks = Vec::with_capacity(self.workers.len());
         {
             // Sent under the lock: two plans at once reach every worker in the same order.
@@ -153,10 +145,7 @@ async fn serve(args: EchoArgs, plan: Plan) -> Result<(), EchoError> {
     };
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..args.workers).map(|_| mpsc::unbounded_channel()).unzip();
-    let running = Arc::new(Running {
-        plan,
-        since: Instant::now(),
-    });
+    let running = Arc::new(Running { plan, since: Instant::now() });
     let shared = Arc::new(Shared {
         received: Arc::new(Received::new(args.remember)),
         holds: Holds::default(),
@@ -170,17 +159,11 @@ async fn serve(args: EchoArgs, plan: Plan) -> Result<(), EchoError> {
         let (port, shared) = (Arc::clone(&port), Arc::clone(&shared));
         let running = Arc::clone(&running);
         let end = spawn_worker(move || async move {
-            Rc::new(Worker::new(shared, running))
-                .serve(port, listener, commands)
-                .await;
+            Rc::new(Worker::new(shared, running)).serve(port, listener, commands).await;
         });
         ends.push(end.map_err(EchoError::System)?);
     }
-    announce(
-        &args,
-        port.address(),
-        admin.as_ref().map(|(_, address)| *address),
-    )?;
+    announce(&args, port.address(), admin.as_ref().map(|(_, address)| *address))?;
     if let Some((listener, _)) = admin {
         tokio::task::spawn_local(serve_admin(listener, Arc::clone(&shared)));
     }
@@ -217,20 +200,16 @@ where
 {
     let runtime = runtime()?;
     let (ended, end) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("echo".to_owned())
-        .spawn(move || {
-            let _ended: oneshot::Sender<()> = ended;
-            let local = tokio::task::LocalSet::new();
-            runtime.block_on(local.run_until(work()));
-        })?;
+    std::thread::Builder::new().name("echo".to_owned()).spawn(move || {
+        let _ended: oneshot::Sender<()> = ended;
+        let local = tokio::task::LocalSet::new();
+        runtime.block_on(local.run_until(work()));
+    })?;
     Ok(end)
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>) {

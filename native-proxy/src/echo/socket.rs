@@ -34,10 +34,7 @@ impl Port {
         let reserved = unbound(address)?;
         share(&reserved)?;
         reserved.bind(&address.into())?;
-        Ok(Self {
-            address,
-            _reserved: reserved,
-        })
+        Ok(Self { address, _reserved: reserved })
     }
 
     /// The address, with the real port.
@@ -57,11 +54,7 @@ impl Port {
 }
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
-    Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
+    Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
 fn share(socket: &Socket) -> io::Result<()> {

@@ -157,18 +157,12 @@ impl Worker {
     fn tend(&self, port: &Port, listener: &mut Option<TcpListener>) -> Option<Instant> {
         let running = self.running.borrow();
         let elapsed = running.since.elapsed();
-        let change = running
-            .plan
-            .next_change(elapsed)
-            .and_then(|at| running.since.checked_add(at));
+        let change = running.plan.next_change(elapsed).and_then(|at| running.since.checked_add(at));
         match (running.plan.accepts(elapsed), listener.is_some()) {
             (true, false) => match port.listen().and_then(TcpListener::from_std) {
                 Ok(opened) => *listener = Some(opened),
                 Err(why) => {
-                    eprintln!(
-                        "bimetal echo: cannot listen on {} again: {why}",
-                        port.address()
-                    );
+                    eprintln!("bimetal echo: cannot listen on {} again: {why}", port.address());
                     return Some(Instant::now() + RETRY);
                 }
             },
@@ -199,9 +193,7 @@ impl Worker {
         self.welcomed.set(number + 1);
         let control = Rc::new(Control::default());
         // Known before its task first runs: it may have to finish before that.
-        self.connections
-            .borrow_mut()
-            .insert(number, Rc::clone(&control));
+        self.connections.borrow_mut().insert(number, Rc::clone(&control));
         tokio::task::spawn_local(Rc::clone(self).connection(number, control, stream));
     }
 
@@ -212,9 +204,7 @@ impl Worker {
             return;
         };
         while let Ok((stream, _)) = listener.accept() {
-            let stream = stream
-                .set_nonblocking(true)
-                .and_then(|()| TcpStream::from_std(stream));
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
                 self.welcome(stream);
             }

@@ -44,10 +44,7 @@ pub(super) fn is(class: u8, byte: u8) -> bool {
 /// Whether all of `bytes` are of `class`.
 pub(super) fn all(class: u8, bytes: &[u8]) -> bool {
     // Without a branch for each byte: a bad byte is rare, a look at all of them is not.
-    bytes
-        .iter()
-        .fold(class, |seen, byte| seen & CLASSES[usize::from(*byte)])
-        != 0
+    bytes.iter().fold(class, |seen, byte| seen & CLASSES[usize::from(*byte)]) != 0
 }
 
 /// Whether `byte` may stand in a field value: visible, space, tab and what is beyond ASCII. No
@@ -66,7 +63,5 @@ pub(super) fn all_value(bytes: &[u8]) -> bool {
 /// is never sent, and parsers drop it silently.
 pub(super) fn all_target(bytes: &[u8]) -> bool {
     let is_target = |byte: u8| (byte > b' ') & (byte < 0x7f) & (byte != b'#');
-    bytes
-        .iter()
-        .fold(true, |good, byte| good & is_target(*byte))
+    bytes.iter().fold(true, |good, byte| good & is_target(*byte))
 }

@@ -99,16 +99,11 @@ impl<T: AsyncRead + Unpin> Checked<T> {
         }
         let scan = self.scanner.scan(fresh);
         if scan.refused.is_none() {
-            self.held
-                .extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
+            self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
         }
         buf.set_filled(before + scan.pass);
         self.note(&scan);
-        Poll::Ready(Ok(if scan.pass > 0 {
-            Read::Done
-        } else {
-            Read::Again
-        }))
+        Poll::Ready(Ok(if scan.pass > 0 { Read::Done } else { Read::Again }))
     }
 
     /// Reads behind a head that came in part.
@@ -238,9 +233,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
         if this.poll_drop(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let linger = this
-            .linger
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         linger.as_mut().poll(cx).map(Ok)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Refusal::{self, Malformed};
 use super::bytes::{self, TOKEN};
+use super::scan::MAX_FIELDS;
 
 /// Longest line of a chunk's size with its extensions, in bytes: extensions are not used by
 /// anybody, and without a limit they would be a way to send without end.
@@ -24,6 +25,8 @@ pub(super) struct Chunked {
     digits: usize,
     /// Length of the size line or of the trailer section so far.
     line: usize,
+    /// Trailers so far.
+    trailers: usize,
     /// The trailer's name, as far as it may be a forbidden one.
     name: Vec<u8>,
 }
@@ -57,9 +60,7 @@ impl Chunked {
         let mut used = 0;
         while let Some(byte) = bytes.get(used) {
             if self.step == Step::Data {
-                let here = usize::try_from(self.size)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - used);
+                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - used);
                 used += here;
                 self.size -= here as u64;
                 if self.size == 0 {
@@ -184,7 +185,12 @@ impl Chunked {
         Step::TrailerName
     }
 
-    fn trailer_named(&self) -> Result<Step, Refusal> {
+    fn trailer_named(&mut self) -> Result<Step, Refusal> {
+        // The parser behind takes no more, and would break off a call that is under way.
+        self.trailers += 1;
+        if self.trailers > MAX_FIELDS {
+            return Err(Malformed("too many trailers"));
+        }
         match FORBIDDEN.contains(&self.name.as_slice()) {
             true => Err(Malformed("a trailer that changes the framing or the route")),
             false => Ok(Step::TrailerValue),

@@ -191,11 +191,9 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
 
 fn has_scheme(target: &[u8]) -> bool {
     let starts = |scheme: &[u8]| {
-        target
-            .split_at_checked(scheme.len())
-            .is_some_and(|(start, rest)| {
-                start.eq_ignore_ascii_case(scheme) && !rest.is_empty() && !rest.starts_with(b"/")
-            })
+        target.split_at_checked(scheme.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(scheme) && !rest.is_empty() && !rest.starts_with(b"/")
+        })
     };
     starts(b"http://") || starts(b"https://")
 }

@@ -9,18 +9,14 @@ pub(super) fn requests(mut bytes: &[u8]) -> Result<u64, String> {
     while !bytes.is_empty() {
         let mut headers = [EMPTY_HEADER; 100];
         let mut request = httparse::Request::new(&mut headers);
-        let parsed = request
-            .parse(bytes)
-            .map_err(|error| format!("head {count}: {error}"))?;
+        let parsed = request.parse(bytes).map_err(|error| format!("head {count}: {error}"))?;
         let Status::Complete(length) = parsed else {
             return Err(format!("head {count} is cut"));
         };
         count += 1;
         let values = |name: &str| -> Vec<&[u8]> {
-            let named = request
-                .headers
-                .iter()
-                .filter(|field| field.name.eq_ignore_ascii_case(name));
+            let named =
+                request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
             named.map(|field| field.value).collect()
         };
         let (lengths, codings) = (values("content-length"), values("transfer-encoding"));

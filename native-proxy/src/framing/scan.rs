@@ -8,7 +8,7 @@ use super::head::{Body, Head};
 pub const MAX_REQUEST_LINE: usize = 8 * 1024;
 /// Longest head, in bytes, with its empty lines.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// Most header lines of a request.
+/// Most header lines of a request, and most trailers.
 pub const MAX_FIELDS: usize = 100;
 
 /// Follows the requests of one connection.
@@ -58,18 +58,12 @@ impl Scanner {
         loop {
             let rest = pending.get(pass..).unwrap_or_default();
             if rest.is_empty() {
-                return Scan {
-                    pass,
-                    refused: None,
-                };
+                return Scan { pass, refused: None };
             }
             match &mut self.phase {
                 Phase::Head(head) => match head.advance(rest) {
                     Ok(None) => {
-                        return Scan {
-                            pass,
-                            refused: None,
-                        };
+                        return Scan { pass, refused: None };
                     }
                     Ok(Some((length, body))) => {
                         pass += length;
@@ -82,10 +76,7 @@ impl Scanner {
                     }
                     Err(why) => {
                         self.requests += 1;
-                        return Scan {
-                            pass,
-                            refused: Some(Refused::Head(why)),
-                        };
+                        return Scan { pass, refused: Some(Refused::Head(why)) };
                     }
                 },
                 Phase::Length(left) => {
@@ -101,17 +92,11 @@ impl Scanner {
                     pass += used;
                     match end {
                         Ok(false) => {
-                            return Scan {
-                                pass,
-                                refused: None,
-                            };
+                            return Scan { pass, refused: None };
                         }
                         Ok(true) => self.phase = Phase::default(),
                         Err(why) => {
-                            return Scan {
-                                pass,
-                                refused: Some(Refused::Body(why)),
-                            };
+                            return Scan { pass, refused: Some(Refused::Body(why)) };
                         }
                     }
                 }

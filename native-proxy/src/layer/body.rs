@@ -31,18 +31,14 @@ pin_project! {
 impl<B> GuardBody<B> {
     /// The service's body, with the account of its call.
     pub(super) const fn followed(body: B, account: Option<Account>) -> Self {
-        Self {
-            kind: Kind::Inner { body, account },
-        }
+        Self { kind: Kind::Inner { body, account } }
     }
 }
 
 impl<B> From<Bytes> for GuardBody<B> {
     fn from(bytes: Bytes) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self {
-            kind: Kind::Own { bytes },
-        }
+        Self { kind: Kind::Own { bytes } }
     }
 }
 

@@ -79,11 +79,7 @@ impl<F, E, R, C> GuardFuture<F, E, R, C> {
     }
 
     pub(super) const fn ended(result: Result<Response<Bytes>, E>) -> Self {
-        Self {
-            stage: Stage::Ended {
-                result: Some(result),
-            },
-        }
+        Self { stage: Stage::Ended { result: Some(result) } }
     }
 }
 
@@ -151,9 +147,7 @@ fn receive<B: Body>(
     let now = account.now();
     let policy = account.policy().cloned();
     let verdict = account.headers(now, response.status().as_u16(), response.headers());
-    let fallback = policy
-        .as_ref()
-        .and_then(|policy| policy.fallback_when_failed());
+    let fallback = policy.as_ref().and_then(|policy| policy.fallback_when_failed());
     let mut response = match (verdict, fallback) {
         (Headers::Failed, Some(fallback)) => {
             let text = format_args!("upstream answered {}", response.status().as_u16()).to_string();
@@ -204,9 +198,5 @@ fn timed_out<E>(
     let policy = account.policy().cloned();
     // Only an admission has a deadline, and it has both.
     let (policy, state) = policy.zip(state).expect("an admitted call has a policy");
-    on_stopped.answer(Stopped::TimedOut {
-        policy,
-        after,
-        state,
-    })
+    on_stopped.answer(Stopped::TimedOut { policy, after, state })
 }

@@ -88,9 +88,7 @@ impl GuardBuilder {
 
 impl std::fmt::Debug for GuardBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuardBuilder")
-            .field("replicas", &self.replicas)
-            .finish_non_exhaustive()
+        f.debug_struct("GuardBuilder").field("replicas", &self.replicas).finish_non_exhaustive()
     }
 }
 
@@ -136,9 +134,7 @@ impl Guard {
         for (index, replica) in self.shared.replicas.iter().enumerate() {
             replica.with(|engine| {
                 engine.poll(now);
-                engine
-                    .breakers(now)
-                    .for_each(|breaker| visit(index, &breaker));
+                engine.breakers(now).for_each(|breaker| visit(index, &breaker));
             });
         }
     }
@@ -188,14 +184,8 @@ impl Guard {
         }
         let after = (now + TICK).as_nanos();
         // Whoever comes second leaves it to the first.
-        if next
-            .compare_exchange(due, after, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-        {
-            self.shared
-                .replicas
-                .iter()
-                .for_each(|replica| replica.tick(now));
+        if next.compare_exchange(due, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.shared.replicas.iter().for_each(|replica| replica.tick(now));
         }
     }
 }

@@ -30,18 +30,12 @@ pub(super) struct Replica {
 
 impl Replica {
     pub(super) fn new(engine: Engine, clock: Clock, listener: Option<Listener>) -> Self {
-        Self {
-            engine: Mutex::new(engine),
-            clock,
-            listener,
-            decision_errors: AtomicU64::new(0),
-        }
+        Self { engine: Mutex::new(engine), clock, listener, decision_errors: AtomicU64::new(0) }
     }
 
     /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
     pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
-        self.with(|engine| engine.admit(now, facts))
-            .unwrap_or(Verdict::Unmatched)
+        self.with(|engine| engine.admit(now, facts)).unwrap_or(Verdict::Unmatched)
     }
 
     /// Carries out what time made due, unless another thread is at work in here: then its verb does

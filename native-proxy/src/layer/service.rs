@@ -42,11 +42,7 @@ pub struct GuardLayer<R = AsResponse, C = AsReset> {
 impl GuardLayer {
     /// A layer that answers stopped calls as the proxy does, and takes each error for a reset.
     pub const fn new(guard: Guard) -> Self {
-        Self {
-            guard,
-            on_stopped: AsResponse,
-            classify: AsReset,
-        }
+        Self { guard, on_stopped: AsResponse, classify: AsReset }
     }
 }
 
@@ -55,21 +51,13 @@ impl<R, C> GuardLayer<R, C> {
     /// the service's type.
     #[must_use]
     pub fn on_stopped<New>(self, on_stopped: New) -> GuardLayer<New, C> {
-        GuardLayer {
-            guard: self.guard,
-            on_stopped,
-            classify: self.classify,
-        }
+        GuardLayer { guard: self.guard, on_stopped, classify: self.classify }
     }
 
     /// Lets `classify` say what an error of the service means.
     #[must_use]
     pub fn classify<New>(self, classify: New) -> GuardLayer<R, New> {
-        GuardLayer {
-            guard: self.guard,
-            on_stopped: self.on_stopped,
-            classify,
-        }
+        GuardLayer { guard: self.guard, on_stopped: self.on_stopped, classify }
     }
 
     /// The guard.
@@ -82,10 +70,7 @@ impl<S, R: Clone, C: Clone> Layer<S> for GuardLayer<R, C> {
     type Service = GuardService<S, R, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GuardService {
-            inner,
-            layer: self.clone(),
-        }
+        GuardService { inner, layer: self.clone() }
     }
 }
 
@@ -115,11 +100,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let GuardLayer {
-            guard,
-            on_stopped,
-            classify,
-        } = &self.layer;
+        let GuardLayer { guard, on_stopped, classify } = &self.layer;
         let now = guard.now();
         let replica = guard.replica(now);
         let known = request.extensions().get::<CallFacts>();
@@ -150,9 +131,7 @@ where
             }
         };
         account.handed(now, plan.request_timeout);
-        let deadline = plan
-            .request_timeout
-            .map(|limit| (guard.timer_instant(now + limit), limit));
+        let deadline = plan.request_timeout.map(|limit| (guard.timer_instant(now + limit), limit));
         GuardFuture::running(Running {
             inner: self.inner.call(request),
             account,

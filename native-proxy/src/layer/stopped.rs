@@ -64,12 +64,7 @@ impl fmt::Display for Stopped {
         let policy = &self.policy().name;
         match self {
             Self::Rejected(Refusal { rejection, .. }) => {
-                write!(
-                    f,
-                    "{policy}/{}: {}",
-                    rejection.rule.name(),
-                    rejection.reason
-                )
+                write!(f, "{policy}/{}: {}", rejection.rule.name(), rejection.reason)
             }
             Self::TimedOut { after, .. } => write!(f, "{policy}: no answer within {after}"),
         }

@@ -17,9 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// [`RunError`]; its exit code is that of the command.
 pub fn run(options: Options) -> Result<(), RunError> {
     let settings = first_settings(options.config.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| RunError::Start(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         // Caught before anything starts, so that none of them is missed.
@@ -82,18 +80,11 @@ async fn serve(
 }
 
 async fn any_ended(shared: &Shared) {
-    let ends = shared
-        .workers
-        .iter()
-        .map(|worker| Box::pin(worker.closed()));
+    let ends = shared.workers.iter().map(|worker| Box::pin(worker.closed()));
     let mut ends: Vec<_> = ends.collect();
     std::future::poll_fn(|cx| {
         let ended = ends.iter_mut().any(|end| end.as_mut().poll(cx).is_ready());
-        if ended {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
+        if ended { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
 }

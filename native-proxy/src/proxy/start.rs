@@ -35,10 +35,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.settings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has every worker take new settings. Sockets and threads stay as they are until the next
@@ -47,21 +44,12 @@ impl Shared {
         let mut settings = settings;
         let before = self.settings();
         let fixed = |settings: &Settings| {
-            (
-                settings.listeners.clone(),
-                settings.admin,
-                settings.health,
-                settings.workers,
-            )
+            (settings.listeners.clone(), settings.admin, settings.health, settings.workers)
         };
         if fixed(&settings) != fixed(&before) {
             warning!("listeners, admin, health and workers change with the next start only");
-            (
-                settings.listeners,
-                settings.admin,
-                settings.health,
-                settings.workers,
-            ) = fixed(&before);
+            (settings.listeners, settings.admin, settings.health, settings.workers) =
+                fixed(&before);
         }
         note_skipped(&settings);
         let settings = Arc::new(settings);
@@ -136,12 +124,7 @@ impl Proxy {
             info!("listening on {address}");
         }
         info!("admin on {admin_address}, health on {health_address}");
-        Ok(Self {
-            shared,
-            admin: admin_address,
-            health: health_address,
-            threads,
-        })
+        Ok(Self { shared, admin: admin_address, health: health_address, threads })
     }
 
     /// Addresses of the listeners, with real ports.

@@ -56,9 +56,7 @@ impl Link {
     /// # Errors
     /// hyper's, which has none at this point for HTTP/1.
     pub(crate) async fn begin(stream: TcpStream, slot: Slot) -> Result<Box<Self>, hyper::Error> {
-        let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),

@@ -48,12 +48,7 @@ impl Upstream {
             max_pending: share(settings.pool.max_pending),
             idle: settings.pool.idle,
         });
-        Self {
-            settings,
-            resolver,
-            turn: Cell::new(0),
-            pool,
-        }
+        Self { settings, resolver, turn: Cell::new(0), pool }
     }
 
     /// What it was made from.
@@ -82,9 +77,9 @@ impl Upstream {
     /// [`NoLink::Connect`], after `limit` at the latest.
     pub(crate) async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Link>, NoLink> {
         match tokio::time::timeout(limit, self.connect()).await {
-            Ok(Ok(stream)) => Link::begin(stream, slot)
-                .await
-                .map_err(|error| NoLink::Connect(error.to_string())),
+            Ok(Ok(stream)) => {
+                Link::begin(stream, slot).await.map_err(|error| NoLink::Connect(error.to_string()))
+            }
             Ok(Err(why)) => Err(NoLink::Connect(why)),
             Err(_) => Err(NoLink::Connect(format!("no connection within {limit:?}"))),
         }

@@ -25,10 +25,7 @@ pub(crate) struct Limits {
 pub(crate) struct Pool {
     limits: Limits,
     open: Cell<usize>,
-    #[expect(
-        clippy::vec_box,
-        reason = "links are large, and move in and out with every call"
-    )]
+    #[expect(clippy::vec_box, reason = "links are large, and move in and out with every call")]
     idle: RefCell<Vec<Box<Link>>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Grant>>>,
     retired: Cell<Retired>,

@@ -22,16 +22,9 @@ impl Resolver {
             Endpoint::Name { host, port } => (&**host, *port),
         };
         let failed = |error: &dyn std::fmt::Display| format!("cannot resolve {host}: {error}");
-        let found = self
-            .get()
-            .map_err(|error| failed(&error))?
-            .lookup_ip(host)
-            .await;
+        let found = self.get().map_err(|error| failed(&error))?.lookup_ip(host).await;
         let found = found.map_err(|error| failed(&error))?;
-        let addresses: Vec<_> = found
-            .iter()
-            .map(|ip: IpAddr| SocketAddr::new(ip, port))
-            .collect();
+        let addresses: Vec<_> = found.iter().map(|ip: IpAddr| SocketAddr::new(ip, port)).collect();
         match addresses.is_empty() {
             true => Err(failed(&"no address")),
             false => Ok(addresses),

@@ -35,10 +35,7 @@ impl Histogram {
     /// Counts one duration.
     pub(crate) fn record(&mut self, duration: Duration) {
         let nanos = duration.as_nanos();
-        let place = BOUNDS
-            .iter()
-            .take_while(|(bound, _)| nanos > *bound)
-            .count();
+        let place = BOUNDS.iter().take_while(|(bound, _)| nanos > *bound).count();
         self.counts[place] += 1;
         self.sum = self.sum.saturating_add(nanos);
     }

@@ -102,10 +102,7 @@ impl Worker {
         let document = unshared(&settings.document);
         let mut durations = self.durations.borrow_mut();
         for policy in &document.policies {
-            match durations
-                .iter_mut()
-                .find(|(name, _)| **name == *policy.name)
-            {
+            match durations.iter_mut().find(|(name, _)| **name == *policy.name) {
                 Some((name, _)) => *name = policy.name.clone(),
                 None => durations.push((policy.name.clone(), Histogram::default())),
             }
@@ -188,12 +185,7 @@ impl Worker {
     /// Returns when the worker drains.
     pub(crate) async fn drains(&self) {
         // The sender is ours: the channel cannot close.
-        drop(
-            self.drain
-                .subscribe()
-                .wait_for(|phase| *phase == Phase::Draining)
-                .await,
-        );
+        drop(self.drain.subscribe().wait_for(|phase| *phase == Phase::Draining).await);
     }
 
     fn decision_error(&self) {
@@ -253,10 +245,7 @@ impl Worker {
             connections.wakers.push(None);
             connections.wakers.len() - 1
         });
-        Place {
-            worker: self.clone(),
-            index,
-        }
+        Place { worker: self.clone(), index }
     }
 
     /// Connections at present.
@@ -276,14 +265,7 @@ impl Worker {
     pub(crate) fn drain(&self) {
         self.phase.set(Phase::Draining);
         self.drain.send_replace(Phase::Draining);
-        let wakers: Vec<_> = self
-            .connections
-            .borrow()
-            .wakers
-            .iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let wakers: Vec<_> = self.connections.borrow().wakers.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -291,13 +273,7 @@ impl Worker {
 impl Place {
     /// Has the task that polls this connection woken when the worker drains.
     pub(crate) fn wake_on_drain(&self, waker: &Waker) {
-        if let Some(place) = self
-            .worker
-            .connections
-            .borrow_mut()
-            .wakers
-            .get_mut(self.index)
-        {
+        if let Some(place) = self.worker.connections.borrow_mut().wakers.get_mut(self.index) {
             place.get_or_insert_with(|| waker.clone());
         }
     }
@@ -337,9 +313,7 @@ mod tests {
             settings: settings.clone(),
         });
         worker.load(&settings);
-        let runtime = Builder::new_current_thread()
-            .build_local(LocalOptions::default())
-            .unwrap();
+        let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
         let place = worker.enter();
         let other = worker.enter();
         runtime.block_on(async {
@@ -351,9 +325,6 @@ mod tests {
         });
         assert_eq!((worker.panics.get(), worker.connections()), (1, 1));
         drop(other);
-        assert_eq!(
-            (worker.report().panics, worker.report().connections),
-            (1, 0)
-        );
+        assert_eq!((worker.report().panics, worker.report().connections), (1, 0));
     }
 }

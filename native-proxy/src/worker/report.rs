@@ -81,9 +81,7 @@ impl Worker {
             counts: *counts,
         });
         let durations = self.durations.borrow();
-        let durations = durations
-            .iter()
-            .map(|(name, all)| (String::from(&**name), all.clone()));
+        let durations = durations.iter().map(|(name, all)| (String::from(&**name), all.clone()));
         let routing = self.routing();
         let upstreams = routing.upstreams().iter();
         let upstreams = upstreams.map(|up| (up.settings().name.to_string(), up.pool.open()));

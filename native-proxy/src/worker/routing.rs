@@ -40,18 +40,10 @@ impl Routing {
     /// those that are gone, or changed, are retired.
     pub(crate) fn build(settings: &Settings, before: &Self, resolver: &Rc<Resolver>) -> Self {
         let keep = |wanted: &Arc<config::Upstream>| {
-            before
-                .upstreams
-                .iter()
-                .find(|old| **old.settings() == **wanted)
-                .cloned()
+            before.upstreams.iter().find(|old| **old.settings() == **wanted).cloned()
         };
         let make = |wanted: &Arc<config::Upstream>| {
-            Rc::new(Upstream::new(
-                wanted.clone(),
-                resolver.clone(),
-                settings.workers,
-            ))
+            Rc::new(Upstream::new(wanted.clone(), resolver.clone(), settings.workers))
         };
         let upstreams: Vec<_> = settings
             .upstreams
@@ -63,21 +55,13 @@ impl Routing {
                 old.pool.retire();
             }
         }
-        let routes = settings
-            .routes
-            .iter()
-            .filter_map(|route| Route::build(route, &upstreams));
-        Self {
-            routes: routes.collect(),
-            upstreams,
-        }
+        let routes = settings.routes.iter().filter_map(|route| Route::build(route, &upstreams));
+        Self { routes: routes.collect(), upstreams }
     }
 
     /// The first route that matches.
     pub(crate) fn find(&self, facts: &RequestFacts<'_>) -> Option<&Route> {
-        self.routes
-            .iter()
-            .find(|route| route.matcher.matches(facts))
+        self.routes.iter().find(|route| route.matcher.matches(facts))
     }
 
     /// Every upstream.

@@ -58,10 +58,7 @@ pub(crate) fn spawn(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let name = format!("worker-{}", start.index);
     std::thread::Builder::new().name(name).spawn(move || {
-        match Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())
-        {
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime.block_on(live(start, commands, started)),
             Err(error) => drop(started.send(Err(error))),
         }

@@ -26,16 +26,10 @@ impl Echo {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         let ports: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         let address = |key: &str| ports[key].as_str().unwrap().parse().unwrap();
-        Self {
-            child,
-            listen: address("listen"),
-            admin: address("admin"),
-        }
+        Self { child, listen: address("listen"), admin: address("admin") }
     }
 
     /// Sends `signal`, and gives the exit status once the process ended.
@@ -46,13 +40,7 @@ impl Echo {
 
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
     /// `POST /echo` with `{"message": "hi"}` and these headers, on a connection of its own.
@@ -108,10 +96,7 @@ impl Seen {
 
     pub(crate) fn status(&self) -> u16 {
         let text = self.text();
-        let status = text
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
         status.unwrap_or_else(|| panic!("no status in {self:?}"))
     }
 
@@ -121,9 +106,7 @@ impl Seen {
 
     pub(crate) fn body(&self) -> String {
         let text = self.text();
-        text.split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default()
+        text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -146,10 +129,9 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &str) -> Seen {
             stream.write_all(bytes.as_bytes()).unwrap();
             read_all(&mut stream)
         }
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Seen {
-            bytes: Vec::new(),
-            ended: Ended::Refused,
-        },
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Seen { bytes: Vec::new(), ended: Ended::Refused }
+        }
         Err(error) => panic!("{error}"),
     }
 }

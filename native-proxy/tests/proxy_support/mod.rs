@@ -34,19 +34,10 @@ impl Running {
 
     /// Starts one with these settings.
     pub(crate) fn of(settings: Settings) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let proxy = runtime
-            .block_on(Proxy::start(settings, Level::Info))
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let proxy = runtime.block_on(Proxy::start(settings, Level::Info)).unwrap();
         let (listen, admin, health) = (proxy.listeners()[0], proxy.admin, proxy.health);
-        Self {
-            proxy: Some(proxy),
-            listen,
-            admin,
-            health,
-        }
+        Self { proxy: Some(proxy), listen, admin, health }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -61,27 +52,20 @@ impl Running {
     /// A metric's value; its labels as they are written on the page.
     pub(crate) fn metric(&self, line: &str) -> Option<f64> {
         let page = Client::connect(self.admin).ask(&get("/metrics")).text();
-        let value = page
-            .lines()
-            .find_map(|row| row.strip_prefix(line)?.strip_prefix(' '));
+        let value = page.lines().find_map(|row| row.strip_prefix(line)?.strip_prefix(' '));
         value.map(|value| value.parse().unwrap())
     }
 
     /// How many calls of the policy `p` counted as `outcome`, over all scopes.
     pub(crate) fn outcomes(&self, outcome: &str) -> f64 {
-        self.sum(
-            "bimetal_outcomes_total{policy=\"p\"",
-            &format!("outcome=\"{outcome}\"}} "),
-        )
+        self.sum("bimetal_outcomes_total{policy=\"p\"", &format!("outcome=\"{outcome}\"}} "))
     }
 
     /// The sum of the metrics whose line begins with one text and has another before the value.
     pub(crate) fn sum(&self, begin: &str, end: &str) -> f64 {
         let page = Client::connect(self.admin).ask(&get("/metrics")).text();
         let rows = page.lines().filter(|row| row.starts_with(begin));
-        let values = rows
-            .filter_map(|row| row.split_once(end))
-            .map(|(_, value)| value);
+        let values = rows.filter_map(|row| row.split_once(end)).map(|(_, value)| value);
         values.map(|value| value.parse::<f64>().unwrap()).sum()
     }
 
@@ -131,10 +115,7 @@ pub(crate) fn get(path: &str) -> String {
 
 /// An answer of 200 with a body of known length.
 pub(crate) fn ok(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Waits for something to be there.
@@ -166,19 +147,10 @@ impl Upstream {
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let (stream, serve) = (stream.unwrap(), serve.clone());
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                std::thread::spawn(move || {
-                    serve(Peer {
-                        stream,
-                        number,
-                        rest: Vec::new(),
-                    })
-                });
+                std::thread::spawn(move || serve(Peer { stream, number, rest: Vec::new() }));
             }
         });
-        Self {
-            address,
-            connections,
-        }
+        Self { address, connections }
     }
 
     /// One that answers every request alike.
@@ -309,13 +281,7 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            peer: Peer {
-                stream,
-                number: 0,
-                rest: Vec::new(),
-            },
-        }
+        Self { peer: Peer { stream, number: 0, rest: Vec::new() } }
     }
 
     pub(crate) fn ask(&mut self, request: &str) -> Answer {
@@ -360,6 +326,5 @@ impl Answer {
 
 /// A header's value in a head of lower case.
 pub(crate) fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
 }

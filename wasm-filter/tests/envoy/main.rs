@@ -40,11 +40,7 @@ fn tools() -> Result<Tools, String> {
     let file = |name: &str| {
         let path = std::env::var_os(name).map(PathBuf::from);
         let path = path.ok_or_else(|| format!("{name} is not set"))?;
-        path.canonicalize()
-            .map_err(|error| format!("{name}={}: {error}", path.display()))
+        path.canonicalize().map_err(|error| format!("{name}={}: {error}", path.display()))
     };
-    Ok(Tools {
-        envoy: file("ENVOY")?,
-        filter: file("BIMETAL_FILTER")?,
-    })
+    Ok(Tools { envoy: file("ENVOY")?, filter: file("BIMETAL_FILTER")? })
 }

@@ -49,9 +49,7 @@ impl Answer {
 
     /// Everything behind the head.
     pub(crate) fn body(&self) -> &str {
-        self.text
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
+        self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 }
 
@@ -92,12 +90,7 @@ impl Rig {
         change(&mut config);
         let folder = tempfile::tempdir()?;
         let envoy = Envoy::start(&tools.envoy, folder.path(), &config)?;
-        Ok(Self {
-            envoy,
-            upstream,
-            config,
-            _folder: folder,
-        })
+        Ok(Self { envoy, upstream, config, _folder: folder })
     }
 
     /// Gives Envoy another policy.
@@ -120,11 +113,7 @@ impl Rig {
         // An answer that breaks off is an answer too.
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let status = text
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0);
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Ok(Answer { status, text })
     }
 
@@ -132,10 +121,7 @@ impl Rig {
     pub(crate) fn begin(&self, path: &str, headers: &[u8]) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.envoy.address())?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n"
-        )?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n")?;
         stream.write_all(headers)?;
         stream.write_all(b"\r\n")?;
         Ok(stream)
@@ -196,11 +182,7 @@ impl Rig {
         let events = self.envoy.events()?;
         let change = |line: &String| {
             let event: Value = serde_json::from_str(line).ok()?;
-            Some(format!(
-                "{}→{}",
-                event.get("from")?.as_str()?,
-                event.get("to")?.as_str()?
-            ))
+            Some(format!("{}→{}", event.get("from")?.as_str()?, event.get("to")?.as_str()?))
         };
         Ok(events.iter().filter_map(change).collect())
     }
@@ -209,30 +191,20 @@ impl Rig {
     /// trapped.
     pub(crate) fn finish(mut self) -> Checked {
         self.until("balance of admitted and settled calls", || {
-            let admitted = self
-                .envoy
-                .metric("bimetal_requests_total", &["decision=\"admitted\""])?;
+            let admitted =
+                self.envoy.metric("bimetal_requests_total", &["decision=\"admitted\""])?;
             let settled = self.envoy.metric("bimetal_outcomes_total", &[])?;
             Ok((admitted == settled).then_some(()))
         })?;
-        same(
-            self.envoy.metric("bimetal_decision_errors_total", &[])?,
-            0.0,
-        )?;
+        same(self.envoy.metric("bimetal_decision_errors_total", &[])?, 0.0)?;
         self.envoy.stop()?;
         let log = self.envoy.log()?;
         let events = self.envoy.events()?;
         let kind = |kind: &str| {
             let part = format!("\"event\":\"{kind}\"");
-            events
-                .iter()
-                .filter(|line| line.contains(&part))
-                .collect::<Vec<_>>()
+            events.iter().filter(|line| line.contains(&part)).collect::<Vec<_>>()
         };
-        let admitted = kind("decision")
-            .iter()
-            .filter(|line| line.contains("\"admitted\""))
-            .count();
+        let admitted = kind("decision").iter().filter(|line| line.contains("\"admitted\"")).count();
         same(kind("settled").len(), admitted)?;
         for word in ["panicked", "Uncaught RuntimeError", "unreachable"] {
             if log.contains(word) {
@@ -250,10 +222,5 @@ pub(crate) fn same<T: PartialEq + Debug>(found: T, expected: T) -> Checked {
         return Ok(());
     }
     let at = std::panic::Location::caller();
-    Err(format!(
-        "{}:{}: found {found:?}, expected {expected:?}",
-        at.file(),
-        at.line()
-    )
-    .into())
+    Err(format!("{}:{}: found {found:?}, expected {expected:?}", at.file(), at.line()).into())
 }

@@ -30,11 +30,7 @@ impl Upstream {
                 thread::spawn(move || serve(&stream, &seen, &failing));
             }
         });
-        Ok(Self {
-            address,
-            seen,
-            failing,
-        })
+        Ok(Self { address, seen, failing })
     }
 
     /// Every request whose line contains `part`.
@@ -68,9 +64,7 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             }
             head.push_str(&line);
         }
-        seen.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(head.clone());
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
         let path = head.split(' ').nth(1)?.to_owned();
         let mut words = path.trim_start_matches('/').split('/');
         let (what, argument) = (words.next()?, words.next().unwrap_or("0"));
@@ -78,9 +72,8 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             "status" => answer(stream, argument, "", "x")?,
             "flaky" => {
                 let fails = |left: u32| left.checked_sub(1);
-                let failed = failing
-                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
-                    .is_ok();
+                let failed =
+                    failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
                 answer(stream, if failed { "503" } else { "200" }, "", "x")?;
             }
             "retry-after" => answer(stream, "503", &format!("retry-after: {argument}\r\n"), "x")?,
@@ -95,12 +88,9 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
                     transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n";
                 write!(stream, "{head}grpc-status: {argument}\r\n\r\n").ok()?;
             }
-            "hostile" => answer(
-                stream,
-                "500",
-                "content-type: \u{80}\r\nretry-after: \u{ff}\r\n",
-                "x",
-            )?,
+            "hostile" => {
+                answer(stream, "500", "content-type: \u{80}\r\nretry-after: \u{ff}\r\n", "x")?
+            }
             "slow" => {
                 thread::sleep(Duration::from_millis(argument.parse().ok()?));
                 answer(stream, "200", "", "x")?;
@@ -108,18 +98,14 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             // Half an answer, then the end of the connection.
             "half" => {
                 let mut stream = stream;
-                stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
-                    .ok()?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
                 stream.shutdown(Shutdown::Both).ok()?;
                 return None;
             }
             // Half an answer, then nothing.
             "stall" => {
                 let mut stream = stream;
-                stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
-                    .ok()?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
             }
             "events" => {
                 let mut stream = stream;

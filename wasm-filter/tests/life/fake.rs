@@ -46,11 +46,7 @@ impl Fake {
     /// Sets a header or trailer.
     pub(crate) fn header(&self, map: Map, name: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref().to_vec();
-        self.set(|state| {
-            state
-                .headers
-                .insert((map_name(map), name.to_owned()), value)
-        });
+        self.set(|state| state.headers.insert((map_name(map), name.to_owned()), value));
     }
 
     pub(crate) fn property(&self, property: Property, value: impl AsRef<[u8]>) {
@@ -61,10 +57,8 @@ impl Fake {
     /// The sum of every metric whose name contains all parts.
     pub(crate) fn metric(&self, parts: &[&str]) -> i64 {
         let state = self.0.borrow();
-        let ours = state
-            .metrics
-            .iter()
-            .filter(|(_, name, _)| parts.iter().all(|p| name.contains(p)));
+        let ours =
+            state.metrics.iter().filter(|(_, name, _)| parts.iter().all(|p| name.contains(p)));
         ours.map(|(_, _, value)| value).sum()
     }
 
@@ -73,12 +67,7 @@ impl Fake {
         let state = self.0.borrow();
         let json =
             |(_, line): &(Level, String)| serde_json::from_str::<serde_json::Value>(line).ok();
-        state
-            .lines
-            .iter()
-            .filter_map(json)
-            .filter(|event| event["event"] == kind)
-            .collect()
+        state.lines.iter().filter_map(json).filter(|event| event["event"] == kind).collect()
     }
 
     /// What settled calls counted as, in order.
@@ -134,9 +123,7 @@ impl Host for Fake {
     }
 
     fn property(&self, path: Property) -> Result<Option<Vec<u8>>, HostError> {
-        self.call("property", |state| {
-            state.properties.get(path.path()).cloned()
-        })
+        self.call("property", |state| state.properties.get(path.path()).cloned())
     }
 
     fn configuration(&self) -> Result<Vec<u8>, HostError> {
@@ -166,24 +153,15 @@ impl Host for Fake {
     /// As Envoy: adding zero is an error.
     fn add_to_metric(&self, id: u32, by: i64) -> Result<(), HostError> {
         self.call("add_to_metric", |state| {
-            let (kind, name, value) = state
-                .metrics
-                .get_mut(id as usize)
-                .expect("a defined metric");
-            assert!(
-                by > 0 || (by < 0 && *kind == MetricKind::Gauge),
-                "{name}: {by}"
-            );
+            let (kind, name, value) = state.metrics.get_mut(id as usize).expect("a defined metric");
+            assert!(by > 0 || (by < 0 && *kind == MetricKind::Gauge), "{name}: {by}");
             *value += by;
         })
     }
 
     fn record(&self, id: u32, value: u64) -> Result<(), HostError> {
         self.call("record", |state| {
-            let (kind, name, sum) = state
-                .metrics
-                .get_mut(id as usize)
-                .expect("a defined metric");
+            let (kind, name, sum) = state.metrics.get_mut(id as usize).expect("a defined metric");
             match kind {
                 MetricKind::Histogram => *sum += 1,
                 MetricKind::Gauge => *sum = value.try_into().unwrap(),

@@ -21,9 +21,7 @@ use serde_json::json;
 /// Flags by name, as a number in the host's form.
 fn flags(host: &Fake, names: &[&str]) {
     let bit = |name: &&str| {
-        let flag = bimetal_filter::flags::FLAGS
-            .iter()
-            .find(|flag| flag.name == *name);
+        let flag = bimetal_filter::flags::FLAGS.iter().find(|flag| flag.name == *name);
         1_u64 << flag.expect("a known flag").bit
     };
     let value: u64 = names.iter().map(bit).sum();
@@ -36,12 +34,7 @@ fn plugin(name: &str, more: serde_json::Value) -> (Fake, Root<Fake>) {
     host.property(Property::PluginName, name);
     configure(&host, more);
     let mut root = Root::new(host.clone());
-    assert_eq!(
-        root.configure(),
-        Configured::Accepted,
-        "{:?}",
-        host.0.borrow().lines
-    );
+    assert_eq!(root.configure(), Configured::Accepted, "{:?}", host.0.borrow().lines);
     (host, root)
 }
 
@@ -78,10 +71,7 @@ fn a_document_that_is_wrong_is_refused_with_every_error() {
     configure(&host, json!({"mode": "enforced", "scopes": {"max": 0}}));
     assert_eq!(root.configure(), Configured::Refused);
     let errors: Vec<_> = host.set(|state| {
-        let errors = state
-            .lines
-            .iter()
-            .filter(|(level, _)| *level == Level::Error);
+        let errors = state.lines.iter().filter(|(level, _)| *level == Level::Error);
         errors.map(|(_, line)| line.clone()).collect()
     });
     assert_eq!(errors.len(), 2, "{errors:?}");
@@ -105,12 +95,8 @@ fn a_breaker_outlives_its_configuration() {
     let mut call = next.call();
     assert_eq!(call.request_headers(), Flow::Stop);
     call.response_headers(Rest::More);
-    let marked = host.set(|state| {
-        state
-            .headers
-            .get(&("response", "x-bimetal-state".to_owned()))
-            .cloned()
-    });
+    let marked =
+        host.set(|state| state.headers.get(&("response", "x-bimetal-state".to_owned())).cloned());
     assert_eq!(marked.as_deref(), Some(&b"open"[..]));
     // With its last configuration it ends, and leaves no trace in the gauges.
     next.tick();
@@ -184,10 +170,7 @@ fn a_request_costs_few_host_calls() {
         run()
     };
     assert_eq!(cost(json!({"timeout": {}}), false), (1, 6));
-    assert_eq!(
-        cost(json!({"timeout": {}, "scope": "destination"}), false),
-        (2, 6)
-    );
+    assert_eq!(cost(json!({"timeout": {}, "scope": "destination"}), false), (2, 6));
     let matched = json!({"scope": "destination", "match": {"path_prefix": "/echo"}});
     assert_eq!(cost(matched, false), (6, 6));
     assert_eq!(cost(json!({"timeout": {}}), true), (1, 7));
@@ -196,10 +179,7 @@ fn a_request_costs_few_host_calls() {
 #[test]
 fn the_plan_becomes_router_headers() {
     let (host, root) = plugin("plan", json!({"timeout": {"request": "1500us"}}));
-    for name in [
-        "x-envoy-upstream-rq-per-try-timeout-ms",
-        "x-envoy-expected-rq-timeout-ms",
-    ] {
+    for name in ["x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-expected-rq-timeout-ms"] {
         host.header(Map::Request, name, "1");
     }
     assert_eq!(root.call().request_headers(), Flow::Continue);
@@ -212,15 +192,9 @@ fn the_plan_becomes_router_headers() {
 
 #[test]
 fn a_host_that_fails_lets_requests_pass_and_is_counted() {
-    for failing in [
-        "now",
-        "header",
-        "property",
-        "set_header",
-        "remove_header",
-        "record",
-        "define_metric",
-    ] {
+    for failing in
+        ["now", "header", "property", "set_header", "remove_header", "record", "define_metric"]
+    {
         let (host, mut root) = plugin(
             &format!("fails {failing}"),
             json!({
@@ -240,11 +214,7 @@ fn a_host_that_fails_lets_requests_pass_and_is_counted() {
         root.tick();
         assert!(host.metric(&["decision_errors_total"]) > 0, "{failing}");
         let decisions = host.events("decision").len();
-        assert_eq!(
-            host.outcomes().len(),
-            decisions,
-            "{failing}: a ticket was lost"
-        );
+        assert_eq!(host.outcomes().len(), decisions, "{failing}: a ticket was lost");
     }
 }
 
@@ -267,11 +237,7 @@ fn hostile_bytes_are_only_bytes() {
         for name in [":authority", ":path", ":method", "x-tenant"] {
             host.header(Map::Request, name, hostile);
         }
-        host.header(
-            Map::Request,
-            ":authority",
-            [b"x", hostile, b".example.com"].concat(),
-        );
+        host.header(Map::Request, ":authority", [b"x", hostile, b".example.com"].concat());
         host.header(Map::Request, ":path", [b"/", hostile].concat());
         host.header(Map::Request, ":method", "GET");
         for name in [":status", "content-type", "retry-after", "grpc-status"] {

@@ -80,12 +80,9 @@ fn slow_is_strictly_later() {
 
 #[test]
 fn grpc_settles_at_its_status() {
-    for (code, expected) in [
-        ("0", "success"),
-        ("5", "success"),
-        ("14", "failure"),
-        ("x", "success"),
-    ] {
+    for (code, expected) in
+        [("0", "success"), ("5", "success"), ("14", "failure"), ("x", "success")]
+    {
         let alone = outcome(&format!("trailers alone {code}"), |host, call| {
             answer(host, "200", "via_upstream");
             host.header(Map::Response, "content-type", "application/grpc+proto");
@@ -246,10 +243,7 @@ fn an_own_rejection_is_ignored() {
     let mut call = root.call();
     assert_eq!(call.request_headers(), Flow::Stop);
     let reply = host.set(|state| state.reply.clone()).unwrap();
-    assert_eq!(
-        (reply.status, &*reply.details),
-        (503, "bimetal_echo_breaker")
-    );
+    assert_eq!((reply.status, &*reply.details), (503, "bimetal_echo_breaker"));
     answer(&host, "503", "bimetal_echo_breaker");
     call.response_headers(Rest::Nothing);
     call.log();
@@ -294,10 +288,7 @@ fn good_headers_free_a_probe() {
 
 #[test]
 fn modes_that_do_not_act() {
-    let (host, root) = plugin(
-        "disabled",
-        json!({"mode": "disabled", "debug_headers": true}),
-    );
+    let (host, root) = plugin("disabled", json!({"mode": "disabled", "debug_headers": true}));
     let mut call = root.call();
     assert_eq!(call.request_headers(), Flow::Continue);
     answer(&host, "500", "via_upstream");
@@ -312,17 +303,9 @@ fn modes_that_do_not_act() {
     let (host, root) = plugin("shadow", json!({"mode": "shadow"}));
     trip(&host, &root);
     let mut call = root.call();
-    assert_eq!(
-        call.request_headers(),
-        Flow::Continue,
-        "nothing is applied in shadow mode"
-    );
+    assert_eq!(call.request_headers(), Flow::Continue, "nothing is applied in shadow mode");
     call.response_headers(Rest::Nothing);
-    assert_eq!(
-        host.outcomes().len(),
-        1,
-        "and what would have been rejected is no evidence"
-    );
+    assert_eq!(host.outcomes().len(), 1, "and what would have been rejected is no evidence");
     let timeout = ("request", "x-envoy-upstream-rq-timeout-ms".to_owned());
     assert!(!host.set(|state| state.headers.contains_key(&timeout)));
 }

@@ -71,11 +71,7 @@ impl Programs {
                 (place::filter(), place::noop_filter())
             }
         };
-        Ok(Self {
-            bimetal,
-            filter,
-            noop,
-        })
+        Ok(Self { bimetal, filter, noop })
     }
 }
 
@@ -91,11 +87,7 @@ fn build_bimetal() -> Result<PathBuf> {
         "--bin",
         "bimetal",
     ]);
-    process::succeed(
-        "bimetal release build",
-        &mut build,
-        Duration::from_secs(3600),
-    )?;
+    process::succeed("bimetal release build", &mut build, Duration::from_secs(3600))?;
     say::ended("bimetal", "built", since.elapsed());
     Ok(place::target().join("release/bimetal"))
 }
@@ -130,11 +122,7 @@ impl Parts {
         }
         let programs = Programs::get()?;
         let folder = place::made("bench")?;
-        Ok(Self {
-            programs,
-            folder,
-            cores,
-        })
+        Ok(Self { programs, folder, cores })
     }
 
     /// Starts the server behind every proxy, on the load's core.
@@ -143,9 +131,7 @@ impl Parts {
     /// It does not start.
     pub fn backend(&self) -> Result<Arm> {
         let listen = free_port()?;
-        cores::on(self.cores.load, || {
-            self.nginx("direct", listen, &servers::backend(listen))
-        })
+        cores::on(self.cores.load, || self.nginx("direct", listen, &servers::backend(listen)))
     }
 
     /// Starts one arm named `name` on the proxies' core and waits until it answers.
@@ -160,23 +146,16 @@ impl Parts {
             Kind::Direct => bail!("the load's own arm is the server itself"),
             Kind::Nginx => self.nginx(name, listen, &servers::nginx_proxy(listen, upstream)),
             Kind::Haproxy(relay) => {
-                let file = self.write(
-                    name,
-                    "haproxy.cfg",
-                    &servers::haproxy(listen, upstream, relay),
-                )?;
+                let file =
+                    self.write(name, "haproxy.cfg", &servers::haproxy(listen, upstream, relay))?;
                 let mut command = Command::new(tools::named("haproxy")?.get()?);
                 command.arg("-f").arg(file);
                 self.plain(name, &mut command, listen, None)
             }
             Kind::NativeBare => self.native(name, &self.programs.bimetal, listen, upstream, &none),
-            Kind::NativePolicy => self.native(
-                name,
-                &self.programs.bimetal,
-                listen,
-                upstream,
-                &policy["policies"],
-            ),
+            Kind::NativePolicy => {
+                self.native(name, &self.programs.bimetal, listen, upstream, &policy["policies"])
+            }
             Kind::NativeBefore => {
                 let before = std::env::var_os("BIMETAL_BEFORE").unwrap_or_default();
                 self.native(name, before.as_ref(), listen, upstream, &policy["policies"])
@@ -240,10 +219,7 @@ impl Parts {
     }
 
     fn envoy(&self, name: &str, config: Config) -> Result<Arm> {
-        let config = Config {
-            log: Log::Quiet,
-            ..config
-        };
+        let config = Config { log: Log::Quiet, ..config };
         let program = tools::named("envoy")?.get()?;
         let envoy = Envoy::start(&program, &self.room(name)?, &config)
             .with_context(|| format!("{name} does not start"))?;
@@ -254,18 +230,13 @@ impl Parts {
             address: envoy.address(),
             process: envoy.id(),
             metrics: None,
-            program: Program::Envoy {
-                envoy: Box::new(envoy),
-                _guest: guest,
-            },
+            program: Program::Envoy { envoy: Box::new(envoy), _guest: guest },
         })
     }
 
     fn room(&self, name: &str) -> Result<PathBuf> {
-        let safe: String = name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
+        let safe: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let room = self.folder.join(safe);
         std::fs::create_dir_all(&room)
             .with_context(|| format!("cannot make {}", room.display()))?;
@@ -303,10 +274,7 @@ impl Arm {
                 return Ok((admitted > 0.0).then_some(admitted as u64));
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{}: {admitted} calls admitted, {settled} settled",
-                    self.name
-                );
+                bail!("{}: {admitted} calls admitted, {settled} settled", self.name);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -334,10 +302,8 @@ fn answering(address: SocketAddr, mut alive: impl FnMut() -> Result<()>) -> Resu
 }
 
 fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .build()
-        .into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
     let mut answer = agent.get(format!("http://{address}{path}")).call()?;
     Ok(answer.body_mut().read_to_string()?)
 }

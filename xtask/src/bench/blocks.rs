@@ -61,11 +61,7 @@ pub fn measure(
                 load.run(&arm.name, arm.address, pace.warm_up)?;
                 block(arm, load, pace.seconds)
             })?;
-            blocks.push(Block {
-                arm: place,
-                round,
-                ..block
-            });
+            blocks.push(Block { arm: place, round, ..block });
         }
     }
     Ok(blocks)
@@ -74,9 +70,7 @@ pub fn measure(
 fn block(arm: &Arm, load: &Load, seconds: u64) -> Result<Block> {
     let before = cores::time_used(arm.process)?;
     let seen = load.run(&arm.name, arm.address, seconds)?;
-    let used = cores::time_used(arm.process)?
-        .saturating_sub(before)
-        .as_secs_f64();
+    let used = cores::time_used(arm.process)?.saturating_sub(before).as_secs_f64();
     let requests = seen.requests as f64;
     Ok(Block {
         arm: 0,
@@ -98,10 +92,7 @@ pub fn series(blocks: &[Block], arm: usize, what: impl Fn(&Block) -> f64) -> Vec
 /// `what` of `arm` over `what` of `base`, round by round.
 pub fn ratios(blocks: &[Block], arm: usize, base: usize, what: impl Fn(&Block) -> f64) -> Vec<f64> {
     let (own, others) = (series(blocks, arm, &what), series(blocks, base, &what));
-    own.iter()
-        .zip(others)
-        .map(|(own, other)| own / other)
-        .collect()
+    own.iter().zip(others).map(|(own, other)| own / other).collect()
 }
 
 #[cfg(test)]
@@ -113,23 +104,12 @@ mod tests {
         let block = |arm, round, cpu_us| Block {
             arm,
             round,
-            seen: Seen {
-                requests: 1,
-                seconds: 1.0,
-                p50_us: 1.0,
-                p99_us: 1.0,
-                errors: 0,
-            },
+            seen: Seen { requests: 1, seconds: 1.0, p50_us: 1.0, p99_us: 1.0, errors: 0 },
             per_second: 1.0,
             cpu_us,
             busy: 1.0,
         };
-        let blocks = [
-            block(1, 1, 9.0),
-            block(0, 0, 2.0),
-            block(0, 1, 3.0),
-            block(1, 0, 8.0),
-        ];
+        let blocks = [block(1, 1, 9.0), block(0, 0, 2.0), block(0, 1, 3.0), block(1, 0, 8.0)];
         assert_eq!(series(&blocks, 0, |block| block.cpu_us), [2.0, 3.0]);
         assert_eq!(ratios(&blocks, 1, 0, |block| block.cpu_us), [4.0, 3.0]);
     }

@@ -62,10 +62,7 @@ pub fn time_used(process: u32) -> Result<Duration> {
         let Ok(text) = fs::read_to_string(&file) else {
             continue;
         };
-        let used = text
-            .split_whitespace()
-            .next()
-            .and_then(|word| word.parse::<u64>().ok());
+        let used = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
         nanos += used.with_context(|| format!("{} holds no time", file.display()))?;
     }
     Ok(Duration::from_nanos(nanos))
@@ -89,9 +86,7 @@ mod tests {
     fn work_stays_on_its_core_and_leaves_it_again() {
         let own = Pid::from_raw(0);
         let before = sched_getaffinity(own).unwrap();
-        let core = (0..CpuSet::count())
-            .find(|core| before.is_set(*core).unwrap())
-            .unwrap();
+        let core = (0..CpuSet::count()).find(|core| before.is_set(*core).unwrap()).unwrap();
         let during = on(core, || Ok(sched_getaffinity(own)?)).unwrap();
         let set = (0..CpuSet::count()).filter(|core| during.is_set(*core).unwrap());
         assert_eq!(set.collect::<Vec<_>>(), [core]);

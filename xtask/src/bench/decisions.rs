@@ -12,14 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The rows, as the benches name their groups, in the order they are shown.
-const ROWS: [&str; 6] = [
-    "bare",
-    "with clock",
-    "with scope",
-    "shareable",
-    "two threads",
-    "rejection",
-];
+const ROWS: [&str; 6] =
+    ["bare", "with clock", "with scope", "shareable", "two threads", "rejection"];
 
 /// Nanoseconds by the bench's full name (`bare/bimetal/streak`).
 type Times = BTreeMap<String, f64>;
@@ -37,10 +31,7 @@ pub fn run(extent: Extent) -> Result<Value> {
     let mut times = Times::new();
     read(&place::target().join("criterion"), began, &mut times)?;
     if times.is_empty() {
-        bail!(
-            "the benches left no times below {}",
-            place::target().join("criterion").display()
-        );
+        bail!("the benches left no times below {}", place::target().join("criterion").display());
     }
     let bytes: BTreeMap<String, u64> = memory
         .lines()
@@ -82,9 +73,7 @@ fn pace(extent: Extent) -> Vec<&'static str> {
 
 fn bench(targets: &[&str], arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(wasm::cargo());
-    command
-        .current_dir(place::root())
-        .args(["bench", "--package", "bimetal-bench"]);
+    command.current_dir(place::root()).args(["bench", "--package", "bimetal-bench"]);
     command.args(targets).arg("--").args(arguments);
     let finished = process::succeed("core benches", &mut command, Duration::from_secs(1800))?;
     Ok(finished.output())
@@ -130,11 +119,7 @@ fn show(times: &Times, bytes: &BTreeMap<String, u64>) {
     table.set_header(["scopes", "engine ns", "bare array ns"]);
     for count in [1, 10, 100, 1_000, 10_000, 100_000] {
         let time = |what: &str| times.get(&format!("scopes/{what}/{count}")).copied();
-        let shown = |what| {
-            time(what)
-                .map(|nanos| format!("{nanos:.1}"))
-                .unwrap_or_default()
-        };
+        let shown = |what| time(what).map(|nanos| format!("{nanos:.1}")).unwrap_or_default();
         table.add_row([count.to_string(), shown("engine"), shown("array")]);
     }
     println!("{table}\n");
@@ -218,11 +203,7 @@ mod tests {
 
     #[test]
     fn aims_are_held_against_the_fastest_peer_of_the_same_rule() {
-        let reached: Vec<bool> = aims(&times())
-            .unwrap()
-            .iter()
-            .map(|aim| aim.reached)
-            .collect();
+        let reached: Vec<bool> = aims(&times()).unwrap().iter().map(|aim| aim.reached).collect();
         // streak: 4 <= 10, 2 <= 3, 10 / 4 < 3; rate: 11 > 10, 2 <= 3, 20 / 5 >= 3.
         assert_eq!(reached, [true, true, false, false, true, true]);
     }

@@ -51,12 +51,7 @@ pub fn run(plan: &Plan, seed: u64) -> Result<Value> {
     let ratios: Vec<(Ratio, Estimate)> = plan
         .ratios
         .iter()
-        .map(|ratio| {
-            Ok((
-                *ratio,
-                estimate(ratio, plan.interval, &arms, &blocks, &mut rng)?,
-            ))
-        })
+        .map(|ratio| Ok((*ratio, estimate(ratio, plan.interval, &arms, &blocks, &mut rng)?)))
         .collect::<Result<_>>()?;
     println!("\n{}", ratios_table(&ratios, plan.interval));
     for line in remarks(&arms, &blocks) {
@@ -122,14 +117,7 @@ fn estimate(
 
 fn arms_table(arms: &[Arm], blocks: &[Block]) -> Table {
     let mut table = plain_table();
-    table.set_header([
-        "arm",
-        "requests/s",
-        "CPU us/request",
-        "busy",
-        "p50 us",
-        "p99 us",
-    ]);
+    table.set_header(["arm", "requests/s", "CPU us/request", "busy", "p50 us", "p99 us"]);
     for (place, arm) in arms.iter().enumerate() {
         let series = |what: fn(&Block) -> f64| blocks::series(blocks, place, what);
         table.add_row([
@@ -159,10 +147,7 @@ fn ratios_table(ratios: &[(Ratio, Estimate)], interval: Interval) -> Table {
             format!("{value:.3}"),
             format!("{low:.3} - {high:.3}"),
             ratio.aim.map(|aim| aim.to_string()).unwrap_or_default(),
-            ratio
-                .aim
-                .map_or("", |aim| verdict(aim.reached_by(*estimate)))
-                .to_owned(),
+            ratio.aim.map_or("", |aim| verdict(aim.reached_by(*estimate))).to_owned(),
         ]);
     }
     table
@@ -214,9 +199,7 @@ fn shown(values: &[f64], digits: usize) -> String {
 pub fn machine() -> Value {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
     json!({
         "cpu": model.map(|model| model.trim_start_matches(['\t', ' ', ':'])),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),

@@ -52,10 +52,7 @@ impl Load {
         let script = place::made("bench")?.join("report.lua");
         std::fs::write(&script, REPORT)
             .with_context(|| format!("cannot write {}", script.display()))?;
-        Ok(Self {
-            wrk: wrk.to_path_buf(),
-            script,
-        })
+        Ok(Self { wrk: wrk.to_path_buf(), script })
     }
 
     /// Asks `address` for `GET /echo` as fast as it answers, for whole seconds.
@@ -65,15 +62,7 @@ impl Load {
     pub fn run(&self, arm: &str, address: SocketAddr, seconds: u64) -> Result<Seen> {
         let mut command = Command::new(&self.wrk);
         command
-            .args([
-                "-t",
-                "1",
-                "-c",
-                CONNECTIONS,
-                "-d",
-                &format!("{seconds}s"),
-                "-s",
-            ])
+            .args(["-t", "1", "-c", CONNECTIONS, "-d", &format!("{seconds}s"), "-s"])
             .arg(&self.script)
             .arg(format!("http://{address}/echo"));
         let limit = Duration::from_secs(seconds + 30);
@@ -84,11 +73,7 @@ impl Load {
             .and_then(|line| serde_json::from_str(line).ok())
             .with_context(|| format!("wrk said nothing that can be read:\n{output}"))?;
         if seen.errors > 0 || seen.requests == 0 {
-            bail!(
-                "{arm}: {} of {} requests failed",
-                seen.errors,
-                seen.requests
-            );
+            bail!("{arm}: {} of {} requests failed", seen.errors, seen.requests);
         }
         Ok(seen)
     }

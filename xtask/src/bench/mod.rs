@@ -86,9 +86,7 @@ pub fn bench(options: &Options) -> Result<()> {
     }
     if let (Some(file), Some(path)) = (&mut file, &options.json) {
         let text = format!("{:#}\n", json!(all));
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all());
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.with_context(|| format!("cannot write {}", path.display()))?;
         say::line(format!("figures: {}", path.display()));
     }

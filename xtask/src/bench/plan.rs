@@ -127,20 +127,11 @@ pub fn compare(extent: Extent) -> Plan {
             ("envoy+noop", Kind::EnvoyNoop),
             ("envoy+filter", Kind::EnvoyFilter),
         ],
-        pace: Pace {
-            rounds,
-            seconds,
-            warm_up: 1,
-        },
+        pace: Pace { rounds, seconds, warm_up: 1 },
         ratios: vec![
             ratio("envoy+filter", "envoy+noop", Cpu, Some(Aim::AtMost(1.1))),
             ratio("native+policy", "envoy", PerSecond, Some(Aim::AtLeast(2.5))),
-            ratio(
-                "native+policy",
-                "haproxy",
-                PerSecond,
-                Some(Aim::AtLeast(1.0)),
-            ),
+            ratio("native+policy", "haproxy", PerSecond, Some(Aim::AtLeast(1.0))),
             ratio("native+policy", "haproxy", P99, None),
             ratio("native+policy", "haproxy", Cpu, None),
             ratio("native+policy", "haproxy-tcp", Cpu, None),
@@ -171,11 +162,7 @@ pub fn ab(extent: Extent) -> Plan {
             ("envoy+noop A again", Kind::EnvoyNoop),
             ("envoy+filter", Kind::EnvoyFilter),
         ],
-        pace: Pace {
-            rounds,
-            seconds: 1,
-            warm_up: 1,
-        },
+        pace: Pace { rounds, seconds: 1, warm_up: 1 },
         ratios: vec![
             ratio("native A again", "native A", Cpu, Some(Aim::Same)),
             ratio("native A again", "native A", PerSecond, Some(Aim::Same)),
@@ -189,10 +176,8 @@ pub fn ab(extent: Extent) -> Plan {
     };
     if std::env::var_os("BIMETAL_BEFORE").is_some() {
         plan.arms.push(("native before", Kind::NativeBefore));
-        plan.ratios
-            .push(ratio("native A", "native before", Cpu, None));
-        plan.ratios
-            .push(ratio("native A", "native before", PerSecond, None));
+        plan.ratios.push(ratio("native A", "native before", Cpu, None));
+        plan.ratios.push(ratio("native A", "native before", PerSecond, None));
     }
     plan
 }
@@ -203,10 +188,8 @@ mod tests {
 
     #[test]
     fn every_ratio_is_between_arms_of_its_plan() {
-        for plan in [Extent::Usual, Extent::Quick]
-            .map(compare)
-            .into_iter()
-            .chain([ab(Extent::Quick)])
+        for plan in
+            [Extent::Usual, Extent::Quick].map(compare).into_iter().chain([ab(Extent::Quick)])
         {
             assert_eq!(plan.arms[0].1, Kind::Direct);
             for ratio in &plan.ratios {
@@ -219,11 +202,7 @@ mod tests {
 
     #[test]
     fn an_aim_is_judged_by_the_median_and_sameness_by_the_interval() {
-        let ratio = Estimate {
-            value: 1.05,
-            low: 0.99,
-            high: 1.2,
-        };
+        let ratio = Estimate { value: 1.05, low: 0.99, high: 1.2 };
         assert!(Aim::AtMost(1.1).reached_by(ratio) && !Aim::AtMost(1.0).reached_by(ratio));
         assert!(Aim::AtLeast(1.0).reached_by(ratio) && !Aim::AtLeast(1.1).reached_by(ratio));
         assert!(Aim::Same.reached_by(ratio));

@@ -35,19 +35,14 @@ impl Estimate {
         }
         let mut medians: Vec<f64> = (0..RESAMPLES)
             .map(|_| {
-                let draw: Vec<f64> = (0..values.len())
-                    .map(|_| values[rng.usize(..values.len())])
-                    .collect();
+                let draw: Vec<f64> =
+                    (0..values.len()).map(|_| values[rng.usize(..values.len())]).collect();
                 median(&draw)
             })
             .collect();
         medians.sort_by(f64::total_cmp);
         let at = |share: f64| medians[((RESAMPLES - 1) as f64 * share).round() as usize];
-        Self {
-            value: median(values),
-            low: at(0.025),
-            high: at(0.975),
-        }
+        Self { value: median(values), low: at(0.025), high: at(0.975) }
     }
 
     /// Whether `value` lies within the interval.
@@ -101,9 +96,8 @@ mod tests {
         let runs = 100;
         let held = (0..runs)
             .filter(|_| {
-                let values: Vec<f64> = (0..20)
-                    .map(|_| (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0)
-                    .collect();
+                let values: Vec<f64> =
+                    (0..20).map(|_| (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0).collect();
                 Estimate::bootstrap(&values, &mut rng).holds(0.0)
             })
             .count();

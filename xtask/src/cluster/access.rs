@@ -47,25 +47,16 @@ impl Access {
             Some(folder) => start(folder)?,
             None => return Ok(None),
         };
-        let path = environment
-            .iter()
-            .find(|(name, _)| name == "PATH")
-            .map(|(_, path)| path);
+        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
         let beside = path.and_then(|path| {
-            std::env::split_paths(path)
-                .map(|folder| folder.join("helm"))
-                .find(|file| file.exists())
+            std::env::split_paths(path).map(|folder| folder.join("helm")).find(|file| file.exists())
         });
         let helm = match beside {
             Some(helm) => helm,
             None => tools::named("helm")?.get()?,
         };
         let loader = loader(folder.as_deref(), default.as_deref())?;
-        Ok(Some(Self {
-            environment,
-            helm,
-            loader,
-        }))
+        Ok(Some(Self { environment, helm, loader }))
     }
 
     /// Puts image archives into every node.
@@ -89,9 +80,7 @@ impl Access {
     /// kubectl cannot be started, or fails; the message has its complaint.
     pub(super) fn kubectl(&self, arguments: &[&str], input: Option<&Path>) -> Result<String> {
         let mut command = Command::new("kubectl");
-        command
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         match input {
             Some(file) => {
                 let open = File::open(file);
@@ -142,20 +131,13 @@ impl Access {
 
 /// Starts a folder's cluster, or finds it running, and returns what its `up` says to export.
 fn start(folder: &Path) -> Result<Vec<(String, OsString)>> {
-    let folder = folder
-        .canonicalize()
-        .with_context(|| format!("no folder {}", folder.display()))?;
+    let folder =
+        folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?;
     say::begins("cluster", "started, or found running");
-    let finished = process::succeed(
-        "cluster up",
-        &mut Command::new(folder.join("up")),
-        START_LIMIT,
-    )?;
+    let finished =
+        process::succeed("cluster up", &mut Command::new(folder.join("up")), START_LIMIT)?;
     let output = finished.output();
-    let line = output
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("export "));
+    let line = output.lines().rev().find_map(|line| line.strip_prefix("export "));
     Ok(exports(line.context("the cluster's `up` exports nothing")?))
 }
 
@@ -185,9 +167,7 @@ fn loader(folder: Option<&Path>, default: Option<&Path>) -> Result<Vec<OsString>
         return Ok(script(folder));
     }
     if process::answer("k3s", &["--version"]).is_some() {
-        return Ok(["k3s", "ctr", "images", "import"]
-            .map(OsString::from)
-            .to_vec());
+        return Ok(["k3s", "ctr", "images", "import"].map(OsString::from).to_vec());
     }
     default.map(script).context(
         "no way to load images into the cluster: set BIMETAL_LOAD_IMAGE to a program that takes \
@@ -229,15 +209,9 @@ mod tests {
     #[test]
     fn what_up_exports_is_taken_over() {
         let given = exports("KUBECONFIG=/state/kubeconfig PATH=/cache/bin:$PATH");
-        assert_eq!(
-            given[0],
-            ("KUBECONFIG".to_owned(), "/state/kubeconfig".into())
-        );
+        assert_eq!(given[0], ("KUBECONFIG".to_owned(), "/state/kubeconfig".into()));
         let own = std::env::var("PATH").unwrap();
-        assert_eq!(
-            given[1],
-            ("PATH".to_owned(), format!("/cache/bin:{own}").into())
-        );
+        assert_eq!(given[1], ("PATH".to_owned(), format!("/cache/bin:{own}").into()));
     }
 
     #[test]
@@ -245,20 +219,11 @@ mod tests {
         let mut tries = 0;
         let two = until("counting", Duration::from_secs(20), || {
             tries += 1;
-            if tries < 2 {
-                bail!("too few")
-            } else {
-                Ok(tries)
-            }
+            if tries < 2 { bail!("too few") } else { Ok(tries) }
         });
         assert_eq!(two.unwrap(), 2);
-        let never = until("waiting", Duration::ZERO, || -> Result<()> {
-            bail!("still closed")
-        });
+        let never = until("waiting", Duration::ZERO, || -> Result<()> { bail!("still closed") });
         let message = format!("{:#}", never.unwrap_err());
-        assert!(
-            message.contains("waiting") && message.contains("still closed"),
-            "{message}"
-        );
+        assert!(message.contains("waiting") && message.contains("still closed"), "{message}");
     }
 }

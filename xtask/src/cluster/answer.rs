@@ -22,10 +22,7 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let mut lines = head.lines();
         let first = lines.next().unwrap_or_default();
-        let status = first
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let Some(status) = status.filter(|_| first.starts_with("HTTP/")) else {
             bail!("no answer but {text:?}");
         };
@@ -33,19 +30,12 @@ impl Answer {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Ok(Self {
-            status,
-            headers,
-            body: body.trim().to_owned(),
-        })
+        Ok(Self { status, headers, body: body.trim().to_owned() })
     }
 
     /// A header's first value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether one of our rules answered.
@@ -67,9 +57,7 @@ impl Answer {
             bail!("{} instead of 503: {}", self.status, self.body);
         }
         let (real, why) = (given("x-bimetal-rule")?, given("x-bimetal-reason")?);
-        let seconds: u32 = given("retry-after")?
-            .parse()
-            .context("retry-after is no number")?;
+        let seconds: u32 = given("retry-after")?.parse().context("retry-after is no number")?;
         if real != rule {
             bail!("x-bimetal-rule is {real:?}, not {rule:?}");
         }
@@ -84,9 +72,7 @@ impl Answer {
         if body["error"].as_str().is_none_or(str::is_empty) {
             bail!("the body has no error: {body}");
         }
-        Ok(format!(
-            "503, x-bimetal-rule: {real}, x-bimetal-reason: {why}, retry-after: {seconds}"
-        ))
+        Ok(format!("503, x-bimetal-rule: {real}, x-bimetal-reason: {why}, retry-after: {seconds}"))
     }
 }
 
@@ -105,8 +91,7 @@ pub(super) fn metric(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<
 /// Whether a line has a label of exactly that name and value.
 fn has(line: &str, key: &str, value: &str) -> bool {
     let label = format!("{key}=\"{value}\"");
-    line.match_indices(&label)
-        .any(|(at, _)| line[..at].ends_with(['{', ',', ' ']))
+    line.match_indices(&label).any(|(at, _)| line[..at].ends_with(['{', ',', ' ']))
 }
 
 #[cfg(test)]
@@ -121,15 +106,9 @@ mod tests {
     fn a_rejection_is_read_and_judged() {
         let answer = Answer::read(REJECTION).unwrap();
         assert!(answer.is_rejection());
-        let told = answer
-            .rejected_by("echo/breaker", "3 consecutive failures")
-            .unwrap();
+        let told = answer.rejected_by("echo/breaker", "3 consecutive failures").unwrap();
         assert!(told.contains("retry-after: 5"), "{told}");
-        assert!(
-            answer
-                .rejected_by("other/breaker", "3 consecutive failures")
-                .is_err()
-        );
+        assert!(answer.rejected_by("other/breaker", "3 consecutive failures").is_err());
         assert!(answer.rejected_by("echo/breaker", "forced").is_err());
     }
 
@@ -137,29 +116,13 @@ mod tests {
     fn each_missing_part_of_a_rejection_is_named() {
         for name in ["X-Bimetal-Rule", "x-bimetal-reason", "retry-after"] {
             let text = REJECTION.replace(name, "other");
-            let error = Answer::read(&text)
-                .unwrap()
-                .rejected_by("echo/breaker", "3")
-                .unwrap_err();
-            assert!(
-                error.to_string().contains(&name.to_ascii_lowercase()),
-                "{error}"
-            );
+            let error = Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").unwrap_err();
+            assert!(error.to_string().contains(&name.to_ascii_lowercase()), "{error}");
         }
         let text = REJECTION.replace("503", "500");
-        assert!(
-            Answer::read(&text)
-                .unwrap()
-                .rejected_by("echo/breaker", "3")
-                .is_err()
-        );
+        assert!(Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").is_err());
         let text = REJECTION.replace("\"error\"", "\"message\"");
-        assert!(
-            Answer::read(&text)
-                .unwrap()
-                .rejected_by("echo/breaker", "3")
-                .is_err()
-        );
+        assert!(Answer::read(&text).unwrap().rejected_by("echo/breaker", "3").is_err());
     }
 
     #[test]
@@ -174,10 +137,7 @@ mod tests {
             a_total{policy=\"other\",to=\"open\"} 2\na_total{policy=\"echo\",goto=\"open\"} 9\n\
             a_total_more{to=\"open\"} 5\n";
         assert_eq!(metric(page, "a_total", &[("to", "open")]), Some(3.0));
-        assert_eq!(
-            metric(page, "a_total", &[("to", "open"), ("policy", "echo")]),
-            Some(1.0)
-        );
+        assert_eq!(metric(page, "a_total", &[("to", "open"), ("policy", "echo")]), Some(1.0));
         assert_eq!(metric(page, "b_total", &[]), None);
     }
 }

@@ -38,11 +38,7 @@ impl Bench {
     pub(super) fn new(access: Access, images: Images) -> Self {
         let istio = "crd/wasmplugins.extensions.istio.io";
         let mesh = access.kubectl(&["get", istio], None).is_ok();
-        Self {
-            access,
-            images,
-            mesh,
-        }
+        Self { access, images, mesh }
     }
 
     /// Clears what an earlier run left, loads the images, fills the registry and installs the
@@ -53,17 +49,13 @@ impl Bench {
     pub(super) fn set_up(&self) -> Result<()> {
         self.remove()?;
         self.access.load(&[&self.images.program.archive])?;
-        say::begins(
-            "caller and registry",
-            "a pod that calls, and holds the filter's image",
-        );
+        say::begins("caller and registry", "a pod that calls, and holds the filter's image");
         self.access.apply(&tools_objects(self.mesh))?;
         self.wait_ready(TOOLS)?;
         self.push()?;
         for mode in self.modes() {
             say::begins(&format!("mode {}", mode.name()), "the chart is installed");
-            self.access
-                .apply(&namespace(&mode.namespace(), self.mesh))?;
+            self.access.apply(&namespace(&mode.namespace(), self.mesh))?;
             self.install(mode, &json!({}))?;
         }
         for mode in self.modes() {
@@ -75,9 +67,7 @@ impl Bench {
     /// The modes that this cluster can have.
     fn modes(&self) -> impl Iterator<Item = Mode> {
         let mesh = self.mesh;
-        Mode::ALL
-            .into_iter()
-            .filter(move |mode| mesh || !mode.needs_mesh())
+        Mode::ALL.into_iter().filter(move |mode| mesh || !mode.needs_mesh())
     }
 
     /// Installs a mode, or changes its values by `more`.
@@ -85,10 +75,7 @@ impl Bench {
     /// # Errors
     /// helm fails.
     pub(super) fn install(&self, mode: Mode, more: &Value) -> Result<()> {
-        let mut values = values(
-            mode,
-            self.images.filter.digest.trim_start_matches("sha256:"),
-        );
+        let mut values = values(mode, self.images.filter.digest.trim_start_matches("sha256:"));
         merge(&mut values, more);
         self.access.install(&mode.namespace(), RELEASE, &values)
     }
@@ -100,13 +87,8 @@ impl Bench {
     pub(super) fn remove(&self) -> Result<()> {
         say::begins("clean-up", "the test's namespaces are removed");
         let names = Mode::ALL.map(Mode::namespace);
-        let mut arguments = vec![
-            "delete",
-            "namespace",
-            "--ignore-not-found",
-            "--timeout=180s",
-            TOOLS,
-        ];
+        let mut arguments =
+            vec!["delete", "namespace", "--ignore-not-found", "--timeout=180s", TOOLS];
         arguments.extend(names.iter().map(String::as_str));
         self.access.kubectl(&arguments, None).map(|_| ())
     }
@@ -116,10 +98,8 @@ impl Bench {
     /// # Errors
     /// A call got no answer.
     pub(super) fn calls(&self, mode: Mode, calls: &[Call]) -> Result<Vec<Answer>> {
-        let url = format!(
-            "http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo",
-            mode.namespace()
-        );
+        let url =
+            format!("http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo", mode.namespace());
         let mut curl = vec!["curl".to_owned()];
         for (number, call) in calls.iter().enumerate() {
             if number > 0 {
@@ -134,11 +114,8 @@ impl Bench {
             curl.push(url.clone());
         }
         let output = self.in_tools(&curl.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let answers: Result<Vec<_>> = output
-            .split(BETWEEN)
-            .filter(|part| !part.is_empty())
-            .map(Answer::read)
-            .collect();
+        let answers: Result<Vec<_>> =
+            output.split(BETWEEN).filter(|part| !part.is_empty()).map(Answer::read).collect();
         let answers = answers?;
         if answers.len() != calls.len() {
             bail!("{} calls but {} answers", calls.len(), answers.len());
@@ -160,24 +137,10 @@ impl Bench {
     /// # Errors
     /// curl cannot be run.
     pub(super) fn slow_calls_at_once(&self, mode: Mode, count: usize) -> Result<Vec<String>> {
-        let url = format!(
-            "http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo",
-            mode.namespace()
-        );
-        let mut curl = vec![
-            "curl",
-            "-sS",
-            "-Z",
-            "--parallel-immediate",
-            "--max-time",
-            "30",
-        ];
-        curl.extend([
-            "-H",
-            "x-fault-delay-ms: 1000",
-            "-d",
-            r#"{"message":"hello"}"#,
-        ]);
+        let url =
+            format!("http://{RELEASE}-proxy.{}.svc.cluster.local:8001/echo", mode.namespace());
+        let mut curl = vec!["curl", "-sS", "-Z", "--parallel-immediate", "--max-time", "30"];
+        curl.extend(["-H", "x-fault-delay-ms: 1000", "-d", r#"{"message":"hello"}"#]);
         curl.extend(["-w", "%{http_code} %header{x-envoy-overloaded}\n"]);
         for _ in 0..count {
             curl.extend(["-o", "/dev/null", &url]);
@@ -193,13 +156,8 @@ impl Bench {
     pub(super) fn received(&self, mode: Mode) -> Result<usize> {
         let page = self.page(mode, "echo-server", ":5001/received")?;
         let page: Value = serde_json::from_str(&page).context("what the server received")?;
-        let requests = page["requests"]
-            .as_array()
-            .context("the server has no list")?;
-        Ok(requests
-            .iter()
-            .filter(|request| request["path"] == "/echo")
-            .count())
+        let requests = page["requests"].as_array().context("the server has no list")?;
+        Ok(requests.iter().filter(|request| request["path"] == "/echo").count())
     }
 
     /// What `http://POD<path>` answers, where `path` begins with the port.
@@ -208,28 +166,11 @@ impl Bench {
     /// There is no such pod, or it does not answer well.
     pub(super) fn page(&self, mode: Mode, component: &str, path: &str) -> Result<String> {
         let label = format!("app.kubernetes.io/component={component}");
-        let pods = [
-            "-n",
-            &mode.namespace(),
-            "get",
-            "pod",
-            "-l",
-            &label,
-            "-o",
-            "json",
-        ];
+        let pods = ["-n", &mode.namespace(), "get", "pod", "-l", &label, "-o", "json"];
         let pods: Value = serde_json::from_str(&self.access.kubectl(&pods, None)?)?;
         let pod = &pods["items"][0]["status"]["podIP"];
-        let address = pod
-            .as_str()
-            .with_context(|| format!("no pod {component} has an address"))?;
-        self.in_tools(&[
-            "curl",
-            "-sSf",
-            "--max-time",
-            "10",
-            &format!("http://{address}{path}"),
-        ])
+        let address = pod.as_str().with_context(|| format!("no pod {component} has an address"))?;
+        self.in_tools(&["curl", "-sSf", "--max-time", "10", &format!("http://{address}{path}")])
     }
 
     /// What Envoy's admin interface in the proxy's sidecar answers.
@@ -240,15 +181,7 @@ impl Bench {
         let deployment = format!("deploy/{RELEASE}-proxy");
         let namespace = mode.namespace();
         let agent = ["pilot-agent", "request", "GET", path];
-        let mut arguments = vec![
-            "-n",
-            &namespace,
-            "exec",
-            &deployment,
-            "-c",
-            "istio-proxy",
-            "--",
-        ];
+        let mut arguments = vec!["-n", &namespace, "exec", &deployment, "-c", "istio-proxy", "--"];
         arguments.extend(agent);
         self.access.kubectl(&arguments, None)
     }
@@ -259,17 +192,8 @@ impl Bench {
     /// There is no sidecar.
     pub(super) fn sidecar_log(&self, mode: Mode) -> Result<String> {
         let deployment = format!("deploy/{RELEASE}-proxy");
-        self.access.kubectl(
-            &[
-                "-n",
-                &mode.namespace(),
-                "logs",
-                &deployment,
-                "-c",
-                "istio-proxy",
-            ],
-            None,
-        )
+        self.access
+            .kubectl(&["-n", &mode.namespace(), "logs", &deployment, "-c", "istio-proxy"], None)
     }
 
     /// Changes the WasmPlugin's `pluginConfig` past the chart, which checks it.
@@ -280,15 +204,7 @@ impl Bench {
         let patch = json!({ "spec": { "pluginConfig": config } }).to_string();
         let plugin = format!("wasmplugin/{RELEASE}-proxy");
         let namespace = Mode::Wasm.namespace();
-        let arguments = [
-            "-n",
-            &namespace,
-            "patch",
-            &plugin,
-            "--type=merge",
-            "-p",
-            &patch,
-        ];
+        let arguments = ["-n", &namespace, "patch", &plugin, "--type=merge", "-p", &patch];
         self.access.kubectl(&arguments, None).map(|_| ())
     }
 
@@ -306,43 +222,23 @@ impl Bench {
              crane push --insecure /tmp/image localhost:5000/{MODULE}:{TAG} >&2 && \
              crane digest --insecure localhost:5000/{MODULE}:{TAG}"
         );
-        let arguments = [
-            "-n", TOOLS, "exec", "-i", "tools", "--", "sh", "-c", &script,
-        ];
-        let digest = self
-            .access
-            .kubectl(&arguments, Some(&self.images.filter.archive))?;
+        let arguments = ["-n", TOOLS, "exec", "-i", "tools", "--", "sh", "-c", &script];
+        let digest = self.access.kubectl(&arguments, Some(&self.images.filter.archive))?;
         if digest.trim() != self.images.filter.digest {
-            bail!(
-                "the registry holds {} instead of {}",
-                digest.trim(),
-                self.images.filter.digest
-            );
+            bail!("the registry holds {} instead of {}", digest.trim(), self.images.filter.digest);
         }
         Ok(())
     }
 
     fn wait_ready(&self, namespace: &str) -> Result<()> {
-        let arguments = [
-            "-n",
-            namespace,
-            "wait",
-            "--for=condition=Ready",
-            "pod",
-            "--all",
-            "--timeout=1s",
-        ];
+        let arguments =
+            ["-n", namespace, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=1s"];
         let waited = until(&format!("pods of {namespace}"), READY_LIMIT, || {
             self.access.kubectl(&arguments, None)
         });
         waited.map(|_| ()).map_err(|error| {
-            let pods = self
-                .access
-                .kubectl(&["-n", namespace, "describe", "pods"], None);
-            let tail: Vec<_> = pods
-                .iter()
-                .flat_map(|text| text.lines().rev().take(30))
-                .collect();
+            let pods = self.access.kubectl(&["-n", namespace, "describe", "pods"], None);
+            let tail: Vec<_> = pods.iter().flat_map(|text| text.lines().rev().take(30)).collect();
             let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
             error.context(format!("pods of {namespace} are not ready:\n{tail}"))
         })

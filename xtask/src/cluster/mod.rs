@@ -30,10 +30,7 @@ pub fn cluster_test(profile: &str) -> Result<ExitCode> {
     let mut proofs = Proofs::default();
     let since = Instant::now();
     match Access::find()? {
-        None => proofs.skipped(
-            "everything",
-            "no cluster: set KUBECONFIG or BIMETAL_CLUSTER",
-        ),
+        None => proofs.skipped("everything", "no cluster: set KUBECONFIG or BIMETAL_CLUSTER"),
         Some(access) => {
             let images = images::images(profile)?;
             let bench = Bench::new(access, images);
@@ -48,9 +45,5 @@ pub fn cluster_test(profile: &str) -> Result<ExitCode> {
     }
     say::ended("cluster-test", "done", since.elapsed());
     println!("{proofs}");
-    Ok(if proofs.all_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if proofs.all_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

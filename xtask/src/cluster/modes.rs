@@ -16,13 +16,8 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 const PUSH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A call that fails, as often as it takes to trip, and one that the server would answer.
-const OUTAGE: [Call; 5] = [
-    Call::Good,
-    Call::Failing(500),
-    Call::Failing(500),
-    Call::Failing(500),
-    Call::Good,
-];
+const OUTAGE: [Call; 5] =
+    [Call::Good, Call::Failing(500), Call::Failing(500), Call::Failing(500), Call::Good];
 
 /// Shows every mode; a mode that the cluster cannot have is skipped.
 pub(super) fn show_all(bench: &Bench, proofs: &mut Proofs) {
@@ -41,24 +36,12 @@ pub(super) fn show_all(bench: &Bench, proofs: &mut Proofs) {
 }
 
 fn show_none(bench: &Bench, proofs: &mut Proofs) {
-    let calls = [
-        Call::Good,
-        Call::Failing(500),
-        Call::Failing(500),
-        Call::Failing(500),
-    ];
+    let calls = [Call::Good, Call::Failing(500), Call::Failing(500), Call::Failing(500)];
     let calls = [&calls[..], &[Call::Failing(500); 4], &[Call::Good]].concat();
     let shown = bench.calls(Mode::None, &calls).and_then(|answers| {
         let wanted = [vec![200], vec![500; 7], vec![200]].concat();
-        ensure!(
-            statuses(&answers) == wanted,
-            "answers {:?}",
-            statuses(&answers)
-        );
-        ensure!(
-            !answers.iter().any(Answer::is_rejection),
-            "a rejection: {answers:?}"
-        );
+        ensure!(statuses(&answers) == wanted, "answers {:?}", statuses(&answers));
+        ensure!(!answers.iter().any(Answer::is_rejection), "a rejection: {answers:?}");
         Ok("7 failures in a row reach the caller, the next call is answered 200".to_owned())
     });
     proofs.record("none: nothing trips", shown);
@@ -82,19 +65,11 @@ fn show_wasm(bench: &Bench, proofs: &mut Proofs) {
             _ => bail!("Envoy has no metric of the filter yet"),
         }
     });
-    proofs.record(
-        "wasm: the sidecar loads the filter from the registry",
-        loaded,
-    );
+    proofs.record("wasm: the sidecar loads the filter from the registry", loaded);
     show_breaker(bench, Mode::Wasm, proofs, page);
-    proofs.record(
-        "wasm: faults that the mesh injects are no evidence",
-        injected_faults(bench, page),
-    );
-    proofs.record(
-        "wasm: a wrong policy is refused, the one in force stays",
-        wrong_policy(bench),
-    );
+    proofs
+        .record("wasm: faults that the mesh injects are no evidence", injected_faults(bench, page));
+    proofs.record("wasm: a wrong policy is refused, the one in force stays", wrong_policy(bench));
 }
 
 /// The same for both hosts: trips, rejects by the contract, closes again, and says so.
@@ -109,23 +84,15 @@ fn show_breaker(
     let tripped = rejection
         .as_ref()
         .map(|_| "answers 200 500 500 500 503; the fifth call never reached the server".to_owned());
-    proofs.record(
-        &format!("{name}: 3 failures trip the breaker"),
-        tripped.map_err(again),
-    );
+    proofs.record(&format!("{name}: 3 failures trip the breaker"), tripped.map_err(again));
     // What follows means something only of a breaker that tripped.
     let rejected = rejection.as_ref().map_err(again);
     let rejected =
         rejected.and_then(|answer| answer.rejected_by("echo/breaker", "3 consecutive failures"));
-    proofs.record(
-        &format!("{name}: the rejection is the contract's"),
-        rejected,
-    );
+    proofs.record(&format!("{name}: the rejection is the contract's"), rejected);
     let closed = rejection.and_then(|_| closes(bench, mode));
     proofs.record(&format!("{name}: it closes again"), closed);
-    let told = until(&format!("{name}: metrics"), RECOVERY_LIMIT, || {
-        transitions(&page(bench)?)
-    });
+    let told = until(&format!("{name}: metrics"), RECOVERY_LIMIT, || transitions(&page(bench)?));
     proofs.record(&format!("{name}: metrics tell the same"), told);
 }
 
@@ -136,23 +103,11 @@ fn trip(bench: &Bench, mode: Mode) -> Result<Answer> {
     let mut answers = bench.calls(mode, &OUTAGE)?;
     let last = answers.pop().context("no answers")?;
     let first = statuses(&answers);
-    ensure!(
-        first == [200, 500, 500, 500],
-        "first four answers {first:?}"
-    );
-    ensure!(
-        !answers.iter().any(Answer::is_rejection),
-        "rejected early: {answers:?}"
-    );
-    ensure!(
-        last.is_rejection(),
-        "the call after them is not rejected: {last:?}"
-    );
+    ensure!(first == [200, 500, 500, 500], "first four answers {first:?}");
+    ensure!(!answers.iter().any(Answer::is_rejection), "rejected early: {answers:?}");
+    ensure!(last.is_rejection(), "the call after them is not rejected: {last:?}");
     let reached = bench.received(mode)? - before;
-    ensure!(
-        reached == 4,
-        "{reached} of 5 calls reached the server instead of 4"
-    );
+    ensure!(reached == 4, "{reached} of 5 calls reached the server instead of 4");
     Ok(last)
 }
 
@@ -160,12 +115,7 @@ fn trip(bench: &Bench, mode: Mode) -> Result<Answer> {
 fn closes(bench: &Bench, mode: Mode) -> Result<String> {
     until("the breaker closes", RECOVERY_LIMIT, || {
         let answer = bench.call(mode, Call::Good)?;
-        ensure!(
-            answer.status == 200,
-            "answered {} {}",
-            answer.status,
-            answer.body
-        );
+        ensure!(answer.status == 200, "answered {} {}", answer.status, answer.body);
         Ok(())
     })?;
     let answers = statuses(&bench.calls(mode, &[Call::Good; 3])?);
@@ -176,37 +126,16 @@ fn closes(bench: &Bench, mode: Mode) -> Result<String> {
 /// Reads the three transitions of one outage and the state after it from a metrics page.
 fn transitions(page: &str) -> Result<String> {
     let policy = ("policy", "echo");
-    let steps = [
-        ("closed", "open"),
-        ("open", "half_open"),
-        ("half_open", "closed"),
-    ];
+    let steps = [("closed", "open"), ("open", "half_open"), ("half_open", "closed")];
     for (from, to) in steps {
         let labels = [policy, ("from", from), ("to", to)];
         let count = metric(page, "bimetal_breaker_transitions_total", &labels);
-        ensure!(
-            count == Some(1.0),
-            "{count:?} transitions {from} → {to} instead of 1"
-        );
+        ensure!(count == Some(1.0), "{count:?} transitions {from} → {to} instead of 1");
     }
-    let closed = metric(
-        page,
-        "bimetal_breaker_replicas",
-        &[policy, ("state", "closed")],
-    );
-    ensure!(
-        closed == Some(1.0),
-        "{closed:?} closed breakers instead of 1"
-    );
-    let open = metric(
-        page,
-        "bimetal_breaker_replicas",
-        &[policy, ("state", "open")],
-    );
-    ensure!(
-        open.is_none_or(|open| open == 0.0),
-        "{open:?} open breakers instead of 0"
-    );
+    let closed = metric(page, "bimetal_breaker_replicas", &[policy, ("state", "closed")]);
+    ensure!(closed == Some(1.0), "{closed:?} closed breakers instead of 1");
+    let open = metric(page, "bimetal_breaker_replicas", &[policy, ("state", "open")]);
+    ensure!(open.is_none_or(|open| open == 0.0), "{open:?} open breakers instead of 0");
     Ok("closed → open → half_open → closed, once each; 1 breaker closed".to_owned())
 }
 
@@ -225,19 +154,9 @@ fn injected_faults(bench: &Bench, page: impl Fn(&Bench) -> Result<String>) -> Re
     })?;
     let (before, uncounted) = (bench.received(Mode::Wasm)?, neutral()?);
     let answers = bench.calls(Mode::Wasm, &[Call::Good; 6])?;
-    ensure!(
-        statuses(&answers) == [500; 6],
-        "answers {:?}",
-        statuses(&answers)
-    );
-    ensure!(
-        !answers.iter().any(Answer::is_rejection),
-        "rejected: {answers:?}"
-    );
-    ensure!(
-        bench.received(Mode::Wasm)? == before,
-        "a call reached the server"
-    );
+    ensure!(statuses(&answers) == [500; 6], "answers {:?}", statuses(&answers));
+    ensure!(!answers.iter().any(Answer::is_rejection), "rejected: {answers:?}");
+    ensure!(bench.received(Mode::Wasm)? == before, "a call reached the server");
     until("the filter's count of them", PUSH_LIMIT, || {
         let counted = neutral()? - uncounted;
         ensure!(counted >= 6.0, "{counted} neutral outcomes instead of 6");
@@ -262,26 +181,15 @@ fn wrong_policy(bench: &Bench) -> Result<String> {
     }] }))?;
     let told = until("the refusal in the sidecar's log", PUSH_LIMIT, || {
         let log = bench.sidecar_log(Mode::Wasm)?;
-        let line = log
-            .lines()
-            .find(|line| line.contains("policies[0].breaker.open.base"));
-        line.and_then(|line| {
-            line.split('\t')
-                .find_map(|part| part.strip_prefix("wasm log: "))
-        })
-        .map(str::to_owned)
-        .context("the sidecar's log has no refusal yet")
+        let line = log.lines().find(|line| line.contains("policies[0].breaker.open.base"));
+        line.and_then(|line| line.split('\t').find_map(|part| part.strip_prefix("wasm log: ")))
+            .map(str::to_owned)
+            .context("the sidecar's log has no refusal yet")
     })?;
     let answers = bench.calls(Mode::Wasm, &OUTAGE)?;
-    ensure!(
-        statuses(&answers) == [200, 500, 500, 500, 503],
-        "answers {:?}",
-        statuses(&answers)
-    );
+    ensure!(statuses(&answers) == [200, 500, 500, 500, 503], "answers {:?}", statuses(&answers));
     answers[4].rejected_by("echo/breaker", "3 consecutive failures")?;
-    Ok(format!(
-        "{told}; then 3 failures trip the breaker as before"
-    ))
+    Ok(format!("{told}; then 3 failures trip the breaker as before"))
 }
 
 fn show_istio(bench: &Bench, proofs: &mut Proofs) {
@@ -297,29 +205,18 @@ fn show_istio(bench: &Bench, proofs: &mut Proofs) {
             statuses(&answers)
         );
         let last = &answers[4];
-        ensure!(
-            last.body.contains("no healthy upstream"),
-            "503 for another reason: {last:?}"
-        );
+        ensure!(last.body.contains("no healthy upstream"), "503 for another reason: {last:?}");
         ensure!(!last.is_rejection(), "rejected by a policy: {last:?}");
         Ok(format!("the next call is answered 503 {:?}", last.body))
     });
     proofs.record(name, ejected);
     let back = until("istio: the server comes back", RECOVERY_LIMIT, || {
         let answer = bench.call(Mode::Istio, Call::Good)?;
-        ensure!(
-            answer.status == 200,
-            "answered {} {}",
-            answer.status,
-            answer.body
-        );
+        ensure!(answer.status == 200, "answered {} {}", answer.status, answer.body);
         Ok("answered 200 after the ejection".to_owned())
     });
     proofs.record("istio: it comes back", back);
-    proofs.record(
-        "istio: http1MaxPendingRequests 0 is not applied",
-        waiting(bench),
-    );
+    proofs.record("istio: http1MaxPendingRequests 0 is not applied", waiting(bench));
     proofs.record("istio: above 0 the pool overflows", overflow(bench));
 }
 
@@ -339,22 +236,15 @@ fn overflow(bench: &Bench) -> Result<String> {
         in_force(bench, "::default_priority::max_pending_requests::1")
     })?;
     let answers = bench.slow_calls_at_once(Mode::Istio, 8)?;
-    let refused = answers
-        .iter()
-        .filter(|answer| *answer == "503 true")
-        .count();
+    let refused = answers.iter().filter(|answer| *answer == "503 true").count();
     ensure!(refused > 0, "answers {answers:?}");
-    Ok(format!(
-        "{refused} of 8 calls at once are answered 503 with x-envoy-overloaded"
-    ))
+    Ok(format!("{refused} of 8 calls at once are answered 503 with x-envoy-overloaded"))
 }
 
 /// Whether Envoy's list of clusters has a line of the echo server that ends so.
 fn in_force(bench: &Bench, end: &str) -> Result<String> {
     let clusters = bench.sidecar(Mode::Istio, "clusters")?;
-    let mut own = clusters
-        .lines()
-        .filter(|line| line.starts_with("outbound|5001||"));
+    let mut own = clusters.lines().filter(|line| line.starts_with("outbound|5001||"));
     match own.find(|line| line.ends_with(end)) {
         Some(line) => Ok(line.to_owned()),
         None => bail!("Envoy's clusters do not have {end}"),

@@ -53,11 +53,7 @@ impl Mode {
 
 /// A namespace, with sidecars where there is a mesh and it is not the tools'.
 pub(super) fn namespace(name: &str, mesh: bool) -> Value {
-    let injection = if mesh && name != TOOLS {
-        "enabled"
-    } else {
-        "disabled"
-    };
+    let injection = if mesh && name != TOOLS { "enabled" } else { "disabled" };
     json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -134,9 +130,6 @@ mod tests {
     fn values_merge_leaf_by_leaf() {
         let mut values = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
         merge(&mut values, &json!({ "a": { "c": 3 }, "d": [2], "e": {} }));
-        assert_eq!(
-            values,
-            json!({ "a": { "b": 1, "c": 3 }, "d": [2], "e": {} })
-        );
+        assert_eq!(values, json!({ "a": { "b": 1, "c": 3 }, "d": [2], "e": {} }));
     }
 }

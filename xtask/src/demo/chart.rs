@@ -85,11 +85,9 @@ fn axis(svg: &mut String) {
             bottom + 16.0
         );
     }
-    for (text, y) in [
-        ("state", BAND.0 + 15.0),
-        ("calls", BARS.0 + 12.0),
-        ("latency", LATENCY.0 + 12.0),
-    ] {
+    for (text, y) in
+        [("state", BAND.0 + 15.0), ("calls", BARS.0 + 12.0), ("latency", LATENCY.0 + 12.0)]
+    {
         add!(svg, "<text class=\"row\" x=\"0\" y=\"{y}\">{text}</text>");
     }
     for calls in [0.0, 10.0, 20.0, 30.0] {
@@ -163,11 +161,9 @@ fn decisions(svg: &mut String, line: &Line) {
     let width = x_of(1) - x_of(0) - 0.8;
     for (at, tick) in line.ticks.iter().enumerate() {
         let mut below = 0.0;
-        for (class, calls) in [
-            ("good", tick.good),
-            ("failed", tick.failed),
-            ("rejected", tick.rejected),
-        ] {
+        for (class, calls) in
+            [("good", tick.good), ("failed", tick.failed), ("rejected", tick.rejected)]
+        {
             if calls == 0 {
                 continue;
             }
@@ -206,10 +202,7 @@ fn latencies(svg: &mut String, line: &Line) {
         }
         if let Some(longest) = Tick::longest(tick) {
             let y = y_of_latency(longest.as_secs_f64() * 1e3);
-            add!(
-                svg,
-                "<circle class=\"longest\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.4\"/>"
-            );
+            add!(svg, "<circle class=\"longest\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.4\"/>");
         }
     }
     add!(svg, "<path class=\"median\" d=\"{path}\"/>");

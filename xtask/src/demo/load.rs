@@ -58,31 +58,21 @@ async fn one_arm(
 ) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Http = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(connector);
+    let client: Http =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
     let mut calls = JoinSet::new();
     let mut due = first;
     while due < LENGTH {
         tokio::time::sleep_until((start + due).into()).await;
         let now = start.elapsed();
-        let from = if now.saturating_sub(due) <= GRAIN {
-            now
-        } else {
-            due
-        };
+        let from = if now.saturating_sub(due) <= GRAIN { now } else { due };
         let (client, out) = (client.clone(), out.clone());
         calls.spawn(async move {
             let call = tokio::time::timeout(PATIENCE, call(&client, address));
             let seen = call.await.unwrap_or(Seen::Failed);
             let latency = start.elapsed().saturating_sub(from);
             // The receiver leaves only when the demo ends.
-            let _ = out.send(Sample {
-                arm,
-                due: from,
-                latency,
-                seen,
-            });
+            let _ = out.send(Sample { arm, due: from, latency, seen });
         });
         due += PERIOD;
         // Finished calls are let go of now and then, not all at the end.

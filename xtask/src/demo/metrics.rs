@@ -9,10 +9,8 @@ pub struct Page(pub String);
 impl Page {
     /// The sum of a metric over every line that has all of `labels`; 0 where there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         self.0
             .lines()
             .filter_map(|line| line.strip_prefix(name))

@@ -45,18 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn run(look: Look) -> Result<bool> {
     let parts = Parts::make()?;
     let mut scene = Scene::start(&parts)?;
-    let look = if std::io::stdout().is_terminal() {
-        look
-    } else {
-        Look::Plain
-    };
+    let look = if std::io::stdout().is_terminal() { look } else { Look::Plain };
     let record = play(&mut scene, look)?;
     let verdicts = Arm::ALL.map(|arm| Verdict::of(&record, arm));
     let mut promises = Vec::new();
-    for verdict in verdicts
-        .iter()
-        .filter(|verdict| Arm::HOSTS.contains(&verdict.arm))
-    {
+    for verdict in verdicts.iter().filter(|verdict| Arm::HOSTS.contains(&verdict.arm)) {
         promises.extend(verdict::promises(verdict, &settled(&scene, verdict)?));
     }
     drop(scene);
@@ -140,9 +133,7 @@ fn show(
         let shown = now.min(script::LENGTH);
         match look {
             _ if process::stopping() => {}
-            Look::Live => screen
-                .draw(record, shown)
-                .context("cannot draw on the terminal")?,
+            Look::Live => screen.draw(record, shown).context("cannot draw on the terminal")?,
             // In the second after the one it tells of, when its answers are there.
             Look::Plain if next.subsec_millis() == 0 && next <= script::LENGTH => {
                 println!("{}", plain::line(record, next));

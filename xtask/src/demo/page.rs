@@ -74,11 +74,7 @@ fn page(record: &Record, verdicts: &[Verdict], promises: &[Promise]) -> String {
             Kept::Yes => ("kept", "kept"),
             Kept::No => ("broken", "broken"),
         };
-        let _ = write!(
-            html,
-            "<li class=\"{class}\"><b>{word}</b> {}</li>",
-            escape(&promise.text)
-        );
+        let _ = write!(html, "<li class=\"{class}\"><b>{word}</b> {}</li>", escape(&promise.text));
     }
     html.push_str("</ul></section></main></body></html>\n");
     html
@@ -125,11 +121,8 @@ pub fn rows(verdicts: &[Verdict]) -> Vec<[String; 10]> {
         .iter()
         .map(|verdict| {
             let each = |of: fn(&super::verdict::Outage) -> Option<Duration>| {
-                let times: Vec<String> = verdict
-                    .outages
-                    .iter()
-                    .map(|outage| time(of(outage)))
-                    .collect();
+                let times: Vec<String> =
+                    verdict.outages.iter().map(|outage| time(of(outage))).collect();
                 times.join(", ")
             };
             let added = |of: fn(&Verdict) -> Duration| match direct {
@@ -155,17 +148,11 @@ pub fn rows(verdicts: &[Verdict]) -> Vec<[String; 10]> {
 }
 
 fn added(with: Duration, without: Duration) -> String {
-    format!(
-        "{:+.2} ms",
-        (with.as_secs_f64() - without.as_secs_f64()) * 1e3
-    )
+    format!("{:+.2} ms", (with.as_secs_f64() - without.as_secs_f64()) * 1e3)
 }
 
 fn time(time: Option<Duration>) -> String {
-    time.map_or_else(
-        || "never".to_owned(),
-        |time| format!("{:.2} s", time.as_secs_f64()),
-    )
+    time.map_or_else(|| "never".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
 }
 
 /// Text as HTML, also inside an attribute.
@@ -191,10 +178,7 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(escape("<a b='c'>&\""), "&lt;a b=&#39;c&#39;&gt;&amp;&quot;");
-        let hostile = Promise {
-            text: "<script>".to_owned(),
-            kept: Kept::No,
-        };
+        let hostile = Promise { text: "<script>".to_owned(), kept: Kept::No };
         let page = page(&Record::default(), &[], &[hostile]);
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
     }
@@ -212,10 +196,7 @@ mod tests {
         std::os::unix::fs::symlink(full, &half).unwrap();
         let error = write(&file, &Record::default(), &[], &[]).unwrap_err();
         let error = format!("{error:#}");
-        assert!(
-            error.contains("cannot be written") && error.contains("No space left"),
-            "{error}"
-        );
+        assert!(error.contains("cannot be written") && error.contains("No space left"), "{error}");
         assert!(half.symlink_metadata().is_err() && !file.exists());
     }
 }

@@ -126,10 +126,7 @@ impl Default for Record {
     fn default() -> Self {
         let ticks = LENGTH.as_millis().div_ceil(TICK.as_millis());
         let ticks = vec![Tick::default(); usize::try_from(ticks).unwrap_or(0)];
-        Self([(); 3].map(|()| Line {
-            ticks: ticks.clone(),
-            samples: Vec::new(),
-        }))
+        Self([(); 3].map(|()| Line { ticks: ticks.clone(), samples: Vec::new() }))
     }
 }
 
@@ -188,11 +185,7 @@ mod tests {
         let line = record.line(Arm::Envoy);
         assert_eq!((line.ticks[0].good, line.ticks[1].rejected), (1, 1));
         assert_eq!(line.ticks[0].median(), Some(Duration::from_millis(900)));
-        assert_eq!(
-            line.ticks[1].median(),
-            None,
-            "a rejection says nothing about the upstream"
-        );
+        assert_eq!(line.ticks[1].median(), None, "a rejection says nothing about the upstream");
         assert_eq!(line.samples.len(), 3);
     }
 }

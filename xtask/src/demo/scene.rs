@@ -44,11 +44,7 @@ impl Parts {
                 place::filter()
             }
         };
-        Ok(Self {
-            bimetal,
-            envoy,
-            filter,
-        })
+        Ok(Self { bimetal, envoy, filter })
     }
 }
 
@@ -152,10 +148,9 @@ impl Scene {
     /// # Errors
     /// One has.
     pub fn check_alive(&mut self) -> Result<()> {
-        for (name, program) in [
-            ("the native proxy", &mut self.native),
-            ("the echo server", &mut self.echo),
-        ] {
+        for (name, program) in
+            [("the native proxy", &mut self.native), ("the echo server", &mut self.echo)]
+        {
             if let Some(status) = program.status()? {
                 bail!(
                     "{name} ended in the middle of the demo ({status}); {}",
@@ -172,14 +167,7 @@ fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr
     // Of an earlier demo: read again, it would name ports of the past.
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(&parts.bimetal);
-    command.args([
-        "echo",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--ready-file",
-    ]);
+    command.args(["echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ready-file"]);
     command.arg(&ready);
     let mut echo = Running::start("echo server", &mut command, &folder.join("echo.log"))?;
     let ports = ready_when(&mut echo, || {
@@ -242,9 +230,7 @@ fn free_ports() -> Result<[SocketAddr; 3]> {
     let bound = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut addresses = Vec::new();
     for listener in &bound {
-        let listener = listener
-            .as_ref()
-            .map_err(|error| anyhow!("no free port: {error}"))?;
+        let listener = listener.as_ref().map_err(|error| anyhow!("no free port: {error}"))?;
         addresses.push(listener.local_addr()?);
     }
     addresses.try_into().map_err(|_| anyhow!("no free ports"))
@@ -256,8 +242,5 @@ fn get(address: SocketAddr, path: &str) -> Result<String> {
 }
 
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .build()
-        .into()
+    ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into()
 }

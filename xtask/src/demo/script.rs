@@ -28,12 +28,7 @@ pub struct Phase {
 }
 
 const fn phase(name: &'static str, trouble: Trouble, from_s: u64, to_s: u64) -> Phase {
-    Phase {
-        name,
-        trouble,
-        from_s,
-        to_s,
-    }
+    Phase { name, trouble, from_s, to_s }
 }
 
 /// The phases, without a gap. The second outage is of another kind, since a breaker that counts

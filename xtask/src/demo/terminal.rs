@@ -146,23 +146,13 @@ fn latency_cell(tick: &Tick) -> String {
 
 /// The numbers of one host so far, as one line.
 pub fn totals(record: &Record, host: Arm) -> String {
-    let Verdict {
-        calls,
-        good,
-        failed,
-        rejected,
-        ..
-    } = Verdict::of(record, host);
+    let Verdict { calls, good, failed, rejected, .. } = Verdict::of(record, host);
     format!("calls {calls}  good {good}  failed {failed}  rejected {rejected}")
 }
 
 /// The last state that was seen at or before a tick.
 pub fn state_at(line: &Line, tick: usize) -> Option<State> {
-    line.ticks
-        .get(..=tick)?
-        .iter()
-        .rev()
-        .find_map(|tick| tick.state)
+    line.ticks.get(..=tick)?.iter().rev().find_map(|tick| tick.state)
 }
 
 #[cfg(test)]
@@ -182,10 +172,7 @@ mod tests {
             });
         }
         let picture = picture(&record, Duration::from_secs(40), 60);
-        let decisions = picture
-            .iter()
-            .find(|line| line.contains("decisions"))
-            .unwrap();
+        let decisions = picture.iter().find(|line| line.contains("decisions")).unwrap();
         assert_eq!(decisions.matches('·').count(), 60 - MARGIN - 1);
     }
 

@@ -49,12 +49,7 @@ impl Verdict {
     /// Draws the sum of what was seen of one arm.
     pub fn of(record: &Record, arm: Arm) -> Self {
         let line = record.line(arm);
-        let count = |seen| {
-            line.samples
-                .iter()
-                .filter(|sample| sample.seen == seen)
-                .count()
-        };
+        let count = |seen| line.samples.iter().filter(|sample| sample.seen == seen).count();
         let (p50, p99) = healthy_latency(line);
         Self {
             arm,
@@ -78,10 +73,7 @@ impl Verdict {
 
 fn outage(samples: &[Sample], phase: &script::Phase, until: Duration) -> Outage {
     let first = |seen: Seen, from: Duration| {
-        let due = samples
-            .iter()
-            .filter(|sample| sample.seen == seen)
-            .map(|sample| sample.due);
+        let due = samples.iter().filter(|sample| sample.seen == seen).map(|sample| sample.due);
         due.filter(|due| from <= *due && *due < until).min()
     };
     let failed = first(Seen::Failed, phase.from());
@@ -102,9 +94,7 @@ fn outage(samples: &[Sample], phase: &script::Phase, until: Duration) -> Outage 
         name: phase.name,
         leaked: leaked.len(),
         probes: probes.len(),
-        to_trip: tripped
-            .zip(failed)
-            .map(|(tripped, failed)| tripped.saturating_sub(failed)),
+        to_trip: tripped.zip(failed).map(|(tripped, failed)| tripped.saturating_sub(failed)),
         to_recover: recovered.map(|at| at.saturating_sub(phase.to())),
     }
 }
@@ -113,18 +103,10 @@ fn outage(samples: &[Sample], phase: &script::Phase, until: Duration) -> Outage 
 fn healthy_latency(line: &Line) -> (Duration, Duration) {
     let mut latencies = Histogram::<u64>::new(3).ok();
     let calm = SCRIPT.iter().filter(|phase| phase.trouble == Trouble::None);
-    let calm: Vec<(Duration, Duration)> = calm
-        .map(|phase| (phase.from() + SETTLE, phase.to()))
-        .collect();
-    for sample in line
-        .samples
-        .iter()
-        .filter(|sample| sample.seen == Seen::Good)
-    {
-        if calm
-            .iter()
-            .any(|(from, to)| from <= &sample.due && sample.due < *to)
-        {
+    let calm: Vec<(Duration, Duration)> =
+        calm.map(|phase| (phase.from() + SETTLE, phase.to())).collect();
+    for sample in line.samples.iter().filter(|sample| sample.seen == Seen::Good) {
+        if calm.iter().any(|(from, to)| from <= &sample.due && sample.due < *to) {
             let nanos = u64::try_from(sample.latency.as_nanos()).unwrap_or(u64::MAX);
             if let Some(latencies) = &mut latencies {
                 // Grows as needed: no value is too large for it.
@@ -133,9 +115,7 @@ fn healthy_latency(line: &Line) -> (Duration, Duration) {
         }
     }
     let quantile = |share| {
-        let nanos = latencies
-            .as_ref()
-            .map_or(0, |all| all.value_at_quantile(share));
+        let nanos = latencies.as_ref().map_or(0, |all| all.value_at_quantile(share));
         Duration::from_nanos(nanos)
     };
     (quantile(0.5), quantile(0.99))
@@ -172,22 +152,12 @@ pub fn promises(verdict: &Verdict, page: &Page) -> Vec<Promise> {
     let admitted = sum("bimetal_requests_total", &[("decision", "admitted")]);
     let rejected = sum("bimetal_requests_total", &[("decision", "breaker")]);
     let settled = sum("bimetal_outcomes_total", &[]);
-    let reopened = sum(
-        "bimetal_breaker_transitions_total",
-        &[("from", "half_open"), ("to", "open")],
-    );
+    let reopened =
+        sum("bimetal_breaker_transitions_total", &[("from", "half_open"), ("to", "open")]);
     let (went, turned) = (verdict.good + verdict.failed, verdict.rejected);
     let probes: usize = verdict.outages.iter().map(|outage| outage.probes).sum();
-    let tripped = verdict
-        .outages
-        .iter()
-        .filter(|outage| outage.to_trip.is_some())
-        .count();
-    let recovered = verdict
-        .outages
-        .iter()
-        .filter(|outage| outage.to_recover.is_some())
-        .count();
+    let tripped = verdict.outages.iter().filter(|outage| outage.to_trip.is_some()).count();
+    let recovered = verdict.outages.iter().filter(|outage| outage.to_recover.is_some()).count();
     let of = verdict.outages.len();
     vec![
         Promise {
@@ -223,12 +193,7 @@ mod tests {
 
     fn sample(due_ms: u64, seen: Seen) -> Sample {
         let latency = Duration::from_millis(1);
-        Sample {
-            arm: Arm::Native,
-            due: Duration::from_millis(due_ms),
-            latency,
-            seen,
-        }
+        Sample { arm: Arm::Native, due: Duration::from_millis(due_ms), latency, seen }
     }
 
     /// An outage as it should be: three failures, rejections, a failed probe, recovery.
@@ -257,10 +222,7 @@ mod tests {
         assert_eq!((outage.leaked, outage.probes), (3, 1));
         assert_eq!(outage.to_trip, Some(Duration::from_millis(30)));
         assert_eq!(outage.to_recover, Some(Duration::from_millis(1250)));
-        assert_eq!(
-            verdict.outages[1].to_trip, None,
-            "nothing happened in the second one"
-        );
+        assert_eq!(verdict.outages[1].to_trip, None, "nothing happened in the second one");
     }
 
     #[test]
@@ -290,20 +252,10 @@ mod tests {
             ))
         };
         let kept = |page: &Page| -> Vec<Kept> {
-            promises(&verdict, page)
-                .iter()
-                .map(|promise| promise.kept)
-                .collect()
+            promises(&verdict, page).iter().map(|promise| promise.kept).collect()
         };
-        assert_eq!(
-            kept(&page(6, 1)),
-            [Kept::No, Kept::Yes, Kept::Yes, Kept::Yes]
-        );
+        assert_eq!(kept(&page(6, 1)), [Kept::No, Kept::Yes, Kept::Yes, Kept::Yes]);
         assert_eq!(kept(&page(5, 1))[1], Kept::No, "one call was never settled");
-        assert_eq!(
-            kept(&page(6, 0))[3],
-            Kept::No,
-            "the failure after the trip was no probe"
-        );
+        assert_eq!(kept(&page(6, 0))[3], Kept::No, "the failure after the trip was no probe");
     }
 }

@@ -56,10 +56,7 @@ pub(super) fn write(recipe: &Recipe<'_>, to: &Path) -> Result<String> {
 /// The archive's content and the manifest's digest.
 pub(super) fn bytes(recipe: &Recipe<'_>) -> Result<(Vec<u8>, String)> {
     let mut blobs = Blobs::default();
-    let entries = recipe
-        .files
-        .iter()
-        .map(|file| (file.path, file.bytes, file.mode));
+    let entries = recipe.files.iter().map(|file| (file.path, file.bytes, file.mode));
     let layer = tar(entries)?;
     let unpacked = format!("sha256:{}", hex(&layer));
     let layer = blobs.add(MediaType::ImageLayerGzip, gzip(&layer)?)?;
@@ -83,10 +80,7 @@ pub(super) fn bytes(recipe: &Recipe<'_>) -> Result<(Vec<u8>, String)> {
     // The name for containerd, which wants it whole, and for all that follow the specification.
     manifest.set_annotations(Some(HashMap::from([
         ("io.containerd.image.name".to_owned(), name.clone()),
-        (
-            "org.opencontainers.image.ref.name".to_owned(),
-            recipe.tag.to_owned(),
-        ),
+        ("org.opencontainers.image.ref.name".to_owned(), recipe.tag.to_owned()),
     ])));
     let index = ImageIndexBuilder::default()
         .schema_version(SCHEMA_VERSION)
@@ -99,9 +93,7 @@ pub(super) fn bytes(recipe: &Recipe<'_>) -> Result<(Vec<u8>, String)> {
     files.insert("index.json".to_owned(), sorted(&index)?);
     files.insert("manifest.json".to_owned(), sorted(&docker)?);
     files.insert("oci-layout".to_owned(), sorted(&layout)?);
-    let entries = files
-        .iter()
-        .map(|(path, bytes)| (path.as_str(), bytes.as_slice(), 0o644));
+    let entries = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice(), 0o644));
     Ok((tar(entries)?, digest))
 }
 
@@ -145,9 +137,7 @@ fn tar<'a>(files: impl Iterator<Item = (&'a str, &'a [u8], u32)>) -> Result<Vec<
 
 /// Gzip without a time in its header.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzBuilder::new()
-        .mtime(0)
-        .write(Vec::new(), Compression::default());
+    let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)
 }
@@ -155,11 +145,9 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 /// SHA-256 in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -63,10 +63,7 @@ pub fn images(profile: &str) -> Result<Images> {
     };
     let folder = place::made("images")?;
     let images = Images {
-        program: write(
-            &program_recipe(&read(&program)?)?,
-            &folder.join("bimetal.tar"),
-        )?,
+        program: write(&program_recipe(&read(&program)?)?, &folder.join("bimetal.tar"))?,
         filter: write(&filter_recipe(&read(&filter)?)?, &folder.join("filter.tar"))?,
     };
     for image in [&images.program, &images.filter] {
@@ -90,11 +87,7 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 fn write(recipe: &Recipe<'_>, to: &Path) -> Result<Image> {
     let digest = archive::write(recipe, to)?;
     let name = format!("{}:{TAG}", recipe.repository);
-    Ok(Image {
-        name,
-        archive: to.to_path_buf(),
-        digest,
-    })
+    Ok(Image { name, archive: to.to_path_buf(), digest })
 }
 
 /// The image of proxy and echo server.
@@ -103,22 +96,14 @@ fn program_recipe(binary: &[u8]) -> Result<Recipe<'_>> {
         .user(USER)
         .entrypoint(["/bimetal".to_owned()])
         .cmd(["proxy".to_owned()])
-        .exposed_ports([
-            "8001/tcp".to_owned(),
-            "9001/tcp".to_owned(),
-            "5001/tcp".to_owned(),
-        ])
+        .exposed_ports(["8001/tcp".to_owned(), "9001/tcp".to_owned(), "5001/tcp".to_owned()])
         .build()?;
     Ok(Recipe {
         repository: PROGRAM,
         tag: TAG,
         architecture: Arch::default(),
         config,
-        files: vec![File {
-            path: "bimetal",
-            bytes: binary,
-            mode: 0o755,
-        }],
+        files: vec![File { path: "bimetal", bytes: binary, mode: 0o755 }],
     })
 }
 
@@ -130,11 +115,7 @@ fn filter_recipe(module: &[u8]) -> Result<Recipe<'_>> {
         tag: TAG,
         architecture: Arch::Amd64,
         config: Config::default(),
-        files: vec![File {
-            path: "plugin.wasm",
-            bytes: module,
-            mode: 0o644,
-        }],
+        files: vec![File { path: "plugin.wasm", bytes: module, mode: 0o644 }],
     })
 }
 

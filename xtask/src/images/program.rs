@@ -34,10 +34,7 @@ pub(super) fn build(profile: &str) -> Result<PathBuf> {
     let output = if profile == "dev" { "debug" } else { profile };
     let binary = folder.join(target).join(output).join("bimetal");
     if wants_loader(&binary)? {
-        bail!(
-            "{} is linked dynamically: it would not start in an empty image",
-            binary.display()
-        );
+        bail!("{} is linked dynamically: it would not start in an empty image", binary.display());
     }
     say::ended("static program", "built", since.elapsed());
     Ok(binary)
@@ -61,7 +58,5 @@ pub(super) fn wants_loader(binary: &Path) -> Result<bool> {
     let header = object::elf::FileHeader64::<object::Endianness>::parse(&*bytes)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, &*bytes)?;
-    Ok(segments
-        .iter()
-        .any(|segment| segment.p_type(endian) == object::elf::PT_INTERP))
+    Ok(segments.iter().any(|segment| segment.p_type(endian) == object::elf::PT_INTERP))
 }

@@ -19,11 +19,7 @@ fn unpack(tar: &[u8]) -> Entries {
         let header = entry.header().clone();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
-        let about = (
-            header.mode().unwrap(),
-            header.uid().unwrap(),
-            header.mtime().unwrap(),
-        );
+        let about = (header.mode().unwrap(), header.uid().unwrap(), header.mtime().unwrap());
         entries.insert(path, (content, about.0, about.1, about.2));
     }
     entries
@@ -31,9 +27,7 @@ fn unpack(tar: &[u8]) -> Entries {
 
 fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(bytes)
-        .read_to_end(&mut plain)
-        .unwrap();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
     plain
 }
 
@@ -64,10 +58,7 @@ fn check_layout(archive: &[u8]) -> (Value, Entries) {
     }
     let config = json(&entries, &blob(&manifest["config"]["digest"]));
     let layer = gunzip(&entries[&blob(&layers[0]["digest"])].0);
-    assert_eq!(
-        config["rootfs"]["diff_ids"][0],
-        format!("sha256:{}", hex(&layer))
-    );
+    assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&layer)));
     // What `docker load` reads names the same blobs.
     let docker = json(&entries, "manifest.json");
     assert_eq!(docker[0]["Config"], blob(&manifest["config"]["digest"]));
@@ -104,12 +95,7 @@ fn the_same_inputs_give_the_same_bytes() {
     let recipe = program_recipe(b"a program").unwrap();
     let first = bytes(&recipe).unwrap();
     assert!((0..20).all(|_| bytes(&recipe).unwrap() == first));
-    assert_ne!(
-        bytes(&program_recipe(b"another program").unwrap())
-            .unwrap()
-            .1,
-        first.1
-    );
+    assert_ne!(bytes(&program_recipe(b"another program").unwrap()).unwrap().1, first.1);
 }
 
 #[test]
@@ -130,26 +116,17 @@ fn crane_finds_nothing_wrong() {
     // A blob that is not what its name says must not pass.
     let broken = folder.join("broken.tar");
     let mut bytes = bytes(&program).unwrap().0;
-    let layer = bytes
-        .windows(2)
-        .position(|two| two == [0x1f, 0x8b])
-        .unwrap();
+    let layer = bytes.windows(2).position(|two| two == [0x1f, 0x8b]).unwrap();
     bytes[layer + 12] ^= 0xff;
     std::fs::write(&broken, bytes).unwrap();
-    assert_eq!(
-        process::answer(&crane, &["validate", "--tarball", broken.to_str().unwrap()]),
-        None
-    );
+    assert_eq!(process::answer(&crane, &["validate", "--tarball", broken.to_str().unwrap()]), None);
 }
 
 #[test]
 fn a_dynamic_program_is_told_from_a_static_one() {
     // The test program itself is linked dynamically, as Cargo does unless told otherwise.
     let own = std::env::current_exe().unwrap();
-    assert_eq!(
-        program::wants_loader(&own).unwrap(),
-        !cfg!(target_feature = "crt-static")
-    );
+    assert_eq!(program::wants_loader(&own).unwrap(), !cfg!(target_feature = "crt-static"));
     let text = place::root().join("Cargo.toml");
     assert!(program::wants_loader(&text).is_err());
 }

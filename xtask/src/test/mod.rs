@@ -45,10 +45,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     let since = Instant::now();
     let tally = Tally::default();
     tally.step("format", "is the code formatted", || {
-        check(
-            "format",
-            cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]),
-        )
+        check("format", cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]))
     });
     tally.step("rooms", "sizes and dependencies of the rooms", rooms::check);
 
@@ -71,11 +68,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);
     tally.step("doc tests", "the examples in the documentation", || {
-        let done = process::run(
-            "doc tests",
-            &mut cargo(&["test", "--workspace", "--doc"]),
-            LIMIT,
-        )?;
+        let done = process::run("doc tests", &mut cargo(&["test", "--workspace", "--doc"]), LIMIT)?;
         Ok(judge(&done))
     });
     if extent == Extent::Full {
@@ -87,58 +80,36 @@ pub fn run(extent: Extent) -> Result<bool> {
 /// The compiler's and clippy's opinion, with every warning an error.
 fn lints(tally: &Tally) {
     tally.step("lints", "clippy with every warning an error", || {
-        let everything = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ];
+        let everything = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         check("lints", cargo(&everything))
     });
-    tally.step(
-        "core alone",
-        "the core compiles without the standard library",
-        || {
-            let alone = [
-                "clippy",
-                "--package",
-                "bimetal-core",
-                "--",
-                "-D",
-                "warnings",
-            ];
-            check("core alone", cargo(&alone))
-        },
-    );
+    tally.step("core alone", "the core compiles without the standard library", || {
+        let alone = ["clippy", "--package", "bimetal-core", "--", "-D", "warnings"];
+        check("core alone", cargo(&alone))
+    });
 }
 
 /// The programs that the tests of chart and images ask; they take minutes to build, so a usual run
 /// takes them only where they are.
 fn chart_tools(tally: &Tally) {
     for name in ["helm", "kubeconform", "crane"] {
-        tally.step(
-            name,
-            "a tool for the tests of chart and images",
-            || match tools::named(name).and_then(Tool::get) {
+        tally.step(name, "a tool for the tests of chart and images", || {
+            match tools::named(name).and_then(Tool::get) {
                 Ok(_) => Ok(Counts::PASSED),
                 Err(error) => {
                     println!("skipped: what needs {name}: {error:#}");
                     Ok(Counts::SKIPPED)
                 }
-            },
-        );
+            }
+        });
     }
 }
 
 /// The filter and the Envoy to run it in.
 fn hosts(tally: &Tally) -> Needs {
     let mut needs = Needs::default();
-    tally.step(
-        "envoy",
-        "a real Envoy for the tests of the filter",
-        || match tools::named("envoy").and_then(Tool::get) {
+    tally.step("envoy", "a real Envoy for the tests of the filter", || {
+        match tools::named("envoy").and_then(Tool::get) {
             Ok(path) => {
                 needs.envoy = Some(path);
                 Ok(Counts::PASSED)
@@ -147,8 +118,8 @@ fn hosts(tally: &Tally) -> Needs {
                 println!("skipped: everything that needs Envoy: {error:#}");
                 Ok(Counts::SKIPPED)
             }
-        },
-    );
+        }
+    });
     tally.step("wasm", "the filter compiles to WebAssembly", || {
         wasm::build()?;
         needs.filter = Some(place::filter());
@@ -164,38 +135,17 @@ fn full(tally: &Tally) {
         command.env("RUSTDOCFLAGS", "-D warnings");
         check("documentation", command)
     });
-    tally.step(
-        "optimised tests",
-        "the core's tests as it is shipped",
-        || {
-            let arguments = ["test", "--package", "bimetal-core", "--release"];
-            Ok(judge(&process::run(
-                "optimised tests",
-                &mut cargo(&arguments),
-                LIMIT,
-            )?))
-        },
-    );
-    tally.step(
-        "interleavings",
-        "shared state under every order of its threads",
-        || {
-            let arguments = [
-                "test",
-                "--package",
-                "bimetal-core",
-                "--release",
-                "--test",
-                "loom",
-            ];
-            let mut command = cargo(&arguments);
-            // Another meaning of every dependency: a folder of its own keeps the other builds.
-            command
-                .env("RUSTFLAGS", "--cfg loom")
-                .env("CARGO_TARGET_DIR", place::made("loom")?);
-            Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
-        },
-    );
+    tally.step("optimised tests", "the core's tests as it is shipped", || {
+        let arguments = ["test", "--package", "bimetal-core", "--release"];
+        Ok(judge(&process::run("optimised tests", &mut cargo(&arguments), LIMIT)?))
+    });
+    tally.step("interleavings", "shared state under every order of its threads", || {
+        let arguments = ["test", "--package", "bimetal-core", "--release", "--test", "loom"];
+        let mut command = cargo(&arguments);
+        // Another meaning of every dependency: a folder of its own keeps the other builds.
+        command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", place::made("loom")?);
+        Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
+    });
     tally.step("images", "the container images can be written", || {
         crate::images::images("release").map(|_| Counts::PASSED)
     });
@@ -220,17 +170,11 @@ fn judge(done: &Finished) -> Counts {
     if done.status.success() {
         return counts;
     }
-    println!(
-        "{}",
-        tally::failures(&output).unwrap_or_else(|| done.last_words())
-    );
+    println!("{}", tally::failures(&output).unwrap_or_else(|| done.last_words()));
     println!("all of its output: {}", done.log.display());
     match counts.failed {
         // It did not come to an end that could be counted.
-        0 => Counts {
-            failed: 1,
-            ..counts
-        },
+        0 => Counts { failed: 1, ..counts },
         _ => counts,
     }
 }

@@ -21,27 +21,11 @@ const MAY_USE: [(&str, &[&str]); 3] = [
 ];
 
 /// What the core must not get at: clocks, sockets, randomness, threads and logs.
-const NOT_IN_CORE: [&str; 7] = [
-    "tokio",
-    "hyper",
-    "rand",
-    "getrandom",
-    "tracing",
-    "log",
-    "libc",
-];
+const NOT_IN_CORE: [&str; 7] = ["tokio", "hyper", "rand", "getrandom", "tracing", "log", "libc"];
 
 /// The rooms; each has a README.
-const ROOMS: [&str; 8] = [
-    "core",
-    "wasm-filter",
-    "native-proxy",
-    "conformance",
-    "istio",
-    "charts",
-    "xtask",
-    "docs",
-];
+const ROOMS: [&str; 8] =
+    ["core", "wasm-filter", "native-proxy", "conformance", "istio", "charts", "xtask", "docs"];
 
 /// Checks all of it.
 pub(super) fn check() -> Result<Counts> {
@@ -73,16 +57,10 @@ pub(super) fn check() -> Result<Counts> {
 
 /// Dependencies that a room must not have.
 fn forbidden(metadata: &Metadata) -> Vec<String> {
-    let ours: Vec<&str> = metadata
-        .packages
-        .iter()
-        .map(|one| one.name.as_str())
-        .collect();
+    let ours: Vec<&str> = metadata.packages.iter().map(|one| one.name.as_str()).collect();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
-        let Some((_, allowed)) = MAY_USE
-            .iter()
-            .find(|(name, _)| *name == package.name.as_str())
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == package.name.as_str())
         else {
             continue;
         };
@@ -129,10 +107,7 @@ fn dead_links() -> Result<Vec<String>> {
             .with_context(|| format!("cannot read {}", page.display()))?;
         let folder = page.parent().unwrap_or(page);
         for link in links(&text).filter(|link| !folder.join(link).exists()) {
-            dead.push(format!(
-                "{} links to {link}, which is not there",
-                page.display()
-            ));
+            dead.push(format!("{} links to {link}, which is not there", page.display()));
         }
         Ok(())
     };
@@ -183,11 +158,8 @@ mod tests {
 
     #[test]
     fn a_room_that_uses_too_much_is_found() {
-        let mut metadata = MetadataCommand::new()
-            .current_dir(place::root())
-            .no_deps()
-            .exec()
-            .unwrap();
+        let mut metadata =
+            MetadataCommand::new().current_dir(place::root()).no_deps().exec().unwrap();
         let tokio = metadata
             .packages
             .iter()
@@ -197,10 +169,7 @@ mod tests {
             })
             .cloned()
             .unwrap();
-        let core = metadata
-            .packages
-            .iter_mut()
-            .find(|one| one.name.as_str() == "bimetal-core");
+        let core = metadata.packages.iter_mut().find(|one| one.name.as_str() == "bimetal-core");
         core.unwrap().dependencies.push(tokio);
         assert_eq!(forbidden(&metadata), ["bimetal-core must not use tokio"]);
     }

@@ -54,14 +54,8 @@ pub(super) fn build(tally: &Tally) -> Suites {
 
 /// The last lines for people in what cargo wrote.
 fn words(output: &str) -> String {
-    let lines: Vec<&str> = output
-        .lines()
-        .filter(|line| !line.starts_with('{'))
-        .collect();
-    lines
-        .get(lines.len().saturating_sub(80)..)
-        .unwrap_or_default()
-        .join("\n")
+    let lines: Vec<&str> = output.lines().filter(|line| !line.starts_with('{')).collect();
+    lines.get(lines.len().saturating_sub(80)..).unwrap_or_default().join("\n")
 }
 
 /// Reads cargo's messages; its plain lines in between are not for us.
@@ -80,14 +74,8 @@ fn found(messages: impl std::io::BufRead) -> Result<Suites> {
             }
             continue;
         }
-        let folder = artifact
-            .manifest_path
-            .parent()
-            .map(|path| path.as_std_path().to_path_buf());
-        let package = folder
-            .as_deref()
-            .and_then(|path| path.file_name())
-            .unwrap_or_default();
+        let folder = artifact.manifest_path.parent().map(|path| path.as_std_path().to_path_buf());
+        let package = folder.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
         let package = package.to_string_lossy().into_owned();
         all.suites.push(Suite {
             name: format!("{package}: {}", artifact.target.name),

@@ -18,23 +18,11 @@ pub(super) struct Counts {
 
 impl Counts {
     /// One check, passed.
-    pub(super) const PASSED: Self = Self {
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-    };
+    pub(super) const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
     /// One check, failed.
-    pub(super) const FAILED: Self = Self {
-        passed: 0,
-        failed: 1,
-        skipped: 0,
-    };
+    pub(super) const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
     /// One check that cannot be made here.
-    pub(super) const SKIPPED: Self = Self {
-        passed: 0,
-        failed: 0,
-        skipped: 1,
-    };
+    pub(super) const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
 
     fn plus(self, other: Self) -> Self {
         Self {
@@ -68,39 +56,24 @@ impl Tally {
         });
         let took = since.elapsed();
         say::ended(name, &counts.to_string(), took);
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Step {
-                name: name.to_owned(),
-                counts,
-                took,
-            });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Step {
+            name: name.to_owned(),
+            counts,
+            took,
+        });
     }
 
     /// Prints the table and the closing line on stdout; true if nothing failed.
     pub(super) fn report(&self, took: Duration) -> bool {
         let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = steps
-            .iter()
-            .fold(Counts::default(), |sum, step| sum.plus(step.counts));
+        let sum = steps.iter().fold(Counts::default(), |sum, step| sum.plus(step.counts));
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["step", "passed", "failed", "skipped", "time"]);
         for step in steps.iter() {
-            let Counts {
-                passed,
-                failed,
-                skipped,
-            } = step.counts;
+            let Counts { passed, failed, skipped } = step.counts;
             let [passed, failed, skipped] = [passed, failed, skipped].map(|n| n.to_string());
-            table.add_row([
-                step.name.clone(),
-                passed,
-                failed,
-                skipped,
-                say::span(step.took),
-            ]);
+            table.add_row([step.name.clone(), passed, failed, skipped, say::span(step.took)]);
         }
         println!("{table}");
         println!("in {}", say::span(took));
@@ -112,11 +85,7 @@ impl Tally {
 /// The closing line: `3 passed, 0 failed, 1 skipped`.
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -148,11 +117,8 @@ pub(super) fn read(output: &str) -> Counts {
 
 /// The part of a test executable's output that tells of its failures, or its first 200 lines.
 pub(super) fn failures(output: &str) -> Option<String> {
-    let lines: Vec<&str> = output
-        .lines()
-        .skip_while(|line| *line != "failures:")
-        .take(200)
-        .collect();
+    let lines: Vec<&str> =
+        output.lines().skip_while(|line| *line != "failures:").take(200).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
@@ -174,37 +140,20 @@ mod tests {
     fn results_of_several_executables_add_up() {
         let output = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
                       test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out";
-        assert_eq!(
-            read(output),
-            Counts {
-                passed: 15,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(read(output), Counts { passed: 15, failed: 2, skipped: 1 });
     }
 
     #[test]
     fn a_test_without_its_tool_is_skipped_not_passed() {
         let output = "---- a stdout ----\nskipped: no Envoy here\n\n---- b stdout ----\n\
                       proof: one\nskipped: two\n\ntest result: ok. 2 passed; 0 failed; 0 ignored;";
-        assert_eq!(
-            read(output),
-            Counts {
-                passed: 1,
-                failed: 0,
-                skipped: 1
-            }
-        );
+        assert_eq!(read(output), Counts { passed: 1, failed: 0, skipped: 1 });
     }
 
     #[test]
     fn failures_are_told_without_what_went_well() {
         let output = "successes:\nfine\nfailures:\n---- a ----\nwhy";
-        assert_eq!(
-            failures(output).as_deref(),
-            Some("failures:\n---- a ----\nwhy")
-        );
+        assert_eq!(failures(output).as_deref(), Some("failures:\n---- a ----\nwhy"));
         assert_eq!(failures("Segmentation fault"), None);
     }
 

@@ -15,10 +15,7 @@ static LISTS: Once = Once::new();
 /// There is no apt-get, no right to use it, or it fails.
 pub fn install(packages: &[&str]) -> Result<()> {
     if process::answer("apt-get", &["--version"]).is_none() {
-        bail!(
-            "this machine has no apt-get to install {} with",
-            packages.join(" ")
-        );
+        bail!("this machine has no apt-get to install {} with", packages.join(" "));
     }
     let root = nix::unistd::geteuid().is_root();
     if !root && process::answer("sudo", &["-n", "true"]).is_none() {
@@ -41,9 +38,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
     say::line(format!("    apt-get install {}", packages.join(" ")));
     process::succeed(
         &format!("apt-get install {}", packages.join(" ")),
-        apt_get()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(packages),
+        apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages),
         Duration::from_secs(900),
     )?;
     Ok(())

@@ -17,9 +17,7 @@ pub fn install(program: &str, file: &str) -> Result<PathBuf> {
     let folder = place::made("tools/bin")?;
     process::succeed(
         &format!("go install {file}"),
-        Command::new("go")
-            .args(["install", program])
-            .env("GOBIN", &folder),
+        Command::new("go").args(["install", program]).env("GOBIN", &folder),
         Duration::from_secs(900),
     )?;
     Ok(folder.join(file))

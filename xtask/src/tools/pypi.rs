@@ -21,13 +21,7 @@ pub fn install(requirement: &str, inside: &str, file: &str) -> Result<PathBuf> {
     process::succeed(
         &format!("pip install {requirement}"),
         Command::new(environment.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "--no-deps",
-            ])
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-deps"])
             .arg(requirement),
         LIMIT,
     )?;
@@ -49,9 +43,7 @@ fn environment() -> Result<PathBuf> {
     let make = || {
         process::succeed(
             "python3 -m venv",
-            Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&folder),
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder),
             LIMIT,
         )
     };

@@ -55,49 +55,26 @@ static TRIP: Object = Object {
             COUNT,
             "This many failures without a success between them.",
         ),
-        Field::new(
-            "failure_rate",
-            Kind::Object(&FAILURE_RATE),
-            "Too large a share of failures.",
-        ),
-        Field::new(
-            "slow_rate",
-            Kind::Object(&SLOW_RATE),
-            "Too large a share of slow answers.",
-        ),
+        Field::new("failure_rate", Kind::Object(&FAILURE_RATE), "Too large a share of failures."),
+        Field::new("slow_rate", Kind::Object(&SLOW_RATE), "Too large a share of slow answers."),
     ],
-    rules: &[Rule::AtLeastOne(&[
-        "consecutive_failures",
-        "failure_rate",
-        "slow_rate",
-    ])],
+    rules: &[Rule::AtLeastOne(&["consecutive_failures", "failure_rate", "slow_rate"])],
 };
 
 const THRESHOLD: Field = Field::new(
     "threshold",
-    Kind::Number {
-        min: 0.0,
-        max: 1.0,
-        zero: Zero::Refused,
-    },
+    Kind::Number { min: 0.0, max: 1.0, zero: Zero::Refused },
     "Trips at or above this share.",
 )
 .required();
 const WINDOW_FIELD: Field =
     Field::new("window", Kind::Object(&WINDOW), "Where calls are counted.").required();
-const MINIMUM_CALLS: Field = Field::new(
-    "minimum_calls",
-    COUNT,
-    "Below this many calls in the window nothing trips.",
-)
-.computed("20, or window.calls where that is less");
+const MINIMUM_CALLS: Field =
+    Field::new("minimum_calls", COUNT, "Below this many calls in the window nothing trips.")
+        .computed("20, or window.calls where that is less");
 const CONFIDENCE: Field = Field::new(
     "confidence",
-    Kind::Number {
-        min: 0.5,
-        max: 0.999999,
-        zero: Zero::Refused,
-    },
+    Kind::Number { min: 0.5, max: 0.999999, zero: Zero::Refused },
     "Trips only when the share is over the threshold with this confidence (lower Wilson bound, one-sided).",
 );
 
@@ -111,12 +88,7 @@ static SLOW_RATE: Object = Object {
     doc: "A share of slow answers in a window.",
     fields: &[
         THRESHOLD,
-        Field::new(
-            "slower_than",
-            TIME,
-            "An answer whose headers take longer is slow.",
-        )
-        .required(),
+        Field::new("slower_than", TIME, "An answer whose headers take longer is slow.").required(),
         WINDOW_FIELD,
         MINIMUM_CALLS,
         CONFIDENCE,
@@ -129,10 +101,7 @@ static WINDOW: Object = Object {
     fields: &[
         Field::new(
             "time",
-            Kind::Duration {
-                min: Duration::from_millis(10),
-                max: DAY,
-            },
+            Kind::Duration { min: Duration::from_millis(10), max: DAY },
             "The last while.",
         ),
         Field::new("calls", COUNT, "The last calls."),
@@ -146,11 +115,7 @@ static OPEN: Object = Object {
         Field::new("base", TIME, "Open time of the first trip.").default(r#""30s""#),
         Field::new(
             "multiplier",
-            Kind::Number {
-                min: 1.0,
-                max: 100.0,
-                zero: Zero::Refused,
-            },
+            Kind::Number { min: 1.0, max: 100.0, zero: Zero::Refused },
             "Growth with each trip that follows.",
         )
         .default("2"),
@@ -158,11 +123,7 @@ static OPEN: Object = Object {
             .computed("5m, or base where that is longer"),
         Field::new(
             "jitter",
-            Kind::Number {
-                min: 0.0,
-                max: 1.0,
-                zero: Zero::Allowed,
-            },
+            Kind::Number { min: 0.0, max: 1.0, zero: Zero::Allowed },
             "Share of the open time that is added at random.",
         )
         .default("0.1"),
@@ -173,19 +134,11 @@ static OPEN: Object = Object {
 static HALF_OPEN: Object = Object {
     doc: "How it tries again.",
     fields: &[
-        Field::new(
-            "max_probes",
-            Kind::Integer { min: 1, max: 1_000 },
-            "Most probes outstanding.",
-        )
-        .default("1"),
+        Field::new("max_probes", Kind::Integer { min: 1, max: 1_000 }, "Most probes outstanding.")
+            .default("1"),
         Field::new("required_successes", COUNT, "Successes that close it.").default("1"),
-        Field::new(
-            "lease",
-            TIME,
-            "How long a probe may wait for response headers.",
-        )
-        .computed("10s, or timeout.request where that is longer"),
+        Field::new("lease", TIME, "How long a probe may wait for response headers.")
+            .computed("10s, or timeout.request where that is longer"),
     ],
     rules: &[],
 };
@@ -194,10 +147,7 @@ static RECOVERY: Object = Object {
     doc: "How it comes back.",
     fields: &[Field::new(
         "ramp",
-        Kind::Duration {
-            min: Duration::ZERO,
-            max: DAY,
-        },
+        Kind::Duration { min: Duration::ZERO, max: DAY },
         "After closing, a share of calls that grows over this time is admitted.",
     )
     .default(r#""0s""#)],
@@ -217,37 +167,21 @@ pub static FAILURE: Object = Object {
     fields: &[
         Field::new(
             "statuses",
-            Kind::List {
-                of: &Kind::Token(&STATUS),
-                min: 0,
-            },
+            Kind::List { of: &Kind::Token(&STATUS), min: 0 },
             "HTTP statuses, or classes of them.",
         )
         .default(r#"["5xx"]"#),
-        Field::new(
-            "grpc",
-            Kind::List {
-                of: &Kind::Text(&GRPC),
-                min: 0,
-            },
-            "gRPC statuses.",
-        )
-        .default(r#"["unavailable","deadline_exceeded","internal"]"#),
+        Field::new("grpc", Kind::List { of: &Kind::Text(&GRPC), min: 0 }, "gRPC statuses.")
+            .default(r#"["unavailable","deadline_exceeded","internal"]"#),
         Field::new(
             "transport",
-            Kind::List {
-                of: &TRANSPORT,
-                min: 0,
-            },
+            Kind::List { of: &TRANSPORT, min: 0 },
             "No connection, a broken one, no answer in time, or the host's own limit (`overflow`).",
         )
         .default(r#"["connect","reset","timeout"]"#),
         Field::new(
             "ignore",
-            Kind::List {
-                of: &Kind::Token(&ANSWER),
-                min: 0,
-            },
+            Kind::List { of: &Kind::Token(&ANSWER), min: 0 },
             "What is no evidence at all, whatever the other lists say: any of their words.",
         )
         .default("[]"),

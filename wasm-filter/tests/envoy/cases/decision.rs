@@ -17,28 +17,14 @@ pub(super) fn trips_rejects_and_recovers(tools: &Tools) -> Checked {
     })?;
     same(
         rig.transitions()?,
-        ["closed→open", "open→half_open", "half_open→closed"]
-            .map(str::to_owned)
-            .to_vec(),
+        ["closed→open", "open→half_open", "half_open→closed"].map(str::to_owned).to_vec(),
     )?;
-    let opened = &[
-        "from=\"closed\"",
-        "to=\"open\"",
-        "cause=\"consecutive_failures\"",
-    ];
+    let opened = &["from=\"closed\"", "to=\"open\"", "cause=\"consecutive_failures\""];
     rig.until("metrics", || {
-        let trips = rig
-            .envoy
-            .metric("bimetal_breaker_transitions_total", opened)?;
-        let closed = rig
-            .envoy
-            .metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
-        let open = rig
-            .envoy
-            .metric("bimetal_breaker_replicas", &["state=\"open\""])?;
-        let calls = rig
-            .envoy
-            .metric("bimetal_request_duration_ms_count", &["policy=\"echo\""])?;
+        let trips = rig.envoy.metric("bimetal_breaker_transitions_total", opened)?;
+        let closed = rig.envoy.metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
+        let open = rig.envoy.metric("bimetal_breaker_replicas", &["state=\"open\""])?;
+        let calls = rig.envoy.metric("bimetal_request_duration_ms_count", &["policy=\"echo\""])?;
         Ok(((trips, closed, open, calls) == (1.0, 1.0, 0.0, 4.0)).then_some(()))
     })?;
     rig.finish()
@@ -83,24 +69,15 @@ pub(super) fn rejections_are_no_evidence(tools: &Tools) -> Checked {
         same(rig.get("/flaky")?.header("x-bimetal-rule"), "echo/breaker")?;
     }
     rig.until("rejections in the metrics", || {
-        let rejected = rig
-            .envoy
-            .metric("bimetal_requests_total", &["decision=\"breaker\""])?;
+        let rejected = rig.envoy.metric("bimetal_requests_total", &["decision=\"breaker\""])?;
         Ok((rejected == 5.0).then_some(()))
     })?;
-    same(
-        rig.outcomes(3)?,
-        vec!["failure"; 3].into_iter().map(str::to_owned).collect(),
-    )?;
+    same(rig.outcomes(3)?, vec!["failure"; 3].into_iter().map(str::to_owned).collect())?;
     rig.finish()
 }
 
 pub(super) fn debug_headers_on_every_answer(tools: &Tools) -> Checked {
-    let rig = Rig::start(
-        tools,
-        &policy("30s", json!({"debug_headers": true})),
-        |_| {},
-    )?;
+    let rig = Rig::start(tools, &policy("30s", json!({"debug_headers": true})), |_| {})?;
     rig.upstream.fail(3);
     for _ in 0..3 {
         same(rig.get("/flaky")?.header("x-bimetal-state"), "closed")?;
@@ -112,11 +89,7 @@ pub(super) fn debug_headers_on_every_answer(tools: &Tools) -> Checked {
 }
 
 pub(super) fn scopes_by_destination(tools: &Tools) -> Checked {
-    let rig = Rig::start(
-        tools,
-        &policy("30s", json!({"scope": "destination"})),
-        |_| {},
-    )?;
+    let rig = Rig::start(tools, &policy("30s", json!({"scope": "destination"})), |_| {})?;
     trip(&rig)?;
     rig.until("the cluster as a label", || {
         let open = &["scope=\"echo\"", "state=\"open\"", "policy=\"echo\""];
@@ -126,11 +99,7 @@ pub(super) fn scopes_by_destination(tools: &Tools) -> Checked {
     trip(&rig_by_route)?;
     rig_by_route.until("the route as a label", || {
         let open = &["scope=\"default\"", "state=\"open\""];
-        Ok((rig_by_route
-            .envoy
-            .metric("bimetal_breaker_replicas", open)?
-            == 1.0)
-            .then_some(()))
+        Ok((rig_by_route.envoy.metric("bimetal_breaker_replicas", open)? == 1.0).then_some(()))
     })?;
     rig_by_route.finish()?;
     rig.finish()
@@ -144,10 +113,7 @@ pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> Checked {
     for _ in 0..2 {
         same(rig.send("/hostile", hostile)?.status, 500)?;
     }
-    same(
-        rig.send("/hostile", hostile)?.header("x-bimetal-rule"),
-        "echo/breaker",
-    )?;
+    same(rig.send("/hostile", hostile)?.header("x-bimetal-rule"), "echo/breaker")?;
     same(rig.send("/status/200", b"x-tenant: \xff\r\n")?.status, 200)?;
     same(rig.get("/status/200")?.status, 200)?;
     rig.finish()

@@ -11,16 +11,11 @@ pub(super) fn fault(config: &mut Config, fault: Value) {
     if let (Some(typed), Some(fault)) = (typed.as_object_mut(), fault.as_object()) {
         typed.extend(fault.clone());
     }
-    config
-        .more_filters
-        .push(json!({"name": "fault", "typed_config": typed}));
+    config.more_filters.push(json!({"name": "fault", "typed_config": typed}));
 }
 
 pub(super) fn abort_all(config: &mut Config) {
-    fault(
-        config,
-        json!({"abort": {"http_status": 500, "percentage": {"numerator": 100}}}),
-    );
+    fault(config, json!({"abort": {"http_status": 500, "percentage": {"numerator": 100}}}));
 }
 
 pub(super) fn injected_faults_are_no_evidence(tools: &Tools) -> Checked {
@@ -33,11 +28,7 @@ pub(super) fn injected_faults_are_no_evidence(tools: &Tools) -> Checked {
 }
 
 pub(super) fn injected_faults_count_when_asked(tools: &Tools) -> Checked {
-    let rig = Rig::start(
-        tools,
-        &policy("30s", json!({"count_injected": true})),
-        abort_all,
-    )?;
+    let rig = Rig::start(tools, &policy("30s", json!({"count_injected": true})), abort_all)?;
     for _ in 0..3 {
         same(rig.get("/")?.header("x-bimetal-rule"), "")?;
     }
@@ -47,10 +38,7 @@ pub(super) fn injected_faults_count_when_asked(tools: &Tools) -> Checked {
 
 pub(super) fn an_injected_delay_is_not_slow(tools: &Tools) -> Checked {
     let rig = Rig::start(tools, &policy("30s", slow_policy()), |config| {
-        fault(
-            config,
-            json!({"delay": {"fixed_delay": "0.4s", "percentage": {"numerator": 100}}}),
-        );
+        fault(config, json!({"delay": {"fixed_delay": "0.4s", "percentage": {"numerator": 100}}}));
     })?;
     same(rig.get("/status/200")?.status, 200)?;
     same(rig.outcomes(1)?, vec!["success".to_owned()])?;
@@ -69,10 +57,7 @@ pub(super) fn retries_of_the_route_are_one_outcome(tools: &Tools) -> Checked {
     rig.upstream.fail(100);
     same(rig.get("/flaky")?.status, 503)?;
     same(rig.upstream.requests("/flaky").len(), 7)?;
-    same(
-        rig.outcomes(2)?,
-        ["success", "failure"].map(str::to_owned).to_vec(),
-    )?;
+    same(rig.outcomes(2)?, ["success", "failure"].map(str::to_owned).to_vec())?;
     rig.finish()
 }
 
@@ -84,9 +69,8 @@ pub(super) fn answers_of_other_filters_are_no_evidence(tools: &Tools) -> Checked
         "status": {"code": "ServiceUnavailable"},
         "token_bucket": {"max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s"},
         "filter_enabled": always, "filter_enforced": always}});
-    let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
-        config.more_filters.push(limit)
-    })?;
+    let rig =
+        Rig::start(tools, &policy("30s", json!({})), |config| config.more_filters.push(limit))?;
     same(rig.get("/status/200")?.status, 200)?;
     for _ in 0..4 {
         same(rig.get("/status/200")?.header("x-bimetal-rule"), "")?;

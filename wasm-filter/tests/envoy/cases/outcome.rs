@@ -7,9 +7,7 @@ use serde_json::json;
 
 pub(super) fn connect_refused_is_a_failure(tools: &Tools) -> Checked {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
-        config.upstream = closed
-    })?;
+    let rig = Rig::start(tools, &policy("30s", json!({})), |config| config.upstream = closed)?;
     for _ in 0..3 {
         same(rig.get("/")?.header("x-bimetal-rule"), "")?;
     }
@@ -27,16 +25,10 @@ pub(super) fn broken_answers_are_failures(tools: &Tools) -> Checked {
         ),
         |_| {},
     )?;
-    for (number, path) in ["/close", "/half", "/garbage", "/status/500"]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, path) in ["/close", "/half", "/garbage", "/status/500"].into_iter().enumerate() {
         rig.get(path)?;
         let outcomes = rig.outcomes(number + 1)?;
-        same(
-            (path, outcomes.last().map(String::as_str)),
-            (path, Some("failure")),
-        )?;
+        same((path, outcomes.last().map(String::as_str)), (path, Some("failure")))?;
     }
     for path in ["/status/200", "/status/404", "/status/301"] {
         rig.get(path)?;
@@ -46,11 +38,7 @@ pub(super) fn broken_answers_are_failures(tools: &Tools) -> Checked {
 }
 
 pub(super) fn a_hang_ends_with_the_policy_timeout(tools: &Tools) -> Checked {
-    let rig = Rig::start(
-        tools,
-        &policy("30s", json!({"timeout": {"request": "300ms"}})),
-        |_| {},
-    )?;
+    let rig = Rig::start(tools, &policy("30s", json!({"timeout": {"request": "300ms"}})), |_| {})?;
     same(rig.get("/hang")?.status, 504)?;
     // Good headers in time, then nothing: Envoy's limit covers the whole answer.
     same(rig.get("/stall")?.body(), "half")?;
@@ -61,11 +49,7 @@ pub(super) fn a_hang_ends_with_the_policy_timeout(tools: &Tools) -> Checked {
 }
 
 pub(super) fn a_client_cannot_replace_the_plan(tools: &Tools) -> Checked {
-    let rig = Rig::start(
-        tools,
-        &policy("30s", json!({"timeout": {"request": "5s"}})),
-        |_| {},
-    )?;
+    let rig = Rig::start(tools, &policy("30s", json!({"timeout": {"request": "5s"}})), |_| {})?;
     let hostile = b"x-envoy-upstream-rq-timeout-ms: 1\r\n\
         x-envoy-upstream-rq-per-try-timeout-ms: 1\r\nx-envoy-expected-rq-timeout-ms: 1\r\n";
     same(rig.send("/slow/100", hostile)?.status, 200)?;
@@ -111,18 +95,10 @@ pub(super) fn a_grpc_failure_in_headers_alone(tools: &Tools) -> Checked {
         same(rig.get("/grpc/14")?.header("grpc-status"), "14")?;
     }
     let outcomes = rig.outcomes(4)?;
-    same(
-        outcomes,
-        ["success", "failure", "failure", "failure"]
-            .map(str::to_owned)
-            .to_vec(),
-    )?;
+    same(outcomes, ["success", "failure", "failure", "failure"].map(str::to_owned).to_vec())?;
     let rejected = rig.send("/grpc/0", b"content-type: application/grpc\r\n")?;
     // Envoy turns our 503 into gRPC's own form: 200 with UNAVAILABLE.
-    same(
-        (rejected.status, rejected.header("grpc-status")),
-        (200, "14"),
-    )?;
+    same((rejected.status, rejected.header("grpc-status")), (200, "14"))?;
     same(rejected.header("x-bimetal-rule"), "echo/breaker")?;
     rig.finish()
 }

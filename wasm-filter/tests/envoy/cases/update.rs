@@ -7,11 +7,7 @@ use serde_json::json;
 use std::io::Read;
 
 pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked {
-    for wrong in [
-        "",
-        "{",
-        r#"{"version":"v1","policies":[{"name":"echo","braker":{}}]}"#,
-    ] {
+    for wrong in ["", "{", r#"{"version":"v1","policies":[{"name":"echo","braker":{}}]}"#] {
         let mut config = Config::new("127.0.0.1:9".parse()?);
         config.filters.push(Filter::new(&tools.filter, wrong));
         let folder = tempfile::tempdir()?;
@@ -20,10 +16,7 @@ pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked
         };
         let error = error.to_string();
         same((wrong, error.contains("policy refused: ")), (wrong, true))?;
-        same(
-            error.contains("policies[0].braker"),
-            wrong.contains("braker"),
-        )?;
+        same(error.contains("policies[0].braker"), wrong.contains("braker"))?;
     }
     Ok(())
 }
@@ -31,18 +24,12 @@ pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked
 pub(super) fn a_wrong_update_changes_nothing(tools: &Tools) -> Checked {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
-    let wrong = policy(
-        "0s",
-        json!({"breaker": {"trip": {"consecutive_failures": 0}}}),
-    );
+    let wrong = policy("0s", json!({"breaker": {"trip": {"consecutive_failures": 0}}}));
     same(rig.update(&wrong)?, Update::Refused)?;
     let log = rig.envoy.log()?;
     // Every error, not only the first.
     same(log.contains("policies[0].breaker.open.base"), true)?;
-    same(
-        log.contains("policies[0].breaker.trip.consecutive_failures"),
-        true,
-    )?;
+    same(log.contains("policies[0].breaker.trip.consecutive_failures"), true)?;
     same(rig.get("/flaky")?.header("x-bimetal-rule"), "echo/breaker")?;
     rig.finish()
 }
@@ -51,10 +38,7 @@ pub(super) fn a_good_update_keeps_the_breaker(tools: &Tools) -> Checked {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     // Not of the breaker: so it stays open, and the new part is in force.
-    same(
-        rig.update(&policy("30s", json!({"debug_headers": true})))?,
-        Update::Accepted,
-    )?;
+    same(rig.update(&policy("30s", json!({"debug_headers": true})))?, Update::Accepted)?;
     rig.until("the update in the worker", || {
         let answer = rig.get("/flaky")?;
         if answer.header("x-bimetal-rule") != "echo/breaker" {
@@ -70,16 +54,13 @@ pub(super) fn a_changed_breaker_starts_anew(tools: &Tools) -> Checked {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     same(rig.update(&policy("31s", json!({})))?, Update::Accepted)?;
-    rig.until("an answer of the upstream", || {
-        Ok((rig.get("/flaky")?.status == 200).then_some(()))
-    })?;
+    rig.until(
+        "an answer of the upstream",
+        || Ok((rig.get("/flaky")?.status == 200).then_some(())),
+    )?;
     rig.until("one closed replica", || {
-        let closed = rig
-            .envoy
-            .metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
-        let open = rig
-            .envoy
-            .metric("bimetal_breaker_replicas", &["state=\"open\""])?;
+        let closed = rig.envoy.metric("bimetal_breaker_replicas", &["state=\"closed\""])?;
+        let open = rig.envoy.metric("bimetal_breaker_replicas", &["state=\"open\""])?;
         Ok(((closed, open) == (1.0, 0.0)).then_some(()))
     })?;
     rig.finish()

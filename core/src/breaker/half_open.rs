@@ -1,0 +1,82 @@
+//! What becomes of probes: the half-open part of the breaker.
+
+use super::record::{Phase, Probing};
+use super::{Breaker, Permit};
+use crate::event::{Cause, Counted};
+use crate::outcome::{Outcome, Report};
+use crate::time::Instant;
+
+impl Breaker {
+    /// A result that does not find the breaker closed in its own generation: of a probe, or late.
+    #[cold]
+    pub(super) fn settle_probe(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
+        self.expire_leases(now);
+        let waiting = permit.probe.is_waiting();
+        if permit.generation != self.record.generation
+            || waiting && !self.leases.remove(permit.probe)
+        {
+            return Counted::Late;
+        }
+        // Others may change the record until the change below holds; a new generation ends it.
+        while permit.generation == self.record.generation {
+            let Phase::HalfOpen(mut probing) = self.record.phase else {
+                return Counted::Late;
+            };
+            probing.outstanding = probing.outstanding.saturating_sub(u32::from(waiting));
+            let done = match report.outcome {
+                Outcome::Failure => self.open(now, Cause::ProbeFailed, report.retry_after),
+                Outcome::Slow => self.open(now, Cause::ProbeSlow, report.retry_after),
+                Outcome::Neutral if !waiting => true,
+                Outcome::Neutral => {
+                    self.change(now, self.record.counting(Phase::HalfOpen(probing)))
+                }
+                Outcome::Success => self.probe_succeeded(now, probing),
+            };
+            if done {
+                return Counted::Current;
+            }
+        }
+        Counted::Late
+    }
+
+    fn probe_succeeded(&mut self, now: Instant, probing: Probing) -> bool {
+        let successes = probing.successes + 1;
+        let next = if successes >= self.policy.half_open.required_successes {
+            self.record.entering(Phase::Closed { streak: 0 }, Cause::ProbesSucceeded)
+        } else {
+            self.record.counting(Phase::HalfOpen(Probing { successes, missed: 0, ..probing }))
+        };
+        self.change(now, next)
+    }
+
+    /// A probe that got no headers in time frees its slot; enough of them in a row re-open.
+    pub(super) fn expire_leases(&mut self, now: Instant) {
+        while let Some(due) = self.leases.expire(now) {
+            self.missed(now, due, 1);
+        }
+        // A worker that died cannot give its probes back. When nothing moved for two leases, none
+        // of the probes of others can still be in time.
+        if let Phase::HalfOpen(probing) = self.record.phase {
+            let lost = probing.outstanding.saturating_sub(self.leases.count());
+            let lease = self.policy.half_open.lease;
+            if lost > 0 && now.since(self.moved) > lease + lease {
+                self.missed(now, now, lost);
+            }
+        }
+    }
+
+    fn missed(&mut self, now: Instant, due: Instant, count: u32) {
+        while let Phase::HalfOpen(mut probing) = self.record.phase {
+            probing.outstanding = probing.outstanding.saturating_sub(count);
+            probing.missed += count;
+            let done = if probing.missed >= self.policy.half_open.max_probes {
+                self.open(due, Cause::ProbesExpired, None)
+            } else {
+                self.change(now, self.record.counting(Phase::HalfOpen(probing)))
+            };
+            if done {
+                return;
+            }
+        }
+    }
+}
