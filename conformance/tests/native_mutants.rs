@@ -52,7 +52,7 @@ const MISTAKES: [(Rewrite, &str); 5] = [
         Rewrite {
             name: "headers-keep-the-slot",
             file: SETTLEMENT,
-            before: "self.worker.answered(now, ticket);",
+            before: "self.ledger.answered(now, ticket);",
             after: "if !MUTANT { $ }",
         },
         "long-answer-frees-the-slot",
