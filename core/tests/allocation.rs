@@ -1,5 +1,13 @@
 //! Nothing allocates after a guard is built: shown by counting.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{

@@ -1,5 +1,13 @@
 //! The breaker's rules one by one, as users of the policy language know them.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
 mod support;
 
 use bimetal_core::decision::Reason;

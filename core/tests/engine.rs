@@ -1,5 +1,13 @@
 //! A whole document at work: matching, modes, scopes and their table, reload, counts and events.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
 use bimetal_core::decision::{PassReason, Reason};
 use bimetal_core::engine::{MAX_EVENTS, Tracing};
 use bimetal_core::event::{Counted, State};

@@ -1,6 +1,14 @@
 //! Replicas on real atomics, every interleaving of their threads:
 //! `RUSTFLAGS="--cfg loom" cargo test -p bimetal-core --test loom --release`.
+
 #![cfg(loom)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
 
 mod support;
 

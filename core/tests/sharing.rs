@@ -1,5 +1,13 @@
 //! Several workers, one breaker: what they must agree on, in virtual time.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
 #[path = "support/board.rs"]
 mod board;
 mod support;

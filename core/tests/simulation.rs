@@ -5,6 +5,14 @@
 //! `BIMETAL_SEED=17` one alone. A history that breaks a rule is made as short as it gets and
 //! printed as the steps of a scenario.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
 #[path = "simulation/mod.rs"]
 mod simulation;
 

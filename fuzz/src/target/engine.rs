@@ -128,7 +128,10 @@ impl World {
         match verb {
             0..=4 => {
                 let keys: [&[u8]; 4] = [b"", b"a", b"b:80", b"\xff\"\n"];
-                let request = Request { key: source.pick::<&[u8]>(&keys), path: source.pick::<&str>(&["/a", "/b"]) };
+                let request = Request {
+                    key: source.pick::<&[u8]>(&keys),
+                    path: source.pick::<&str>(&["/a", "/b"]),
+                };
                 match engine.admit(self.now, &request) {
                     Verdict::Admit(admission) => self.tickets.push((worker, admission.ticket)),
                     Verdict::Reject(refusal) => {

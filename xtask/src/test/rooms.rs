@@ -24,8 +24,17 @@ const MAY_USE: [(&str, &[&str]); 3] = [
 const NOT_IN_CORE: [&str; 7] = ["tokio", "hyper", "rand", "getrandom", "tracing", "log", "libc"];
 
 /// The rooms; each has a README.
-const ROOMS: [&str; 9] =
-    ["core", "wasm-filter", "native-proxy", "conformance", "fuzz", "istio", "charts", "xtask", "docs"];
+const ROOMS: [&str; 9] = [
+    "core",
+    "wasm-filter",
+    "native-proxy",
+    "conformance",
+    "fuzz",
+    "istio",
+    "charts",
+    "xtask",
+    "docs",
+];
 
 /// Checks all of it.
 pub(super) fn check() -> Result<Counts> {
