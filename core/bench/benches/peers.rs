@@ -108,8 +108,11 @@ fn scoped(criterion: &mut Criterion<CpuTime>) {
 /// comparison, behind a lock; the others' forms are shared as they are.
 fn shareable(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("shareable");
-    call(&mut group, "bimetal replica/streak", ours::breaker(STREAK));
-    call(&mut group, "bimetal replica/rate", ours::breaker(RATE));
+    let replica = |trip| ours::replicas(trip).into_iter().next();
+    if let (Some(streak), Some(rate)) = (replica(STREAK), replica(RATE)) {
+        call(&mut group, "bimetal replica/streak", streak);
+        call(&mut group, "bimetal replica/rate", rate);
+    }
     call(&mut group, "bimetal mutex/streak", Arc::new(Mutex::new(ours::breaker(STREAK))));
     call(&mut group, "bimetal mutex/rate", Arc::new(Mutex::new(ours::breaker(RATE))));
     call(&mut group, "recloser/rate", peers::recloser());
@@ -147,8 +150,8 @@ fn twice<A: Clone>(arm: A) -> [A; 2] {
 
 fn contended(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("two threads");
-    pair(&mut group, "bimetal replica/streak", || [STREAK, STREAK].map(ours::breaker));
-    pair(&mut group, "bimetal replica/rate", || [RATE, RATE].map(ours::breaker));
+    pair(&mut group, "bimetal replica/streak", || ours::replicas(STREAK));
+    pair(&mut group, "bimetal replica/rate", || ours::replicas(RATE));
     let mutex = |trip| twice(Arc::new(Mutex::new(ours::breaker(trip))));
     pair(&mut group, "bimetal mutex/streak", || mutex(STREAK));
     pair(&mut group, "bimetal mutex/rate", || mutex(RATE));

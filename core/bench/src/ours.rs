@@ -1,9 +1,10 @@
 //! Our breaker, alone and inside the engine.
 
 use crate::{Answer, Arm, Fate};
+use bimetal_core::board::{AtomicWords, Words};
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{Document, Host};
+use bimetal_core::policy::{BreakerPolicy, Document, Host};
 use bimetal_core::{Engine, Facts, Instant, Verdict};
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -50,12 +51,24 @@ fn parsed(scope: &str, trip: &str, share: &str) -> Document {
 /// # Panics
 /// As [`document`].
 pub fn breaker(trip: &str) -> Breaker {
+    Breaker::new(policy(trip), 1)
+}
+
+/// Two replicas of one closed breaker with this `trip`, on words that they share: what two workers
+/// of a process have.
+///
+/// # Panics
+/// As [`document`].
+pub fn replicas(trip: &str) -> [Breaker; 2] {
+    let policy = policy(trip);
+    let words: Arc<dyn Words> = Arc::new(AtomicWords::new(Breaker::words_needed(&policy)));
+    [1, 2].map(|seed| Breaker::shared(policy.clone(), seed, words.clone()))
+}
+
+fn policy(trip: &str) -> Arc<BreakerPolicy> {
     let document = document("policy", trip);
     let policy = document.policies.first().and_then(|policy| policy.breaker.clone());
-    match policy {
-        Some(policy) => Breaker::new(policy, 1),
-        None => panic!("the policy has no breaker"),
-    }
+    policy.unwrap_or_else(|| panic!("the policy has no breaker"))
 }
 
 fn report(answer: Answer) -> Report {
