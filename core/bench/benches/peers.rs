@@ -36,6 +36,28 @@ fn bare(criterion: &mut Criterion<CpuTime>) {
     call(&mut group, "bimetal engine/streak", Whole::new("policy", STREAK));
 }
 
+/// Every twentieth call is bad: then a window of calls has something to forget with each one.
+fn mixed(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
+    let mut number = 0_u32;
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            number = number.wrapping_add(1);
+            let answer = if number.is_multiple_of(20) { Answer::Bad } else { Answer::Good };
+            arm.call(black_box(1), black_box(answer))
+        });
+    });
+}
+
+fn some_bad(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("one in twenty bad");
+    mixed(&mut group, "bimetal/streak", ours::breaker(STREAK));
+    mixed(&mut group, "bimetal/rate", ours::breaker(RATE));
+    mixed(&mut group, "recloser/rate", peers::recloser());
+    mixed(&mut group, "failsafe/streak", peers::failsafe());
+    mixed(&mut group, "tower-resilience/streak", peers::tower_streak());
+    mixed(&mut group, "tower-resilience/rate", peers::tower_rate());
+}
+
 /// What a host pays that reads the clock before and after each call, to know its latency.
 fn timed(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
     let origin = Instant::now();
@@ -179,6 +201,6 @@ fn refuse(group: &mut Group<'_>, name: &str, mut arm: impl Arm) {
 criterion_group! {
     name = benches;
     config = clock::criterion(50);
-    targets = bare, clocked, scoped, shareable, contended, rejected
+    targets = bare, some_bad, clocked, scoped, shareable, contended, rejected
 }
 criterion_main!(benches);

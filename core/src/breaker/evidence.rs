@@ -45,12 +45,20 @@ impl Evidence {
     /// asked after every outcome, a success as well: it can be the call that makes the minimum.
     #[inline]
     pub fn record(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
-        match (&self.failures, &self.slow) {
-            (None, None) => None,
-            _ => self.record_in_windows(trip, now, outcome),
+        let absorbs = |window: &Option<Window>, bad| match window {
+            Some(window) => window.absorbs(mark(bad)),
+            None => true,
+        };
+        if absorbs(&self.failures, outcome == Outcome::Failure)
+            && absorbs(&self.slow, outcome == Outcome::Slow)
+        {
+            return None;
         }
+        self.record_in_windows(trip, now, outcome)
     }
 
+    // Apart, so that the breaker's own way stays short enough to be inlined.
+    #[inline(never)]
     fn record_in_windows(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let mut cause = None;
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {

@@ -60,6 +60,13 @@ impl Window {
         Self::Shared(SharedBuckets::new(span, words, first))
     }
 
+    /// Whether one more call with this mark would change nothing; then no rate can trip either, as
+    /// nothing in the window is bad. Time passes in the other windows, so theirs always changes.
+    #[inline]
+    pub fn absorbs(&self, mark: Mark) -> bool {
+        matches!(self, Self::Calls(ring) if ring.absorbs(mark))
+    }
+
     /// Adds a call and gives the window's tally with it.
     #[inline]
     pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
