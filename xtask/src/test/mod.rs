@@ -3,6 +3,7 @@
 //! What takes a processor is built side by side; tests that keep real time run alone, so that a
 //! busy machine does not judge them. A failing step stops only the steps that need its result.
 
+mod dependencies;
 mod rooms;
 mod suites;
 mod tally;
@@ -48,6 +49,7 @@ pub fn run(extent: Extent) -> Result<bool> {
         check("format", cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]))
     });
     tally.step("rooms", "sizes and dependencies of the rooms", rooms::check);
+    dependencies::check(&tally);
 
     // The filter has a target folder of its own, so both builds can go on at once.
     let (suites, mut needs) = std::thread::scope(|scope| {
