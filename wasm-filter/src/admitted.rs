@@ -1,6 +1,7 @@
 //! What is kept of a call between its admission and its settlement.
 
 use crate::answer::Kind;
+use bimetal_core::event::State;
 use bimetal_core::outcome::{Observation, Outcome};
 use bimetal_core::policy::Policy;
 use bimetal_core::{Duration, Instant, Ticket};
@@ -12,6 +13,8 @@ pub(crate) struct Open {
     pub(crate) policy: Arc<Policy>,
     pub(crate) ticket: Ticket,
     pub(crate) sent: Instant,
+    /// The breaker's at admission.
+    pub(crate) state: State,
     pub(crate) deadline: Option<Duration>,
     pub(crate) answer: Option<Answer>,
 }
@@ -25,6 +28,12 @@ pub(crate) struct Answer {
 }
 
 impl Open {
+    /// Whether it matters when the answer's headers came: to tell a slow answer, or to free a
+    /// probe's slot.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.policy.failure.slower_than.is_some() || self.state == State::HalfOpen
+    }
+
     /// What an answer counts as.
     pub(crate) fn classify(&self, answer: Answer, grpc: Option<u32>) -> Outcome {
         let Answer { status, latency, .. } = answer;

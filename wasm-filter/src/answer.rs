@@ -1,5 +1,6 @@
 //! Reads from an answer what tells a good one from a bad one.
 
+use crate::headers::Headers;
 use crate::port::{Host, Map, Property};
 use crate::registry::Worker;
 use bimetal_core::Duration;
@@ -27,12 +28,20 @@ pub struct Reader<'a, H> {
     pub host: &'a H,
     /// Where errors are counted.
     pub worker: &'a Worker,
+    /// Headers or trailers of the answer.
+    pub headers: Headers,
 }
 
-impl<H: Host> Reader<'_, H> {
+impl<'a, H: Host> Reader<'a, H> {
+    /// A reader of what came last of the answer: its headers or its trailers.
+    pub fn new(host: &'a H, worker: &'a Worker, map: Map) -> Self {
+        let headers = worker.ok(host.headers(map)).unwrap_or_default();
+        Self { host, worker, headers }
+    }
+
     /// `:status`; 0 where there is no proper one.
     pub fn status(&self) -> u16 {
-        self.header(Map::Response, ":status").as_deref().and_then(number).unwrap_or(0)
+        self.headers.get(":status").and_then(number).unwrap_or(0)
     }
 
     /// Whether the upstream made the answer, and not Envoy or another filter. A status cannot say
@@ -42,7 +51,7 @@ impl<H: Host> Reader<'_, H> {
     /// not to, and overwrites what the upstream says there itself. A header costs a fraction of a
     /// property, so the code details are asked for only where the mark is missing.
     pub fn is_of_upstream(&self) -> bool {
-        if self.header(Map::Response, SERVICE_TIME).is_some() {
+        if self.headers.get(SERVICE_TIME).is_some() {
             return true;
         }
         let details = self.worker.ok(self.host.property(Property::ResponseDetails)).flatten();
@@ -51,30 +60,27 @@ impl<H: Host> Reader<'_, H> {
 
     /// `response.flags`; see [`crate::flags`].
     pub fn flags(&self) -> u64 {
-        let value = self.worker.ok(self.host.property(Property::ResponseFlags)).flatten();
-        let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
-        bytes.map_or(0, u64::from_le_bytes)
+        flags(self.host, self.worker)
     }
 
     /// The kind of the answer under way, by its content type.
     pub fn kind(&self) -> Kind {
-        match self.header(Map::Response, "content-type") {
-            Some(value) if begins(&value, b"application/grpc") => Kind::Grpc,
-            Some(value) if begins(&value, b"text/event-stream") => Kind::Endless,
+        match self.headers.get("content-type") {
+            Some(value) if begins(value, b"application/grpc") => Kind::Grpc,
+            Some(value) if begins(value, b"text/event-stream") => Kind::Endless,
             _ => Kind::Plain,
         }
     }
 
-    /// `grpc-status` of an answer that is headers alone. Asked for first, because most answers have
-    /// none; the content type must say gRPC as well.
+    /// `grpc-status` of an answer that is headers alone; the content type must say gRPC as well.
     pub fn grpc_status_alone(&self) -> Option<u32> {
-        self.grpc_status(Map::Response).filter(|_| self.kind() == Kind::Grpc)
+        self.grpc_status().filter(|_| self.kind() == Kind::Grpc)
     }
 
     /// `grpc-status`. One that is no number is UNKNOWN (gRPC over HTTP2, "Responses").
-    pub fn grpc_status(&self, map: Map) -> Option<u32> {
-        let value = self.header(map, "grpc-status")?;
-        Some(number(&value).map_or(2, u32::from))
+    pub fn grpc_status(&self) -> Option<u32> {
+        let value = self.headers.get("grpc-status")?;
+        Some(number(value).map_or(2, u32::from))
     }
 
     /// `retry-after` in whole seconds, where the policy respects it. A date is of another
@@ -83,13 +89,16 @@ impl<H: Host> Reader<'_, H> {
         if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
             return None;
         }
-        let value = self.header(Map::Response, "retry-after")?;
-        std::str::from_utf8(&value).ok()?.trim().parse().ok().map(Duration::from_secs)
+        let value = self.headers.get("retry-after")?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok().map(Duration::from_secs)
     }
+}
 
-    fn header(&self, map: Map, name: &str) -> Option<Vec<u8>> {
-        self.worker.ok(self.host.header(map, name)).flatten()
-    }
+/// `response.flags`; see [`crate::flags`].
+pub fn flags(host: &impl Host, worker: &Worker) -> u64 {
+    let value = worker.ok(host.property(Property::ResponseFlags)).flatten();
+    let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
+    bytes.map_or(0, u64::from_le_bytes)
 }
 
 fn begins(value: &[u8], with: &[u8]) -> bool {

@@ -6,7 +6,7 @@
 //! at the end of the answer, everything else in `log`.
 
 use crate::admitted::{Answer, Open};
-use crate::answer::{Kind, Reader};
+use crate::answer::{self, Kind, Reader};
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
 use crate::port::{Host, Map};
@@ -82,7 +82,8 @@ impl<H: Host> Call<H> {
         let Some(now) = worker.ok(self.host.now()) else {
             return Flow::Continue;
         };
-        let facts = Request::new(&self.host);
+        let host = self.host.clone();
+        let facts = Request::new(&host);
         let verdict = worker.with(|inside| {
             let verdict = inside.engine.admit(now, &facts);
             facts.failed().into_iter().for_each(|error| inside.failed(error));
@@ -108,24 +109,30 @@ impl<H: Host> Call<H> {
                 }
             }
             Some(Verdict::Admit(admission)) => {
-                self.admitted(&worker, now, admission);
+                self.admitted(&worker, now, admission, &facts);
                 Flow::Continue
             }
         }
     }
 
-    fn admitted(&mut self, worker: &Worker, now: Instant, admission: Admission) {
+    fn admitted(
+        &mut self,
+        worker: &Worker,
+        now: Instant,
+        admission: Admission,
+        facts: &Request<'_, H>,
+    ) {
         let Admission { policy, ticket, plan, state } = admission;
         self.mark(&policy, Some(state));
-        self.apply(worker, plan);
+        self.apply(worker, plan, facts);
         let deadline = plan.request_timeout;
-        self.life = Life::Open(Open { policy, ticket, sent: now, deadline, answer: None });
+        self.life = Life::Open(Open { policy, ticket, sent: now, state, deadline, answer: None });
     }
 
     /// Hands the plan to Envoy's router. Without a timeout in the policy the mesh's and the
     /// client's own stay; with one, nothing that the client sent may replace it: the router takes
     /// the expected timeout before the timeout, and a short one per try would end the call early.
-    fn apply(&self, worker: &Worker, plan: Plan) {
+    fn apply(&self, worker: &Worker, plan: Plan, facts: &Request<'_, H>) {
         let Some(timeout) = plan.request_timeout else {
             return;
         };
@@ -133,8 +140,12 @@ impl<H: Host> Call<H> {
         let millis = timeout.as_nanos().div_ceil(1_000_000).max(1).to_string();
         let host = &self.host;
         worker.ok(host.set_header(Map::Request, "x-envoy-upstream-rq-timeout-ms", &millis));
-        worker.ok(host.remove_header(Map::Request, "x-envoy-upstream-rq-per-try-timeout-ms"));
-        worker.ok(host.remove_header(Map::Request, "x-envoy-expected-rq-timeout-ms"));
+        for name in ["x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-expected-rq-timeout-ms"] {
+            // Looking is cheaper than removing what is hardly ever there.
+            if facts.headers().is_none_or(|headers| headers.get(name).is_some()) {
+                worker.ok(host.remove_header(Map::Request, name));
+            }
+        }
     }
 
     fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
@@ -157,51 +168,60 @@ impl<H: Host> Call<H> {
         let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
             return;
         };
-        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let status = self.read(&worker).status();
-        if self.read(&worker).is_of_upstream() {
-            self.answered(&worker, now, open, status, rest);
+        let host = self.host.clone();
+        let answer = Reader::new(&host, &worker, Map::Response);
+        let status = answer.status();
+        if answer.is_of_upstream() {
+            self.answered(&answer, open, status, rest);
         } else {
             // Envoy or another filter answered, so nothing more will come from the upstream.
-            let seen = match flags::meaning(self.read(&worker).flags()) {
+            let seen = match flags::meaning(answer.flags()) {
                 Some(Meaning::Broken(how)) => Observation::Broken(how),
                 Some(Meaning::Idle) if status == 504 => Observation::Broken(Transport::Timeout),
                 Some(Meaning::Injected) => Observation::Injected { status },
                 _ => Observation::NotEvidence,
             };
             let outcome = open.policy.failure.classify(&seen);
+            let now = self.now(&worker, &open);
             self.settle(&worker, now, open, outcome.into());
         }
     }
 
-    fn answered(&mut self, worker: &Worker, now: Instant, mut open: Open, status: u16, rest: Rest) {
-        let latency = now.since(open.sent);
+    fn answered(&mut self, read: &Reader<'_, H>, mut open: Open, status: u16, rest: Rest) {
+        let worker = read.worker;
+        // The clock is a call into the host, so it is asked only where the time matters.
+        let timed = open.is_timed().then(|| self.now(worker, &open));
+        let latency = timed.map_or(Duration::ZERO, |now| now.since(open.sent));
         let (kind, grpc) = match rest {
-            Rest::Nothing => (Kind::Plain, self.read(worker).grpc_status_alone()),
+            Rest::Nothing => (Kind::Plain, read.grpc_status_alone()),
             Rest::More if status == SWITCHING_PROTOCOLS => (Kind::Endless, None),
             // Now or never: Envoy shows the headers in no later phase but the log.
-            Rest::More => (self.read(worker).kind(), None),
+            Rest::More => (read.kind(), None),
         };
         let mut answer = Answer { status, latency, kind };
         let mut outcome = open.classify(answer, grpc);
         // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
-        if outcome == Outcome::Slow && flags::delayed(self.read(worker).flags()) {
+        if outcome == Outcome::Slow && flags::delayed(read.flags()) {
             answer.latency = Duration::ZERO;
             outcome = open.classify(answer, grpc);
         }
         match outcome {
             Outcome::Failure => {
-                let retry_after = self.read(worker).retry_after(&open.policy);
+                let retry_after = read.retry_after(&open.policy);
+                let now = timed.unwrap_or_else(|| self.now(worker, &open));
                 self.settle(worker, now, open, Report { outcome, retry_after });
             }
             _ if rest == Rest::Nothing || kind == Kind::Endless => {
+                let now = timed.unwrap_or_else(|| self.now(worker, &open));
                 self.settle(worker, now, open, outcome.into());
             }
             _ => {
-                worker.with(|inside| {
-                    inside.engine.answered(now, &mut open.ticket);
-                    inside.write_events(&self.host);
-                });
+                if let Some(now) = timed {
+                    worker.with(|inside| {
+                        inside.engine.answered(now, &mut open.ticket);
+                        inside.write_events(&self.host);
+                    });
+                }
                 open.answer = Some(answer);
                 self.life = Life::Open(open);
             }
@@ -217,7 +237,7 @@ impl<H: Host> Call<H> {
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        self.completed(|call, worker| call.read(worker).grpc_status(Map::Trailers));
+        self.completed(|call, worker| Reader::new(&call.host, worker, Map::Trailers).grpc_status());
     }
 
     fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
@@ -231,7 +251,7 @@ impl<H: Host> Call<H> {
             self.life = Life::Open(open);
             return;
         };
-        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let now = self.now(&worker, &open);
         let grpc = if answer.kind == Kind::Grpc { grpc(self, &worker) } else { None };
         let outcome = open.classify(answer, grpc);
         self.settle(&worker, now, open, outcome.into());
@@ -245,8 +265,8 @@ impl<H: Host> Call<H> {
         let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
             return;
         };
-        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
-        let flags = self.read(&worker).flags();
+        let now = self.now(&worker, &open);
+        let flags = answer::flags(&self.host, &worker);
         let seen = match flags::meaning(flags) {
             Some(Meaning::Broken(how)) => Observation::Broken(how),
             // How long the client waited says nothing where a fault filter held the request back.
@@ -261,8 +281,9 @@ impl<H: Host> Call<H> {
         self.settle(&worker, now, open, outcome.into());
     }
 
-    const fn read<'a>(&'a self, worker: &'a Worker) -> Reader<'a, H> {
-        Reader { host: &self.host, worker }
+    /// The time; without a clock, that of the admission.
+    fn now(&self, worker: &Worker, open: &Open) -> Instant {
+        worker.ok(self.host.now()).unwrap_or(open.sent)
     }
 
     fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
@@ -285,7 +306,7 @@ impl<H: Host> Drop for Call<H> {
         let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
             return;
         };
-        let now = worker.ok(self.host.now()).unwrap_or(open.sent);
+        let now = self.now(&worker, &open);
         self.settle(&worker, now, open, Outcome::Neutral.into());
     }
 }

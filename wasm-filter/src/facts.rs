@@ -1,5 +1,6 @@
 //! A request as the core asks about it: each fact is fetched once, when it is first needed.
 
+use crate::headers::Headers;
 use crate::port::{Host, HostError, Map, Property};
 use bimetal_core::{Direction, Facts};
 use std::borrow::Cow;
@@ -12,9 +13,7 @@ type Fetched = OnceCell<Option<Vec<u8>>>;
 pub struct Request<'h, H> {
     host: &'h H,
     // A policy after another may ask the same; a look here is cheaper than a call into Envoy.
-    authority: Fetched,
-    path: Fetched,
-    method: Fetched,
+    headers: OnceCell<Option<Headers>>,
     destination: Fetched,
     route: Fetched,
     client: Fetched,
@@ -27,9 +26,7 @@ impl<'h, H: Host> Request<'h, H> {
     pub const fn new(host: &'h H) -> Self {
         Self {
             host,
-            authority: OnceCell::new(),
-            path: OnceCell::new(),
-            method: OnceCell::new(),
+            headers: OnceCell::new(),
             destination: OnceCell::new(),
             route: OnceCell::new(),
             client: OnceCell::new(),
@@ -44,39 +41,40 @@ impl<'h, H: Host> Request<'h, H> {
         self.failed.get()
     }
 
-    fn note(&self, fetched: Result<Option<Vec<u8>>, HostError>) -> Option<Vec<u8>> {
-        fetched.unwrap_or_else(|error| {
-            self.failed.set(Some(error));
-            None
-        })
+    /// The request's headers; `None` where they cannot be had.
+    pub fn headers(&self) -> Option<&Headers> {
+        self.headers.get_or_init(|| self.note(self.host.headers(Map::Request))).as_ref()
     }
 
-    fn header_once<'a>(&'a self, cell: &'a Fetched, name: &str) -> Option<Cow<'a, [u8]>> {
-        let fetch = || self.note(self.host.header(Map::Request, name));
-        cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
+    fn note<T>(&self, fetched: Result<T, HostError>) -> Option<T> {
+        fetched.map_err(|error| self.failed.set(Some(error))).ok()
+    }
+
+    fn property(&self, path: Property) -> Option<Vec<u8>> {
+        self.note(self.host.property(path)).flatten()
     }
 
     fn property_once<'a>(&'a self, cell: &'a Fetched, path: Property) -> Option<Cow<'a, [u8]>> {
-        let fetch = || self.note(self.host.property(path)).filter(|value| !value.is_empty());
+        let fetch = || self.property(path).filter(|value| !value.is_empty());
         cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
     }
 }
 
 impl<H: Host> Facts for Request<'_, H> {
     fn authority(&self) -> Option<Cow<'_, [u8]>> {
-        self.header_once(&self.authority, ":authority")
+        self.header(":authority")
     }
 
     fn path(&self) -> Option<Cow<'_, [u8]>> {
-        self.header_once(&self.path, ":path")
+        self.header(":path")
     }
 
     fn method(&self) -> Option<Cow<'_, [u8]>> {
-        self.header_once(&self.method, ":method")
+        self.header(":method")
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.note(self.host.header(Map::Request, name)).map(Cow::Owned)
+        self.headers()?.get(name).map(Cow::Borrowed)
     }
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
@@ -96,11 +94,9 @@ impl<H: Host> Facts for Request<'_, H> {
     }
 
     fn direction(&self) -> Direction {
-        *self.direction.get_or_init(|| {
-            match self.note(self.host.property(Property::Direction)).as_deref() {
-                Some(value) => direction(value),
-                None => Direction::Unknown,
-            }
+        *self.direction.get_or_init(|| match self.property(Property::Direction).as_deref() {
+            Some(value) => direction(value),
+            None => Direction::Unknown,
         })
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::board::{Set, SharedBoard, SharedData};
 use crate::call::{Call, Flow, Rest};
+use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
 use bimetal_core::Instant;
@@ -32,13 +33,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         key: *const u8,
@@ -152,11 +147,11 @@ impl Host for Envoy {
         check("clock_time_get", status).map(|()| Instant::from_nanos(nanos))
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
-        let (map, key, length) = (number_of(map), name.as_ptr(), name.len());
-        taken("proxy_get_header_map_value", |data, size| unsafe {
-            proxy_get_header_map_value(map, key, length, data, size)
-        })
+    fn headers(&self, map: Map) -> Result<Headers, HostError> {
+        let block = taken("proxy_get_header_map_pairs", |data, size| unsafe {
+            proxy_get_header_map_pairs(number_of(map), data, size)
+        });
+        block.map(|block| Headers::from_block(block.unwrap_or_default()))
     }
 
     fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
@@ -192,7 +187,7 @@ impl Host for Envoy {
     }
 
     fn reply(&self, reply: &Reply) -> Result<(), HostError> {
-        let headers = serialized(&reply.headers);
+        let headers = Headers::of(&reply.headers);
         check("proxy_send_local_response", unsafe {
             proxy_send_local_response(
                 u32::from(reply.status),
@@ -200,8 +195,8 @@ impl Host for Envoy {
                 reply.details.len(),
                 reply.body.as_ptr(),
                 reply.body.len(),
-                headers.as_ptr(),
-                headers.len(),
+                headers.block().as_ptr(),
+                headers.block().len(),
                 // Envoy chooses the gRPC status that belongs to the HTTP status.
                 NO_GRPC_STATUS,
             )
@@ -293,20 +288,6 @@ impl SharedData for EnvoyData {
     fn nanos(&self) -> Result<u64, HostError> {
         Envoy.now().map(Instant::as_nanos)
     }
-}
-
-/// Pairs as the ABI wants them: their number, the sizes of each, then each with a NUL behind it.
-fn serialized(pairs: &[(String, String)]) -> Vec<u8> {
-    let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = word(pairs.len()).to_vec();
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend(word(text.len()));
-    }
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend(text.as_bytes());
-        bytes.push(0);
-    }
-    bytes
 }
 
 const fn rest(end_of_stream: bool) -> Rest {

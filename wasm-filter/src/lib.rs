@@ -7,6 +7,7 @@
 //! - [`board`]: where the breakers of several workers meet.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
 //!   client sees it, counts as Envoy metrics.
+//! - [`headers`]: how headers cross the border.
 //! - [`port`]: what is needed of the host, as a trait; `host`: Envoy behind it, the only file that
 //!   knows proxy-wasm, compiled for Wasm alone.
 //!
@@ -19,6 +20,7 @@ pub mod board;
 pub mod call;
 pub mod facts;
 pub mod flags;
+pub mod headers;
 #[cfg(target_arch = "wasm32")]
 mod host;
 pub mod metrics;

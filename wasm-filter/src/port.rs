@@ -3,6 +3,7 @@
 //! Everything but `host.rs` is written against it, so one request's life can be tested on any
 //! machine, in every order of events, with every call failing.
 
+use crate::headers::Headers;
 use bimetal_core::Instant;
 use bimetal_core::board::Board;
 use std::fmt;
@@ -12,29 +13,30 @@ use std::sync::atomic::AtomicU64;
 /// Host calls of Envoy, or of a test.
 ///
 /// Text from the network is bytes: a client chooses it. No call panics; what fails is an `Err`.
-pub trait Host: 'static {
+/// A host is a handle: its clones are the same host.
+pub trait Host: Clone + 'static {
     /// A monotonic clock, comparable between workers of one process.
     ///
     /// # Errors
     /// As every call: when the host refuses it.
     fn now(&self) -> Result<Instant, HostError>;
 
-    /// The first value of a header or trailer; `None` where there is none.
+    /// All headers or trailers of a map.
     ///
     /// # Errors
     /// When the map does not exist in this phase.
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError>;
+    fn headers(&self, map: Map) -> Result<Headers, HostError>;
 
     /// Sets a header, in place of all its values.
     ///
     /// # Errors
-    /// As [`Host::header`].
+    /// As [`Host::headers`].
     fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError>;
 
     /// Removes a header, if it is there.
     ///
     /// # Errors
-    /// As [`Host::header`].
+    /// As [`Host::headers`].
     fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError>;
 
     /// A property of the request or plugin; `None` where Envoy does not know it (yet).

@@ -21,12 +21,12 @@ pub enum Configured {
 
 /// One configuration of the plugin.
 #[derive(Debug)]
-pub struct Root<H: Host + Clone> {
+pub struct Root<H: Host> {
     host: H,
     worker: Option<Rc<Worker>>,
 }
 
-impl<H: Host + Clone> Root<H> {
+impl<H: Host> Root<H> {
     /// Not configured yet: its requests pass.
     pub const fn new(host: H) -> Self {
         Self { host, worker: None }
@@ -97,7 +97,7 @@ impl<H: Host + Clone> Root<H> {
     }
 }
 
-impl<H: Host + Clone> Drop for Root<H> {
+impl<H: Host> Drop for Root<H> {
     fn drop(&mut self) {
         let Some(worker) = self.worker.take() else {
             return;

@@ -2,6 +2,7 @@
 
 use bimetal_core::Instant;
 use bimetal_core::board::Board;
+use bimetal_filter::headers::Headers;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,9 +104,12 @@ impl Host for Fake {
         self.call("now", |state| Instant::from_nanos(state.nanos))
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
-        let key = (map_name(map), name.to_owned());
-        self.call("header", |state| state.headers.get(&key).cloned())
+    fn headers(&self, map: Map) -> Result<Headers, HostError> {
+        self.call("headers", |state| {
+            let of_map = state.headers.iter().filter(|((of, _), _)| *of == map_name(map));
+            let pairs: Vec<_> = of_map.map(|((_, name), value)| (name, value)).collect();
+            Headers::of(&pairs)
+        })
     }
 
     fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
