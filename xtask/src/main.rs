@@ -9,6 +9,7 @@ mod images;
 mod place;
 mod process;
 mod say;
+mod soak;
 mod test;
 mod tools;
 mod wasm;
@@ -29,6 +30,7 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   cargo xtask demo             watch both hosts trip and recover, about a minute
   cargo xtask test             run every test of this machine
+  cargo xtask soak             a million calls with random faults through each host
   cargo xtask bench --quick    a short look at the ratios
   cargo xtask wasm             build the filter: target/bimetal_filter.wasm
   cargo xtask tools envoy      install Envoy into target/tools
@@ -72,6 +74,20 @@ enum Task {
         seed: u64,
         /// One half alone
         half: Option<bench::Half>,
+    },
+    /// Send many calls with random faults through each host; every one must be accounted for
+    #[command(after_help = "Examples:\n  cargo xtask soak\n  \
+        cargo xtask soak --calls 20000 --host native --seed 7")]
+    Soak {
+        /// Calls through each host
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+        calls: u64,
+        /// Draws the faults
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// One host alone
+        #[arg(long)]
+        host: Option<soak::Kind>,
     },
     /// Build the Wasm filter, and the filter that does nothing beside it
     #[command(after_help = "Example:\n  cargo xtask wasm\n\n\
@@ -128,6 +144,12 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             half,
         })
         .map(|()| true)?,
+        Task::Soak { calls, seed, host } => soak::run(&soak::Options {
+            calls,
+            seed,
+            hosts: host
+                .map_or_else(|| vec![soak::Kind::Native, soak::Kind::Envoy], |one| vec![one]),
+        })?,
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
         Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
         Task::Wasm => wasm::build().map(|()| true)?,

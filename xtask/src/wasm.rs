@@ -43,27 +43,14 @@ struct Debian {
 /// No compiler can be had, or the build fails.
 pub fn build() -> Result<()> {
     let since = Instant::now();
-    let compiler = compiler()?;
+    let mut command = cargo_for_target(Library::Standard)?;
     say::begins("wasm", "the filter and the filter that does nothing");
-    let own = place::target().join("wasm");
-    let mut command = Command::new(cargo());
-    command.current_dir(place::root()).args(["build", "--profile", "wasm", "--target", TARGET]);
-    command.arg("--target-dir").arg(&own);
+    command.args(["build", "--profile", "wasm"]);
     for (package, _) in FILTERS {
         command.args(["--package", package]);
     }
-    // Flags for this machine's processor mean nothing to a Wasm target.
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if let Compiler::Debian(debian) = &compiler {
-        command
-            .arg("-Zbuild-std=std,panic_abort")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTC", &debian.rustc)
-            .env("CARGO_TARGET_WASM32_WASIP1_LINKER", &debian.linker)
-            .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-L/usr/lib/wasm32-wasi");
-    }
     process::succeed("wasm build", &mut command, BUILD_LIMIT)?;
-    let built = own.join(TARGET).join("wasm");
+    let built = folder().join(TARGET).join("wasm");
     let filter = copy(&built.join(FILTERS[0].1), &place::filter())?;
     let noop = copy(&built.join(FILTERS[1].1), &place::noop_filter())?;
     say::ended("wasm", "built", since.elapsed());
@@ -74,6 +61,45 @@ pub fn build() -> Result<()> {
         say::size(noop)
     );
     Ok(())
+}
+
+/// What of the standard library a build needs, where that has to be built too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// What a program needs.
+    Standard,
+    /// Also Rust's own test harness.
+    WithTests,
+}
+
+/// Cargo for the filter's target, in a folder of its own; the caller says what it does.
+///
+/// # Errors
+/// No compiler can be had.
+pub fn cargo_for_target(library: Library) -> Result<Command> {
+    let mut command = Command::new(cargo());
+    command.current_dir(place::root());
+    // Flags for this machine's processor mean nothing to a Wasm target.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env("CARGO_TARGET_DIR", folder()).env("CARGO_BUILD_TARGET", TARGET);
+    if let Compiler::Debian(debian) = compiler()? {
+        let parts = match library {
+            Library::Standard => "std,panic_abort",
+            Library::WithTests => "std,panic_abort,test",
+        };
+        command
+            .arg(format!("-Zbuild-std={parts}"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTC", &debian.rustc)
+            .env("CARGO_TARGET_WASM32_WASIP1_LINKER", &debian.linker)
+            .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-L/usr/lib/wasm32-wasi");
+    }
+    Ok(command)
+}
+
+/// Where builds for the target go: they may run beside those of this machine.
+fn folder() -> PathBuf {
+    place::target().join("wasm")
 }
 
 /// Cargo as it was called.

@@ -7,7 +7,7 @@ pub(crate) mod metrics;
 mod page;
 mod plain;
 mod record;
-mod scene;
+pub(crate) mod scene;
 mod script;
 pub mod terminal;
 mod verdict;

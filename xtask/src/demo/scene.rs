@@ -20,9 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What must be there before the demo.
 #[derive(Debug)]
 pub struct Parts {
-    bimetal: PathBuf,
-    envoy: PathBuf,
-    filter: PathBuf,
+    /// Our program.
+    pub bimetal: PathBuf,
+    /// Envoy.
+    pub envoy: PathBuf,
+    /// Our filter.
+    pub filter: PathBuf,
 }
 
 impl Parts {
@@ -162,7 +165,11 @@ impl Scene {
     }
 }
 
-fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr)> {
+/// Starts the echo server on free ports; gives where it listens and where its admin interface is.
+///
+/// # Errors
+/// It does not start.
+pub fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr)> {
     let ready = folder.join("echo.ready");
     // Of an earlier demo: read again, it would name ports of the past.
     let _ = std::fs::remove_file(&ready);
@@ -201,6 +208,14 @@ fn native(
         "routes": [{"host": "*", "path_prefix": "/echo", "upstream": "echo"}],
         "policies": policy["policies"],
     });
+    Ok((proxy(parts, folder, &config, health)?, listen, health))
+}
+
+/// Starts the native proxy with this file and waits until it is ready.
+///
+/// # Errors
+/// It does not start.
+pub fn proxy(parts: &Parts, folder: &Path, config: &Value, health: SocketAddr) -> Result<Running> {
     let file = folder.join("proxy.json");
     std::fs::write(&file, format!("{config:#}"))
         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -208,7 +223,7 @@ fn native(
     command.args(["proxy", "--config"]).arg(&file);
     let mut native = Running::start("native proxy", &mut command, &folder.join("native.log"))?;
     ready_when(&mut native, || get(health, "/readyz").ok())?;
-    Ok((native, listen, health))
+    Ok(native)
 }
 
 /// Asks `look` until it has an answer.
@@ -226,7 +241,10 @@ fn ready_when<T>(program: &mut Running, look: impl Fn() -> Option<T>) -> Result<
 }
 
 /// Ports that are free now: all three are held until the last one is known.
-fn free_ports() -> Result<[SocketAddr; 3]> {
+///
+/// # Errors
+/// There are none.
+pub fn free_ports() -> Result<[SocketAddr; 3]> {
     let bound = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut addresses = Vec::new();
     for listener in &bound {
@@ -236,7 +254,11 @@ fn free_ports() -> Result<[SocketAddr; 3]> {
     addresses.try_into().map_err(|_| anyhow!("no free ports"))
 }
 
-fn get(address: SocketAddr, path: &str) -> Result<String> {
+/// The answer of a program on this machine.
+///
+/// # Errors
+/// There is none, or it is an error.
+pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut answer = agent().get(format!("http://{address}{path}")).call()?;
     Ok(answer.body_mut().read_to_string()?)
 }

@@ -7,6 +7,7 @@ mod dependencies;
 mod rooms;
 mod suites;
 mod tally;
+mod wasm_core;
 
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
@@ -65,7 +66,10 @@ pub fn run(extent: Extent) -> Result<bool> {
     needs.bimetal = suites.bimetal.clone();
 
     std::thread::scope(|scope| {
-        scope.spawn(|| lints(&tally));
+        scope.spawn(|| {
+            lints(&tally);
+            tally.step("core as wasm", "the core's tests as WebAssembly on Node", wasm_core::check);
+        });
         suites.run(&tally, suites::Pace::Busy, &needs);
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);

@@ -19,19 +19,19 @@ pub(super) enum Pace {
 
 /// One test executable.
 #[derive(Debug)]
-struct Suite {
+pub(super) struct Suite {
     /// `package: target`.
-    name: String,
-    executable: PathBuf,
+    pub(super) name: String,
+    pub(super) executable: PathBuf,
     /// The package's folder: where cargo runs its tests.
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     pace: Pace,
 }
 
 /// All test executables, and the program under test.
 #[derive(Debug, Default)]
 pub(super) struct Suites {
-    suites: Vec<Suite>,
+    pub(super) suites: Vec<Suite>,
     pub(super) bimetal: Option<PathBuf>,
 }
 
@@ -53,13 +53,13 @@ pub(super) fn build(tally: &Tally) -> Suites {
 }
 
 /// The last lines for people in what cargo wrote.
-fn words(output: &str) -> String {
+pub(super) fn words(output: &str) -> String {
     let lines: Vec<&str> = output.lines().filter(|line| !line.starts_with('{')).collect();
     lines.get(lines.len().saturating_sub(80)..).unwrap_or_default().join("\n")
 }
 
 /// Reads cargo's messages; its plain lines in between are not for us.
-fn found(messages: impl std::io::BufRead) -> Result<Suites> {
+pub(super) fn found(messages: impl std::io::BufRead) -> Result<Suites> {
     let mut all = Suites::default();
     for message in Message::parse_stream(messages) {
         let Message::CompilerArtifact(artifact) = message? else {

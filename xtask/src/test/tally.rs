@@ -24,7 +24,8 @@ impl Counts {
     /// One check that cannot be made here.
     pub(super) const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
 
-    fn plus(self, other: Self) -> Self {
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,

@@ -54,7 +54,7 @@ pub enum Package {
 }
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 10] = [
+pub const TOOLS: [Tool; 11] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -99,6 +99,13 @@ pub const TOOLS: [Tool; 10] = [
         file: "/usr/bin/rustc",
         why: "builds the filter where rustup cannot download the Wasm target",
         package: Package::Debian { packages: &["rustc-web", "rust-web-src", "wasi-libc"] },
+    },
+    Tool {
+        name: "node",
+        variable: "NODE",
+        file: "node",
+        why: "runs the core's tests as WebAssembly",
+        package: Package::Debian { packages: &["nodejs"] },
     },
     Tool {
         name: "chromium",
