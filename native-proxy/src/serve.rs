@@ -2,7 +2,7 @@
 
 use crate::call::{self, Client};
 use crate::config::Listener;
-use crate::framing::{Checked, Requests};
+use crate::framing::{Checked, Limits, Requests};
 use crate::log::warning;
 use crate::timer::Alarms;
 use crate::upstream::Link;
@@ -10,14 +10,14 @@ use crate::worker::{Phase, Place, Worker};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -27,6 +27,18 @@ const BACKLOG: i32 = 4096;
 
 /// How long to let go of accepting when the system has no more file descriptors.
 const RESPITE: Duration = Duration::from_millis(100);
+
+/// Between two warnings that nobody can be let in.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How the system asks after ends that say nothing: after a minute, and it takes two to give them
+/// up. So neither a stream of events nor a tunnel outlives its client for long.
+pub(crate) fn alive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
+}
 
 /// Whether other sockets of this process may listen on the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +63,8 @@ pub(crate) fn bind(
     if sharing == Sharing::Workers {
         socket.set_reuse_port(true)?;
     }
+    // Accepted sockets have it from here, without a call for each.
+    socket.set_tcp_keepalive(&alive())?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -64,6 +78,8 @@ struct Door {
     builder: http1::Builder,
     address: SocketAddr,
     most: usize,
+    limits: Limits,
+    trusted_hops: usize,
     inside: Cell<usize>,
     left: Notify,
 }
@@ -86,6 +102,11 @@ pub(crate) fn listen(
         builder,
         address: listener.local_addr()?,
         most: settings.max_connections.div_ceil(workers.max(1)).max(1),
+        limits: Limits {
+            max_body: settings.max_body.unwrap_or(u64::MAX),
+            idle: settings.idle.into(),
+        },
+        trusted_hops: settings.trusted_hops,
         inside: Cell::new(0),
         left: Notify::new(),
     });
@@ -96,6 +117,7 @@ pub(crate) fn listen(
 async fn accept(door: Rc<Door>, listener: TcpListener) {
     let drains = door.worker.drains();
     let mut drains = pin!(drains);
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -107,8 +129,10 @@ async fn accept(door: Rc<Door>, listener: TcpListener) {
             // The client was gone before we came to it.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let address = door.address;
-                warning!("cannot accept on {address}: {error}");
+                if warned.is_none_or(|at| at.elapsed() >= QUIET) {
+                    warned = Some(Instant::now());
+                    warning!("cannot accept on {}, trying on: {error}", door.address);
+                }
                 tokio::time::sleep(RESPITE).await;
             }
         }
@@ -163,13 +187,15 @@ impl Drop for Inside {
 
 /// Serves one client until it leaves, or until its last answer during a drain.
 async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr) {
-    let worker = inside.door.worker.clone();
-    let requests = Rc::new(Requests::default());
-    let stream = Checked::new(stream, requests.clone());
-    let client = Rc::new(Client::new(worker.clone(), peer.ip(), requests));
+    let door = &inside.door;
+    let worker = door.worker.clone();
+    let requests = Rc::new(Requests::new(worker.refusals.clone()));
+    let stream = Checked::new(stream, requests.clone(), door.limits);
+    let client = Client::new(worker.clone(), peer.ip(), door.trusted_hops, requests);
+    let client = Rc::new(client);
     let answerer = client.clone();
     let service = service_fn(move |request| call::answer(answerer.clone(), request));
-    let mut connection = inside.door.builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = door.builder.serve_connection(TokioIo::new(stream), service);
     let mut told = Phase::Serving;
     // How it ended is for nobody: the client is gone, and calls have settled by themselves.
     let _ = poll_fn(|cx| {

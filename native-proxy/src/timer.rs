@@ -49,6 +49,47 @@ impl Future for Alarm {
 
 impl hyper::rt::Sleep for Alarm {}
 
+/// How long something may stand still. Where it keeps moving, it costs neither a timer nor a look
+/// at the clock.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    limit: Duration,
+    standing: Standing,
+    alarm: Option<Alarm>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Still,
+    Moving,
+}
+
+impl Pause {
+    /// One of at most `limit`.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, standing: Standing::Moving, alarm: None }
+    }
+
+    /// It moved.
+    pub(crate) fn moved(&mut self) {
+        self.standing = Standing::Moving;
+    }
+
+    /// To be asked when it does not move: ready once that lasts for too long.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let alarm = match (&mut self.alarm, self.standing) {
+            (Some(alarm), Standing::Still) => alarm,
+            (Some(alarm), Standing::Moving) => {
+                alarm.set(Instant::now() + self.limit);
+                alarm
+            }
+            (empty, _) => empty.insert(Alarm::new(Instant::now() + self.limit)),
+        };
+        self.standing = Standing::Still;
+        Pin::new(alarm).poll(cx)
+    }
+}
+
 /// Alarms for hyper's own limits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Alarms;

@@ -87,7 +87,7 @@ pub(super) fn requests(bytes: &[u8]) -> Behaviour {
     }
     let status = at_once.refused.map(|refused| match refused {
         Refused::Head(why) | Refused::Body(why) => {
-            assert!([400, 414, 431, 505].contains(&why.status().as_u16()));
+            assert!([400, 414, 417, 431, 505].contains(&why.status().as_u16()));
             why.to_string()
         }
     });

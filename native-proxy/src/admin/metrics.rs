@@ -1,6 +1,7 @@
 //! The page of metrics, in Prometheus' text format: every name and label of the contract, summed
 //! over the workers.
 
+use crate::framing::Refusal;
 use crate::proxy::Shared;
 use crate::worker::{BOUNDS, Histogram, Report};
 use bimetal_core::event::State;
@@ -145,6 +146,11 @@ fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
     page.line(&[], sum(|report| report.totals.events_lost));
     page.head("bimetal_panics_total", "counter", "Connections that ended by a panic.");
     page.line(&[], sum(|report| report.panics));
+    page.head("bimetal_refused_total", "counter", "Requests refused for their form or size.");
+    for (place, reason) in Refusal::REASONS.into_iter().enumerate() {
+        let counts = reports.iter().filter_map(|report| report.refusals.get(place));
+        page.line(&[("reason", reason)], counts.sum());
+    }
     page.head("bimetal_connections", "gauge", "Connections from clients.");
     page.line(&[], sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();

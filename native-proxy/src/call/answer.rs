@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
+use std::error::Error;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,6 +22,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What is said where there was no answer in time.
 pub(crate) const TIMED_OUT: &str = "upstream request timed out";
 
+/// Why an answer broke off within its body.
+pub(crate) type BrokeOff = Box<dyn Error + Send + Sync>;
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -32,12 +36,12 @@ pub(crate) enum Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokeOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Streamed(stream) => stream.poll_frame(cx),

@@ -4,15 +4,13 @@ use super::answer::{self, Answer};
 use super::settlement::{Headers, Settlement};
 use super::stream::{self, Streamed};
 use super::{Client, Granted, hop};
-use crate::upstream::{Broken, Grant, Link, NoLink, Upstream};
-use crate::worker::Worker;
+use crate::framing::{Ask, Interim};
+use crate::upstream::{Broken, Gate, Grant, Link, NoLink, Upload, Upstream};
 use bimetal_core::Plan;
 use bimetal_core::outcome::Transport;
 use hyper::body::{Body, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use std::time::{Duration, Instant};
 
 /// For a connection, where the policy gives no time.
@@ -20,9 +18,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// In the queue for a connection, where the policy gives no time for the request.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The Host that the client sent, where the upstream gets another.
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Why a call has no answer.
 enum NoAnswer {
@@ -32,22 +27,42 @@ enum NoAnswer {
     Client,
 }
 
-/// Sends a call upstream and answers with what comes back.
+/// What a call needs beside its request to be sent.
+struct Sending<'a> {
+    client: &'a Client,
+    upstream: &'a Upstream,
+    plan: &'a Plan,
+    ask: Ask,
+    version: Version,
+    gate: Option<&'a Gate>,
+}
+
+/// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
+/// upstream's leave.
 pub(super) async fn forward(
     client: &Client,
     upstream: &Upstream,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
     granted: Granted,
+    gate: Option<&Gate>,
 ) -> Response<Answer> {
-    let worker = &client.worker;
     let Granted { mut settlement, plan, state } = granted;
     let protocol = hop::upgrade(request.headers());
-    let wish = protocol.clone();
+    let ask = match (request.method(), &protocol) {
+        (&Method::HEAD, _) => Ask::Head,
+        (_, Some(_)) => Ask::Upgrade,
+        (_, None) => Ask::Plain,
+    };
+    let version = request.version();
     prepare(client, upstream, &mut request, protocol);
     let policy = settlement.policy().cloned();
-    let mut response = match send(worker, upstream, request, &plan, &mut settlement).await {
-        Ok((response, link)) => receive(client, response, link, settlement, wish),
-        Err(NoAnswer::Client) => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
+    let sending = Sending { client, upstream, plan: &plan, ask, version, gate };
+    let mut response = match sending.send(request, &mut settlement).await {
+        Ok((response, link)) => receive(client, response, link, settlement),
+        Err(NoAnswer::Client) => match client.requests.broken() {
+            Some(why) => answer::error(why.status(), &why),
+            None => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
+        },
         Err(NoAnswer::Upstream(how, status, text)) => {
             settlement.broken(how);
             match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
@@ -61,6 +76,7 @@ pub(super) async fn forward(
     if let Some(policy) = &policy {
         answer::debug(&mut response, policy, state);
     }
+    client.requests.told().await;
     response
 }
 
@@ -68,7 +84,7 @@ pub(super) async fn forward(
 fn prepare(
     client: &Client,
     upstream: &Upstream,
-    request: &mut Request<Incoming>,
+    request: &mut Request<Upload>,
     protocol: Option<HeaderValue>,
 ) {
     if let Some(authority) = request.uri().authority() {
@@ -85,7 +101,7 @@ fn prepare(
         !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
     hop::strip(headers);
-    hop::forwarded(headers, &client.forwarded_for);
+    hop::forwarded(headers, &client.forwarded_for, client.trusted_hops);
     if unknown_length {
         // Said outright, because hyper takes a GET of unknown length for one without a body.
         headers.remove(CONTENT_LENGTH);
@@ -93,7 +109,7 @@ fn prepare(
     }
     if let Some(host) = &upstream.settings().host {
         if let Some(asked) = headers.insert(HOST, host.clone()) {
-            headers.insert(FORWARDED_HOST, asked);
+            hop::forwarded_host(headers, asked);
         }
     } else if !headers.contains_key(HOST)
         && let Ok(name) = HeaderValue::from_str(&upstream.settings().name)
@@ -107,50 +123,65 @@ fn prepare(
     }
 }
 
-/// Sends the request, over as many connections as it takes to find one that is not dead already.
-async fn send(
-    worker: &Worker,
-    upstream: &Upstream,
-    mut request: Request<Incoming>,
-    plan: &Plan,
-    settlement: &mut Settlement,
-) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
-    let patience = plan.request_timeout.map_or(PATIENCE, Duration::from);
-    let (mut grant, now) = match upstream.pool.take() {
-        Some(grant) => (grant, settlement.begun()),
-        None => {
-            let grant = upstream.grant(patience).await?;
-            (grant, worker.clock.now())
-        }
-    };
-    settlement.handed(now, plan.request_timeout);
-    let deadline = plan.request_timeout.map(|limit| worker.clock.timer_instant(now + limit));
-    loop {
-        let (mut link, used) = match grant {
-            Grant::Link(link) => (link, Used::Before),
-            Grant::Slot(slot) => {
-                let limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
-                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                let limit = left.map_or(limit, |left| left.min(limit));
-                match upstream.open(slot, limit).await {
-                    Ok(link) => (link, Used::Never),
-                    Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
-                        return Err(Broken::Timeout.into());
-                    }
-                    Err(none) => return Err(none.into()),
-                }
+impl Sending<'_> {
+    /// Sends the request, over as many connections as it takes to find one that is not dead
+    /// already.
+    async fn send(
+        &self,
+        mut request: Request<Upload>,
+        settlement: &mut Settlement,
+    ) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
+        let (worker, upstream, plan) = (&self.client.worker, self.upstream, self.plan);
+        let patience = plan.request_timeout.map_or(PATIENCE, Duration::from);
+        let (mut grant, now) = match upstream.pool.take() {
+            Some(grant) => (grant, settlement.begun()),
+            None => {
+                let grant = upstream.grant(patience).await?;
+                (grant, worker.clock.now())
             }
         };
-        match link.exchange(request, deadline).await {
-            Ok(response) => return Ok((response, link)),
-            // The upstream had closed it while it was idle. Nothing was sent, so nothing is sent
-            // twice.
-            Err(Broken::NotSent(back)) if used == Used::Before => {
-                request = *back;
-                drop(link);
-                grant = upstream.grant(patience).await?;
+        settlement.handed(now, plan.request_timeout);
+        let deadline = plan.request_timeout.map(|limit| worker.clock.timer_instant(now + limit));
+        loop {
+            let (mut link, used) = match grant {
+                Grant::Link(link) => (link, Used::Before),
+                Grant::Slot(slot) => {
+                    let limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
+                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                    let limit = left.map_or(limit, |left| left.min(limit));
+                    match upstream.open(slot, limit).await {
+                        Ok(link) => (link, Used::Never),
+                        Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
+                            return Err(Broken::Timeout.into());
+                        }
+                        Err(none) => return Err(none.into()),
+                    }
+                }
+            };
+            match link.exchange(request, self.ask, deadline, |head| self.tell(head)).await {
+                Ok(response) => return Ok((response, link)),
+                // The upstream had closed it while it was idle. Nothing was sent, so nothing is
+                // sent twice.
+                Err(Broken::NotSent(back)) if used == Used::Before => {
+                    request = *back;
+                    drop(link);
+                    grant = upstream.grant(patience).await?;
+                }
+                Err(broken) => return Err(broken.into()),
             }
-            Err(broken) => return Err(broken.into()),
+        }
+    }
+
+    /// Passes an informational head on (RFC 9110, 15.2): not to a client that knows none. The
+    /// client's own wish to hear 100 is granted by letting its body pass.
+    fn tell(&self, head: Interim) {
+        match (head, self.gate) {
+            (Interim::Continue(_), Some(gate)) => gate.open(),
+            (Interim::Continue(head) | Interim::Other(head), _) => {
+                if self.version == Version::HTTP_11 {
+                    self.client.requests.tell(&head);
+                }
+            }
         }
     }
 }
@@ -168,7 +199,6 @@ fn receive(
     response: Response<Incoming>,
     link: Box<Link>,
     mut settlement: Settlement,
-    wish: Option<HeaderValue>,
 ) -> Response<Answer> {
     let worker = &client.worker;
     let now = worker.clock.now();
@@ -189,11 +219,11 @@ fn receive(
     hop::strip(&mut head.headers);
     head.version = Version::HTTP_11;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(_), Some(protocol)) = (wish, protocol) else {
-            return answer::error(StatusCode::BAD_GATEWAY, &"unasked switch of protocols");
-        };
+        // Asked for it was, or it had not come this far.
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol);
+        if let Some(protocol) = protocol {
+            head.headers.insert(UPGRADE, protocol);
+        }
         client.requests.switch();
         client.tunnel.replace(Some(link));
         return Response::from_parts(head, Answer::Whole(None));
@@ -203,7 +233,7 @@ fn receive(
         link.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(worker.clone(), body, link, settlement);
+    let body = Streamed::new(worker.clone(), client.requests.clone(), body, link, settlement);
     Response::from_parts(head, Answer::Streamed(body))
 }
 
@@ -214,6 +244,12 @@ impl From<NoLink> for NoAnswer {
                 Transport::Overflow,
                 StatusCode::SERVICE_UNAVAILABLE,
                 String::from("all connections to the upstream are in use"),
+            ),
+            // Our own want is no fault of the upstream: it counts as our limits do.
+            NoLink::Exhausted(why) => Self::Upstream(
+                Transport::Overflow,
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the proxy can open no more connections: {why}"),
             ),
             NoLink::Connect(why) => Self::Upstream(
                 Transport::Connect,

@@ -1,12 +1,20 @@
 //! Headers that are for one hop alone (RFC 9110, 7.6.1), and those a proxy adds.
 
 use hyper::HeaderMap;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use std::net::{IpAddr, SocketAddr};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What senders say of where a request came from.
+const CLAIMS: [HeaderName; 4] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED];
 
 const HOP_BY_HOP: [HeaderName; 6] =
     [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE, TE, UPGRADE, PROXY_CONNECTION];
@@ -47,9 +55,18 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Says from whom a request came: the address goes to the end of `x-forwarded-for`. The protocol is
-/// the one it came by; what a client claims of it is not believed.
-pub(crate) fn forwarded(headers: &mut HeaderMap, client: &HeaderValue) {
+/// Says from whom a request came, by the rules of the table in `docs/proxy.md`:
+/// - The connection's own address goes to the end of `x-forwarded-for`.
+/// - Without trusted hops nothing else is believed: `x-forwarded-proto` is the protocol that it
+///   came by, `x-forwarded-host` is taken away.
+/// - `Forwarded` (RFC 7239) never goes on: it would contradict the others.
+pub(crate) fn forwarded(headers: &mut HeaderMap, client: &HeaderValue, trusted_hops: usize) {
+    // One look at each name, because most requests claim nothing.
+    if !headers.keys().any(|name| CLAIMS.contains(name)) {
+        headers.insert(FORWARDED_FOR, client.clone());
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        return;
+    }
     let all: Vec<&[u8]> =
         headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let chain = match all.is_empty() {
@@ -59,8 +76,34 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, client: &HeaderValue) {
             HeaderValue::from_bytes(&chain).unwrap_or_else(|_| client.clone())
         }
     };
+    let protocol = match headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+        Some(b"https") if trusted_hops > 0 => HeaderValue::from_static("https"),
+        _ => HeaderValue::from_static("http"),
+    };
     headers.insert(FORWARDED_FOR, chain);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, protocol);
+    headers.remove(FORWARDED);
+    if trusted_hops == 0 {
+        headers.remove(FORWARDED_HOST);
+    }
+}
+
+/// Says which host was asked for, where the upstream is told another; a trusted proxy that said so
+/// knows better.
+pub(crate) fn forwarded_host(headers: &mut HeaderMap, asked: HeaderValue) {
+    // Without trusted hops there is none by now.
+    headers.entry(FORWARDED_HOST).or_insert(asked);
+}
+
+/// The client's address as trusted proxies in front tell it: that many places from the end of
+/// `x-forwarded-for`, as in Envoy (`xff_num_trusted_hops`). None where there is no address.
+pub(crate) fn client(headers: &HeaderMap, trusted_hops: usize) -> Option<IpAddr> {
+    let values = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut places = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    let place = places.nth(trusted_hops.checked_sub(1)?)?;
+    let text = std::str::from_utf8(place.trim_ascii()).ok()?;
+    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|at| at.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -119,14 +162,97 @@ mod tests {
         assert_eq!(upgrade(&asked), Some(HeaderValue::from_static("websocket")));
     }
 
+    /// What is sent, with how many trusted hops, and what goes on; the peer is 10.0.0.1.
+    type Row =
+        (&'static [(&'static str, &'static str)], usize, &'static [(&'static str, &'static str)]);
+
+    const FORWARDING: [Row; 7] = [
+        (&[], 0, &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http")]),
+        (
+            &[
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "evil"),
+                ("forwarded", "for=3.3.3.3;host=evil"),
+            ],
+            0,
+            &[("x-forwarded-for", "1.1.1.1, 2.2.2.2, 10.0.0.1"), ("x-forwarded-proto", "http")],
+        ),
+        (
+            &[
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "shop"),
+                ("forwarded", "for=1.1.1.1"),
+            ],
+            1,
+            &[
+                ("x-forwarded-for", "1.1.1.1, 10.0.0.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "shop"),
+            ],
+        ),
+        (
+            &[("x-forwarded-proto", "gopher")],
+            1,
+            &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http")],
+        ),
+        (
+            &[("forwarded", "for=3.3.3.3")],
+            1,
+            &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http")],
+        ),
+        (
+            &[("forwarded", "for=3.3.3.3"), ("forwarded", "for=4.4.4.4")],
+            0,
+            &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http")],
+        ),
+        (
+            &[("x-forwarded-for", "")],
+            0,
+            &[("x-forwarded-for", ", 10.0.0.1"), ("x-forwarded-proto", "http")],
+        ),
+    ];
+
     #[test]
-    fn the_chain_of_addresses_grows_at_its_end() {
-        let client = HeaderValue::from_static("10.0.0.1");
-        let mut all = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
-        all.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-        forwarded(&mut all, &client);
-        let chain: Vec<_> = all.get_all("x-forwarded-for").iter().collect();
-        assert_eq!(chain, ["1.1.1.1, 2.2.2.2, 10.0.0.1"]);
-        assert_eq!(all["x-forwarded-proto"], "http");
+    fn what_is_said_of_the_way_here() {
+        for (sent, hops, wanted) in FORWARDING {
+            let mut all = headers(sent);
+            forwarded(&mut all, &HeaderValue::from_static("10.0.0.1"), hops);
+            assert_eq!(all, headers(wanted), "{sent:?} with {hops}");
+        }
+    }
+
+    #[test]
+    fn the_host_that_was_asked_for_is_told_once() {
+        let mut none = headers(&[]);
+        forwarded_host(&mut none, HeaderValue::from_static("asked"));
+        assert_eq!(none, headers(&[("x-forwarded-host", "asked")]));
+        forwarded_host(&mut none, HeaderValue::from_static("later"));
+        assert_eq!(none, headers(&[("x-forwarded-host", "asked")]));
+    }
+
+    #[test]
+    fn the_client_is_as_many_places_from_the_end_as_proxies_are_trusted() {
+        let chain = headers(&[
+            ("x-forwarded-for", "6.6.6.6, 1.1.1.1 ,[::1]:80"),
+            ("x-forwarded-for", "::ffff:2.2.2.2,3.3.3.3:99, nobody"),
+        ]);
+        let wanted = [
+            (0, None),
+            (1, None),
+            (2, Some("3.3.3.3")),
+            (3, Some("2.2.2.2")),
+            (4, Some("::1")),
+            (5, Some("1.1.1.1")),
+            (6, Some("6.6.6.6")),
+            (7, None),
+        ];
+        for (hops, address) in wanted {
+            let address = address.map(|text| text.parse().unwrap());
+            assert_eq!(client(&chain, hops), address, "{hops}");
+        }
+        assert_eq!(client(&headers(&[]), 1), None);
     }
 }

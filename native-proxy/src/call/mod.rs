@@ -12,15 +12,15 @@ pub(crate) use facts::RequestFacts;
 pub(crate) use settlement::{Headers, Ledger, Settlement};
 
 use crate::framing::Requests;
-use crate::upstream::Link;
+use crate::upstream::{Gate, Link, Upload};
 use crate::worker::{Phase, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
 use hyper::body::{Body, Incoming};
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -35,24 +35,36 @@ pub(crate) struct Client {
     address: IpAddr,
     // Made once for all its requests.
     forwarded_for: HeaderValue,
+    trusted_hops: usize,
     // The upstream's end, once both sides agreed to switch protocols.
     tunnel: RefCell<Option<Box<Link>>>,
     requests: Rc<Requests>,
 }
 
 impl Client {
-    /// A client at `address`, served by `worker`.
-    pub(crate) fn new(worker: Rc<Worker>, address: IpAddr, requests: Rc<Requests>) -> Self {
+    /// A client at `address`, served by `worker`; so many proxies in front are believed.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        address: IpAddr,
+        trusted_hops: usize,
+        requests: Rc<Requests>,
+    ) -> Self {
         // A v4 address that came in by a v6 socket is still that v4 address.
         let address = address.to_canonical();
         let text = address.to_string();
         let forwarded_for =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { worker, address, forwarded_for, tunnel: RefCell::new(None), requests }
+        let tunnel = RefCell::new(None);
+        Self { worker, address, forwarded_for, trusted_hops, tunnel, requests }
     }
-}
 
-impl Client {
+    /// Whose call it is.
+    fn caller(&self, headers: &HeaderMap) -> IpAddr {
+        match self.trusted_hops {
+            0 => self.address,
+            hops => hop::client(headers, hops).unwrap_or(self.address),
+        }
+    }
     /// The upstream's connection that this one is to be joined with, now that HTTP is over on it.
     pub(crate) fn take_tunnel(&self) -> Option<Box<Link>> {
         self.tunnel.take()
@@ -79,22 +91,41 @@ pub(crate) async fn answer(
         // What stands here for the refused request is not the client's: nothing else looks at it.
         return Ok(answer::error(refusal.status(), &refusal));
     }
-    let (head, body) = request.into_parts();
-    let (target, granted) = match decide(&client, &head) {
-        Ok(decided) => decided,
-        Err(response) => {
-            swallow(body);
-            return Ok(*response);
+    let (mut head, body) = request.into_parts();
+    let gate = gate(&mut head, &body);
+    let mut response = match decide(&client, &head) {
+        Ok((Target::Upstream(upstream), granted)) => {
+            let request = Request::from_parts(head, Upload::new(body, gate.clone()));
+            forward::forward(&client, &upstream, request, granted, gate.as_deref()).await
         }
-    };
-    let request = Request::from_parts(head, body);
-    Ok(match target {
-        Target::Upstream(upstream) => forward::forward(&client, &upstream, request, granted).await,
-        Target::TestFailure => {
-            swallow(request.into_body());
+        Ok((Target::TestFailure, granted)) => {
+            swallow(body);
             test_failure(granted)
         }
-    })
+        Err(response) => {
+            swallow(body);
+            *response
+        }
+    };
+    let is_open = |gate: Rc<Gate>| gate.is_open();
+    if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// The gate before the body of a client that waits for 100 (Continue).
+fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<Gate>> {
+    if body.is_end_stream() || !head.headers.contains_key(EXPECT) {
+        return None;
+    }
+    if head.version == Version::HTTP_11 {
+        return Some(Rc::default());
+    }
+    // HTTP/1.0 knows no expectations, and what we send is HTTP/1.1.
+    head.headers.remove(EXPECT);
+    None
 }
 
 /// Finds the route and asks the engine; an answer of our own where it ends here.
@@ -109,7 +140,7 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Respon
         method: &head.method,
         uri: &head.uri,
         headers: &head.headers,
-        client: Some(client.address),
+        client: Some(client.caller(&head.headers)),
         destination: None,
         route: None,
     };

@@ -1,6 +1,8 @@
 //! The body of an upstream's answer on its way to the client.
 
+use super::answer::BrokeOff;
 use super::settlement::Settlement;
+use crate::framing::Requests;
 use crate::upstream::Link;
 use crate::worker::Worker;
 use bimetal_core::outcome::Transport;
@@ -8,29 +10,31 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// A body with the connection it comes from. The connection moves only when the client's side
 /// asks for more: that is the backpressure. Dropped before its end, it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Streamed {
     worker: Rc<Worker>,
+    requests: Rc<Requests>,
     body: Incoming,
     // Present until the end.
     rest: Option<(Box<Link>, Settlement)>,
 }
 
-type Step = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
 
 impl Streamed {
     /// The body of an answer that has one.
     pub(crate) fn new(
         worker: Rc<Worker>,
+        requests: Rc<Requests>,
         body: Incoming,
         link: Box<Link>,
         settlement: Settlement,
     ) -> Box<Self> {
-        Box::new(Self { worker, body, rest: Some((link, settlement)) })
+        Box::new(Self { worker, requests, body, rest: Some((link, settlement)) })
     }
 
     /// The next piece.
@@ -42,27 +46,50 @@ impl Streamed {
             }
             step = self.step();
         }
-        match &step {
+        match step {
+            Poll::Pending => self.stand_still(cx),
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_ref()
-                    && let Some((_, settlement)) = &mut self.rest
-                {
-                    settlement.trailers(self.worker.clock.now(), trailers);
+                if let Some((link, settlement)) = &mut self.rest {
+                    link.moved();
+                    if let Some(trailers) = frame.trailers_ref() {
+                        settlement.trailers(self.worker.clock.now(), trailers);
+                    }
                 }
                 // A body of known length is not asked again after its last piece.
                 if self.body.is_end_stream() {
                     self.finish();
                 }
+                Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) => self.finish(),
-            Poll::Ready(Some(Err(_))) => {
-                if let Some((_, mut settlement)) = self.rest.take() {
-                    settlement.broken(Transport::Reset);
-                }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
             }
-            Poll::Pending => {}
+            Poll::Ready(Some(Err(error))) => {
+                self.break_off(Transport::Reset);
+                Poll::Ready(Some(Err(error.into())))
+            }
         }
-        step
+    }
+
+    // Silence has an end: whoever reads may be gone without our knowing.
+    fn stand_still(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Some((link, _)) = &mut self.rest {
+            ready!(link.poll_stalled(cx));
+            self.break_off(Transport::Timeout);
+            return Poll::Ready(Some(Err("the upstream's answer stands still".into())));
+        }
+        Poll::Pending
+    }
+
+    fn break_off(&mut self, how: Transport) {
+        if let Some((_, mut settlement)) = self.rest.take() {
+            // A request that turns bad while it is being answered takes the answer with it.
+            match self.requests.broken() {
+                Some(_) => settlement.not_evidence(),
+                None => settlement.broken(how),
+            }
+        }
     }
 
     /// Whether nothing is left.
@@ -76,7 +103,7 @@ impl Streamed {
     }
 
     // Nobody but the link, driven right here, can bring the next piece: its wake-up is ours.
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> Step<hyper::Error> {
         Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 

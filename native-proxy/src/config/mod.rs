@@ -50,6 +50,13 @@ pub struct Listener {
     pub max_connections: usize,
     /// How long a connection may take to send a request's head, and be idle before it.
     pub header_timeout: Duration,
+    /// Most bytes of a request's body; `None`: bodies are streamed whatever their size.
+    pub max_body: Option<u64>,
+    /// How long a client may send nothing of a body that is waited for, or take nothing of its
+    /// answer.
+    pub idle: Duration,
+    /// How many proxies in front are believed.
+    pub trusted_hops: usize,
 }
 
 /// One upstream.
@@ -61,6 +68,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// The Host header of its requests; `None`: the client's own.
     pub host: Option<HeaderValue>,
+    /// How long an answer's body may stand still.
+    pub idle: Duration,
     /// Bounds of its connections.
     pub pool: Pool,
 }

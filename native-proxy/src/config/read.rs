@@ -95,6 +95,9 @@ fn listener(node: &Node) -> Option<Listener> {
         address: address(node)?,
         max_connections: count(node, "max_connections"),
         header_timeout: node.duration("header_timeout")?,
+        max_body: node.size("max_body"),
+        idle: node.duration("idle")?,
+        trusted_hops: count(node, "trusted_hops"),
     })
 }
 
@@ -112,6 +115,7 @@ fn upstream(name: &str, node: &Node) -> Arc<Upstream> {
         name: Arc::from(name),
         endpoints: node.texts("endpoints").filter_map(Endpoint::parse).collect(),
         host: first.and_then(|endpoint| HeaderValue::from_str(endpoint).ok()),
+        idle: node.duration("idle").unwrap_or_default(),
         pool: Pool {
             max_connections: count(pool, "max_connections"),
             max_pending: count(pool, "max_pending"),

@@ -74,10 +74,25 @@ static LISTENER: Object = Object {
             "How long a connection may take until the head of its next request is complete.",
         )
         .default(r#""10s""#),
+        Field::new(
+            "max_body",
+            Kind::Size { min: 0, max: 1 << 50 },
+            "Largest body of a request; a larger one is answered by 413. Without it bodies are streamed whatever their size.",
+        ),
+        Field::new(
+            "idle",
+            Kind::Duration { min: MILLI, max: DAY },
+            "How long a client may send nothing of a body that is waited for, or take nothing of its answer.",
+        )
+        .default(r#""60s""#),
+        Field::new(
+            "trusted_hops",
+            Kind::Integer { min: 0, max: 16 },
+            "How many proxies in front are believed: the client's address is that many places from the end of x-forwarded-for.",
+        )
+        .default("0"),
         Field::later("tls", "Certificate and key."),
         Field::later("proxy_protocol", "Whether a balancer in front sends the client's address."),
-        Field::later("trusted_hops", "How many proxies in front are believed."),
-        Field::later("max_body", "Largest body of a request."),
     ],
     rules: &[],
 };
@@ -135,6 +150,12 @@ static UPSTREAM: Object = Object {
             "The Host header that it gets: the `client`'s own, or the first `endpoint` as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
         )
         .default(r#""client""#),
+        Field::new(
+            "idle",
+            Kind::Duration { min: MILLI, max: DAY },
+            "How long the body of an answer may stand still.",
+        )
+        .default(r#""5m""#),
         Field::new("pool", Kind::Object(&POOL), "Bounds of its connections.").default("{}"),
         Field::later("dns", "A name that stands for all its addresses."),
         Field::later("tls", "How its certificate is checked."),

@@ -19,7 +19,7 @@ pub(super) const GOOD: [&str; 9] = [
 ];
 
 /// Heads that are refused, and by what status. `^` stands for a NUL.
-pub(super) const BAD: [(u16, &str); 53] = [
+pub(super) const BAD: [(u16, &str); 59] = [
     // Length and coding.
     (400, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n"),
@@ -80,6 +80,13 @@ pub(super) const BAD: [(u16, &str); 53] = [
     (400, "GET  / HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "G(T / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET http://user@a/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET http://?a HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET http://a,b/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+    // Expectations.
+    (417, "POST / HTTP/1.1\r\nhost: a\r\nexpect: more\r\ncontent-length: 5\r\n\r\nhello"),
+    (417, "GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue, more\r\n\r\n"),
+    (417, "GET / HTTP/1.1\r\nhost: a\r\nexpect:\r\n\r\n"),
     (400, "GET a HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET / http/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET /\r\nhost: a\r\n\r\n"),

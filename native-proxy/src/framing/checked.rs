@@ -2,6 +2,7 @@
 
 use super::requests::Requests;
 use super::scan::{Refused, Scan, Scanner};
+use crate::timer::Pause;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -32,6 +33,20 @@ pub struct Checked<T> {
     state: State,
     linger: Option<Pin<Box<Sleep>>>,
     lingered: usize,
+    /// The client sends nothing.
+    reading: Pause,
+    /// The client takes nothing.
+    writing: Pause,
+}
+
+/// What a client's connection is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of a request's body.
+    pub max_body: u64,
+    /// How long the client may send nothing of a body that is waited for, or take nothing of what
+    /// it is sent.
+    pub idle: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +61,18 @@ enum State {
 
 impl<T> Checked<T> {
     /// Looks at what comes from `io`; `requests` belongs to the service of this connection.
-    pub fn new(io: T, requests: Rc<Requests>) -> Self {
+    pub fn new(io: T, requests: Rc<Requests>, limits: Limits) -> Self {
         Self {
             io,
-            scanner: Scanner::default(),
+            scanner: Scanner::with_max_body(limits.max_body),
             requests,
             held: Vec::new(),
             ready: 0,
             state: State::Open,
             linger: None,
             lingered: 0,
+            reading: Pause::new(limits.idle),
+            writing: Pause::new(limits.idle),
         }
     }
 
@@ -66,8 +83,13 @@ impl<T> Checked<T> {
                 self.requests.refuse(self.scanner.requests(), why);
                 self.state = State::StandIn(0);
             }
-            Some(Refused::Body(why)) => self.state = State::BadBody(why),
+            Some(Refused::Body(why)) => self.break_off(why),
         }
+    }
+
+    fn break_off(&mut self, why: super::Refusal) {
+        self.requests.break_off(why);
+        self.state = State::BadBody(why);
     }
 
     /// Hands over what is ready, as much as `buf` takes.
@@ -172,8 +194,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
                         true => this.poll_in_place(cx, buf),
                         false => this.poll_behind(cx),
                     };
-                    if ready!(read)? == Read::Done {
-                        return Poll::Ready(Ok(()));
+                    match read {
+                        Poll::Ready(read) => {
+                            this.reading.moved();
+                            if read? == Read::Done {
+                                return Poll::Ready(Ok(()));
+                            }
+                        }
+                        // Between requests the limit for heads is at work.
+                        Poll::Pending if !this.scanner.is_in_body() => return Poll::Pending,
+                        Poll::Pending => {
+                            ready!(this.reading.poll(cx));
+                            this.break_off(super::Refusal::Stalled);
+                        }
                     }
                 }
                 State::StandIn(sent) if sent < STAND_IN.len() => {
@@ -197,13 +230,51 @@ impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
     }
 }
 
+impl<T: AsyncRead + AsyncWrite + Unpin> Checked<T> {
+    /// Watches over a write: a client that takes nothing for too long is given up.
+    fn watched(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if write.is_pending() && !self.requests.has_switched() {
+            ready!(self.writing.poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.writing.moved();
+        write
+    }
+
+    /// Sends informational heads. Between two flushes nothing else is half sent: the HTTP library
+    /// flushes only once its own buffer is empty.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let requests = Rc::clone(&self.requests);
+        let mut interim = requests.interim().borrow_mut();
+        if interim.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !interim.is_empty() {
+            let write = Pin::new(&mut self.io).poll_write(cx, &interim);
+            match ready!(self.watched(cx, write))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                size => drop(interim.drain(..size)),
+            }
+        }
+        // The answer may be waiting for it, in this very task.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let write = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.watched(cx, write)
     }
 
     fn poll_write_vectored(
@@ -211,7 +282,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, pieces)
+        let this = self.get_mut();
+        let write = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+        this.watched(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -219,7 +292,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,9 +17,11 @@ const MAX_DIGITS: usize = 15;
 const FORBIDDEN: [&[u8]; 4] = [b"content-length", b"transfer-encoding", b"host", b"trailer"];
 
 /// Where in a chunked body the next byte stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chunked {
     step: Step,
+    /// So many bytes of data may still come.
+    allowed: u64,
     /// Of the chunk: first its size, then what is left of it.
     size: u64,
     digits: usize,
@@ -31,9 +33,8 @@ pub(super) struct Chunked {
     name: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    #[default]
     Size,
     ExtensionName,
     ExtensionNameRest,
@@ -55,6 +56,19 @@ enum Step {
 }
 
 impl Chunked {
+    /// A body of at most `allowed` bytes of data.
+    pub(super) fn new(allowed: u64) -> Self {
+        Self {
+            step: Step::Size,
+            allowed,
+            size: 0,
+            digits: 0,
+            line: 0,
+            trailers: 0,
+            name: Vec::new(),
+        }
+    }
+
     /// Reads on: how many bytes are good, and whether the body ended with them.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> (usize, Result<bool, Refusal>) {
         let mut used = 0;
@@ -106,7 +120,7 @@ impl Chunked {
                 Step::Size | Step::ExtensionNameRest | Step::ExtensionValueRest | Step::AfterQuoted,
                 b'\r',
             ) => Step::SizeLf,
-            (Step::SizeLf, b'\n') => return Ok(self.sized()),
+            (Step::SizeLf, b'\n') => return self.sized(),
             (Step::DataCr, b'\r') => Step::DataLf,
             (Step::DataLf, b'\n') => return Ok(self.begin(Step::Size)),
             (Step::TrailerStart, b'\r') => Step::EndLf,
@@ -132,11 +146,15 @@ impl Chunked {
         Ok(Step::Size)
     }
 
-    fn sized(&mut self) -> Step {
-        match self.size {
+    fn sized(&mut self) -> Result<Step, Refusal> {
+        let Some(allowed) = self.allowed.checked_sub(self.size) else {
+            return Err(Refusal::BodyTooLarge);
+        };
+        self.allowed = allowed;
+        Ok(match self.size {
             0 => self.begin(Step::TrailerStart),
             _ => Step::Data,
-        }
+        })
     }
 
     /// Begins a line's or a section's count.

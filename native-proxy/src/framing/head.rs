@@ -1,7 +1,8 @@
 //! One request's head.
 
-use super::Refusal::{self, HeadTooLarge, Malformed, TargetTooLong, Version};
+use super::Refusal::{self, Expectation, HeadTooLarge, Malformed, TargetTooLong, Version};
 use super::bytes::{self, HOST, TOKEN};
+use super::lengths::{Lengths, Minor, Told};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE};
 use memchr::memchr;
 
@@ -29,15 +30,7 @@ pub(super) struct Head {
     minor: Option<Minor>,
     fields: usize,
     has_host: bool,
-    length: Option<u64>,
-    is_chunked: bool,
-}
-
-/// The minor version, once the request line was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Minor {
-    Zero,
-    One,
+    lengths: Lengths,
 }
 
 impl Head {
@@ -94,8 +87,11 @@ impl Head {
         let (name, value) = field(line)?;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => expectation(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.lengths.content_length(value)
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.lengths.coding(value),
             _ => Ok(()),
         }
     }
@@ -110,48 +106,24 @@ impl Head {
         Ok(())
     }
 
-    /// One number, once. RFC 9112, 6.3 would let equal repetitions pass; whoever sends them wants
-    /// to see who reads which.
-    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(Malformed("Content-Length is no number"));
-        }
-        let number = value.iter().try_fold(0_u64, |number, digit| {
-            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        });
-        // Beyond it, a signed number elsewhere would turn negative.
-        let number = number.filter(|number| i64::try_from(*number).is_ok());
-        let Some(number) = number else {
-            return Err(Malformed("Content-Length is too large"));
-        };
-        match self.length.replace(number) {
-            None => Ok(()),
-            Some(_) => Err(Malformed("more than one Content-Length")),
-        }
-    }
-
-    fn coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(Malformed("Transfer-Encoding is not chunked alone"));
-        }
-        if std::mem::replace(&mut self.is_chunked, true) {
-            return Err(Malformed("more than one Transfer-Encoding"));
-        }
-        Ok(())
-    }
-
     fn finish(&self, minor: Minor) -> Result<Body, Refusal> {
         if minor == Minor::One && !self.has_host {
             return Err(Malformed("no Host"));
         }
-        match (self.is_chunked, self.length) {
-            (true, Some(_)) => Err(Malformed("Content-Length beside Transfer-Encoding")),
-            // Whoever knows HTTP/1.0 alone does not see the chunks (RFC 9112, 6.1).
-            (true, None) if minor == Minor::Zero => Err(Malformed("Transfer-Encoding in HTTP/1.0")),
-            (true, None) => Ok(Body::Chunked),
-            (false, None | Some(0)) => Ok(Body::None),
-            (false, Some(length)) => Ok(Body::Length(length)),
-        }
+        Ok(match self.lengths.told(minor)? {
+            Told::Nothing | Told::Length(0) => Body::None,
+            Told::Length(length) => Body::Length(length),
+            Told::Chunked => Body::Chunked,
+        })
+    }
+}
+
+/// There is one expectation; whoever has another would wait for something that we do not know
+/// (RFC 9110, 10.1.1).
+fn expectation(value: &[u8]) -> Result<(), Refusal> {
+    match value.eq_ignore_ascii_case(b"100-continue") {
+        true => Ok(()),
+        false => Err(Expectation),
     }
 }
 
@@ -189,10 +161,13 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
     }
 }
 
+/// An absolute target's authority becomes the Host, so it must be one: no user, no blanks.
 fn has_scheme(target: &[u8]) -> bool {
     let starts = |scheme: &[u8]| {
         target.split_at_checked(scheme.len()).is_some_and(|(start, rest)| {
-            start.eq_ignore_ascii_case(scheme) && !rest.is_empty() && !rest.starts_with(b"/")
+            let is_end = |byte: &u8| matches!(byte, b'/' | b'?');
+            let host = rest.split(is_end).next().unwrap_or_default();
+            start.eq_ignore_ascii_case(scheme) && !host.is_empty() && bytes::all(HOST, host)
         })
     };
     starts(b"http://") || starts(b"https://")

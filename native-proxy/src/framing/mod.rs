@@ -12,9 +12,17 @@
 //! - A body that turns bad later reads as an I/O error: both sides of the call break off.
 //! - After an upgrade nothing is looked at: what follows is not HTTP.
 //!
-//! The look itself is [`scan::Scanner`], free of I/O. Bytes that arrive with a whole head are
+//! An upstream's bytes are looked at in the same way by [`Vetted`]: an answer whose end is in doubt
+//! could make one client's answer out of what another was sent. Nothing is let through that no
+//! request asked for. Informational heads (1xx) go a way of their own, by [`Answers`] to
+//! [`Requests`], because the HTTP library has none for them.
+//!
+//! The look itself is [`scan::Scanner`] and [`answers::AnswerScanner`], free of I/O. Bytes that arrive with a whole head are
 //! checked where they lie, in the parser's own buffer.
 
+#[cfg(test)]
+mod answer_cases;
+pub mod answers;
 mod bytes;
 #[cfg(test)]
 mod cases;
@@ -23,12 +31,20 @@ mod chunked;
 mod head;
 #[cfg(test)]
 mod independent;
+mod interim;
+mod lengths;
 mod refusal;
+mod reply;
 mod requests;
 pub mod scan;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_answers;
+mod vetted;
 
-pub use checked::Checked;
-pub use refusal::Refusal;
+pub use checked::{Checked, Limits};
+pub use refusal::{Refusal, Refusals};
+pub use reply::Ask;
 pub use requests::Requests;
+pub use vetted::{Answers, Interim, Vetted};

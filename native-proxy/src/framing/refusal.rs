@@ -1,6 +1,7 @@
 //! Why a request is refused.
 
 use hyper::StatusCode;
+use std::cell::Cell;
 use std::fmt;
 
 /// Why the bytes of a request do not go on.
@@ -16,6 +17,12 @@ pub enum Refusal {
     HeadTooLarge,
     /// A version of HTTP other than 1.0 and 1.1.
     Version,
+    /// An `Expect` other than `100-continue`.
+    Expectation,
+    /// A body larger than the listener's `max_body`.
+    BodyTooLarge,
+    /// The client sent nothing of its body for the listener's `idle`.
+    Stalled,
 }
 
 impl Refusal {
@@ -26,6 +33,37 @@ impl Refusal {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// Every [`reason`](Self::reason), in the order of [`Refusals::counts`].
+    pub const REASONS: [&'static str; 7] = [
+        "malformed",
+        "target_too_long",
+        "head_too_large",
+        "version",
+        "expectation",
+        "body_too_large",
+        "stalled",
+    ];
+
+    /// Its kind, as metrics name it.
+    pub const fn reason(self) -> &'static str {
+        Self::REASONS[self.place()]
+    }
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Malformed(_) => 0,
+            Self::TargetTooLong => 1,
+            Self::HeadTooLarge => 2,
+            Self::Version => 3,
+            Self::Expectation => 4,
+            Self::BodyTooLarge => 5,
+            Self::Stalled => 6,
         }
     }
 }
@@ -37,8 +75,30 @@ impl fmt::Display for Refusal {
             Self::TargetTooLong => "the request line is too long",
             Self::HeadTooLarge => "the header is too large",
             Self::Version => "the version of HTTP is neither 1.0 nor 1.1",
+            Self::Expectation => "nothing is known of this expectation",
+            Self::BodyTooLarge => "the body is too large",
+            Self::Stalled => "the body did not come in time",
         })
     }
 }
 
 impl std::error::Error for Refusal {}
+
+/// How many requests were refused, by reason.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    counts: [Cell<u64>; Refusal::REASONS.len()],
+}
+
+impl Refusals {
+    /// The counts, in the order of [`Refusal::REASONS`].
+    pub fn counts(&self) -> [u64; Refusal::REASONS.len()] {
+        self.counts.each_ref().map(Cell::get)
+    }
+
+    pub(super) fn count(&self, why: Refusal) {
+        if let Some(count) = self.counts.get(why.place()) {
+            count.set(count.get() + 1);
+        }
+    }
+}

@@ -1,17 +1,23 @@
 //! What the service must know of its connection.
 
-use super::Refusal;
-use std::cell::Cell;
+use super::{Refusal, Refusals};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
 
-/// The requests of one connection: which of them is a refusal, and whether the connection still
-/// speaks HTTP.
+/// The requests of one connection: which of them is a refusal, whether the connection still speaks
+/// HTTP, and what goes to the client beside the answers.
 ///
 /// A refused request is known by its number, which a client cannot forge.
 #[derive(Debug, Default)]
 pub struct Requests {
     begun: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
+    broken: Cell<Option<Refusal>>,
     protocol: Cell<Protocol>,
+    interim: RefCell<Vec<u8>>,
+    counts: Rc<Refusals>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +28,11 @@ enum Protocol {
 }
 
 impl Requests {
+    /// Those of a new connection; refusals are counted in `counts`.
+    pub fn new(counts: Rc<Refusals>) -> Self {
+        Self { counts, ..Self::default() }
+    }
+
     /// To be asked first for every request, once each and in their order: where it gives a
     /// refusal, that is the answer, and the request means nothing else.
     pub fn next(&self) -> Option<Refusal> {
@@ -29,6 +40,27 @@ impl Requests {
         self.begun.set(number);
         let (refused, why) = self.refused.get()?;
         (refused == number).then_some(why)
+    }
+
+    /// Why the body of the request under way broke off, where that was our doing.
+    pub fn broken(&self) -> Option<Refusal> {
+        self.broken.get()
+    }
+
+    /// Sends an informational head to the client, as soon as what was said before is sent. Not
+    /// to be called once the answer to the request was given.
+    pub fn tell(&self, head: &[u8]) {
+        self.interim.borrow_mut().extend_from_slice(head);
+    }
+
+    /// Returns when all informational heads are sent: the answer must not overtake them. Only for
+    /// the task that drives the connection, which is woken by it.
+    pub async fn told(&self) {
+        poll_fn(|_| match self.interim.borrow().is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     }
 
     /// The connection switches to another protocol (status 101 goes out): its bytes are no longer
@@ -42,6 +74,16 @@ impl Requests {
     }
 
     pub(super) fn refuse(&self, number: u64, why: Refusal) {
+        self.counts.count(why);
         self.refused.set(Some((number, why)));
+    }
+
+    pub(super) fn break_off(&self, why: Refusal) {
+        self.counts.count(why);
+        self.broken.set(Some(why));
+    }
+
+    pub(super) fn interim(&self) -> &RefCell<Vec<u8>> {
+        &self.interim
     }
 }

@@ -12,10 +12,18 @@ pub const MAX_HEAD: usize = 64 * 1024;
 pub const MAX_FIELDS: usize = 100;
 
 /// Follows the requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scanner {
     phase: Phase,
     requests: u64,
+    max_body: u64,
+}
+
+impl Default for Scanner {
+    /// One without a limit for bodies.
+    fn default() -> Self {
+        Self::with_max_body(u64::MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +59,17 @@ pub enum Refused {
 }
 
 impl Scanner {
+    /// One that refuses bodies of more than `max_body` bytes: those of known length by their head,
+    /// chunked ones at the chunk that passes the limit.
+    pub fn with_max_body(max_body: u64) -> Self {
+        Self { phase: Phase::default(), requests: 0, max_body }
+    }
+
+    /// Whether a body is under way.
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.phase, Phase::Length(_) | Phase::Chunked(_))
+    }
+
     /// Looks at `pending`: all bytes that came and have not gone on yet. Not to be called again
     /// after a refusal.
     pub fn scan(&mut self, pending: &[u8]) -> Scan {
@@ -65,13 +84,18 @@ impl Scanner {
                     Ok(None) => {
                         return Scan { pass, refused: None };
                     }
+                    Ok(Some((_, Body::Length(length)))) if length > self.max_body => {
+                        self.requests += 1;
+                        let why = Refused::Head(Refusal::BodyTooLarge);
+                        return Scan { pass, refused: Some(why) };
+                    }
                     Ok(Some((length, body))) => {
                         pass += length;
                         self.requests += 1;
                         self.phase = match body {
                             Body::None => Phase::default(),
                             Body::Length(length) => Phase::Length(length),
-                            Body::Chunked => Phase::Chunked(Chunked::default()),
+                            Body::Chunked => Phase::Chunked(Chunked::new(self.max_body)),
                         };
                     }
                     Err(why) => {

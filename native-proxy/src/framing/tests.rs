@@ -3,10 +3,13 @@
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
-use super::{Checked, Refusal, Requests, independent};
+use super::{Checked, Limits, Refusal, Requests, independent};
 use proptest::prelude::*;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const LIMITS: Limits = Limits { max_body: u64::MAX, idle: Duration::from_secs(60) };
 
 /// What went on, and why the rest did not.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,6 +135,40 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(whole(fields.as_bytes()).refused, None);
 }
 
+#[test]
+fn a_body_above_the_limit_is_refused_before_it_passes() {
+    let head = "POST / HTTP/1.1\r\nhost: a\r\n";
+    let known = |size: u64| format!("{head}content-length: {size}\r\n\r\n");
+    let refused = |text: &str, pass: usize, why: Option<Refused>| {
+        for size in [1, 7, usize::MAX] {
+            let mut scanner = Scanner::with_max_body(10);
+            let (mut passed, mut pending, mut seen) = (0, Vec::new(), None);
+            for piece in text.as_bytes().chunks(size.min(text.len())) {
+                pending.extend_from_slice(piece);
+                let scan = scanner.scan(&pending);
+                passed += scan.pass;
+                pending.drain(..scan.pass);
+                seen = scan.refused;
+                if seen.is_some() {
+                    break;
+                }
+            }
+            assert_eq!((passed, seen), (pass, why), "{text:?} by {size}");
+        }
+    };
+    let whole = format!("{}0123456789", known(10));
+    refused(&whole, whole.len(), None);
+    refused(&known(11), 0, Some(Refused::Head(Refusal::BodyTooLarge)));
+    let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n");
+    let whole = format!("{chunked}5\r\nhello\r\n5\r\nhello\r\n0\r\n\r\n");
+    refused(&whole, whole.len(), None);
+    let over = format!("{chunked}5\r\nhello\r\n6\r\n");
+    let good = over.len() - 1;
+    refused(&format!("{over}hello!\r\n"), good, Some(Refused::Body(Refusal::BodyTooLarge)));
+    let huge = format!("{chunked}fffffffffffffff\r\n");
+    refused(&huge, huge.len() - 1, Some(Refused::Body(Refusal::BodyTooLarge)));
+}
+
 /// A stream of requests, most of them good, some damaged in one byte.
 fn traffic() -> impl Strategy<Value = Vec<u8>> {
     let texts: Vec<Vec<u8>> = [GET, POST, CHUNKED]
@@ -197,7 +234,7 @@ fn the_refusal_stands_in_the_refused_requests_place() {
         for size in [1, 3, 10_000] {
             let (mut client, server) = tokio::io::duplex(100_000);
             let requests = Rc::new(Requests::default());
-            let mut checked = Checked::new(server, Rc::clone(&requests));
+            let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
             let bad = "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\nGET /more HTTP/1.1\r\n";
             let good = format!("{POST}{GET}");
             let mut all = Vec::new();
@@ -221,7 +258,7 @@ fn the_refusal_stands_in_the_refused_requests_place() {
 fn a_body_that_turns_bad_is_an_error_of_the_stream() {
     run(async {
         let (mut client, server) = tokio::io::duplex(10_000);
-        let mut checked = Checked::new(server, Rc::default());
+        let mut checked = Checked::new(server, Rc::default(), LIMITS);
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n";
         client.write_all(format!("{head}helloX").as_bytes()).await.unwrap();
         assert!(through(&mut checked, head.len() + 5).await.ends_with(b"hello"));
@@ -235,7 +272,7 @@ fn after_a_switch_everything_passes() {
     run(async {
         let (mut client, server) = tokio::io::duplex(10_000);
         let requests = Rc::new(Requests::default());
-        let mut checked = Checked::new(server, Rc::clone(&requests));
+        let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
         client.write_all(GET.as_bytes()).await.unwrap();
         assert_eq!(through(&mut checked, GET.len()).await, GET.as_bytes());
         requests.switch();

@@ -6,40 +6,49 @@
 //! sweep of the pool, notices what happened meanwhile.
 
 use super::pool::Slot;
-use crate::timer::Alarm;
+use super::upload::Upload;
+use crate::framing::{Answers, Ask, Interim, Vetted};
+use crate::timer::{Alarm, Pause};
 use bimetal_core::Instant;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 
 /// A connection, used by one request at a time.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: http1::SendRequest<Incoming>,
+    sender: http1::SendRequest<Upload>,
     // None once it ended: a finished connection must not be polled, and only its drop gives a
     // request back that it never sent.
     connection: Option<Connection>,
     alarm: Option<Alarm>,
+    answers: Rc<Answers>,
+    /// How long it may stand still within an answer's body.
+    pause: Pause,
     /// Since when it waits in the pool.
     pub idle_since: Instant,
     /// Its place among the upstream's connections; given back when the link is dropped.
     pub slot: Slot,
 }
 
-type Connection = http1::Connection<TokioIo<TcpStream>, Incoming>;
+type Connection = http1::Connection<TokioIo<Vetted<TcpStream>>, Upload>;
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// Not one byte of the request left: it may go elsewhere.
-    NotSent(Box<Request<Incoming>>),
+    NotSent(Box<Request<Upload>>),
     /// The connection broke after the request, or a part of it, was sent.
     Reset,
     /// What came was not HTTP/1.
@@ -51,16 +60,25 @@ pub(crate) enum Broken {
 }
 
 impl Link {
-    /// Begins HTTP/1 on a connection that was just made.
+    /// Begins HTTP/1 on a connection that was just made; its answers' bodies may stand still for
+    /// `idle`.
     ///
     /// # Errors
     /// hyper's, which has none at this point for HTTP/1.
-    pub(crate) async fn begin(stream: TcpStream, slot: Slot) -> Result<Box<Self>, hyper::Error> {
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+    pub(crate) async fn begin(
+        stream: TcpStream,
+        slot: Slot,
+        idle: Duration,
+    ) -> Result<Box<Self>, hyper::Error> {
+        let answers = Rc::new(Answers::default());
+        let stream = TokioIo::new(Vetted::new(stream, answers.clone()));
+        let (sender, connection) = http1::Builder::new().handshake(stream).await?;
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),
             alarm: None,
+            answers,
+            pause: Pause::new(idle),
             idle_since: Instant::ZERO,
             slot,
         }))
@@ -80,9 +98,19 @@ impl Link {
         }
     }
 
+    /// To be asked while an answer's body does not move: ready once that lasts for too long.
+    pub(crate) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.pause.poll(cx)
+    }
+
+    /// The answer's body moved.
+    pub(crate) fn moved(&mut self) {
+        self.pause.moved();
+    }
+
     /// Whether it can take the next request.
     pub(crate) fn is_ready(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready() && self.answers.refused().is_none()
     }
 
     /// Whether it still is good for anything; asked of links that wait in the pool.
@@ -91,15 +119,19 @@ impl Link {
         self.is_ready()
     }
 
-    /// Sends a request and waits for the headers of its answer, until `deadline`.
+    /// Sends a request and waits for the headers of its answer, until `deadline`. Informational
+    /// heads are handed to `tell` as they come.
     ///
     /// # Errors
     /// [`Broken`]; the link is of no more use then.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<Incoming>,
+        request: Request<Upload>,
+        ask: Ask,
         deadline: Option<std::time::Instant>,
+        tell: impl Fn(Interim),
     ) -> Result<Response<Incoming>, Broken> {
+        self.answers.ask(ask);
         if let Some(deadline) = deadline {
             match &mut self.alarm {
                 Some(alarm) => alarm.set(deadline),
@@ -113,6 +145,7 @@ impl Link {
         poll_fn(|cx| {
             let noop = &mut Context::from_waker(Waker::noop());
             let end = self.poll_end(cx);
+            self.answers.take_interim().into_iter().for_each(&tell);
             let mut answered = answer.as_mut().poll(noop);
             if end.is_ready() && answered.is_pending() {
                 self.connection = None;
@@ -134,7 +167,7 @@ impl Link {
 
     /// The bare connection after a switch of protocols, and what was read beyond the answer; none
     /// where the connection ended meanwhile.
-    pub(crate) fn into_tunnel(self) -> Option<(TcpStream, Bytes, Slot)> {
+    pub(crate) fn into_tunnel(self) -> Option<(Vetted<TcpStream>, Bytes, Slot)> {
         let parts = self.connection?.into_parts();
         Some((parts.io.into_inner(), parts.read_buf, self.slot))
     }
@@ -142,7 +175,9 @@ impl Link {
 
 impl From<&hyper::Error> for Broken {
     fn from(error: &hyper::Error) -> Self {
-        if error.is_parse() {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        let is_refused = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData);
+        if error.is_parse() || is_refused {
             Self::Garbage
         } else if error.is_user() {
             Self::Client

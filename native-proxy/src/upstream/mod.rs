@@ -3,12 +3,15 @@
 mod link;
 mod pool;
 mod resolve;
+mod upload;
 
 pub(crate) use link::{Broken, Link};
 pub(crate) use pool::{Grant, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
+pub(crate) use upload::{Gate, Upload};
 
 use crate::config;
+use crate::serve;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,6 +34,8 @@ pub(crate) struct Upstream {
 pub(crate) enum NoLink {
     /// Connections and queue are at their limits.
     Overflow,
+    /// The system gives this process no more sockets; the text says why.
+    Exhausted(String),
     /// No endpoint took a connection; the text says why the last one did not.
     Connect(String),
 }
@@ -78,14 +83,15 @@ impl Upstream {
     pub(crate) async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Link>, NoLink> {
         match tokio::time::timeout(limit, self.connect()).await {
             Ok(Ok(stream)) => {
-                Link::begin(stream, slot).await.map_err(|error| NoLink::Connect(error.to_string()))
+                let begun = Link::begin(stream, slot, self.settings.idle.into()).await;
+                begun.map_err(|error| NoLink::Connect(error.to_string()))
             }
-            Ok(Err(why)) => Err(NoLink::Connect(why)),
+            Ok(Err(none)) => Err(none),
             Err(_) => Err(NoLink::Connect(format!("no connection within {limit:?}"))),
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    async fn connect(&self) -> Result<TcpStream, NoLink> {
         let endpoints = &self.settings.endpoints;
         let first = self.turn.get();
         self.turn.set(first.wrapping_add(1));
@@ -97,17 +103,28 @@ impl Upstream {
             match self.resolver.addresses(endpoint).await {
                 Ok(addresses) => match connect_any(&addresses).await {
                     Ok(stream) => return Ok(stream),
+                    Err(error) if is_exhaustion(&error) => {
+                        return Err(NoLink::Exhausted(error.to_string()));
+                    }
                     Err(error) => why = format!("{endpoint}: {error}"),
                 },
                 Err(error) => why = error,
             }
         }
-        Err(why)
+        Err(NoLink::Connect(why))
     }
+}
+
+/// Whether a socket is not to be had on this side: no file descriptor (`EMFILE`, `ENFILE`), no
+/// memory for it (`ENOBUFS`, `ENOMEM`), no port of our own (`EADDRNOTAVAIL`).
+fn is_exhaustion(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 99 | 105))
 }
 
 async fn connect_any(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(addresses).await?;
+    // For those that wait long for a word, and for tunnels: an end that died says nothing.
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&serve::alive())?;
     // Requests are written whole; waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -14,6 +14,7 @@ pub(crate) use thread::{Command, Start, spawn};
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::framing::Refusals;
 use crate::log::{self, Level};
 use crate::upstream::Resolver;
 use bimetal_core::event::{State, Transition, What};
@@ -39,6 +40,8 @@ pub(crate) struct Worker {
     pub ready_path: Arc<str>,
     /// Requests in which our own code panicked.
     pub panics: Cell<u64>,
+    /// Requests that were refused before anything looked at what they ask for.
+    pub refusals: Rc<Refusals>,
     engine: RefCell<Engine>,
     routing: RefCell<Rc<Routing>>,
     durations: RefCell<Vec<(Arc<str>, Histogram)>>,
@@ -82,6 +85,7 @@ impl Worker {
             clock: start.clock,
             ready_path: start.ready_path.clone(),
             panics: Cell::new(0),
+            refusals: Rc::default(),
             engine: RefCell::new(engine),
             routing: RefCell::default(),
             durations: RefCell::new(vec![("".into(), Histogram::default())]),

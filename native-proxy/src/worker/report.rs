@@ -1,6 +1,7 @@
 //! What a worker tells of itself.
 
 use super::{Histogram, Worker};
+use crate::framing::Refusal;
 use bimetal_core::engine::Totals;
 use bimetal_core::series::Counts;
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub decision_errors: u64,
     /// Requests in which our code panicked.
     pub panics: u64,
+    /// Requests that were refused, in the order of [`Refusal::REASONS`].
+    pub refusals: [u64; Refusal::REASONS.len()],
     /// Connections from clients.
     pub connections: usize,
     /// Connections by upstream.
@@ -91,6 +94,7 @@ impl Worker {
             durations: durations.collect(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
+            refusals: self.refusals.counts(),
             connections: self.connections(),
             upstreams: upstreams.collect(),
         }

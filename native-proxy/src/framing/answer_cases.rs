@@ -1,0 +1,87 @@
+//! Answers of upstreams, good and bad. `^` stands for NUL.
+
+use super::Ask;
+
+/// Answers that go through; those with a body until the end of the connection say so in it.
+pub(super) const GOOD: [(Ask, &str); 18] = [
+    (Ask::Plain, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
+    (Ask::Plain, "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 200\r\ncontent-length:0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 500 Es geht nicht \u{fc}\r\nx:\ty\r\ncontent-length: 0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n"),
+    (
+        Ask::Plain,
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\na: b\r\n\r\n",
+    ),
+    (Ask::Plain, "HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+    (Ask::Plain, "HTTP/1.0 200 OK\r\nx: y\r\n\r\nuntil the end"),
+    (Ask::Plain, "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 599 Odd\r\ncontent-length: 0\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
+    (Ask::Plain, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
+    (Ask::Head, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+    (Ask::Head, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+    (Ask::Head, "HTTP/1.1 404 Not Found\r\n\r\n"),
+    (Ask::Upgrade, "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n\0\n anything"),
+];
+
+/// Answers of which not all goes on; to a plain request.
+pub(super) const BAD: [&str; 51] = [
+    // The status line.
+    "what do you want?\r\n\r\n",
+    "\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "HTTP/2 200 OK\r\n\r\n",
+    "HTTP/1.2 200 OK\r\n\r\n",
+    "HTTP/0.9 200 OK\r\n\r\n",
+    "http/1.1 200 OK\r\n\r\n",
+    "HTTP/1.1  200 OK\r\n\r\n",
+    "HTTP/1.1\t200 OK\r\n\r\n",
+    "HTTP/1.1 20 OK\r\n\r\n",
+    "HTTP/1.1 2000 OK\r\n\r\n",
+    "HTTP/1.1 000 OK\r\n\r\n",
+    "HTTP/1.1 099 OK\r\n\r\n",
+    "HTTP/1.1 999 OK\r\n\r\n",
+    "HTTP/1.1 600 OK\r\n\r\n",
+    "HTTP/1.1 +20 OK\r\n\r\n",
+    "HTTP/1.1 200OK\r\n\r\n",
+    "HTTP/1.1 200 O^K\r\n\r\n",
+    "HTTP/1.1 200 O\rK\r\n\r\n",
+    // Lines and fields.
+    "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
+    "HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n",
+    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\n",
+    "HTTP/1.1 200 OK\r\nno colon\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\n: x\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nx: y\r\n folded\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nx: a^b\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nx: a\rcontent-length: 5\r\ncontent-length: 0\r\n\r\n",
+    // Lengths.
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: 5a\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nhello",
+    "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello",
+    "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\nhello",
+    "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    // Chunks.
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloX",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-5\r\nhello\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\nhello\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\ncontent-length: 5\r\n\r\n",
+];

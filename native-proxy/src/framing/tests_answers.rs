@@ -1,0 +1,165 @@
+//! Each form of answer that must not go on, whole, byte by byte and in random pieces.
+
+use super::answers::{AnswerScanner, Rest};
+use super::scan::{MAX_FIELDS, MAX_HEAD};
+use super::{Answers, Ask, Interim, Refusal, Vetted, answer_cases};
+use answer_cases::{BAD, GOOD};
+use proptest::prelude::*;
+use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What went on, what went its own way, and why the rest did not go anywhere.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    passed: Vec<u8>,
+    interim: Vec<Vec<u8>>,
+    refused: Option<Refusal>,
+}
+
+/// Feeds `bytes` in pieces of these sizes (the last one again and again).
+fn feed(ask: Ask, bytes: &[u8], sizes: &[usize]) -> Outcome {
+    let mut scanner = AnswerScanner::default();
+    assert!(scanner.ask(ask));
+    let mut outcome = Outcome::default();
+    let (mut pending, mut rest, mut at) = (Vec::new(), bytes, 0);
+    while !rest.is_empty() {
+        let size = sizes[at.min(sizes.len() - 1)].clamp(1, rest.len());
+        at += 1;
+        pending.extend_from_slice(&rest[..size]);
+        rest = &rest[size..];
+        loop {
+            let scan = scanner.scan(&pending);
+            outcome.passed.extend(pending.drain(..scan.pass));
+            match scan.rest {
+                Rest::Waits => break,
+                Rest::Interim(length) => outcome.interim.push(pending.drain(..length).collect()),
+                Rest::Refused(why) => {
+                    outcome.refused = Some(why);
+                    return outcome;
+                }
+            }
+        }
+    }
+    outcome
+}
+
+fn bad() -> impl Iterator<Item = Vec<u8>> {
+    let made = [
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(MAX_HEAD)),
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1)),
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(65),
+        format!("HTTP/1.1 103 Early\r\nx: {}\r\n\r\n", "a".repeat(40_000)).repeat(2),
+    ];
+    let listed = BAD.iter().map(|text| text.replace('^', "\0"));
+    listed.chain(made).map(String::into_bytes)
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(120).collect::<String>().escape_debug().to_string()
+}
+
+#[test]
+fn good_answers_pass_unchanged() {
+    for (ask, text) in GOOD {
+        for size in [1, 2, 7, usize::MAX] {
+            let outcome = feed(ask, text.as_bytes(), &[size]);
+            assert_eq!(outcome.refused, None, "{} by {size}", shown(text.as_bytes()));
+            let interim: Vec<u8> = outcome.interim.concat();
+            let all = [&interim[..], &outcome.passed].concat();
+            assert!(all == text.as_bytes(), "{} by {size}", shown(text.as_bytes()));
+        }
+    }
+}
+
+#[test]
+fn bad_answers_are_refused_however_they_are_cut() {
+    for bytes in bad() {
+        let at_once = feed(Ask::Plain, &bytes, &[usize::MAX]);
+        assert!(at_once.refused.is_some(), "{}", shown(&bytes));
+        for sizes in [&[1][..], &[3, 5], &[1000]] {
+            assert_eq!(feed(Ask::Plain, &bytes, sizes), at_once, "{}", shown(&bytes));
+        }
+    }
+}
+
+#[test]
+fn what_follows_an_answer_is_refused_and_the_answer_is_not() {
+    let extra = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    for (ask, answer) in GOOD {
+        let endless = matches!(ask, Ask::Upgrade) || answer.contains("until the end");
+        let bytes = format!("{answer}{extra}");
+        for size in [1, usize::MAX] {
+            let outcome = feed(ask, bytes.as_bytes(), &[size]);
+            assert_eq!(outcome.refused.is_some(), !endless, "{}", shown(bytes.as_bytes()));
+            if !endless {
+                assert!(answer.as_bytes().ends_with(&outcome.passed), "{outcome:?}");
+                assert!(!outcome.passed.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_unasked() {
+    let mut scanner = AnswerScanner::default();
+    let scan = scanner.scan(b"HTTP/1.1 200 OK\r\n\r\n");
+    assert!((scan.pass, matches!(scan.rest, Rest::Refused(_))) == (0, true), "{scan:?}");
+}
+
+proptest! {
+    #[test]
+    fn how_the_bytes_are_cut_does_not_matter(
+        which in any::<prop::sample::Index>(),
+        damage in any::<Option<(prop::sample::Index, u8)>>(),
+        sizes in prop::collection::vec(1_usize..40, 1..60),
+    ) {
+        let short = bad().filter(|bytes| bytes.len() < 500);
+        let all: Vec<Vec<u8>> =
+            GOOD.iter().map(|(_, text)| text.as_bytes().to_vec()).chain(short).collect();
+        let mut bytes = which.get(&all).clone();
+        if let Some((at, with)) = damage {
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+        }
+        let at_once = feed(Ask::Plain, &bytes, &[usize::MAX]);
+        prop_assert_eq!(&feed(Ask::Plain, &bytes, &sizes), &at_once);
+        prop_assert_eq!(&feed(Ask::Plain, &bytes, &[1]), &at_once);
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn informational_heads_go_their_own_way_and_the_rest_comes_whole() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let leave = "HTTP/1.1 100 Continue\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    run(async {
+        for size in [1, 10, 50, 10_000] {
+            let (mut server, client) = tokio::io::duplex(100_000);
+            let answers = Rc::new(Answers::default());
+            let mut vetted = Vetted::new(client, Rc::clone(&answers));
+            for round in 0..2 {
+                answers.ask(Ask::Plain);
+                vetted.write_all(b"GET").await.unwrap();
+                for piece in format!("{hint}{leave}{hint}{answer}").as_bytes().chunks(size) {
+                    server.write_all(piece).await.unwrap();
+                }
+                let mut got = vec![0; answer.len()];
+                vetted.read_exact(&mut got).await.unwrap();
+                assert_eq!(got, answer.as_bytes(), "{round} by {size}");
+                let hint = || Interim::Other(hint.into());
+                let wanted = [hint(), Interim::Continue(leave.into()), hint()];
+                assert_eq!(answers.take_interim(), wanted, "{round} by {size}");
+            }
+            assert_eq!(answers.refused(), None);
+            server.write_all(b"H").await.unwrap();
+            let error = vetted.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+            assert!(answers.refused().is_some());
+        }
+    });
+}

@@ -1,0 +1,228 @@
+//! An upstream's stream with the look at its bytes built in.
+
+use super::answers::{AnswerScanner, Rest};
+use super::interim;
+use super::reply::Ask;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// An upstream's stream that only unambiguous answers to our requests come through. Whatever else
+/// it sends reads as an error of the kind [`io::ErrorKind::InvalidData`].
+#[derive(Debug)]
+pub struct Vetted<T> {
+    io: T,
+    scanner: AnswerScanner,
+    answers: Rc<Answers>,
+    /// Bytes that did not go on yet: a head that came in parts, or what follows an informational
+    /// one. Empty while answers come whole.
+    held: Vec<u8>,
+    /// So many bytes at its front may go on.
+    ready: usize,
+}
+
+/// What the user of a connection must know of the answers on it, and they of the requests.
+#[derive(Debug, Default)]
+pub struct Answers {
+    ask: Cell<Option<Ask>>,
+    interim: RefCell<Vec<Interim>>,
+    refused: Cell<Option<super::Refusal>>,
+}
+
+/// One informational head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interim {
+    /// 100: the upstream wants the request's body.
+    Continue(Vec<u8>),
+    /// Any other.
+    Other(Vec<u8>),
+}
+
+impl Answers {
+    /// To be told before a request is written.
+    pub fn ask(&self, ask: Ask) {
+        self.ask.set(Some(ask));
+    }
+
+    /// Informational heads that came since the last time, as they go to a client.
+    pub fn take_interim(&self) -> Vec<Interim> {
+        self.interim.take()
+    }
+
+    /// Why nothing more comes through, where that is so.
+    pub fn refused(&self) -> Option<super::Refusal> {
+        self.refused.get()
+    }
+}
+
+impl<T> Vetted<T> {
+    /// Looks at what comes from `io`; `answers` belongs to the user of this connection.
+    pub fn new(io: T, answers: Rc<Answers>) -> Self {
+        Self { io, scanner: AnswerScanner::default(), answers, held: Vec::new(), ready: 0 }
+    }
+
+    fn refuse(&self, why: super::Refusal) {
+        self.answers.refused.set(Some(why));
+    }
+
+    fn keep(&self, head: &[u8]) {
+        let forwarded = interim::forwarded(head);
+        self.answers.interim.borrow_mut().push(match interim::status(head) {
+            b"100" => Interim::Continue(forwarded),
+            _ => Interim::Other(forwarded),
+        });
+    }
+
+    /// Looks at what is held, as far as it goes.
+    fn look(&mut self) {
+        loop {
+            let scan = self.scanner.scan(&self.held);
+            self.ready = scan.pass;
+            match scan.rest {
+                Rest::Waits => return,
+                Rest::Interim(length) => {
+                    let head: Vec<u8> = self.held.drain(..length).collect();
+                    self.keep(&head);
+                }
+                Rest::Refused(why) => {
+                    self.held.truncate(scan.pass);
+                    return self.refuse(why);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let size = self.ready.min(buf.remaining());
+        buf.put_slice(self.held.get(..size).unwrap_or_default());
+        self.held.drain(..size);
+        self.ready -= size;
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Vetted<T> {
+    /// Reads into the parser's buffer and looks at the bytes there: an answer that comes whole is
+    /// not copied. Whether anything can be handed over now.
+    fn poll_in_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let scan = self.scanner.scan(fresh);
+        match scan.rest {
+            Rest::Waits if scan.pass == fresh.len() => return Poll::Ready(Ok(true)),
+            Rest::Waits => {
+                self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
+            }
+            Rest::Interim(length) => {
+                // It stands at the front: nothing of an answer comes before it.
+                self.keep(fresh.get(..length).unwrap_or_default());
+                self.held.extend_from_slice(fresh.get(length..).unwrap_or_default());
+                buf.set_filled(before);
+                self.look();
+                return Poll::Ready(Ok(false));
+            }
+            Rest::Refused(why) => self.refuse(why),
+        }
+        buf.set_filled(before + scan.pass);
+        Poll::Ready(Ok(scan.pass > 0))
+    }
+
+    /// Reads behind what is held. Whether the stream is at its end.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut fresh = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
+        if fresh.filled().is_empty() {
+            // It ended within a head: nothing of it goes on.
+            return Poll::Ready(Ok(true));
+        }
+        self.held.extend_from_slice(fresh.filled());
+        self.look();
+        Poll::Ready(Ok(false))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Vetted<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.ready > 0 {
+                this.hand_over(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(why) = this.answers.refused.get() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
+            let is_over = match this.held.is_empty() {
+                true => ready!(this.poll_in_place(cx, buf))?,
+                false => ready!(this.poll_behind(cx))?,
+            };
+            if is_over {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Vetted<T> {
+    /// Only once a request is written can an answer to it come.
+    fn note_request(&mut self) {
+        if let Some(ask) = self.answers.ask.take()
+            && !self.scanner.ask(ask)
+        {
+            self.refuse(super::Refusal::Malformed("a request before the answer's end"));
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Vetted<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.note_request();
+        Pin::new(&mut this.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.note_request();
+        Pin::new(&mut this.io).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
