@@ -11,6 +11,13 @@ use std::time::Duration;
 /// Steps are at least this many ticks apart.
 pub const TICKS_APART: u32 = 5;
 
+/// Calls of a whole scenario: a real host plays them one after the other, and a person reads the
+/// log of them.
+pub const MOST_CALLS: u32 = 1_000;
+
+/// Bytes of a scenario's text.
+pub const LONGEST_TEXT: usize = 256 * 1024;
+
 /// Why a scenario was refused: which file, and what to change.
 #[derive(Debug)]
 pub struct ReadError {
@@ -63,6 +70,10 @@ pub fn read_file(file: &Path) -> Result<Scenario, ReadError> {
 /// That it is no YAML of this form, or cannot be judged.
 pub fn read_text(name: &str, text: &str) -> Result<Scenario, ReadError> {
     let refuse = |what: String| ReadError { name: name.to_owned(), what };
+    if text.len() > LONGEST_TEXT {
+        return Err(refuse(format!("{} bytes; at most {LONGEST_TEXT} are read", text.len())));
+    }
+    // What anchors and aliases may grow to, and how deep it may go, the reader of YAML bounds.
     let raw: RawScenario = serde_saphyr::from_str(text).map_err(|e| refuse(e.to_string()))?;
     let tick = raw.tick.map_or(Duration::from_millis(100), |tick| tick.0);
     let mut steps = Vec::new();
@@ -92,6 +103,10 @@ fn judge(scenario: &Scenario) -> Result<(), String> {
     if scenario.tick.is_zero() || scenario.steps.is_empty() {
         return Err("it needs a tick and a step".to_owned());
     }
+    let calls: u64 = scenario.steps.iter().map(calls_of).sum();
+    if calls > u64::from(MOST_CALLS) {
+        return Err(format!("it makes {calls} calls; at most {MOST_CALLS} are played"));
+    }
     for pair in scenario.steps.windows(2) {
         if pair[1].at < pair[0].at + gap {
             let (before, after) = (&pair[0].name, &pair[1].name);
@@ -115,6 +130,13 @@ fn judge(scenario: &Scenario) -> Result<(), String> {
     Ok(())
 }
 
+fn calls_of(step: &Step) -> u64 {
+    match &step.what {
+        What::Call(call) => u64::from(call.times),
+        What::Load(_) => 0,
+    }
+}
+
 fn document(policies: Value) -> Value {
     json!({"version": "v1", "policies": policies})
 }
@@ -136,6 +158,10 @@ fn read_step(raw: RawStep) -> Result<Step, String> {
 
 fn read_call(raw: RawStep) -> Result<Call, String> {
     let call = raw.call.ok_or("it needs call: METHOD PATH, or load")?;
+    let times = raw.times.unwrap_or(1);
+    if times == 0 {
+        return Err("times: 0 makes no call; leave the step out".to_owned());
+    }
     let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
     let upstream = read_upstream(raw.upstream)?;
     let abort = raw.abort.map(|abort| abort.0);
@@ -158,7 +184,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
     };
     let headers = raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
     Ok(Call {
-        times: raw.times.unwrap_or(1).max(1),
+        times,
         method: method.to_owned(),
         path: path.to_owned(),
         host: raw.host.unwrap_or_else(|| "echo".to_owned()),
@@ -178,17 +204,25 @@ fn read_upstream(raw: Option<RawUpstream>) -> Result<Upstream, String> {
         }
         Some(RawUpstream::Word(word)) => return named_upstream(&word),
         Some(RawUpstream::Reply(RawReply { injected: Some(status), .. })) => {
-            return Ok(Upstream::Injected { status });
+            return Ok(Upstream::Injected { status: final_status(status)? });
         }
         Some(RawUpstream::Reply(reply)) => reply,
     };
     Ok(Upstream::Answers(Reply {
-        status: reply.status.unwrap_or(200),
+        status: final_status(reply.status.unwrap_or(200))?,
         after: reply.after.map_or(Duration::ZERO, |span| span.0),
         body: reply.body.map_or(Duration::ZERO, |span| span.0),
         retry_after: reply.retry_after,
         grpc_status: reply.grpc_status,
     }))
+}
+
+/// A status that ends an exchange: no host could be told to send another.
+fn final_status(status: u16) -> Result<u16, String> {
+    match status {
+        200..=599 => Ok(status),
+        _ => Err(format!("upstream: {status} is no final status, 200 to 599")),
+    }
 }
 
 fn named_upstream(word: &str) -> Result<Upstream, String> {
@@ -261,9 +295,54 @@ mod tests {
             ("{step: 2, at: 1s, call: POST /echo, expect: admitted, upstream: sleeps}", "sleeps"),
             ("{step: 2, at: 1s, call: POST /echo, expect: admitted, wait: 1s}", "wait"),
             ("{step: 2, at: 1s, load: [], expect: admitted}", "load stands alone"),
+            ("{step: 2, at: 1s, call: POST /echo, upstream: 101, expect: admitted}", "101 is no"),
+            ("{step: 2, at: 1s, call: GET /, upstream: {injected: 600}, expect: passed}", "600 is"),
         ] {
             let refused = refusal(&[STEP, second]);
             assert!(refused.contains(why), "{second}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_scenario_cannot_ask_for_endless_work() {
+        let times = |many: &str| {
+            refusal(&[&format!("{{step: 1, at: 0s, call: GET /, times: {many}, expect: passed}}")])
+        };
+        assert_eq!(times("1000"), "accepted");
+        for (many, why) in [
+            ("1001", "it makes 1001 calls; at most 1000 are played"),
+            ("4294967295", "it makes 4294967295 calls"),
+            ("4294967296", "4294967296"),
+            ("0", "times: 0 makes no call"),
+            ("-1", "-1"),
+        ] {
+            assert!(times(many).contains(why), "{many}: {}", times(many));
+        }
+        // Many steps count as well as one that says `times`.
+        let steps: Vec<_> = (0..3)
+            .map(|n| format!("{{step: {n}, at: {n}s, call: GET /, times: 400, expect: passed}}"))
+            .collect();
+        let steps: Vec<_> = steps.iter().map(String::as_str).collect();
+        assert_eq!(refusal(&steps[..2]), "accepted");
+        assert!(refusal(&steps).contains("1200 calls"), "{}", refusal(&steps));
+    }
+
+    #[test]
+    fn a_text_that_is_long_or_grows_is_refused() {
+        let long = read_text("s", &"#".repeat(LONGEST_TEXT + 1)).unwrap_err().to_string();
+        assert!(long.contains("262145 bytes; at most 262144"), "{long}");
+        // Each line names the one before ten times: 10^9 words from 400 bytes.
+        let mut bomb =
+            String::from("title: t\npolicies:\n  a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+        for (name, before) in ('b'..='i').zip('a'..) {
+            let ten = vec![format!("*{before}"); 10].join(", ");
+            bomb += &format!("  {name}: &{name} [{ten}]\n");
+        }
+        bomb += &format!("steps:\n  - {STEP}\nlog: ''\n");
+        let grown = read_text("s", &bomb).unwrap_err().to_string();
+        assert!(grown.contains("budget"), "{grown}");
+        let deep = format!("title: t\npolicies: {}\nlog: ''\n", "[".repeat(200_000));
+        let deep = read_text("s", &deep).unwrap_err().to_string();
+        assert!(deep.contains("recursion limit"), "{deep}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::Behaviour;
 use bimetal_conformance::core_host::{Shift, play};
 use bimetal_conformance::report::judge;
-use bimetal_conformance::scenario::read::TICKS_APART;
+use bimetal_conformance::scenario::read::{MOST_CALLS, TICKS_APART};
 use bimetal_conformance::scenario::{Scenario, What, read_text};
 use std::mem::discriminant;
 
@@ -19,6 +19,8 @@ pub(super) const WORDS: &[&str] = &[
     "step: ",
     "at: ",
     "times: ",
+    "times: 1000",
+    "times: 4294967295",
     "call: ",
     "POST /echo",
     "host: ",
@@ -130,6 +132,7 @@ fn kind(step: &bimetal_conformance::scenario::Step) -> impl std::hash::Hash {
 fn judgeable(scenario: &Scenario) {
     let gap = scenario.tick * TICKS_APART;
     assert!(!gap.is_zero() && !scenario.steps.is_empty());
+    assert!(scenario.steps.iter().map(times).sum::<u64>() <= u64::from(MOST_CALLS));
     for (index, step) in scenario.steps.iter().enumerate() {
         let next = scenario.steps.get(index + 1).map_or(scenario.end, |next| next.at);
         assert!(next >= step.at + gap);
