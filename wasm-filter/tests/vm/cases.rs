@@ -1,0 +1,80 @@
+//! What must hold of the compiled module, one function a promise.
+
+mod configuration;
+mod failing;
+mod hostile;
+mod lives;
+mod memory;
+mod random;
+mod sharing;
+
+use crate::machine::{Machine, Vm, policy};
+use crate::process::Process;
+use serde_json::Value;
+
+/// An error is a trap, or a host that could not be built; what is found wrong is a panic.
+pub(crate) type Checked = wasmtime::Result<()>;
+
+type Case = fn(&Machine) -> Checked;
+
+/// Lists functions under their names.
+macro_rules! cases {
+    ($($module:ident: $($case:ident),+;)+) => {
+        &[$($((stringify!($case), $module::$case as Case)),+),+]
+    };
+}
+
+/// Every case by its name.
+pub(crate) const ALL: &[(&str, Case)] = cases! {
+    configuration:
+        a_good_document_is_in_force,
+        a_wrong_document_is_refused_and_the_one_in_force_stays,
+        a_refusal_in_one_vm_is_nothing_to_another,
+        an_update_keeps_the_breaker_and_the_calls_under_way;
+    sharing:
+        three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick,
+        stale_tokens_lose_no_failure,
+        another_vm_writes_between_read_and_write,
+        whatever_lies_under_our_key;
+    failing:
+        each_host_call_in_turn,
+        each_host_call_in_turn_while_configuring,
+        no_property_is_there,
+        no_map_is_there;
+    lives:
+        contexts_that_die_early,
+        events_out_of_order,
+        an_id_that_the_host_never_gave_ends_one_vm_alone;
+    hostile:
+        headers_of_every_kind,
+        documents_of_every_kind;
+    memory:
+        a_hundred_thousand_requests_in_flat_memory;
+    random:
+        any_sequence_of_events_keeps_the_books;
+};
+
+/// A VM with a document in force, and its root.
+fn plugin(
+    machine: &Machine,
+    process: &Process,
+    number: u32,
+    more: Value,
+) -> wasmtime::Result<(Vm, u32)> {
+    let mut vm = machine.vm(process, number)?;
+    let (root, taken) = vm.configure(&policy(more))?;
+    assert!(taken, "the document was refused: {:?}", process.errors());
+    Ok((vm, root))
+}
+
+/// Each admitted call was settled once, by the metrics.
+fn balanced(process: &Process, about: &str) {
+    let admitted = process.metric(&["decision=.=admitted", "requests_total"]);
+    let settled = process.metric(&["outcomes_total"]);
+    let outstanding = process.metric(&["calls_outstanding"]);
+    assert_eq!((admitted, outstanding), (settled, 0), "{about}: admitted, settled, outstanding");
+}
+
+fn counted(process: &Process) -> i64 {
+    process.metric(&["decision_errors_total"])
+}
