@@ -167,6 +167,8 @@ impl Sending<'_> {
                     drop(link);
                     grant = upstream.grant(patience).await?;
                 }
+                // A new connection on which the upstream spoke first.
+                Err(Broken::NotSent(_)) if link.is_refused() => return Err(Broken::Garbage.into()),
                 Err(broken) => return Err(broken.into()),
             }
         }

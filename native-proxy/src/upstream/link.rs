@@ -110,7 +110,12 @@ impl Link {
 
     /// Whether it can take the next request.
     pub(crate) fn is_ready(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready() && self.answers.refused().is_none()
+        self.connection.is_some() && self.sender.is_ready() && !self.is_refused()
+    }
+
+    /// Whether the upstream sent what is no answer to us.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.answers.refused().is_some()
     }
 
     /// Whether it still is good for anything; asked of links that wait in the pool.

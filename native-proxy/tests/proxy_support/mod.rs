@@ -250,8 +250,12 @@ impl Peer {
     }
 
     pub(crate) fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes());
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         // The proxy may be gone: what that means is for the test to see elsewhere.
-        drop(self.stream.write_all(text.as_bytes()));
+        drop(self.stream.write_all(bytes));
     }
 
     /// Waits until the other side closes.
