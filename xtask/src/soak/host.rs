@@ -63,7 +63,7 @@ fn policies() -> Value {
             },
             "open": {"base": "40ms", "max": "400ms"},
             "half_open": {"max_probes": 2, "required_successes": 2},
-            "ramp": "50ms",
+            "recovery": {"ramp": "50ms"},
         },
         // An upstream that answers waits for nothing but this machine's two cores.
         "timeout": {"request": "1500ms"},
