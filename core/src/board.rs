@@ -11,6 +11,7 @@
 
 mod atomic;
 
+use crate::time::Instant;
 use alloc::sync::Arc;
 pub use atomic::AtomicWords;
 use core::fmt::Debug;
@@ -30,6 +31,15 @@ pub trait Board: Send + Sync + Debug {
 pub trait Words: Send + Sync + Debug {
     /// The word at `index`; zero for one beyond the count that was asked for.
     fn load(&self, index: usize) -> u64;
+
+    /// The same for a result, at `now`. A board may answer from a copy that is no more than a
+    /// millisecond old and no older than the last [`Words::load`], so than the call's admission: it
+    /// is as if the call had ended a moment earlier. What a result changes is compared and swapped
+    /// all the same.
+    #[inline]
+    fn load_for_result(&self, index: usize, _now: Instant) -> u64 {
+        self.load(index)
+    }
 
     /// Replaces `old` by `new` at `index`.
     ///

@@ -198,7 +198,9 @@ impl Breaker {
     /// whose lease ran out: it touched nothing.
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
-        self.look(now);
+        if let Some(word) = self.seat.unseen_by_result(now) {
+            self.adopt(now, word);
+        }
         match self.record.phase {
             Phase::Closed { .. } if permit.generation == self.record.generation => {
                 self.count(now, report)

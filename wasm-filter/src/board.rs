@@ -4,12 +4,17 @@
 //! worker keeps a copy and first asks a counter that grows with every write to the board, one cheap
 //! host call: while it stands still the copy is exact, and healthy traffic neither reads nor writes.
 //!
+//! An admission asks the counter every time. A result may make do with what was known at its
+//! admission, if that was no more than a millisecond ago: what came before the call is seen, and
+//! what came beside it might as well have come after.
+//!
 //! Envoy never frees a key, and clients can choose scopes. So a policy has a bounded number of
 //! places, a scope's key chooses one of them, and a place says whose it is. A scope that finds its
 //! place taken waits: once the breaker there is closed and without a failure it has nothing to lose
 //! and gives way. Until then the newcomer decides for this worker alone.
 
 use crate::port::HostError;
+use bimetal_core::Instant;
 use bimetal_core::board::{Board, Words};
 use std::fmt::Debug;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -25,6 +30,9 @@ pub const ONLY_IF_ABSENT: u32 = u32::MAX;
 
 /// How old a copy may get, in nanoseconds, where nothing says that it is old.
 const STALE: u64 = 20_000_000;
+
+/// How old a copy may be for a result, in nanoseconds; see [`Words::load_for_result`].
+const RECENT: u64 = 1_000_000;
 
 /// proxy-wasm's shared data, and a counter that all workers see.
 pub trait SharedData: Send + Sync + Debug + 'static {
@@ -119,7 +127,7 @@ impl<D: SharedData> Board for SharedBoard<D> {
             place,
             owner,
             news: self.news,
-            seen: Mutex::new(Seen { mark: None, words: vec![0; count] }),
+            seen: Mutex::new(Seen { mark: None, by: None, words: vec![0; count] }),
         };
         words.seed();
         Some(Arc::new(words))
@@ -142,6 +150,8 @@ struct SharedWords<D> {
 #[derive(Debug)]
 struct Seen {
     mark: Option<u64>,
+    // When it was exact last, as far as a caller said what time it was.
+    by: Option<Instant>,
     words: Vec<u64>,
 }
 
@@ -223,6 +233,15 @@ impl<D: SharedData> Words for SharedWords<D> {
     fn load(&self, index: usize) -> u64 {
         let mut seen = self.locked();
         self.refresh(&mut seen);
+        seen.words.get(index).copied().unwrap_or(0)
+    }
+
+    fn load_for_result(&self, index: usize, now: Instant) -> u64 {
+        let mut seen = self.locked();
+        if seen.by.is_none_or(|by| now.since(by).as_nanos() >= RECENT) {
+            self.refresh(&mut seen);
+            seen.by = Some(now);
+        }
         seen.words.get(index).copied().unwrap_or(0)
     }
 

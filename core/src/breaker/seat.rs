@@ -4,6 +4,7 @@
 use super::record::Record;
 use crate::board::Words;
 use crate::policy::Trip;
+use crate::time::Instant;
 use alloc::sync::Arc;
 
 /// The words of a breaker on a board, and its state as this replica saw it last.
@@ -29,6 +30,14 @@ impl Seat {
     pub fn unseen(&self) -> Option<u64> {
         let shared = self.shared.as_ref()?;
         let word = shared.words.load(0);
+        (word != shared.seen).then_some(word)
+    }
+
+    /// The same for a result: see [`Words::load_for_result`].
+    #[inline]
+    pub fn unseen_by_result(&self, now: Instant) -> Option<u64> {
+        let shared = self.shared.as_ref()?;
+        let word = shared.words.load_for_result(0, now);
         (word != shared.seen).then_some(word)
     }
 

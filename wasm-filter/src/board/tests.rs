@@ -13,6 +13,7 @@ struct Inside {
     token: AtomicU64,
     writes: AtomicU64,
     reads: AtomicU64,
+    asked: AtomicU64,
     broken: AtomicU64,
     hidden: AtomicU64,
     nanos: AtomicU64,
@@ -47,6 +48,7 @@ impl SharedData for Fake {
     }
     fn writes(&self) -> Result<u64, HostError> {
         self.check()?;
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         Ok(self.0.writes.load(Ordering::Relaxed))
     }
     fn wrote(&self) -> Result<(), HostError> {
@@ -146,4 +148,23 @@ fn a_host_that_fails_leaves_each_worker_to_itself_and_is_counted() {
     assert_eq!(words.compare_exchange(0, 0, 5), Ok(()));
     assert_eq!(words.load(0), 5);
     assert!(errors.load(Ordering::Relaxed) >= 3);
+}
+
+#[test]
+fn a_result_asks_once_a_millisecond_and_an_admission_always() {
+    let (fake, boards) = boards(2);
+    let words: Vec<_> = boards.iter().filter_map(|board| board.open(b"policyXX", 1)).collect();
+    let at = |micros: u64| Instant::from_nanos(micros * 1000);
+    assert_eq!(words[0].load_for_result(0, at(10_000)), 0);
+    assert_eq!(words[1].compare_exchange(0, 0, CLOSED_WITH_A_FAILURE), Ok(()));
+    assert_eq!(words[0].load_for_result(0, at(10_999)), 0, "a moment later: not asked");
+    assert_eq!(words[0].load_for_result(0, at(11_000)), CLOSED_WITH_A_FAILURE);
+    assert_eq!(words[1].compare_exchange(0, CLOSED_WITH_A_FAILURE, 0), Ok(()));
+    assert_eq!(words[0].load(0), 0, "an admission");
+    assert_eq!(words[0].load_for_result(0, at(11_001)), 0, "knows what the admission knew");
+    let asked = fake.0.asked.swap(0, Ordering::Relaxed);
+    for call in 0..100 {
+        words[0].load_for_result(0, at(12_000 + call * 10));
+    }
+    assert_eq!((asked, fake.0.asked.load(Ordering::Relaxed)), (5, 1));
 }
