@@ -2,89 +2,14 @@
 
 mod proxy_support;
 
+use proxy_support::program::{Program, command, write};
 use proxy_support::{Client, Upstream, file, get, ok, policy, wait_for};
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Output};
+use std::sync::mpsc;
 use std::time::Duration;
-
-/// A running program; killed when dropped.
-struct Program {
-    child: Child,
-    log: Receiver<String>,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    health: SocketAddr,
-}
-
-impl Program {
-    fn start(config: &Path, flags: &[&str]) -> Self {
-        Self::spawn(command(config).args(flags))
-    }
-
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, log) = mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut program = Self { child, log, listen: nobody, admin: nobody, health: nobody };
-        program.listen = program.log_with("listening on ").parse().unwrap();
-        let rest = program.log_with("admin on ");
-        let (admin, health) = rest.split_once(", health on ").unwrap();
-        (program.admin, program.health) = (admin.parse().unwrap(), health.parse().unwrap());
-        program
-    }
-
-    /// Waits for a line of the log, and gives what follows `text` in it.
-    fn log_with(&self, text: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(proxy_support::PATIENCE).unwrap_or_else(|_| {
-                panic!("no line with {text:?}");
-            });
-            if let Some((_, rest)) = line.split_once(text) {
-                return rest.to_owned();
-            }
-        }
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        wait_for("the end of the process", || self.child.try_wait().unwrap()).code()
-    }
-
-    fn status(&self, address: SocketAddr, path: &str) -> u16 {
-        Client::connect(address).ask(&get(path)).status
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn command(config: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bimetal"));
-    command.arg("proxy").arg("--config").arg(config);
-    command
-}
-
-/// A file of its own for each test.
-fn write(name: &str, text: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
-    path
-}
 
 /// Runs a program that is to end by itself.
 fn fails(command: &mut Command) -> (i32, String) {

@@ -59,10 +59,7 @@ pub(super) async fn forward(
     let sending = Sending { client, upstream, plan: &plan, ask, version, gate };
     let mut response = match sending.send(request, &mut settlement).await {
         Ok((response, link)) => receive(client, response, link, settlement),
-        Err(NoAnswer::Client) => match client.requests.broken() {
-            Some(why) => answer::error(why.status(), &why),
-            None => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
-        },
+        Err(NoAnswer::Client) => broke_off(client),
         Err(NoAnswer::Upstream(how, status, text)) => {
             settlement.broken(how);
             match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
@@ -77,6 +74,16 @@ pub(super) async fn forward(
         answer::debug(&mut response, policy, state);
     }
     client.requests.told().await;
+    response
+}
+
+/// What a client is told whose request broke off; nothing that follows it would be understood.
+fn broke_off(client: &Client) -> Response<Answer> {
+    let mut response = match client.requests.broken() {
+        Some(why) => answer::error(why.status(), &why),
+        None => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
+    };
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -55,8 +55,9 @@ impl Streamed {
                         settlement.trailers(self.worker.clock.now(), trailers);
                     }
                 }
-                // A body of known length is not asked again after its last piece.
-                if self.body.is_end_stream() {
+                // A body is not asked again after the last piece of a known length, nor after its
+                // trailers.
+                if frame.is_trailers() || self.body.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

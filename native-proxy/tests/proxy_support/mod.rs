@@ -1,6 +1,8 @@
 //! A running proxy, upstreams made of raw sockets, and a client that sees every byte.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod program;
+
 use bimetal_proxy::config::{self, Settings, Syntax};
 use bimetal_proxy::log::Level;
 use bimetal_proxy::proxy::Proxy;
