@@ -1,0 +1,240 @@
+//! Reloads while clients send, and drains with connections that last.
+
+mod proxy_support;
+
+use proxy_support::program::{Program, write};
+use proxy_support::{Client, PATIENCE, Upstream, file, get, ok, wait_for};
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A metric of a program.
+fn metric(program: &Program, line: &str) -> Option<f64> {
+    let page = Client::connect(program.admin).ask(&get("/metrics")).text();
+    let value = page.lines().find_map(|row| row.strip_prefix(line)?.strip_prefix(' '));
+    value.map(|value| value.parse().unwrap())
+}
+
+/// Puts a file in place at once, as an editor or Kubernetes does: nobody sees a part of it.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
+
+#[test]
+fn no_call_is_lost_and_no_breaker_forgets_while_settings_change_under_load() {
+    const ROUNDS: usize = 12;
+    let upstream = Upstream::start(|mut peer| {
+        while let Some((head, _)) = peer.request() {
+            peer.send(&match head.starts_with("get /broken") {
+                true => "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                false => ok("fine"),
+            });
+        }
+    });
+    // `broken` is the same in both; what is around it changes: a policy, an upstream, a route.
+    let broken = "{name: broken, match: {path: /broken}, scope: policy, \
+                  breaker: {trip: {consecutive_failures: 3}, open: {base: 60s, jitter: 0}}}";
+    let with = |trip: usize, pool: usize| {
+        let other = format!(
+            "{{name: p, scope: policy, timeout: {{request: 10s}}, \
+             breaker: {{trip: {{consecutive_failures: {trip}}}}}}}"
+        );
+        file(upstream.address, &format!("policies: [{broken}, {other}]"))
+            .replace("workers: 1", "workers: 2")
+            .replace("endpoints:", &format!("pool: {{max_connections: {pool}}}, endpoints:"))
+    };
+    let (one, other) = (with(3, 64), with(5, 32));
+    let path = write("under-load.yaml", &one);
+    let program = Program::start(&path, &[]);
+    // An admission shows that it is open to both workers: it is shared.
+    wait_for("an open breaker", || {
+        let answer = Client::connect(program.listen).ask(&get("/broken"));
+        answer.header("x-bimetal-rule").map(drop)
+    });
+    let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = Client::connect(program.listen);
+                while !over.load(Ordering::SeqCst) {
+                    let answer = client.ask(&get("/x"));
+                    assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
+                    let post = "POST /y HTTP/1.1\r\nhost: t\r\ncontent-length: 4\r\n\r\nbody";
+                    assert_eq!(client.ask(post).status, 200);
+                    sent.fetch_add(2, Ordering::SeqCst);
+                }
+            });
+        }
+        // A client that fails ends its thread; the others must not run for ever then.
+        let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for round in 0..ROUNDS {
+                let before = sent.load(Ordering::SeqCst);
+                match round % 3 {
+                    0 => replace(&path, &other),
+                    1 => replace(&path, "policies: [{}]"),
+                    _ => replace(&path, &one),
+                }
+                // Every other change is noticed by itself.
+                if round % 2 == 0 {
+                    program.signal("HUP");
+                }
+                program.log_with(match round % 3 {
+                    1 => "is wrong and is not used",
+                    _ => "is in force",
+                });
+                wait_for("calls", || (sent.load(Ordering::SeqCst) >= before + 40).then_some(()));
+            }
+        }));
+        over.store(true, Ordering::SeqCst);
+        changed.unwrap();
+    });
+    let answer = Client::connect(program.listen).ask(&get("/broken"));
+    assert_eq!(answer.header("x-bimetal-rule"), Some("broken/breaker"), "{}", answer.head);
+    // The file may also be noticed beside its signal: then the same is in force twice.
+    let applied = metric(&program, "bimetal_reloads_total{result=\"applied\"}").unwrap();
+    let refused = metric(&program, "bimetal_reloads_total{result=\"refused\"}").unwrap();
+    assert!(applied >= 8.0 && refused >= 4.0, "{applied} applied, {refused} refused");
+    wait_for("settlement", || {
+        (metric(&program, "bimetal_calls_outstanding")? == 0.0).then_some(())
+    });
+    let outcome = |name: &str| {
+        let labels = format!("{{policy=\"p\",scope=\"policy\",outcome=\"{name}\"}}");
+        metric(&program, &format!("bimetal_outcomes_total{labels}")).unwrap_or_default()
+    };
+    assert_eq!(outcome("failure") + outcome("neutral") + outcome("slow"), 0.0);
+}
+
+/// What each connection of a drain's test does.
+fn upstream(go: mpsc::Receiver<()>) -> Upstream {
+    let go = std::sync::Mutex::new(go);
+    Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            if head.starts_with("get /stream") {
+                peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
+                go.lock().unwrap().recv().unwrap();
+                peer.send("3\r\ndef\r\n0\r\n\r\n");
+            } else {
+                peer.send(&ok("fine"));
+            }
+        }
+    })
+}
+
+#[test]
+fn a_drain_ends_what_is_idle_and_finishes_streams_and_uploads() {
+    let (go, wait) = mpsc::channel();
+    let upstream = upstream(wait);
+    let path = write("long.yaml", &file(upstream.address, ""));
+    let mut program = Program::start(&path, &[]);
+    let connect = || Client::connect(program.listen);
+    let (mut fresh, mut kept, mut stream, mut upload) =
+        (connect(), connect(), connect(), connect());
+    assert_eq!(kept.ask(&get("/")).text(), "fine");
+    stream.peer.send(&get("/stream"));
+    stream.peer.head().unwrap();
+    assert_eq!(stream.peer.line(), "3\r\n");
+    upload.peer.send("POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\nhello");
+    wait_for("the upload", || (metric(&program, "bimetal_connections")? == 4.0).then_some(()));
+    program.signal("TERM");
+    program.log_with("draining");
+    // Nothing is under way on these.
+    fresh.peer.closed();
+    kept.peer.closed();
+    // These are not hurried.
+    assert!(is_open(&mut stream) && is_open(&mut upload));
+    upload.peer.send("world");
+    let answer = upload.answer().unwrap();
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("fine", Some("close")));
+    upload.peer.closed();
+    go.send(()).unwrap();
+    let rest: String = (0..5).map(|_| stream.peer.line()).collect();
+    assert_eq!(rest, "abc\r\n3\r\ndef\r\n0\r\n\r\n".to_owned());
+    stream.peer.closed();
+    assert_eq!(program.exit_code(), Some(0));
+}
+
+/// Whether a connection is still there, as far as the kernel has told by now.
+fn is_open(client: &mut Client) -> bool {
+    let stream = &mut client.peer.stream;
+    stream.set_nonblocking(true).unwrap();
+    let seen = stream.peek(&mut [0; 1]);
+    stream.set_nonblocking(false).unwrap();
+    match seen {
+        Ok(size) => size > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+#[test]
+fn a_stream_is_cut_off_by_a_second_signal() {
+    let (_go, wait) = mpsc::channel();
+    let upstream = upstream(wait);
+    let path = write("cut.yaml", &file(upstream.address, ""));
+    let mut program = Program::start(&path, &[]);
+    let mut stream = Client::connect(program.listen);
+    stream.peer.send(&get("/stream"));
+    stream.peer.head().unwrap();
+    program.signal("TERM");
+    program.log_with("draining");
+    assert!(is_open(&mut stream));
+    program.signal("INT");
+    assert_eq!(program.exit_code(), Some(1));
+    let mut rest = Vec::new();
+    let _ = stream.peer.stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it seems whole");
+}
+
+#[test]
+fn a_program_out_of_descriptors_neither_spins_nor_dies_and_comes_back() {
+    // Each call needs a new connection.
+    let upstream =
+        Upstream::answering(ok("fine").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"));
+    let path = write("descriptors.yaml", &file(upstream.address, &proxy_support::policy("")));
+    let mut command = std::process::Command::new("sh");
+    let program = format!("ulimit -n 40; exec {} proxy --config", env!("CARGO_BIN_EXE_bimetal"));
+    command.arg("-c").arg(format!("{program} \"$0\"")).arg(&path);
+    let mut program = Program::spawn(&mut command);
+    let mut first = Client::connect(program.listen);
+    assert_eq!(first.ask(&get("/")).text(), "fine");
+    // More than it can take: the kernel holds the rest.
+    let crowd: Vec<Client> = (0..100).map(|_| Client::connect(program.listen)).collect();
+    program.log_with("cannot accept on");
+    let before = processor_time(program.child.id());
+    // Its clients are told, as soon as there is none left for the way to the upstream.
+    let answer = wait_for("want", || {
+        let answer = first.ask(&get("/"));
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("can open no more connections"), "{}", answer.text());
+    // Nobody is told of it again and again, and waiting costs nothing to speak of.
+    let repeated = program.log.recv_timeout(Duration::from_secs(1));
+    assert_eq!(repeated, Err(mpsc::RecvTimeoutError::Timeout));
+    let used = processor_time(program.child.id()) - before;
+    assert!(used < 50, "{used} hundredths of a second");
+    assert!(program.child.try_wait().unwrap().is_none(), "it died");
+    drop(crowd);
+    wait_for("service", || {
+        let mut client = Client::connect(program.listen);
+        client.peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.peer.stream.write_all(get("/").as_bytes()).ok()?;
+        (client.answer()?.status == 200).then_some(())
+    });
+    wait_for("health", || (program.status(program.health, "/readyz") == 200).then_some(()));
+    // Our own want is not the upstream's failure.
+    let labels = "{policy=\"p\",scope=\"policy\",outcome=\"failure\"}";
+    let failures = metric(&program, &format!("bimetal_outcomes_total{labels}"));
+    assert_eq!(failures.unwrap_or_default(), 0.0);
+}
+
+/// Processor time of a process so far, in ticks of the kernel (hundredths of a second).
+fn processor_time(process: u32) -> u64 {
+    let line = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = line.rsplit_once(") ").unwrap();
+    let ticks = fields.split(' ').skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
