@@ -3,7 +3,7 @@
 //!
 //! `BIMETAL_SEEDS=100000 cargo test -p bimetal-core --test simulation` plays more of them,
 //! `BIMETAL_SEED=17` one alone. A history that breaks a rule is made as short as it gets and
-//! printed as the steps of a scenario.
+//! written as a scenario of the conformance room, whose runner plays it.
 
 #![allow(
     clippy::expect_used,
@@ -19,7 +19,9 @@ mod simulation;
 #[path = "support/board.rs"]
 mod board;
 
-use simulation::{Rule, Step, history, play};
+use simulation::{Rule, Step, Told, history, play, shortest, tell};
+use std::fs;
+use std::path::Path;
 
 /// Histories in the ordinary run.
 const SEEDS: u64 = 10_000;
@@ -49,33 +51,21 @@ fn the_rules_hold_in_every_history() {
     }
 }
 
-/// A broken history as a person wants to read it.
+/// A broken history as a person wants to read it; also as a file that the conformance runner plays.
 fn told(seed: u64, steps: &[Step], broken: &str) -> String {
-    let left = shortest(steps, |steps| play(seed, steps).is_err());
-    let last = play(seed, &left).expect_err("it broke a moment ago");
-    let story = simulation::scenario(&left);
-    format!("seed {seed}: {broken}\nshortest history ({last}):\n{story}")
-}
-
-/// Takes away steps while the rule stays broken (delta debugging, Zeller 1999, with chunks that
-/// halve).
-fn shortest(steps: &[Step], breaks: impl Fn(&[Step]) -> bool) -> Vec<Step> {
-    let mut left = steps.to_vec();
-    let mut size = left.len() / 2;
-    while size > 0 {
-        let mut start = 0;
-        while start < left.len() {
-            let end = (start + size).min(left.len());
-            let shorter = [&left[..start], &left[end..]].concat();
-            if breaks(&shorter) {
-                left = shorter;
-            } else {
-                start = end;
-            }
-        }
-        size /= 2;
-    }
-    left
+    let Told { text, left_out, steps: left } = tell(seed, steps, Rule::Real);
+    let last = play(seed, &left).err().unwrap_or_default();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simulation");
+    let file = folder.join(format!("seed-{seed}.yaml"));
+    let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &text));
+    let place = match written {
+        Ok(()) => format!(
+            "cargo run -p bimetal-conformance -- {}  (left out: {left_out:?})",
+            file.display()
+        ),
+        Err(error) => format!("{} cannot be written: {error}", file.display()),
+    };
+    format!("seed {seed}: {broken}\nshortest history ({last}): {left:?}\n{place}\n{text}")
 }
 
 /// The simulation must be able to find a broken rule: one that is wrong on purpose, that no breaker

@@ -1,12 +1,14 @@
 //! Histories: how they are drawn, played and checked.
 
 mod rules;
+mod told;
 mod world;
 
 use bimetal_core::outcome::Outcome;
 use bimetal_core::rng::Rng;
-use std::fmt::Write;
-pub(crate) use world::{Coverage, World};
+#[allow(unused_imports, reason = "the conformance room plays what is told")]
+pub(crate) use told::{Story, Told, spaced, tell};
+pub(crate) use world::{Coverage, Documents, World};
 
 /// One step of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
                         share if share < failing + 0.10 => Outcome::Neutral,
                         _ => Outcome::Success,
                     };
-                    let retry_after = if below(10) == 0 { below(20_000) } else { 0 };
+                    // Whole seconds, as the header has them.
+                    let retry_after = if below(10) == 0 { below(20) * 1_000 } else { 0 };
                     Step::End { call, outcome, retry_after }
                 }
                 92..94 => Step::Lose { call },
@@ -84,40 +87,37 @@ pub(crate) fn play(seed: u64, steps: &[Step]) -> Result<Coverage, String> {
 
 /// Plays a history under a choice of rules.
 pub(crate) fn play_with(seed: u64, steps: &[Step], rule: Rule) -> Result<Coverage, String> {
-    let mut world = World::new(seed);
+    play_in(&mut World::new(seed, Documents::Drawn), steps, rule)
+}
+
+/// Plays a history in a world.
+pub(crate) fn play_in(world: &mut World, steps: &[Step], rule: Rule) -> Result<Coverage, String> {
     for (index, step) in steps.iter().enumerate() {
         let told = |broken: String| format!("step {}, {step:?}: {broken}", index + 1);
         world.take(*step).map_err(told)?;
-        rules::check(&mut world, rule).map_err(told)?;
+        rules::check(world, rule).map_err(told)?;
     }
-    rules::check_end(&mut world)?;
+    rules::check_end(world)?;
     Ok(world.coverage)
 }
 
-/// A history as the steps of a scenario of the conformance room, for a person to finish: one
-/// worker's calls translate as they are, what only several workers have is a comment.
-pub(crate) fn scenario(steps: &[Step]) -> String {
-    let mut text = String::from("steps:\n");
-    let (mut now, mut calls) = (0, 0);
-    for step in steps {
-        let at = format!("{}.{:03}s", now / 1_000, now % 1_000);
-        let line = match step {
-            Step::Wait { millis } => {
-                now += millis;
-                continue;
+/// Takes away steps while the rule stays broken (delta debugging, Zeller 1999, with chunks that
+/// halve).
+pub(crate) fn shortest(steps: &[Step], breaks: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+    let mut left = steps.to_vec();
+    let mut size = left.len() / 2;
+    while size > 0 {
+        let mut start = 0;
+        while start < left.len() {
+            let end = (start + size).min(left.len());
+            let shorter = [&left[..start], &left[end..]].concat();
+            if breaks(&shorter) {
+                left = shorter;
+            } else {
+                start = end;
             }
-            Step::Call { worker, key } => {
-                calls += 1;
-                format!(
-                    "  - {{step: {calls}, at: {at}, call: POST /echo, headers: {{x-tenant: k{key}}}}}  # worker {worker}"
-                )
-            }
-            Step::End { call, outcome, retry_after: 0 } => {
-                format!("  # {at}: call {call} (modulo those under way) ends: {}", outcome.name())
-            }
-            other => format!("  # {at}: {other:?}"),
-        };
-        let _ = writeln!(text, "{line}");
+        }
+        size /= 2;
     }
-    text
+    left
 }

@@ -6,6 +6,7 @@ use bimetal_core::event::{Counted, Event, Origin, State, What};
 use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::{Duration, Engine, Facts, Instant, Ticket, Verdict};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -26,12 +27,36 @@ pub(crate) const DOCUMENTS: [&str; 4] = [
         "trip": {"consecutive_failures": 1}, "open": {"base": "1s"}}}]}"#,
 ];
 
-fn documents() -> &'static [Document] {
-    static COMPILED: OnceLock<Vec<Document>> = OnceLock::new();
-    COMPILED.get_or_init(|| {
-        let parse = |text: &&str| Document::parse(text.as_bytes(), Host::Native).unwrap();
-        DOCUMENTS.iter().map(parse).collect()
-    })
+/// In which form the documents are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Documents {
+    /// As they stand above.
+    Drawn,
+    /// As a scenario file tells them: [`told_policies`].
+    Told,
+}
+
+/// The policies of a document as a scenario can play them: without jitter, which no two hosts draw
+/// alike, and with a status that is no evidence, for results that are none.
+pub(crate) fn told_policies(index: usize) -> Value {
+    let mut document: Value = serde_json::from_str(DOCUMENTS[index]).unwrap();
+    let breaker = &mut document["policies"][0]["breaker"];
+    breaker["open"]["jitter"] = json!(0);
+    breaker["failure"] = json!({"statuses": ["5xx"], "ignore": [404]});
+    document["policies"].take()
+}
+
+fn documents(form: Documents) -> &'static [Document] {
+    static DRAWN: OnceLock<Vec<Document>> = OnceLock::new();
+    static TOLD: OnceLock<Vec<Document>> = OnceLock::new();
+    let parse = |text: &str| Document::parse(text.as_bytes(), Host::Native).unwrap();
+    match form {
+        Documents::Drawn => DRAWN.get_or_init(|| DOCUMENTS.map(parse).into()),
+        Documents::Told => TOLD.get_or_init(|| {
+            let told = |index| json!({"policies": told_policies(index)}).to_string();
+            (0..DOCUMENTS.len()).map(|index| parse(&told(index))).collect()
+        }),
+    }
 }
 
 /// What the histories came to: all of it must happen somewhere.
@@ -67,6 +92,8 @@ impl Coverage {
 /// A call that was admitted and not heard of since.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
+    /// Which call of the history it is, from 0; rejected ones count.
+    pub number: usize,
     pub worker: usize,
     pub ticket: Ticket,
 }
@@ -108,10 +135,12 @@ pub(crate) struct World {
     pub lost: [u64; WORKERS],
     pub events: Vec<(usize, Event)>,
     pub coverage: Coverage,
+    asked: usize,
+    documents: &'static [Document],
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, form: Documents) -> Self {
         let board = Arc::new(TestBoard::default());
         let worker = |index| Engine::with_board(seed ^ index as u64, board.clone());
         let mut world = Self {
@@ -121,6 +150,8 @@ impl World {
             lost: [0; WORKERS],
             events: Vec::new(),
             coverage: Coverage::default(),
+            asked: 0,
+            documents: documents(form),
         };
         world.load(seed as usize % DOCUMENTS.len());
         world
@@ -128,7 +159,7 @@ impl World {
 
     fn load(&mut self, index: usize) {
         for worker in &mut self.workers {
-            worker.load(self.now, &documents()[index]);
+            worker.load(self.now, &self.documents[index]);
         }
     }
 
@@ -144,13 +175,13 @@ impl World {
             Step::Call { worker, key } => self.call(worker, key)?,
             Step::Headers { call } => {
                 if let Some(at) = self.pick(call) {
-                    let UnderWay { worker, ticket } = &mut self.calls[at];
+                    let UnderWay { worker, ticket, .. } = &mut self.calls[at];
                     self.workers[*worker].answered(self.now, ticket);
                 }
             }
             Step::End { call, outcome, retry_after } => {
                 if let Some(at) = self.pick(call) {
-                    let UnderWay { worker, ticket } = self.calls.swap_remove(at);
+                    let UnderWay { worker, ticket, .. } = self.calls.swap_remove(at);
                     let asked = (retry_after > 0).then(|| Duration::from_millis(retry_after));
                     let report = Report { outcome, retry_after: asked };
                     let settled = self.workers[worker].settle(self.now, ticket, report);
@@ -171,10 +202,12 @@ impl World {
 
     fn call(&mut self, worker: usize, key: usize) -> Result<(), String> {
         let before = self.open_until(worker, key);
+        let number = self.asked;
+        self.asked += 1;
         match self.workers[worker].admit(self.now, &Request(key)) {
             Verdict::Admit(admission) => {
                 self.coverage.admitted += 1;
-                self.calls.push(UnderWay { worker, ticket: admission.ticket });
+                self.calls.push(UnderWay { number, worker, ticket: admission.ticket });
                 match before {
                     Some(until) if self.now < until => {
                         Err(format!("admitted while open until {until:?}"))
@@ -198,7 +231,8 @@ impl World {
         seen.find(|seen| own(seen.key))?.view.next_probe
     }
 
-    fn pick(&self, call: usize) -> Option<usize> {
+    /// Which of the calls under way a step means.
+    pub(crate) fn pick(&self, call: usize) -> Option<usize> {
         (!self.calls.is_empty()).then(|| call % self.calls.len())
     }
 
