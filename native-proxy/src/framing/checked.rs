@@ -248,11 +248,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Checked<T> {
     /// Sends informational heads. Between two flushes nothing else is half sent: the HTTP library
     /// flushes only once its own buffer is empty.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let requests = Rc::clone(&self.requests);
-        let mut interim = requests.interim().borrow_mut();
-        if interim.is_empty() {
+        if self.requests.interim().borrow().is_empty() {
             return Poll::Ready(Ok(()));
         }
+        let requests = Rc::clone(&self.requests);
+        let mut interim = requests.interim().borrow_mut();
         while !interim.is_empty() {
             let write = Pin::new(&mut self.io).poll_write(cx, &interim);
             match ready!(self.watched(cx, write))? {

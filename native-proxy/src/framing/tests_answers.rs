@@ -124,7 +124,47 @@ proptest! {
         let at_once = feed(Ask::Plain, &bytes, &[usize::MAX]);
         prop_assert_eq!(&feed(Ask::Plain, &bytes, &sizes), &at_once);
         prop_assert_eq!(&feed(Ask::Plain, &bytes, &[1]), &at_once);
+        if !at_once.passed.is_empty() {
+            prop_assert_eq!(is_one_answer(&at_once.passed), Ok(()));
+        }
     }
+}
+
+/// Whether hyper's own parser sees in `passed` the same answer, and nothing behind it.
+fn is_one_answer(passed: &[u8]) -> Result<(), String> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let parsed = answer.parse(passed).map_err(|error| error.to_string())?;
+    let httparse::Status::Complete(length) = parsed else {
+        return Err("a head that is cut".into());
+    };
+    let mut body = &passed[length..];
+    let named = |name: &str| {
+        let mut fields = answer.headers.iter();
+        fields.find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    };
+    if matches!(answer.code, Some(204 | 304)) {
+        return body.is_empty().then_some(()).ok_or_else(|| "a body that cannot be".into());
+    }
+    if let Some(size) = named("content-length") {
+        let size = std::str::from_utf8(size).map_err(|error| error.to_string())?;
+        let size: usize = size.parse().map_err(|_| format!("length {size:?}"))?;
+        return (body.len() <= size).then_some(()).ok_or_else(|| "bytes behind a body".into());
+    }
+    if named("transfer-encoding").is_none() {
+        return Ok(());
+    }
+    while let httparse::Status::Complete((length, size)) =
+        httparse::parse_chunk_size(body).map_err(|error| format!("{error:?}"))?
+    {
+        let size = usize::try_from(size).map_err(|error| error.to_string())?;
+        let chunk = length + size + 2;
+        if size == 0 || body.len() <= chunk {
+            break;
+        }
+        body = &body[chunk..];
+    }
+    Ok(())
 }
 
 fn run(test: impl Future<Output = ()>) {
