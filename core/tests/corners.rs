@@ -1,0 +1,169 @@
+//! Corners of the breaker that its rules imply and that no other test would miss: each stands here
+//! because a mutant of the code survived without it (see `docs/mutants.md`).
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may end by a panic"
+)]
+
+#[path = "support/board.rs"]
+mod board;
+mod support;
+
+use bimetal_core::breaker::Breaker;
+use bimetal_core::decision::Reason;
+use bimetal_core::event::{Counted, State};
+use bimetal_core::outcome::Outcome::{Failure, Neutral, Success};
+use bimetal_core::policy::BreakerPolicy;
+use bimetal_core::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use support::{Bench, policy};
+
+/// Replicas of one breaker, and the count of writes to what they share.
+fn replicas<const N: usize>(policy: BreakerPolicy) -> ([Bench; N], Arc<AtomicU64>) {
+    let policy = Arc::new(policy);
+    let (words, writes) = board::words(Breaker::words_needed(&policy));
+    let replica = |seed| Bench {
+        breaker: Breaker::shared(policy.clone(), seed as u64, words.clone()),
+        now: Instant::ZERO,
+    };
+    (std::array::from_fn(replica), writes)
+}
+
+fn opened(policy: BreakerPolicy) -> Bench {
+    let mut bench = Bench::new(policy);
+    bench.calls(3, Failure);
+    bench
+}
+
+#[test]
+fn a_call_that_finds_a_lost_probe_meets_an_open_breaker() {
+    let mut bench = opened(policy());
+    bench.at(10.0);
+    let _lost = bench.permit();
+    bench.at(16.0);
+    let rejection = bench.admit().unwrap_err();
+    // The lease ran out at 15 s, and 10 s of open time began then.
+    assert_eq!(rejection.retry_after(), Some(Duration::from_secs(9)));
+    assert!(matches!(rejection.reason, Reason::Open { .. }), "{rejection:?}");
+}
+
+#[test]
+fn a_success_between_two_lost_probes_breaks_the_row() {
+    let mut wide = policy();
+    (wide.half_open.max_probes, wide.half_open.required_successes) = (2, 5);
+    let mut bench = opened(wide);
+    bench.at(10.0);
+    let _lost = bench.permit();
+    bench.at(16.0).call(Success);
+    let _lost = bench.permit();
+    bench.at(22.0);
+    bench.breaker.poll(bench.now);
+    assert_eq!(bench.state(), State::HalfOpen);
+}
+
+#[test]
+fn a_trip_forgets_the_successes_that_a_level_saw() {
+    let mut growing = policy();
+    growing.open.multiplier = 2.0;
+    let mut bench = opened(growing);
+    // Level 1 saw 29 of the 30 successes that it needs, for long enough …
+    bench.at(10.0).call(Success).at(100.0).calls(29, Success);
+    bench.calls(3, Failure).at(120.0).call(Success);
+    assert_eq!(bench.breaker.view(bench.now).level, 2);
+    // … and level 2 begins anew: neither those nor that time count.
+    bench.at(1_000.0).call(Success);
+    assert_eq!(bench.breaker.view(bench.now).level, 2);
+    bench.calls(29, Success);
+    assert_eq!(bench.breaker.view(bench.now).level, 1);
+}
+
+#[test]
+fn a_new_state_forgets_the_leases_of_the_one_before() {
+    let mut wide = policy();
+    (wide.half_open.max_probes, wide.open.base) = (2, Duration::from_secs(1));
+    let mut bench = opened(wide);
+    bench.at(10.0);
+    let _lost = bench.permit();
+    bench.at(11.0).call(Failure);
+    assert_eq!((bench.state(), bench.breaker.next_wakeup()), (State::Open, None));
+    bench.at(12.0);
+    let _first = bench.permit();
+    // At 15 s the lease of the lost probe would have run out.
+    bench.at(16.0);
+    let _second = bench.permit();
+    assert!(bench.admit().is_err(), "both slots are taken");
+}
+
+#[test]
+fn a_clock_that_jumped_back_makes_no_probe_lost() {
+    let mut wide = policy();
+    wide.half_open.max_probes = 2;
+    let mut bench = opened(wide);
+    bench.at(100.0);
+    let _probe = bench.permit();
+    let mut answered = bench.permit();
+    bench.at(50.0);
+    bench.breaker.answered(bench.now, &mut answered);
+    // The breaker moved last at 50 s; the probe of 100 s is still in time.
+    bench.at(101.0);
+    let _third = bench.permit();
+    assert!(bench.admit().is_err(), "both slots are taken");
+}
+
+// ---- sharing ----
+
+#[test]
+fn successes_on_a_level_are_not_written() {
+    let ([mut bench], writes) = replicas(policy());
+    bench.calls(3, Failure).at(10.0).call(Success);
+    let before = writes.load(SeqCst);
+    bench.calls(10, Success);
+    assert_eq!(writes.load(SeqCst), before);
+}
+
+#[test]
+fn the_end_of_an_answered_probe_that_says_nothing_is_not_written() {
+    let ([mut bench], writes) = replicas(policy());
+    bench.calls(3, Failure).at(10.0);
+    let mut probe = bench.permit();
+    bench.breaker.answered(bench.now, &mut probe);
+    let before = writes.load(SeqCst);
+    assert_eq!(bench.settle(probe, Neutral), Counted::Current);
+    assert_eq!(writes.load(SeqCst), before);
+}
+
+#[test]
+fn a_half_open_breaker_without_probes_under_way_writes_nothing() {
+    let ([mut bench], writes) = replicas(policy());
+    bench.calls(3, Failure).at(10.0);
+    let mut download = bench.permit();
+    bench.breaker.answered(bench.now, &mut download);
+    let before = writes.load(SeqCst);
+    bench.at(60.0);
+    bench.breaker.poll(bench.now);
+    assert_eq!((bench.state(), writes.load(SeqCst)), (State::HalfOpen, before));
+}
+
+#[test]
+fn a_probe_of_another_worker_counts_as_lost_only_after_two_leases() {
+    for (at, state) in [
+        (12.0, State::HalfOpen),
+        (16.0, State::HalfOpen),
+        (20.0, State::HalfOpen),
+        (20.000_000_001, State::Open),
+    ] {
+        let ([mut probing, mut other], _) = replicas(policy());
+        probing.calls(3, Failure).at(10.0);
+        let _probe = probing.permit();
+        other.at(10.0);
+        other.breaker.poll(other.now);
+        other.at(at);
+        other.breaker.poll(other.now);
+        assert_eq!(other.state(), state, "{at} s; the probe began at 10 s, its lease is 5 s");
+    }
+}
