@@ -89,8 +89,14 @@ pub struct Config {
     pub concurrency: u32,
     /// Wasm filters, in order; none = a bare Envoy.
     pub filters: Vec<Filter>,
+    /// Filters before ours, as Envoy's own JSON.
+    pub first_filters: Vec<Value>,
     /// Filters between ours and the router, as Envoy's own JSON (a fault filter, say).
     pub more_filters: Vec<Value>,
+    /// Clusters beside `echo`, as Envoy's own JSON.
+    pub more_clusters: Vec<Value>,
+    /// Routes that come before the one to `echo`, as Envoy's own JSON.
+    pub first_routes: Vec<Value>,
     /// Fields added to the route's action, as Envoy's own JSON (`{"retry_policy": …}`).
     pub route: Value,
     /// What the log holds.
@@ -109,7 +115,10 @@ impl Config {
             protocol: Upstream::Http1,
             concurrency: 1,
             filters: Vec::new(),
+            first_filters: Vec::new(),
             more_filters: Vec::new(),
+            more_clusters: Vec::new(),
+            first_routes: Vec::new(),
             route: json!({}),
             log: Log::default(),
             arguments: Vec::new(),
@@ -131,6 +140,27 @@ impl Config {
             Upstream::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
             Upstream::Http2 => json!({"http2_protocol_options": {}}),
         };
+        let mut clusters = vec![json!({
+            "name": "echo",
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": version,
+                },
+            },
+            // Envoy's own limits must not be what a run measures.
+            "circuit_breakers": {"thresholds": [{
+                "max_connections": 100_000, "max_pending_requests": 100_000,
+                "max_requests": 100_000, "max_retries": 100_000,
+            }]},
+            "load_assignment": {"cluster_name": "echo", "endpoints": [{"lb_endpoints": [{
+                "endpoint": {"address":
+                    address(&self.upstream.ip().to_string(), self.upstream.port())},
+            }]}]},
+        })];
+        clusters.extend(self.more_clusters.iter().cloned());
         json!({
             "node": {"id": "bimetal", "cluster": "bimetal"},
             "admin": {"address": address("127.0.0.1", self.admin_port)},
@@ -139,26 +169,7 @@ impl Config {
                 "resource_api_version": "V3",
                 "path_config_source": {"path": listeners},
             }},
-            "static_resources": {"clusters": [{
-                "name": "echo",
-                "type": "STATIC",
-                "connect_timeout": "1s",
-                "typed_extension_protocol_options": {
-                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                        "explicit_http_config": version,
-                    },
-                },
-                // Envoy's own limits must not be what a run measures.
-                "circuit_breakers": {"thresholds": [{
-                    "max_connections": 100_000, "max_pending_requests": 100_000,
-                    "max_requests": 100_000, "max_retries": 100_000,
-                }]},
-                "load_assignment": {"cluster_name": "echo", "endpoints": [{"lb_endpoints": [{
-                    "endpoint": {"address":
-                        address(&self.upstream.ip().to_string(), self.upstream.port())},
-                }]}]},
-            }]},
+            "static_resources": {"clusters": clusters},
         })
     }
 
@@ -167,7 +178,10 @@ impl Config {
         if let (Some(action), Some(more)) = (action.as_object_mut(), self.route.as_object()) {
             action.extend(more.clone());
         }
-        let mut filters: Vec<Value> = self.filters.iter().map(Filter::to_json).collect();
+        let mut routes = self.first_routes.clone();
+        routes.push(json!({"name": "default", "match": {"prefix": "/"}, "route": action}));
+        let mut filters = self.first_filters.clone();
+        filters.extend(self.filters.iter().map(Filter::to_json));
         filters.extend(self.more_filters.iter().cloned());
         filters.push(json!({"name": "router", "typed_config": {"@type": ROUTER}}));
         let access = match self.log {
@@ -194,7 +208,7 @@ impl Config {
                 "route_config": {"virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{"name": "default", "match": {"prefix": "/"}, "route": action}],
+                    "routes": routes,
                 }]},
                 "http_filters": filters,
             }}]}],

@@ -1,10 +1,12 @@
 //! What must hold in Envoy, one function a promise.
 
 mod decision;
+mod load;
 mod mesh;
 mod outcome;
 mod update;
 
+use crate::matrix;
 use crate::rig::{Checked, Rig, Tools, same};
 use serde_json::{Value, json};
 
@@ -19,6 +21,13 @@ macro_rules! cases {
 
 /// Every case by its name.
 pub(crate) const ALL: &[(&str, Case)] = cases! {
+    matrix:
+        the_fault_matrix_with_one_worker,
+        the_fault_matrix_with_four_workers;
+    load:
+        updates_under_load_with_one_worker,
+        updates_under_load_with_four_workers,
+        twenty_thousand_requests_with_faults_in_bounded_memory;
     decision:
         trips_rejects_and_recovers,
         a_rejection_says_which_rule_and_why,

@@ -12,6 +12,7 @@
 )]
 
 mod cases;
+mod matrix;
 mod rig;
 mod upstream;
 

@@ -3,6 +3,7 @@
 use crate::upstream::Upstream;
 use bimetal_conformance::envoy::{Config, Envoy, Filter, Update};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) type Checked = Result<(), Box<dyn std::error::Error>>;
 
 /// How long anything may take to show; long, because the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The programs that these tests need.
 #[derive(Clone, Debug)]
@@ -190,6 +191,26 @@ impl Rig {
     /// At the end of every test: each admitted call was settled once, nothing failed, nothing
     /// trapped.
     pub(crate) fn finish(mut self) -> Checked {
+        self.close()
+    }
+
+    /// As [`Rig::finish`]; then what the access log says of each request, by its `x-step`: status,
+    /// flags and details.
+    pub(crate) fn finish_and_read_access_log(
+        mut self,
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, Box<dyn std::error::Error>> {
+        self.close()?;
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in self.envoy.access_log()?.lines() {
+            let entry: Value = serde_json::from_str(line)?;
+            let word = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+            let text = format!("{} {}", word("flags"), word("details"));
+            found.entry(word("step")).or_default().insert(text);
+        }
+        Ok(found)
+    }
+
+    fn close(&mut self) -> Checked {
         self.until("balance of admitted and settled calls", || {
             let admitted =
                 self.envoy.metric("bimetal_requests_total", &["decision=\"admitted\""])?;

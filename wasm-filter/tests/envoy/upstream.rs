@@ -1,6 +1,7 @@
 //! An upstream that does what a request's path says, down to broken bytes.
 
-use std::io::{BufRead, BufReader, Write};
+use crate::matrix::Notes;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,8 @@ pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
 /// A server on loopback that ends with the process.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
+    /// Requests that name themselves, and what their clients have seen of the answer.
+    pub(crate) notes: Notes,
     seen: Seen,
     failing: Arc<AtomicU32>,
 }
@@ -23,14 +26,15 @@ impl Upstream {
         let address = listener.local_addr()?;
         let seen = Seen::default();
         let failing = Arc::new(AtomicU32::new(0));
-        let (all, fails) = (seen.clone(), failing.clone());
+        let notes = Notes::default();
+        let (all, fails, own) = (seen.clone(), failing.clone(), notes.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, failing) = (all.clone(), fails.clone());
-                thread::spawn(move || serve(&stream, &seen, &failing));
+                let (seen, failing, notes) = (all.clone(), fails.clone(), own.clone());
+                thread::spawn(move || serve(&stream, &seen, &failing, &notes));
             }
         });
-        Ok(Self { address, seen, failing })
+        Ok(Self { address, notes, seen, failing })
     }
 
     /// Every request whose line contains `part`.
@@ -49,7 +53,7 @@ impl Upstream {
 }
 
 /// Answers on one connection until a path breaks it. A broken connection needs no report.
-fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
+fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32, notes: &Notes) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let mut head = String::new();
@@ -65,6 +69,8 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
             head.push_str(&line);
         }
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
+        let name = crate::matrix::name(|header| field(&head, header));
+        let tries = notes.arrived(&name);
         let path = head.split(' ').nth(1)?.to_owned();
         let mut words = path.trim_start_matches('/').split('/');
         let (what, argument) = (words.next()?, words.next().unwrap_or("0"));
@@ -86,7 +92,8 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
                 let mut stream = stream;
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n\
                     transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n";
-                write!(stream, "{head}grpc-status: {argument}\r\n\r\n").ok()?;
+                let bytes = format!("{head}grpc-status: {argument}\r\n\r\n");
+                stream.write_all(bytes.as_bytes()).ok()?;
             }
             "hostile" => {
                 answer(stream, "500", "content-type: \u{80}\r\nretry-after: \u{ff}\r\n", "x")?
@@ -121,9 +128,78 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32) -> Option<()> {
                 stream.write_all(b"this is not HTTP\r\n\r\n").ok()?;
                 return None;
             }
+            // A connection that is cut and not ended.
+            "reset" => {
+                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()?;
+                return None;
+            }
+            "half-reset" => {
+                let mut stream = stream;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").ok()?;
+                notes.wait_for_client(&name);
+                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()?;
+                return None;
+            }
+            "drip" => {
+                let mut stream = stream;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").ok()?;
+                for _ in 0..5 {
+                    thread::sleep(Duration::from_millis(50));
+                    stream.write_all(b"x").ok()?;
+                }
+            }
+            // Bytes as they stand here, then the end of the connection.
+            "bytes" => {
+                let mut stream = stream;
+                stream.write_all(broken(argument).as_bytes()).ok()?;
+                stream.shutdown(Shutdown::Both).ok()?;
+                return None;
+            }
+            "fail-first" => {
+                let failed = tries <= argument.parse().ok()?;
+                answer(stream, if failed { "503" } else { "200" }, "", "x")?;
+            }
+            "continue" => {
+                let mut stream = stream;
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+                answer(stream, "200", "", "x")?;
+            }
+            // Speaks another protocol from here on: an echo.
+            "upgrade" => {
+                let mut stream = stream;
+                let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                    upgrade: websocket\r\n\r\n";
+                stream.write_all(head).ok()?;
+                let mut byte = [0];
+                while reader.read(&mut byte).ok()? == 1 {
+                    stream.write_all(&byte).ok()?;
+                }
+                return None;
+            }
             // "hang": the client's move.
             _ => {}
         }
+    }
+}
+
+/// A header of a request as text; empty where there is none.
+fn field(head: &str, name: &str) -> String {
+    let pairs = head.lines().filter_map(|line| line.split_once(": "));
+    let same = pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    same.map(|(_, value)| value.trim_end().to_owned()).next().unwrap_or_default()
+}
+
+/// Answers that are no proper HTTP.
+fn broken(kind: &str) -> String {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    match kind {
+        "chunk-cut" => format!("{ok}transfer-encoding: chunked\r\n\r\na\r\nhalf"),
+        "chunk-size" => format!("{ok}transfer-encoding: chunked\r\n\r\nzz\r\nhalf\r\n0\r\n\r\n"),
+        "two-lengths" => format!("{ok}content-length: 1\r\ncontent-length: 2\r\n\r\nxx"),
+        "long-head" => format!("{ok}x-long: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(100_000)),
+        "half-head" => "HTTP/1.1 200 OK\r\nconte".to_owned(),
+        // More than was announced: what is left over belongs to no request.
+        _ => format!("{ok}content-length: 1\r\n\r\nxyz"),
     }
 }
 
