@@ -231,3 +231,27 @@ fn the_admin_interface_shows_breakers_and_the_health_one_does_not() {
         assert_eq!(program.status(program.health, path), 404, "{path}");
     }
 }
+
+#[test]
+fn what_a_client_chose_cannot_write_lines_or_colours_into_the_log() {
+    let upstream = Upstream::answering("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n");
+    let rest = "policies: [{name: p, scope: 'header:x-key', \
+                breaker: {trip: {consecutive_failures: 2}}}]";
+    // What a header may hold, and a terminal may obey: quotes, and control codes beyond ASCII.
+    let request = "GET / HTTP/1.1\r\nhost: t\r\nx-key: a\"\\b \u{9b}31m\u{2028}c\u{202e}d\r\n\r\n";
+    for flags in [&[][..], &["--log", "debug"]] {
+        let program = Program::start(&write("hostile.yaml", &file(upstream.address, rest)), flags);
+        let mut client = Client::connect(program.listen);
+        for _ in 0..3 {
+            client.ask(request);
+        }
+        let lines = wait_for("the breaker's line", || {
+            let lines: Vec<String> = program.log.try_iter().collect();
+            lines.iter().any(|line| line.contains("open")).then_some(lines)
+        });
+        for line in lines {
+            let is_plain = |letter: char| !letter.is_control() && letter != '\u{2028}';
+            assert!(line.chars().all(is_plain), "{line:?}");
+        }
+    }
+}
