@@ -58,7 +58,8 @@ enum Task {
     /// Measure a decision's cost and a request's, each beside others in the same run
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --json figures.json e2e\n  cargo xtask bench --ab\n\n\
-        BIMETAL_BEFORE=/path/to/bimetal adds that program to --ab as the arm before a change.")]
+        BIMETAL_BEFORE=/path/to/bimetal and BIMETAL_FILTER_BEFORE=/path/to/filter.wasm add\n\
+        arms of the time before a change to --ab.")]
     Bench {
         /// Short: shows that everything works, its figures mean little
         #[arg(long)]

@@ -37,6 +37,8 @@ pub enum Kind {
     EnvoyNoop,
     /// Envoy with our filter and the policy.
     EnvoyFilter,
+    /// The same with the filter named by `BIMETAL_FILTER_BEFORE`.
+    EnvoyFilterBefore,
 }
 
 /// Every program that arms are made of.
@@ -167,6 +169,11 @@ impl Parts {
             }
             Kind::EnvoyFilter => {
                 let filter = Filter::new(&self.programs.filter, policy.to_string());
+                self.envoy(name, Config::new(upstream).filter(filter))
+            }
+            Kind::EnvoyFilterBefore => {
+                let before = std::env::var_os("BIMETAL_FILTER_BEFORE").unwrap_or_default();
+                let filter = Filter::new(before, policy.to_string());
                 self.envoy(name, Config::new(upstream).filter(filter))
             }
         })

@@ -158,6 +158,7 @@ pub fn ab(extent: Extent) -> Plan {
             ("native A again", Kind::NativePolicy),
             ("native", Kind::NativeBare),
             ("haproxy", Kind::Haproxy(Relay::Http)),
+            ("haproxy-tcp", Kind::Haproxy(Relay::Tcp)),
             ("envoy+noop A", Kind::EnvoyNoop),
             ("envoy+noop A again", Kind::EnvoyNoop),
             ("envoy+filter", Kind::EnvoyFilter),
@@ -170,6 +171,8 @@ pub fn ab(extent: Extent) -> Plan {
             ratio("native A", "native", Cpu, None),
             ratio("native A", "haproxy", PerSecond, Some(Aim::AtLeast(1.1))),
             ratio("native A", "haproxy", P99, Some(Aim::AtMost(1.0))),
+            ratio("native A", "haproxy", Cpu, None),
+            ratio("haproxy-tcp", "haproxy", Cpu, None),
             ratio("envoy+filter", "envoy+noop A", Cpu, Some(Aim::AtMost(1.1))),
         ],
         interval: Interval::Bootstrap,
@@ -178,6 +181,10 @@ pub fn ab(extent: Extent) -> Plan {
         plan.arms.push(("native before", Kind::NativeBefore));
         plan.ratios.push(ratio("native A", "native before", Cpu, None));
         plan.ratios.push(ratio("native A", "native before", PerSecond, None));
+    }
+    if std::env::var_os("BIMETAL_FILTER_BEFORE").is_some() {
+        plan.arms.push(("filter before", Kind::EnvoyFilterBefore));
+        plan.ratios.push(ratio("envoy+filter", "filter before", Cpu, None));
     }
     plan
 }
