@@ -16,12 +16,12 @@ mod support;
 use bimetal_core::breaker::Breaker;
 use bimetal_core::decision::Reason;
 use bimetal_core::event::{Counted, State};
-use bimetal_core::outcome::Outcome::{Failure, Neutral, Success};
-use bimetal_core::policy::BreakerPolicy;
+use bimetal_core::outcome::Outcome::{Failure, Neutral, Slow, Success};
+use bimetal_core::policy::{BreakerPolicy, Rate, Trip, WindowSize};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use support::{Bench, policy};
+use support::{Bench, policy, rate};
 
 /// Replicas of one breaker, and the count of writes to what they share.
 fn replicas<const N: usize>(policy: BreakerPolicy) -> ([Bench; N], Arc<AtomicU64>) {
@@ -113,6 +113,54 @@ fn a_clock_that_jumped_back_makes_no_probe_lost() {
     bench.at(101.0);
     let _third = bench.permit();
     assert!(bench.admit().is_err(), "both slots are taken");
+}
+
+// ---- windows ----
+
+const SECONDS: WindowSize = WindowSize::Time(Duration::from_secs(10));
+const CALLS: WindowSize = WindowSize::Calls(10);
+
+fn windowed(failure: Option<WindowSize>, slow: Option<WindowSize>) -> BreakerPolicy {
+    let far = |window: WindowSize| -> Rate { rate(1.0, window, 1_000) };
+    let (failure_rate, slow_rate) = (failure.map(far), slow.map(far));
+    let trip = Trip { consecutive_failures: Some(100), failure_rate, slow_rate };
+    BreakerPolicy { trip, ..policy() }
+}
+
+#[test]
+fn a_view_shows_what_is_in_the_windows() {
+    for (failure, slow, seen, later) in [
+        (None, None, (3, 3, 0), (3, 3, 0)),
+        (Some(CALLS), None, (6, 3, 0), (6, 3, 0)),
+        (Some(SECONDS), None, (6, 3, 0), (0, 0, 0)),
+        (None, Some(CALLS), (6, 3, 1), (6, 3, 1)),
+        (None, Some(SECONDS), (6, 3, 1), (0, 3, 0)),
+        (Some(CALLS), Some(SECONDS), (6, 3, 1), (6, 3, 0)),
+    ] {
+        let alone = Bench::new(windowed(failure, slow));
+        let ([replica], _) = replicas(windowed(failure, slow));
+        for mut bench in [alone, replica] {
+            bench.at(1.0).calls(2, Success).call(Slow).calls(3, Failure);
+            let view = bench.breaker.view(bench.now);
+            assert_eq!((view.calls, view.failures, view.slow), seen, "{failure:?} {slow:?}");
+            bench.at(100.0);
+            let view = bench.breaker.view(bench.now);
+            assert_eq!((view.calls, view.failures, view.slow), later, "{failure:?} {slow:?}");
+        }
+    }
+}
+
+#[test]
+fn a_shared_breaker_needs_a_word_and_ten_for_each_time_window() {
+    for (failure, slow, words) in [
+        (None, None, 1),
+        (Some(CALLS), Some(CALLS), 1),
+        (Some(SECONDS), None, 11),
+        (Some(CALLS), Some(SECONDS), 11),
+        (Some(SECONDS), Some(SECONDS), 21),
+    ] {
+        assert_eq!(Breaker::words_needed(&windowed(failure, slow)), words);
+    }
 }
 
 // ---- sharing ----
