@@ -88,7 +88,7 @@ impl<T> Checked<T> {
     }
 
     fn break_off(&mut self, why: super::Refusal) {
-        self.requests.break_off(why);
+        self.requests.break_off(self.scanner.requests(), why);
         self.state = State::BadBody(why);
     }
 

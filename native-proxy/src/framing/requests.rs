@@ -14,7 +14,7 @@ use std::task::Poll;
 pub struct Requests {
     begun: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
-    broken: Cell<Option<Refusal>>,
+    broken: Cell<Option<(u64, Refusal)>>,
     protocol: Cell<Protocol>,
     interim: RefCell<Vec<u8>>,
     counts: Rc<Refusals>,
@@ -44,7 +44,9 @@ impl Requests {
 
     /// Why the body of the request under way broke off, where that was our doing.
     pub fn broken(&self) -> Option<Refusal> {
-        self.broken.get()
+        let (broken, why) = self.broken.get()?;
+        // A body may turn bad while the answer to a request before it is still on its way.
+        (broken == self.begun.get()).then_some(why)
     }
 
     /// Sends an informational head to the client, as soon as what was said before is sent. Not
@@ -78,9 +80,9 @@ impl Requests {
         self.refused.set(Some((number, why)));
     }
 
-    pub(super) fn break_off(&self, why: Refusal) {
+    pub(super) fn break_off(&self, number: u64, why: Refusal) {
         self.counts.count(why);
-        self.broken.set(Some(why));
+        self.broken.set(Some((number, why)));
     }
 
     pub(super) fn interim(&self) -> &RefCell<Vec<u8>> {

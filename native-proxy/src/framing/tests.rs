@@ -258,12 +258,19 @@ fn the_refusal_stands_in_the_refused_requests_place() {
 fn a_body_that_turns_bad_is_an_error_of_the_stream() {
     run(async {
         let (mut client, server) = tokio::io::duplex(10_000);
-        let mut checked = Checked::new(server, Rc::default(), LIMITS);
+        let requests = Rc::new(Requests::default());
+        let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n";
-        client.write_all(format!("{head}helloX").as_bytes()).await.unwrap();
-        assert!(through(&mut checked, head.len() + 5).await.ends_with(b"hello"));
+        client.write_all(format!("{GET}{head}helloX").as_bytes()).await.unwrap();
+        let whole = GET.len() + head.len() + 5;
+        assert!(through(&mut checked, whole).await.ends_with(b"hello"));
         let error = checked.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        // It is the second request that is bad, and the first does not know of it.
+        assert_eq!((requests.next(), requests.broken()), (None, None));
+        assert_eq!(requests.next(), None);
+        let why = Refusal::Malformed("a chunk ends without CR LF");
+        assert_eq!(requests.broken(), Some(why));
     });
 }
 
