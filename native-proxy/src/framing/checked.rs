@@ -1,5 +1,6 @@
 //! The client's stream with the look at its bytes built in.
 
+use super::held::Held;
 use super::requests::Requests;
 use super::scan::{Refused, Scan, Scanner};
 use crate::timer::Pause;
@@ -26,10 +27,7 @@ pub struct Checked<T> {
     io: T,
     scanner: Scanner,
     requests: Rc<Requests>,
-    /// A head that came in parts, waiting for its end. Empty while heads come whole.
-    held: Vec<u8>,
-    /// So many bytes at its front may go on.
-    ready: usize,
+    held: Held,
     state: State,
     linger: Option<Pin<Box<Sleep>>>,
     lingered: usize,
@@ -66,8 +64,7 @@ impl<T> Checked<T> {
             io,
             scanner: Scanner::with_max_body(limits.max_body),
             requests,
-            held: Vec::new(),
-            ready: 0,
+            held: Held::default(),
             state: State::Open,
             linger: None,
             lingered: 0,
@@ -91,18 +88,6 @@ impl<T> Checked<T> {
         self.requests.break_off(self.scanner.requests(), why);
         self.state = State::BadBody(why);
     }
-
-    /// Hands over what is ready, as much as `buf` takes.
-    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
-        let size = self.ready.min(buf.remaining());
-        buf.put_slice(self.held.get(..size).unwrap_or_default());
-        self.held.drain(..size);
-        self.ready -= size;
-        if self.held.is_empty() {
-            // Few connections need it twice; idle ones shall not keep a head's worth each.
-            self.held = Vec::new();
-        }
-    }
 }
 
 impl<T: AsyncRead + Unpin> Checked<T> {
@@ -121,7 +106,7 @@ impl<T: AsyncRead + Unpin> Checked<T> {
         }
         let scan = self.scanner.scan(fresh);
         if scan.refused.is_none() {
-            self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
+            self.held.bytes.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
         }
         buf.set_filled(before + scan.pass);
         self.note(&scan);
@@ -137,11 +122,11 @@ impl<T: AsyncRead + Unpin> Checked<T> {
             // The client left within a head: nothing of it goes on.
             return Poll::Ready(Ok(Read::Done));
         }
-        self.held.extend_from_slice(fresh.filled());
-        let scan = self.scanner.scan(&self.held);
-        self.ready = scan.pass;
+        self.held.bytes.extend_from_slice(fresh.filled());
+        let scan = self.scanner.scan(&self.held.bytes);
+        self.held.ready = scan.pass;
         if scan.refused.is_some() {
-            self.held.truncate(scan.pass);
+            self.held.bytes.truncate(scan.pass);
         }
         self.note(&scan);
         Poll::Ready(Ok(Read::Again))
@@ -178,19 +163,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if this.ready > 0 {
-                this.hand_over(buf);
+            if this.held.ready > 0 {
+                this.held.hand_over(buf);
                 return Poll::Ready(Ok(()));
             }
             match this.state {
                 State::Open if this.requests.has_switched() => {
-                    this.ready = this.held.len();
-                    if this.ready == 0 {
+                    this.held.ready = this.held.bytes.len();
+                    if this.held.ready == 0 {
                         return Pin::new(&mut this.io).poll_read(cx, buf);
                     }
                 }
                 State::Open => {
-                    let read = match this.held.is_empty() {
+                    let read = match this.held.bytes.is_empty() {
                         true => this.poll_in_place(cx, buf),
                         false => this.poll_behind(cx),
                     };

@@ -3,6 +3,7 @@
 use super::Refusal::{self, Expectation, HeadTooLarge, Malformed, TargetTooLong, Version};
 use super::bytes::{self, HOST, TOKEN};
 use super::lengths::{Lengths, Minor, Told};
+use super::lines::Lines;
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE};
 use memchr::memchr;
 
@@ -18,14 +19,10 @@ pub(super) enum Body {
     Chunked,
 }
 
-/// What is known of a head so far. Offsets count from its first byte, so that a head which comes
-/// byte by byte is still read once.
+/// What is known of a head so far.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    /// Start of the line at hand.
-    line: usize,
-    /// No line feed before this.
-    searched: usize,
+    lines: Lines,
     empty_lines: usize,
     minor: Option<Minor>,
     fields: usize,
@@ -38,21 +35,10 @@ impl Head {
     /// nothing while it is incomplete.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refusal> {
         loop {
-            let unread = bytes.get(self.searched..).unwrap_or_default();
-            let Some(at) = memchr(b'\n', unread) else {
-                self.searched = bytes.len();
-                // The line will be longer than what is here of it.
-                self.check_size(bytes.len())?;
+            let minor = self.minor;
+            let Some(line) = self.lines.next(bytes, |start, end| fits(minor, start, end))? else {
                 return Ok(None);
             };
-            let end = self.searched + at;
-            self.check_size(end)?;
-            let line = bytes.get(self.line..end).unwrap_or_default();
-            let Some(line) = line.strip_suffix(b"\r") else {
-                return Err(Malformed("a line ends without CR"));
-            };
-            self.line = end + 1;
-            self.searched = end + 1;
             match (self.minor, line.is_empty()) {
                 (None, true) => {
                     self.empty_lines += 1;
@@ -62,21 +48,9 @@ impl Head {
                 }
                 (None, false) => self.minor = Some(request_line(line)?),
                 (Some(_), false) => self.field(line)?,
-                (Some(minor), true) => return Ok(Some((self.line, self.finish(minor)?))),
+                (Some(minor), true) => return Ok(Some((self.lines.length(), self.finish(minor)?))),
             }
         }
-    }
-
-    /// Judges sizes alike whether or not the end of the line is here yet.
-    fn check_size(&self, end: usize) -> Result<(), Refusal> {
-        // The line's CR counts as part of it: then it does not matter whether it is here.
-        if self.minor.is_none() && end - self.line > MAX_REQUEST_LINE {
-            return Err(TargetTooLong);
-        }
-        if end > MAX_HEAD {
-            return Err(HeadTooLarge);
-        }
-        Ok(())
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -116,6 +90,18 @@ impl Head {
             Told::Chunked => Body::Chunked,
         })
     }
+}
+
+/// Whether a line and its head are no longer than they may be.
+fn fits(minor: Option<Minor>, start: usize, end: usize) -> Result<(), Refusal> {
+    // The line's CR counts as part of it: then it does not matter whether it is here.
+    if minor.is_none() && end - start > MAX_REQUEST_LINE {
+        return Err(TargetTooLong);
+    }
+    if end > MAX_HEAD {
+        return Err(HeadTooLarge);
+    }
+    Ok(())
 }
 
 /// There is one expectation; whoever has another would wait for something that we do not know

@@ -29,10 +29,12 @@ mod cases;
 mod checked;
 mod chunked;
 mod head;
+mod held;
 #[cfg(test)]
 mod independent;
 mod interim;
 mod lengths;
+mod lines;
 mod refusal;
 mod reply;
 mod requests;

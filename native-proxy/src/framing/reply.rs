@@ -4,8 +4,8 @@ use super::Refusal::{self, HeadTooLarge, Malformed};
 use super::bytes;
 use super::head::field;
 use super::lengths::{Lengths, Minor, Told};
+use super::lines::Lines;
 use super::scan::{MAX_FIELDS, MAX_HEAD};
-use memchr::memchr;
 
 /// What was asked of the upstream, as far as its answer's framing depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,10 @@ pub(super) enum After {
     Switched,
 }
 
-/// What is known of an answer's head so far; offsets count from its first byte.
+/// What is known of an answer's head so far.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
-    line: usize,
-    searched: usize,
+    lines: Lines,
     status: Option<(Minor, u16)>,
     fields: usize,
     lengths: Lengths,
@@ -54,26 +53,15 @@ impl Reply {
         ask: Ask,
     ) -> Result<Option<(usize, After)>, Refusal> {
         loop {
-            let unread = bytes.get(self.searched..).unwrap_or_default();
-            let Some(at) = memchr(b'\n', unread) else {
-                self.searched = bytes.len();
-                return if bytes.len() > MAX_HEAD { Err(HeadTooLarge) } else { Ok(None) };
+            let fits = |_, end| if end > MAX_HEAD { Err(HeadTooLarge) } else { Ok(()) };
+            let Some(line) = self.lines.next(bytes, fits)? else {
+                return Ok(None);
             };
-            let end = self.searched + at;
-            if end > MAX_HEAD {
-                return Err(HeadTooLarge);
-            }
-            let line = bytes.get(self.line..end).unwrap_or_default();
-            let Some(line) = line.strip_suffix(b"\r") else {
-                return Err(Malformed("a line ends without CR"));
-            };
-            self.line = end + 1;
-            self.searched = end + 1;
             match (self.status, line.is_empty()) {
                 (None, _) => self.status = Some(status_line(line)?),
                 (Some(_), false) => self.field(line)?,
                 (Some((minor, status)), true) => {
-                    return Ok(Some((self.line, self.finish(minor, status, ask)?)));
+                    return Ok(Some((self.lines.length(), self.finish(minor, status, ask)?)));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! An upstream's stream with the look at its bytes built in.
 
 use super::answers::{AnswerScanner, Rest};
+use super::held::Held;
 use super::interim;
 use super::reply::Ask;
 use std::cell::{Cell, RefCell};
@@ -18,11 +19,8 @@ pub struct Vetted<T> {
     io: T,
     scanner: AnswerScanner,
     answers: Rc<Answers>,
-    /// Bytes that did not go on yet: a head that came in parts, or what follows an informational
-    /// one. Empty while answers come whole.
-    held: Vec<u8>,
-    /// So many bytes at its front may go on.
-    ready: usize,
+    /// Also what came with an informational head.
+    held: Held,
 }
 
 /// What the user of a connection must know of the answers on it, and they of the requests.
@@ -62,7 +60,7 @@ impl Answers {
 impl<T> Vetted<T> {
     /// Looks at what comes from `io`; `answers` belongs to the user of this connection.
     pub fn new(io: T, answers: Rc<Answers>) -> Self {
-        Self { io, scanner: AnswerScanner::default(), answers, held: Vec::new(), ready: 0 }
+        Self { io, scanner: AnswerScanner::default(), answers, held: Held::default() }
     }
 
     fn refuse(&self, why: super::Refusal) {
@@ -80,29 +78,19 @@ impl<T> Vetted<T> {
     /// Looks at what is held, as far as it goes.
     fn look(&mut self) {
         loop {
-            let scan = self.scanner.scan(&self.held);
-            self.ready = scan.pass;
+            let scan = self.scanner.scan(&self.held.bytes);
+            self.held.ready = scan.pass;
             match scan.rest {
                 Rest::Waits => return,
                 Rest::Interim(length) => {
-                    let head: Vec<u8> = self.held.drain(..length).collect();
+                    let head: Vec<u8> = self.held.bytes.drain(..length).collect();
                     self.keep(&head);
                 }
                 Rest::Refused(why) => {
-                    self.held.truncate(scan.pass);
+                    self.held.bytes.truncate(scan.pass);
                     return self.refuse(why);
                 }
             }
-        }
-    }
-
-    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
-        let size = self.ready.min(buf.remaining());
-        buf.put_slice(self.held.get(..size).unwrap_or_default());
-        self.held.drain(..size);
-        self.ready -= size;
-        if self.held.is_empty() {
-            self.held = Vec::new();
         }
     }
 }
@@ -125,12 +113,12 @@ impl<T: AsyncRead + Unpin> Vetted<T> {
         match scan.rest {
             Rest::Waits if scan.pass == fresh.len() => return Poll::Ready(Ok(true)),
             Rest::Waits => {
-                self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
+                self.held.bytes.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
             }
             Rest::Interim(length) => {
                 // It stands at the front: nothing of an answer comes before it.
                 self.keep(fresh.get(..length).unwrap_or_default());
-                self.held.extend_from_slice(fresh.get(length..).unwrap_or_default());
+                self.held.bytes.extend_from_slice(fresh.get(length..).unwrap_or_default());
                 buf.set_filled(before);
                 self.look();
                 return Poll::Ready(Ok(false));
@@ -150,7 +138,7 @@ impl<T: AsyncRead + Unpin> Vetted<T> {
             // It ended within a head: nothing of it goes on.
             return Poll::Ready(Ok(true));
         }
-        self.held.extend_from_slice(fresh.filled());
+        self.held.bytes.extend_from_slice(fresh.filled());
         self.look();
         Poll::Ready(Ok(false))
     }
@@ -164,14 +152,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Vetted<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if this.ready > 0 {
-                this.hand_over(buf);
+            if this.held.ready > 0 {
+                this.held.hand_over(buf);
                 return Poll::Ready(Ok(()));
             }
             if let Some(why) = this.answers.refused.get() {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
-            let is_over = match this.held.is_empty() {
+            let is_over = match this.held.bytes.is_empty() {
                 true => ready!(this.poll_in_place(cx, buf))?,
                 false => ready!(this.poll_behind(cx))?,
             };
