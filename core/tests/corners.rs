@@ -127,6 +127,48 @@ fn windowed(failure: Option<WindowSize>, slow: Option<WindowSize>) -> BreakerPol
     BreakerPolicy { trip, ..policy() }
 }
 
+/// A window that is full of good calls needs no write for one more; a bad one must not be taken for
+/// such a call.
+#[test]
+fn bad_calls_are_seen_in_a_window_full_of_good_ones() {
+    let half = |window| Some(rate(0.5, window, 4));
+    let window = half(WindowSize::Calls(4));
+    for (failure_rate, slow_rate, bad) in [
+        (window.clone(), None, Failure),
+        (None, window.clone(), Slow),
+        (window.clone(), window.clone(), Failure),
+        (window.clone(), window, Slow),
+    ] {
+        let trip = Trip { consecutive_failures: None, failure_rate, slow_rate };
+        let mut bench = Bench::new(BreakerPolicy { trip, ..policy() });
+        bench.calls(10, Success).call(bad);
+        assert_eq!(bench.state(), State::Closed);
+        bench.call(bad);
+        assert_eq!(bench.state(), State::Open, "two of the last four are bad");
+    }
+}
+
+#[test]
+fn time_windows_begin_anew_with_a_new_state() {
+    let minute = rate(0.5, WindowSize::Time(Duration::from_secs(60)), 4);
+    for (failure_rate, slow_rate, bad) in
+        [(Some(minute.clone()), None, Failure), (None, Some(minute), Slow)]
+    {
+        let trip = Trip { consecutive_failures: None, failure_rate, slow_rate };
+        let policy = BreakerPolicy { trip, ..policy() };
+        let alone = Bench::new(policy.clone());
+        let ([replica], _) = replicas(policy);
+        for mut bench in [alone, replica] {
+            bench.at(1.0).calls(4, bad);
+            assert_eq!(bench.state(), State::Open);
+            bench.at(11.0).call(Success).calls(3, bad);
+            assert_eq!(bench.state(), State::Closed, "only three calls since it closed");
+            bench.call(bad);
+            assert_eq!(bench.state(), State::Open);
+        }
+    }
+}
+
 #[test]
 fn a_view_shows_what_is_in_the_windows() {
     for (failure, slow, seen, later) in [

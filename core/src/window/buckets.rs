@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn counts_stop_at_their_end_together() {
+        let mut window = TimeBuckets::new(Duration::from_secs(1));
+        window.record(Instant::ZERO, Mark::Bad);
+        window.sum.calls = u32::MAX;
+        let full = Tally { calls: u32::MAX, bad: 1 };
+        assert_eq!(window.record(Instant::ZERO, Mark::Bad), full);
+    }
+
+    #[test]
     fn a_clock_at_its_end_does_not_overflow() {
         let mut window = TimeBuckets::new(Duration::from_secs(1));
         window.record(Instant::FAR_FUTURE, Mark::Bad);
