@@ -34,6 +34,10 @@ const STALE: u64 = 20_000_000;
 /// How old a copy may be for a result, in nanoseconds; see [`Words::load_for_result`].
 const RECENT: u64 = 1_000_000;
 
+/// How often a write is tried while others write. A worker serves nobody else meanwhile; each of
+/// the others' writes is one that came through, so real workers never need so many.
+const TRIES: u32 = 64;
+
 /// proxy-wasm's shared data, and a counter that all workers see.
 pub trait SharedData: Send + Sync + Debug + 'static {
     /// A value and its compare-and-swap token.
@@ -196,7 +200,7 @@ impl<D: SharedData> SharedWords<D> {
 
     /// Writes the copy to the place, if the place still holds what the copy was made from.
     fn exchange(&self, seen: &mut Seen, index: usize, old: u64, new: u64) -> Result<(), u64> {
-        loop {
+        for _ in 0..TRIES {
             let Some(Some((value, token))) = self.ok(self.data.get(&self.place)) else {
                 return locally(seen, index, old, new);
             };
@@ -226,6 +230,9 @@ impl<D: SharedData> SharedWords<D> {
                 None => return locally(seen, index, old, new),
             }
         }
+        // Somebody writes faster than this worker can, or the host's tokens are no use.
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        locally(seen, index, old, new)
     }
 }
 

@@ -16,6 +16,7 @@ struct Inside {
     asked: AtomicU64,
     broken: AtomicU64,
     hidden: AtomicU64,
+    raced: AtomicU64,
     nanos: AtomicU64,
 }
 
@@ -38,8 +39,9 @@ impl SharedData for Fake {
         self.check()?;
         let mut table = self.0.table.lock().unwrap();
         let next = self.0.token.fetch_add(1, Ordering::Relaxed) as u32 + 1;
+        let raced = self.0.raced.load(Ordering::Relaxed) > 0;
         match table.get(key) {
-            Some((_, known)) if token != 0 && token != *known => Ok(Set::Raced),
+            Some((_, known)) if raced || (token != 0 && token != *known) => Ok(Set::Raced),
             _ => {
                 table.insert(key.into(), (value.into(), next));
                 Ok(Set::Done)
@@ -136,6 +138,17 @@ fn scopes_never_see_each_other_and_keys_are_bounded() {
     }
     assert!(scopes.iter().all(|words| words.load(0) == 0));
     assert!(fake.0.table.lock().unwrap().len() <= PLACES as usize);
+}
+
+#[test]
+fn a_write_that_never_comes_through_stays_with_its_worker_and_is_counted() {
+    let errors = Arc::new(AtomicU64::new(0));
+    let fake = Fake::default();
+    let board = SharedBoard::new(fake.clone(), b"", errors.clone());
+    let words = board.open(b"policyXX", 1).unwrap();
+    fake.0.raced.store(1, Ordering::Relaxed);
+    assert_eq!(words.compare_exchange(0, 0, 5), Ok(()));
+    assert_eq!(errors.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -34,7 +34,9 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
     sharing:
         three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick,
         stale_tokens_lose_no_failure,
+        a_token_that_is_always_stale_stops_nobody,
         another_vm_writes_between_read_and_write,
+        four_vms_at_once,
         whatever_lies_under_our_key;
     failing:
         each_host_call_in_turn,

@@ -80,6 +80,39 @@ pub(super) fn stale_tokens_lose_no_failure(machine: &Machine) -> Checked {
     Ok(())
 }
 
+pub(super) fn a_token_that_is_always_stale_stops_nobody(machine: &Machine) -> Checked {
+    let process = Process::new(1);
+    let mut vms = fleet(machine, &process, 2)?;
+    process.lock().races = u32::MAX;
+    // The calls pass, and the VM says that it could not share. (The next read of the board undoes
+    // what it kept to itself, so it does not trip; no real host is like this.)
+    for (vm, root) in &mut vms {
+        for _ in 0..3 {
+            assert_eq!(vm.serve(*root, "500")?, None);
+        }
+    }
+    process.heal();
+    settle(&mut vms)?;
+    assert!(counted(&process) > 0, "nobody was told");
+    balanced(&process, "a token that is always stale");
+    // And goes on sharing when it can again.
+    process.pass(60_000);
+    for (vm, root) in &mut vms {
+        vm.serve(*root, "200")?;
+        vm.serve(*root, "200")?;
+    }
+    let trips = process.events("transition").len();
+    for _ in 0..2 {
+        let (vm, root) = &mut vms[0];
+        vm.serve(*root, "500")?;
+    }
+    let (vm, root) = &mut vms[1];
+    vm.serve(*root, "500")?;
+    settle(&mut vms)?;
+    assert_eq!(process.events("transition").len(), trips + 2, "they do not share any more");
+    Ok(())
+}
+
 pub(super) fn another_vm_writes_between_read_and_write(machine: &Machine) -> Checked {
     // What the other one does in between, and whether both are open after it and our failure.
     for (between, open) in [(1, false), (2, true), (3, true)] {
@@ -107,6 +140,43 @@ pub(super) fn another_vm_writes_between_read_and_write(machine: &Machine) -> Che
         let trips = process.metric(&["to=.=open", "transitions_total"]);
         assert_eq!(trips, i64::from(open), "{between} failures in between: one trip, told once");
     }
+    Ok(())
+}
+
+pub(super) fn four_vms_at_once(machine: &Machine) -> Checked {
+    let process = Process::new(21);
+    let vms = fleet(machine, &process, 4)?;
+    let mut vms = std::thread::scope(|scope| {
+        let threads = vms.into_iter().enumerate().map(|(which, (mut vm, root))| {
+            let process = &process;
+            scope.spawn(move || {
+                for number in 0..1_000 {
+                    // Every fifth fails, in each VM at other times; time passes for all of them.
+                    let failed = (number + which * 2) % 5 < 2;
+                    vm.serve(root, if failed { "500" } else { "200" })?;
+                    if number % 50 == 0 {
+                        process.pass(700);
+                        vm.tick(root)?;
+                    }
+                }
+                Ok((vm, root))
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<wasmtime::Result<Vec<_>>>()
+    })?;
+    settle(&mut vms)?;
+    balanced(&process, "four VMs in four threads");
+    assert_eq!(counted(&process), 0);
+    assert!(process.metric(&["to=.=open", "transitions_total"]) > 0, "nothing tripped");
+    // They agree.
+    let states = ["closed", "half_open", "open"];
+    let replicas =
+        states.map(|name| process.metric(&[&format!("state=.={name};"), "breaker_replicas"]));
+    assert!(replicas.contains(&4), "{replicas:?}");
     Ok(())
 }
 
