@@ -1,5 +1,6 @@
 //! The client's stream with the look at its bytes built in.
 
+use super::gather;
 use super::held::Held;
 use super::requests::Requests;
 use super::scan::{Refused, Scan, Scanner};
@@ -268,7 +269,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let write = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+        let write = gather::poll_write(&mut this.io, cx, pieces);
         this.watched(cx, write)
     }
 

@@ -28,6 +28,7 @@ mod bytes;
 mod cases;
 mod checked;
 mod chunked;
+mod gather;
 mod head;
 mod held;
 #[cfg(test)]

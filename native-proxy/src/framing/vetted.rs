@@ -2,8 +2,8 @@
 
 use super::answers::{AnswerScanner, Rest};
 use super::held::Held;
-use super::interim;
 use super::reply::Ask;
+use super::{gather, interim};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::MaybeUninit;
@@ -199,7 +199,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Vetted<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.note_request();
-        Pin::new(&mut this.io).poll_write_vectored(cx, pieces)
+        gather::poll_write(&mut this.io, cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
