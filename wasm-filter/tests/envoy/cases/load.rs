@@ -212,7 +212,7 @@ const WARM: u64 = 6_000;
 /// Clients that send them.
 const CLIENTS: u64 = 8;
 /// What Envoy may grow by between the two reads, in KiB.
-const GROWTH: u64 = 4 * 1024;
+const GROWTH: u64 = 2 * 1024;
 
 /// Ways of going, each with its share in percent.
 const WAYS: [(&str, u64); 12] = [

@@ -181,6 +181,7 @@ fn play(tools: &Tools, workers: u32, times: usize) -> Checked {
     let expected = ROWS.iter().filter(|row| row.counts.is_some()).count() * times;
     rig.outcomes(expected)?;
     let found = outcomes(&rig)?;
+    every_worker_took_part(&rig, workers)?;
     let notes = http1.notes.clone();
     let access = rig.finish_and_read_access_log()?;
     let mut wrong = Vec::new();
@@ -218,6 +219,18 @@ fn play(tools: &Tools, workers: u32, times: usize) -> Checked {
     }
     println!("fault matrix, {workers} worker(s), each row {times} time(s):\n{}", table.join("\n"));
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+/// The kernel spreads the clients' connections; a run that one worker served alone shows nothing of
+/// the others.
+fn every_worker_took_part(rig: &Rig, workers: u32) -> Checked {
+    let stats = rig.envoy.get("/stats?filter=worker_.*downstream_cx_total")?;
+    let busy = stats.lines().filter(|line| line.starts_with("listener.127"));
+    let busy = busy.filter(|line| !line.ends_with(": 0")).count();
+    if busy == workers as usize {
+        return Ok(());
+    }
+    Err(format!("{busy} of {workers} workers took part:\n{stats}").into())
 }
 
 /// What was settled, by row, in order.

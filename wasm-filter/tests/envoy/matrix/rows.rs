@@ -199,6 +199,8 @@ pub(super) const ROWS: &[Row] = &[
     row("client leaves at headers", H1, "stall", LeavesAtHeaders, ("neutral", 200)),
     row("client leaves within the answer", H1, "stall", LeavesInAnswer, ("neutral", 200)),
     row("client resets within the answer, http2", H2, "stall", LeavesInAnswer, ("neutral", 200)),
+    row("client leaves before the answer, to http2", H12, "hang", LeavesBeforeAnswer, ("neutral", 0)),
+    row("client resets within the answer, to http1", H21, "stall", LeavesInAnswer, ("neutral", 200)),
     row("client leaves late", H1, "hang", LeavesLate, ("slow", 0)),
     row("client resets late, http2", H2, "hang", LeavesLate, ("slow", 0)),
     // Retries of the route: one call, whatever the tries.
