@@ -193,6 +193,32 @@ fn a_view_shows_what_is_in_the_windows() {
 }
 
 #[test]
+fn a_view_loses_what_leaves_the_window_and_nothing_else() {
+    let policy = windowed(Some(SECONDS), None);
+    let alone = Bench::new(policy.clone());
+    let ([replica], _) = replicas(policy);
+    for mut bench in [alone, replica] {
+        bench.at(0.5).call(Failure).at(9.5).call(Failure);
+        for (secs, calls) in
+            [(9.5, 2), (9.999_999_999, 2), (10.0, 1), (18.999_999_999, 1), (19.0, 0), (1e6, 0)]
+        {
+            bench.at(secs);
+            assert_eq!(bench.breaker.view(bench.now).calls, calls, "{secs} s");
+        }
+    }
+}
+
+#[test]
+fn an_idle_worker_writes_nothing_into_the_windows() {
+    let ([mut bench], writes) = replicas(windowed(Some(SECONDS), Some(SECONDS)));
+    for tick in 0..100 {
+        bench.at(f64::from(tick));
+        bench.breaker.poll(bench.now);
+    }
+    assert_eq!(writes.load(SeqCst), 0);
+}
+
+#[test]
 fn a_shared_breaker_needs_a_word_and_ten_for_each_time_window() {
     for (failure, slow, words) in [
         (None, None, 1),

@@ -197,6 +197,33 @@ mod tests {
     }
 
     #[test]
+    fn a_word_keeps_the_cause() {
+        let trip = Trip { consecutive_failures: Some(3), ..Trip::default() };
+        for cause in [
+            Cause::ProbesSucceeded,
+            Cause::ConsecutiveFailures { count: 3 },
+            Cause::FailureRate { calls: 0, failures: 0 },
+            Cause::SlowRate { calls: 0, slow: 0 },
+            Cause::OpenElapsed,
+            Cause::ProbeFailed,
+            Cause::ProbeSlow,
+            Cause::ProbesExpired,
+        ] {
+            let record = Record { cause, ..Record::NEW };
+            assert_eq!(Record::unpack(record.pack(), &Record::NEW, &trip), record);
+        }
+    }
+
+    #[test]
+    fn an_end_beyond_every_word_is_the_last_one() {
+        let record = Record { phase: Phase::Open { until: Instant::FAR_FUTURE }, ..Record::NEW };
+        let seen = Record::unpack(record.pack(), &Record::NEW, &Trip::default());
+        // 2^37 ms: four years.
+        let last = Instant::from_millis((1 << 37) - 1);
+        assert_eq!(seen, Record { phase: Phase::Open { until: last }, ..Record::NEW });
+    }
+
+    #[test]
     fn an_open_time_is_never_shortened() {
         let until = Instant::from_nanos(1_000_001);
         let record = Record { phase: Phase::Open { until }, ..Record::NEW };

@@ -77,7 +77,13 @@ impl SharedBuckets {
         if now < self.ends {
             return self.sum();
         }
-        self.read(now.as_nanos() / self.width)
+        let newest = now.as_nanos() / self.width;
+        let all = self.read(newest);
+        // What was counted here and not shown yet may still be in the window.
+        match newest.saturating_sub(self.number) < BUCKETS as u64 {
+            true => plus(all, self.pending),
+            false => all,
+        }
     }
 
     /// Shows others what was counted here, and reads what all have counted.
@@ -100,10 +106,7 @@ impl SharedBuckets {
     }
 
     fn sum(&self) -> Tally {
-        Tally {
-            calls: self.shown.calls.saturating_add(self.pending.calls),
-            bad: self.shown.bad.saturating_add(self.pending.bad),
-        }
+        plus(self.shown, self.pending)
     }
 
     fn publish(&mut self) {
@@ -139,6 +142,10 @@ impl SharedBuckets {
     fn tag(&self, number: u64) -> u64 {
         u64::from(self.generation & 0xfff) << 16 | number & 0xffff
     }
+}
+
+const fn plus(one: Tally, other: Tally) -> Tally {
+    Tally { calls: one.calls.saturating_add(other.calls), bad: one.bad.saturating_add(other.bad) }
 }
 
 fn add(one: Tally, other: Tally) -> Option<Tally> {
