@@ -62,7 +62,8 @@ mod tests {
             _: &mut Context<'_>,
             pieces: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            self.get_mut().take(pieces.len(), &pieces.concat())
+            let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            self.get_mut().take(pieces.len(), &whole)
         }
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
