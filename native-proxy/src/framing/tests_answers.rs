@@ -106,7 +106,58 @@ fn nothing_comes_unasked() {
     assert!((scan.pass, matches!(scan.rest, Rest::Refused(_))) == (0, true), "{scan:?}");
 }
 
+/// Pieces of answers in any order: what nobody thought of.
+fn words() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 103 Early Hints\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n",
+        "HTTP/1.1 204 No Content\r\n",
+        "HTTP/1.0 304 Not Modified\r\n",
+        "HTTP/1.0 ",
+        "200",
+        "\r\n",
+        "\r\n\r\n",
+        "\r",
+        "\n",
+        " ",
+        ":",
+        ";",
+        "\0",
+        "x: y\r\n",
+        "content-length: 5\r\n",
+        "Content-Length: 0\r\n",
+        "content-length:",
+        "transfer-encoding: chunked\r\n",
+        "transfer-encoding: gzip, chunked\r\n",
+        "hello",
+        "5\r\nhello\r\n",
+        "5;a=\"b\"\r\nhello\r\n",
+        "0\r\n",
+        "0\r\n\r\n",
+        "ffffffffffffffff\r\n",
+    ]);
+    let begun = prop::sample::select(vec!["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 103 E\r\n\r\n"]);
+    (begun, prop::collection::vec(word, 0..12))
+        .prop_map(|(begun, words)| [begun.as_bytes(), words.concat().as_bytes()].concat())
+}
+
 proptest! {
+    #[test]
+    fn any_pieces_are_judged_alike_however_they_are_cut(
+        bytes in words(),
+        ask in prop::sample::select(vec![Ask::Plain, Ask::Head, Ask::Upgrade]),
+        sizes in prop::collection::vec(1_usize..20, 1..20),
+    ) {
+        let at_once = feed(ask, &bytes, &[usize::MAX]);
+        prop_assert_eq!(&feed(ask, &bytes, &sizes), &at_once);
+        prop_assert_eq!(&feed(ask, &bytes, &[1]), &at_once);
+        if ask == Ask::Plain && !at_once.passed.is_empty() {
+            prop_assert_eq!(is_one_answer(&at_once.passed), Ok(()));
+        }
+    }
+
     #[test]
     fn how_the_bytes_are_cut_does_not_matter(
         which in any::<prop::sample::Index>(),
