@@ -159,13 +159,36 @@ fn time_windows_begin_anew_with_a_new_state() {
         let alone = Bench::new(policy.clone());
         let ([replica], _) = replicas(policy);
         for mut bench in [alone, replica] {
-            bench.at(1.0).calls(4, bad);
-            assert_eq!(bench.state(), State::Open);
-            bench.at(11.0).call(Success).calls(3, bad);
-            assert_eq!(bench.state(), State::Closed, "only three calls since it closed");
-            bench.call(bad);
-            assert_eq!(bench.state(), State::Open);
+            // In its first minute, and after two weeks: numbers of buckets and generations are
+            // told apart in few bits.
+            for start in [0.0, 1_200_000.0] {
+                bench.at(start + 1.0).calls(4, bad);
+                assert_eq!(bench.state(), State::Open);
+                bench.at(start + 11.0).call(Success).calls(3, bad);
+                assert_eq!(bench.state(), State::Closed, "only three calls since it closed");
+                bench.call(bad);
+                assert_eq!(bench.state(), State::Open);
+                bench.at(start + 100.0).call(Success);
+            }
         }
+    }
+}
+
+/// More changes of state than a bucket has bits for.
+#[test]
+fn shared_windows_count_after_thousands_of_changes() {
+    let minute = rate(0.5, WindowSize::Time(Duration::from_secs(60)), 4);
+    let trip = Trip { consecutive_failures: None, failure_rate: Some(minute), slow_rate: None };
+    let ([mut bench], _) = replicas(BreakerPolicy { trip, ..policy() });
+    for round in 0..1_500 {
+        let start = f64::from(round) * 100.0;
+        // Far enough apart that each call is shown and read back before the next.
+        for call in 0..4 {
+            assert_eq!(bench.state(), State::Closed, "round {round}, call {call}");
+            bench.at(start + 0.2 * f64::from(call)).call(Failure);
+        }
+        assert_eq!(bench.state(), State::Open, "round {round}");
+        bench.at(start + 50.0).call(Success);
     }
 }
 
