@@ -4,6 +4,7 @@
 //! busy machine does not judge them. A failing step stops only the steps that need its result.
 
 mod dependencies;
+mod miri;
 mod rooms;
 mod suites;
 mod tally;
@@ -152,6 +153,7 @@ fn full(tally: &Tally) {
         command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", place::made("loom")?);
         Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
     });
+    tally.step("miri", "no undefined behaviour under the core", miri::check);
     tally.step("images", "the container images can be written", || {
         crate::images::images("release").map(|_| Counts::PASSED)
     });
