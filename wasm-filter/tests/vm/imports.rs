@@ -325,6 +325,7 @@ fn give(
             return Ok(status::OK);
         }
         (Some(Fault::Empty), _) => Vec::new(),
+        (Some(Fault::Written), _) => vm.data().process.lock().written.clone(),
         (Some(Fault::Garbage), _) => {
             let mut process = vm.data().process.lock();
             let size = process.random() % 200;

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Garbage,
     /// It says OK and gives only the first bytes of what it should.
     Short,
+    /// It says OK and gives the bytes that the test has written down.
+    Written,
 }
 
 /// Who is asked: a VM and a context in it.
@@ -78,6 +80,8 @@ pub(crate) struct Inside {
     pub(crate) contexts: HashMap<Id, Context>,
     pub(crate) lines: Vec<(u32, String)>,
     pub(crate) stderr: String,
+    /// What [`Fault::Written`] gives.
+    pub(crate) written: Vec<u8>,
     pub(crate) faults: BTreeMap<&'static str, Fault>,
     /// So many of the next writes find that somebody else wrote.
     pub(crate) races: u32,

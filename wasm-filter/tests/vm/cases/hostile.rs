@@ -2,7 +2,7 @@
 
 use super::{Checked, balanced, counted, plugin};
 use crate::machine::{Action, Machine};
-use crate::process::{Pairs, Process};
+use crate::process::{Fault, Pairs, Process};
 use serde_json::json;
 
 fn pair(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
@@ -59,6 +59,40 @@ pub(super) fn headers_of_every_kind(machine: &Machine) -> Checked {
         balanced(&process, name);
     }
     assert_eq!(counted(&process), 0, "bytes are no error");
+    Ok(())
+}
+
+/// A module counts in 32 bits, so what is harmless on a larger machine may overflow here.
+pub(super) fn blocks_of_headers_that_lie(machine: &Machine) -> Checked {
+    let words =
+        |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+    let blocks: [(&str, Vec<u8>); 9] = [
+        ("no number", vec![1, 0]),
+        ("as many as can be", words(&[u32::MAX])),
+        ("a number whose sizes overflow", words(&[1 << 29, 1, 1, 0])),
+        ("the same, one more", words(&[(1 << 29) + 1, 1, 1, 0])),
+        ("a name as long as can be", words(&[1, u32::MAX, 1, 0])),
+        ("a value as long as can be", words(&[1, 1, u32::MAX, 0])),
+        ("name and value that overflow together", words(&[1, 1 << 31, 1 << 31, 0])),
+        ("sizes without texts", words(&[2, 5, 5, 5, 5])),
+        ("a million empty pairs", words(&[&[1_000_000][..], &vec![0; 2_000_000]].concat())),
+    ];
+    for (name, block) in blocks {
+        let process = Process::new(5);
+        let more = json!({"scope": "header:x-tenant", "match": {"path_prefix": "/"}});
+        let (mut vm, root) = plugin(machine, &process, 1, more)?;
+        let open = vm.begin(root)?;
+        vm.request(open)?;
+        process.lock().written = block;
+        process.fail("proxy_get_header_map_pairs", Fault::Written);
+        assert_eq!(vm.serve(root, "200").map_err(|error| error.context(name))?, None);
+        vm.answer(open, "200", "via_upstream");
+        vm.response(open, 1).map_err(|error| error.context(name))?;
+        vm.end(open)?;
+        process.heal();
+        vm.tick(root)?;
+        balanced(&process, name);
+    }
     Ok(())
 }
 

@@ -5,9 +5,12 @@ use crate::machine::{Action, Machine};
 use crate::process::Process;
 use serde_json::json;
 
+/// Requests of the ordinary run; `BIMETAL_REQUESTS` asks for more.
 const REQUESTS: u32 = 100_000;
 
 pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> Checked {
+    let asked = std::env::var("BIMETAL_REQUESTS").ok().and_then(|number| number.parse().ok());
+    let requests: u32 = asked.unwrap_or(REQUESTS);
     let process = Process::new(11);
     // As in operation: events are not formatted.
     process.lock().log_level = 2;
@@ -16,7 +19,7 @@ pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> C
     let (mut vm, root) = plugin(machine, &process, 1, more)?;
     let mut open: Vec<u32> = Vec::new();
     let mut pages = 0;
-    for number in 0..REQUESTS {
+    for number in 0..requests {
         let call = vm.begin(root)?;
         // More keys than scopes: the table is always being renewed.
         let tenant = format!("tenant-{}", number % 1_000);
@@ -45,7 +48,7 @@ pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> C
             process.pass(50);
             vm.tick(root)?;
         }
-        if number == REQUESTS / 10 {
+        if number == requests / 10 {
             pages = vm.pages();
         }
     }
@@ -56,6 +59,6 @@ pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> C
     vm.tick(root)?;
     balanced(&process, "many requests");
     assert_eq!(counted(&process), 0);
-    println!("{REQUESTS} requests in {pages} pages of 64 KiB");
+    println!("{requests} requests in {pages} pages of 64 KiB");
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::process::{Fault, Process, status};
 use serde_json::json;
 
 /// Sequences in an ordinary run; `BIMETAL_SEEDS` asks for more, `BIMETAL_SEED` for one alone.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 300;
 const STEPS: u32 = 400;
 
 const STATUSES: [&str; 6] = ["200", "500", "503", "404", "", "\u{ff}"];
