@@ -1,6 +1,7 @@
 //! What must hold in Envoy, one function a promise.
 
 mod decision;
+mod flood;
 mod load;
 mod mesh;
 mod outcome;
@@ -28,6 +29,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         updates_under_load_with_one_worker,
         updates_under_load_with_four_workers,
         twenty_thousand_requests_with_faults_in_bounded_memory;
+    flood:
+        a_flood_of_resets_settles_every_call;
     decision:
         trips_rejects_and_recovers,
         a_rejection_says_which_rule_and_why,
