@@ -64,6 +64,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         injected_faults_count_when_asked,
         an_injected_delay_is_not_slow,
         retries_of_the_route_are_one_outcome,
+        a_redirect_that_envoy_follows_is_two_calls,
         answers_of_other_filters_are_no_evidence;
 };
 

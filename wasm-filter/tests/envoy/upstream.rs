@@ -159,6 +159,7 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32, notes: &Notes) ->
                 let failed = tries <= argument.parse().ok()?;
                 answer(stream, if failed { "503" } else { "200" }, "", "x")?;
             }
+            "redirect" => answer(stream, "302", "location: http://echo/status/200\r\n", "x")?,
             "continue" => {
                 let mut stream = stream;
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;

@@ -79,3 +79,14 @@ pub(super) fn answers_of_other_filters_are_no_evidence(tools: &Tools) -> Checked
     same(rig.outcomes(5)?, outcomes.map(str::to_owned).to_vec())?;
     rig.finish()
 }
+
+pub(super) fn a_redirect_that_envoy_follows_is_two_calls(tools: &Tools) -> Checked {
+    let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
+        config.route = json!({"internal_redirect_policy": {"max_internal_redirects": 1}});
+    })?;
+    same(rig.get("/redirect")?.status, 200)?;
+    same(rig.upstream.requests("/redirect").len(), 1)?;
+    same(rig.upstream.requests("/status").len(), 1)?;
+    same(rig.outcomes(2)?, vec!["neutral".to_owned(), "success".to_owned()])?;
+    rig.finish()
+}

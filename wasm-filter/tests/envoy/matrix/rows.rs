@@ -80,6 +80,18 @@ fn retries_with_a_limit_each() -> (Value, Value) {
     (json!({"retry_policy": policy}), json!({}))
 }
 
+fn mirror() -> (Value, Value) {
+    (json!({"request_mirror_policies": [{"cluster": "mirrored"}]}), json!({}))
+}
+
+fn hedge() -> (Value, Value) {
+    let (mut action, filters) = retries_with_a_limit_each();
+    // Hedged tries run on until the whole call ends.
+    action["timeout"] = json!("1.5s");
+    action["hedge_policy"] = json!({"hedge_on_per_try_timeout": true});
+    (action, filters)
+}
+
 fn upgrade() -> (Value, Value) {
     (json!({"upgrade_configs": [{"upgrade_type": "websocket"}]}), json!({}))
 }
@@ -209,6 +221,8 @@ pub(super) const ROWS: &[Row] = &[
     row("retries after resets", H1, "reset", Stays, ("failure", 503)).on(retries).tries(3),
     row("retries over http2", H2, "refuse", Stays, ("failure", 503)).on(retries).tries(3),
     row("retries after timeouts", H1, "hang", Stays, ("failure", 504)).on(retries_with_a_limit_each).tries(3),
+    row("retries beside each other, all hang", H1, "hang", Stays, ("failure", 504)).on(hedge).tries(3),
+    row("mirrored", H1, "status/200", Stays, OK).on(mirror).tries(2),
     // Answers of Envoy and of other filters.
     row("fault filter after ours", H1, "status/200", Stays, ("neutral", 500)).on(fault_after).tries(0),
     row("fault filter before ours", H1, "status/200", Stays, ("", 500)).on(fault_before).tries(0).unseen(),
