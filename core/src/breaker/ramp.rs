@@ -70,6 +70,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_share_counts_for_the_next_call() {
+        let (mut ramp, length) = (Ramp::new(Instant::ZERO), Duration::from_secs(10));
+        let steps = [(); 1_000].map(|()| ramp.admit(Instant::from_millis(3_000), length));
+        assert_eq!(steps.iter().filter(|step| **step == Step::Admit).count(), 300);
+    }
+
+    #[test]
     fn the_share_grows_with_time_and_ends() {
         let mut ramp = Ramp::new(Instant::ZERO);
         let half = Instant::from_millis(5_000);
