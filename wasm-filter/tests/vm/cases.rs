@@ -33,6 +33,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         an_update_keeps_the_breaker_and_the_calls_under_way;
     sharing:
         three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick,
+        vms_share_where_the_host_keeps_no_counter,
         stale_tokens_lose_no_failure,
         a_token_that_is_always_stale_stops_nobody,
         another_vm_writes_between_read_and_write,

@@ -2,7 +2,7 @@
 
 use super::{Checked, balanced, counted, plugin};
 use crate::machine::{Machine, Vm};
-use crate::process::Process;
+use crate::process::{Fault, Process, status};
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +58,29 @@ pub(super) fn three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick(
     assert_eq!(process.metric(&["state=.=closed", "breaker_replicas"]), 4);
     balanced(&process, "four VMs");
     assert_eq!(counted(&process), 0);
+    Ok(())
+}
+
+/// Without the counter of writes a copy is as good as new for 20 ms.
+pub(super) fn vms_share_where_the_host_keeps_no_counter(machine: &Machine) -> Checked {
+    for fault in [Fault::Status(status::INTERNAL_FAILURE), Fault::Null(0)] {
+        let process = Process::new(1);
+        process.fail("proxy_get_metric", fault);
+        let mut vms = fleet(machine, &process, 4)?;
+        for (vm, root) in &mut vms {
+            assert_eq!(vm.serve(*root, "200")?, None);
+        }
+        for (vm, root) in &mut vms[..3] {
+            assert_eq!(vm.serve(*root, "500")?, None);
+        }
+        process.pass(20);
+        let (idle, root) = &mut vms[3];
+        assert!(idle.serve(*root, "200")?.is_some(), "{fault:?}: it did not learn");
+        settle(&mut vms)?;
+        assert_eq!(process.metric(&["state=.=open", "breaker_replicas"]), 4);
+        balanced(&process, "no counter");
+        assert_eq!(counted(&process), 0);
+    }
     Ok(())
 }
 
