@@ -5,6 +5,7 @@ use bimetal_core::Instant;
 use bimetal_core::board::Board;
 use bimetal_filter::board::{ONLY_IF_ABSENT, Set, SharedBoard, SharedData};
 use bimetal_filter::flags::FLAGS;
+use bimetal_filter::headers::Headers;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -34,6 +35,23 @@ const VALUES: [&str; 22] = [
     "18446744073709551615",
     "10.0.0.1:80",
     "[::1]:80",
+];
+
+/// Headers that the filter or a document below looks for.
+const HEADERS: [&str; 13] = [
+    ":status",
+    ":path",
+    ":method",
+    ":authority",
+    "content-type",
+    "grpc-status",
+    "retry-after",
+    "x-envoy-upstream-service-time",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-tenant",
+    "x",
+    "",
 ];
 
 /// Names of plugins: few, so that configurations meet.
@@ -143,11 +161,20 @@ impl Host for Fuzzed {
         Ok(Instant::from_nanos(state.now))
     }
 
-    fn header(&self, _: Map, _: &str) -> Result<Option<Vec<u8>>, HostError> {
+    /// Some of the headers that are looked for, or a block of whatever bytes.
+    fn headers(&self, _: Map) -> Result<Headers, HostError> {
         let mut state = self.state();
-        state.works("header")?;
-        let is_there = state.source(|source| source.byte() % 4 != 0);
-        Ok(is_there.then(|| state.value()))
+        state.works("headers")?;
+        let count = state.source(|source| source.byte());
+        if count % 16 == 15 {
+            return Ok(Headers::from_block(state.source(|source| source.bytes(100).to_vec())));
+        }
+        let mut pairs = Vec::new();
+        for _ in 0..count % 16 / 2 {
+            let name = *state.source(|source| source.pick(&HEADERS));
+            pairs.push((name, state.value()));
+        }
+        Ok(Headers::of(&pairs))
     }
 
     fn set_header(&self, _: Map, name: &str, value: &str) -> Result<(), HostError> {

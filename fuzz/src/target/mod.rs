@@ -1,5 +1,6 @@
 //! What is fuzzed: one file for each room's promises.
 
+mod answers;
 mod engine;
 mod filter;
 mod filter_host;
@@ -10,7 +11,7 @@ mod scenario;
 use crate::Target;
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "policy-json",
         act: policy::json,
@@ -34,6 +35,12 @@ pub const TARGETS: [Target; 6] = [
         act: framing::requests,
         words: framing::WORDS,
         corpus: &["corpus/framing"],
+    },
+    Target {
+        name: "answers",
+        act: answers::one,
+        words: answers::WORDS,
+        corpus: &["corpus/answers"],
     },
     Target { name: "filter", act: filter::host_calls, words: &[], corpus: &["corpus/filter"] },
     Target { name: "engine", act: engine::verbs, words: &[], corpus: &["corpus/engine"] },
