@@ -34,10 +34,10 @@ pub(super) fn a_flood_of_resets_settles_every_call(tools: &Tools) -> Checked {
     same(rig.get("/status/200")?.status, 200)?;
     // Every stream's headers were there before its reset: each was decided.
     let all = (CONNECTIONS * STREAMS + 1) as f64;
-    rig.until("a decision for every stream", || {
+    rig.until("decision for every stream", || {
         Ok((rig.envoy.metric("bimetal_requests_total", &[])? == all).then_some(()))
     })?;
-    rig.until("an outcome for every stream", || {
+    rig.until("outcome for every stream", || {
         Ok((rig.envoy.metric("bimetal_outcomes_total", &[])? == all).then_some(()))
     })?;
     // That clients leave is nothing against the upstream.

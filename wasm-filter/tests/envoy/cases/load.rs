@@ -47,7 +47,7 @@ fn updates(tools: &Tools, workers: u32) -> Checked {
         config.log = Log::Quiet;
     })?;
     super::trip(&rig)?;
-    rig.until("an open breaker in every worker", || {
+    rig.until("open breaker", || {
         rig.get("/flaky")?;
         let open = &["policy=\"open\"", "state=\"open\""];
         Ok((rig.envoy.metric("bimetal_breaker_replicas", open)? >= 1.0).then_some(()))
@@ -88,12 +88,12 @@ fn updates(tools: &Tools, workers: u32) -> Checked {
     // Every answer that a client got was decided, and no other request was.
     for (name, answers) in [("kept", kept), ("changed", changed)] {
         let label = format!("policy=\"{name}\"");
-        rig.until("all decisions", || {
+        rig.until("decision for every answer", || {
             let found = rig.envoy.metric("bimetal_requests_total", &[&label])?;
             Ok((found == f64::from(answers)).then_some(()))
         })?;
     }
-    rig.until("all rejections", || {
+    rig.until("decision for every rejection", || {
         let found = rig.envoy.metric("bimetal_requests_total", &["policy=\"open\""])?;
         Ok((found - before == rejected.load(Ordering::SeqCst) as f64).then_some(()))
     })?;
@@ -255,7 +255,7 @@ pub(super) fn twenty_thousand_requests_with_faults_in_bounded_memory(tools: &Too
     send(0, WARM)?;
     let before = memory(rig.envoy.id())?;
     send(WARM, REQUESTS)?;
-    rig.until("a decision for every request", || {
+    rig.until("decision for every request", || {
         let decided = rig.envoy.metric("bimetal_requests_total", &[])?;
         Ok((decided == REQUESTS as f64).then_some(()))
     })?;
