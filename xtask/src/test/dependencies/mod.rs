@@ -176,7 +176,7 @@ mod tests {
         for (bad, why) in [
             (Some("GPL-3.0-only"), "not allowed"),
             (Some("MIT AND LGPL-2.1-or-later"), "not allowed"),
-            (Some("Apache-2.0 WITH LLVM-exception"), "not allowed"),
+            (Some("GPL-2.0-only WITH Classpath-exception-2.0"), "not allowed"),
             (Some("Ours"), "cannot be read"),
             (None, "names no licence"),
         ] {
