@@ -23,6 +23,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Envoy];
+
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {

@@ -40,10 +40,17 @@ pub struct Options {
 /// # Errors
 /// A program cannot be built, started or asked.
 pub fn run(options: &Options) -> Result<bool> {
-    let parts = Parts::make()?;
+    run_with(&Parts::make()?, options)
+}
+
+/// The same with programs that are there already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(parts: &Parts, options: &Options) -> Result<bool> {
     let mut good = true;
     for kind in &options.hosts {
-        good &= soak(*kind, &parts, options)?;
+        good &= soak(*kind, parts, options)?;
     }
     Ok(good)
 }

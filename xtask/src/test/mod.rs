@@ -10,10 +10,11 @@ mod suites;
 mod tally;
 mod wasm_core;
 
+use crate::demo::scene::Parts;
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
-use crate::{place, wasm};
-use anyhow::Result;
+use crate::{place, soak, wasm};
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -74,6 +75,7 @@ pub fn run(extent: Extent) -> Result<bool> {
         suites.run(&tally, suites::Pace::Busy, &needs);
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);
+    soak(&tally, &needs, extent);
     tally.step("doc tests", "the examples in the documentation", || {
         let done = process::run("doc tests", &mut cargo(&["test", "--workspace", "--doc"]), LIMIT)?;
         Ok(judge(&done))
@@ -133,6 +135,28 @@ fn hosts(tally: &Tally) -> Needs {
         Ok(Counts::PASSED)
     });
     needs
+}
+
+/// Calls with random faults through both hosts; `cargo xtask soak` makes many more.
+fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
+    tally.step("soak", "every call with a random fault is accounted for", || {
+        let Needs { filter: Some(filter), envoy: Some(envoy), bimetal: Some(bimetal) } = needs
+        else {
+            println!("skipped: the soak needs the filter, Envoy and the bimetal program");
+            return Ok(Counts::SKIPPED);
+        };
+        let parts =
+            Parts { bimetal: bimetal.clone(), envoy: envoy.clone(), filter: filter.clone() };
+        let calls = match extent {
+            Extent::Usual => 20_000,
+            Extent::Full => 200_000,
+        };
+        let options = soak::Options { calls, seed: 1, hosts: soak::Kind::ALL.to_vec() };
+        match soak::run_with(&parts, &options)? {
+            true => Ok(Counts::PASSED),
+            false => bail!("what was not as it should be is marked FAIL above"),
+        }
+    });
 }
 
 /// What needs long builds or much time.
