@@ -148,8 +148,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
         Task::Soak { calls, seed, host } => soak::run(&soak::Options {
             calls,
             seed,
-            hosts: host
-                .map_or_else(|| vec![soak::Kind::Native, soak::Kind::Envoy], |one| vec![one]),
+            hosts: host.map_or_else(|| soak::Kind::ALL.to_vec(), |one| vec![one]),
         })?,
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
         Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
