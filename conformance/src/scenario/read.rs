@@ -165,6 +165,11 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
     let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
     let upstream = read_upstream(raw.upstream)?;
     let abort = raw.abort.map(|abort| abort.0);
+    if times > 1 && upstream == Upstream::Hangs && abort.is_none() {
+        let why =
+            "the first of these calls may keep the others waiting for ever; write a step for each";
+        return Err(format!("times: {times}: {why}"));
+    }
     let expect = raw.expect.ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
     let rule = expect.strip_prefix("rejected by ");
     let answer = match (rule, expect.as_str(), raw.client) {
@@ -318,6 +323,8 @@ mod tests {
         ] {
             assert!(times(many).contains(why), "{many}: {}", times(many));
         }
+        let hangs = "{step: 1, at: 0s, call: GET /, times: 2, upstream: hangs, expect: passed}";
+        assert!(refusal(&[hangs]).contains("waiting for ever"), "{}", refusal(&[hangs]));
         // Many steps count as well as one that says `times`.
         let steps: Vec<_> = (0..3)
             .map(|n| format!("{{step: {n}, at: {n}s, call: GET /, times: 400, expect: passed}}"))

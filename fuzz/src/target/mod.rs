@@ -28,7 +28,7 @@ pub const TARGETS: [Target; 7] = [
         name: "scenario",
         act: scenario::read,
         words: scenario::WORDS,
-        corpus: &["../conformance/scenarios"],
+        corpus: &["../conformance/scenarios", "corpus/scenario"],
     },
     Target {
         name: "framing",
