@@ -77,7 +77,7 @@ pub fn bench(options: &Options) -> Result<()> {
     if options.half != Some(Half::Core) {
         let plan = match options.purpose {
             Purpose::Compare => plan::compare(options.extent),
-            Purpose::Judge => plan::ab(options.extent),
+            Purpose::Judge => plan::ab(options.extent, plan::Before::named()),
         };
         all.insert("e2e".into(), ends::run(&plan, options.seed)?);
     }

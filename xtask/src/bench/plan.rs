@@ -144,45 +144,81 @@ pub fn compare(extent: Extent) -> Plan {
     }
 }
 
-/// The same program twice, the program without what is judged, the program with it.
-pub fn ab(extent: Extent) -> Plan {
+/// Whose change is judged: programs of the time before it, named in the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// None: both hosts are looked at as they are.
+    Neither,
+    /// The proxy's (`BIMETAL_BEFORE`).
+    Native,
+    /// The filter's (`BIMETAL_FILTER_BEFORE`).
+    Filter,
+    /// Both.
+    Both,
+}
+
+impl Before {
+    /// As the environment says.
+    pub fn named() -> Self {
+        let named = |variable| std::env::var_os(variable).is_some();
+        match (named("BIMETAL_BEFORE"), named("BIMETAL_FILTER_BEFORE")) {
+            (false, false) => Self::Neither,
+            (true, false) => Self::Native,
+            (false, true) => Self::Filter,
+            (true, true) => Self::Both,
+        }
+    }
+}
+
+/// The same program twice, the program without what is judged, the program with it. A change of
+/// one host is judged among that host's arms alone: so the rounds are short and close together.
+pub fn ab(extent: Extent, before: Before) -> Plan {
     use Measure::{Cpu, P99, PerSecond};
     let rounds = match extent {
         Extent::Usual => 20,
         Extent::Quick => 6,
     };
     let mut plan = Plan {
-        arms: vec![
-            ("direct", Kind::Direct),
+        arms: vec![("direct", Kind::Direct)],
+        pace: Pace { rounds, seconds: 1, warm_up: 1 },
+        ratios: Vec::new(),
+        interval: Interval::Bootstrap,
+    };
+    if before != Before::Filter {
+        plan.arms.extend([
             ("native A", Kind::NativePolicy),
             ("native A again", Kind::NativePolicy),
             ("native", Kind::NativeBare),
             ("haproxy", Kind::Haproxy(Relay::Http)),
             ("haproxy-tcp", Kind::Haproxy(Relay::Tcp)),
-            ("envoy+noop A", Kind::EnvoyNoop),
-            ("envoy+noop A again", Kind::EnvoyNoop),
-            ("envoy+filter", Kind::EnvoyFilter),
-        ],
-        pace: Pace { rounds, seconds: 1, warm_up: 1 },
-        ratios: vec![
+        ]);
+        plan.ratios.extend([
             ratio("native A again", "native A", Cpu, Some(Aim::Same)),
             ratio("native A again", "native A", PerSecond, Some(Aim::Same)),
-            ratio("envoy+noop A again", "envoy+noop A", Cpu, Some(Aim::Same)),
             ratio("native A", "native", Cpu, None),
             ratio("native A", "haproxy", PerSecond, Some(Aim::AtLeast(1.1))),
             ratio("native A", "haproxy", P99, Some(Aim::AtMost(1.0))),
             ratio("native A", "haproxy", Cpu, None),
             ratio("haproxy-tcp", "haproxy", Cpu, None),
+        ]);
+    }
+    if before != Before::Native {
+        plan.arms.extend([
+            ("envoy+noop A", Kind::EnvoyNoop),
+            ("envoy+noop A again", Kind::EnvoyNoop),
+            ("envoy+filter", Kind::EnvoyFilter),
+        ]);
+        plan.ratios.extend([
+            ratio("envoy+noop A again", "envoy+noop A", Cpu, Some(Aim::Same)),
             ratio("envoy+filter", "envoy+noop A", Cpu, Some(Aim::AtMost(1.1))),
-        ],
-        interval: Interval::Bootstrap,
-    };
-    if std::env::var_os("BIMETAL_BEFORE").is_some() {
+        ]);
+    }
+    if matches!(before, Before::Native | Before::Both) {
         plan.arms.push(("native before", Kind::NativeBefore));
         plan.ratios.push(ratio("native A", "native before", Cpu, None));
         plan.ratios.push(ratio("native A", "native before", PerSecond, None));
     }
-    if std::env::var_os("BIMETAL_FILTER_BEFORE").is_some() {
+    if matches!(before, Before::Filter | Before::Both) {
         plan.arms.push(("filter before", Kind::EnvoyFilterBefore));
         plan.ratios.push(ratio("envoy+filter", "filter before", Cpu, None));
     }
@@ -195,9 +231,9 @@ mod tests {
 
     #[test]
     fn every_ratio_is_between_arms_of_its_plan() {
-        for plan in
-            [Extent::Usual, Extent::Quick].map(compare).into_iter().chain([ab(Extent::Quick)])
-        {
+        let judging = [Before::Neither, Before::Native, Before::Filter, Before::Both];
+        let judging = judging.map(|before| ab(Extent::Quick, before));
+        for plan in [Extent::Usual, Extent::Quick].map(compare).into_iter().chain(judging) {
             assert_eq!(plan.arms[0].1, Kind::Direct);
             for ratio in &plan.ratios {
                 for name in [ratio.arm, ratio.base] {
