@@ -11,7 +11,7 @@ use rustsec::report::Settings;
 use rustsec::{Database, Lockfile, Report};
 use std::path::Path;
 
-/// The folder of the database: a copy of <https://github.com/rustsec/advisory-db>.
+/// The folder of the database: a copy of RustSec's `advisory-db`.
 const VARIABLE: &str = "ADVISORY_DB";
 
 /// Holds `Cargo.lock` against the database; skipped where none is named.
@@ -22,7 +22,7 @@ pub(super) fn check() -> Result<Counts> {
     let Some(folder) = std::env::var_os(VARIABLE) else {
         println!(
             "skipped: known holes in the crates: there is no data on this machine. Name a copy of \
-             https://github.com/rustsec/advisory-db by {VARIABLE}=FOLDER"
+             RustSec's advisory-db by {VARIABLE}=FOLDER"
         );
         return Ok(Counts::SKIPPED);
     };
