@@ -189,7 +189,7 @@ impl Registry {
         }
     }
 
-    /// Keeps count of half-open scopes, the only ones with work for [`Registry::poll`].
+    /// Keeps count of half-open scopes, the only ones with work for a poll.
     pub fn note(&mut self, change: &Transition) {
         self.half_open += u32::from(change.to == State::HalfOpen);
         self.half_open -= u32::from(change.from == State::HalfOpen).min(self.half_open);

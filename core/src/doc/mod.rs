@@ -1,7 +1,7 @@
 //! Documents that people write: read, checked against a table, turned into values.
 //!
 //! A document is a tree ([`Node`]) from any reader that speaks serde (JSON, YAML). One static
-//! [table](table) describes its fields: names, kinds, ranges, defaults, and which host can do
+//! [table] describes its fields: names, kinds, ranges, defaults, and which host can do
 //! them. The [checker](check) walks the tree once, with one routine for every kind, and reports
 //! every problem by its path. The JSON Schema ([`schema`]) is made from the same table, so it
 //! cannot say something else.

@@ -144,7 +144,7 @@ pub fn shown(node: &Node) -> String {
     }
 }
 
-/// A text in quotes, as ASCII, at most [`SHOWN`] characters of it.
+/// A text in quotes, as ASCII, at most `SHOWN` characters of it.
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for (count, letter) in text.chars().enumerate() {

@@ -131,8 +131,11 @@ impl Fate {
             | (Self::TooLate, Seen::Answer(504))
             | (Self::ResetBefore, Seen::Answer(503))
             | (Self::ResetWithin | Self::Truncated, Seen::Broken(200)) => Some(Count::Failure),
-            // The headers may be lost with the connection that was to bring them.
-            (Self::ResetWithin, Seen::Answer(503)) => Some(Count::Failure),
+            // The headers may be lost with the connection that was to bring them: the upstream's,
+            // or the client's, where they had not gone out when the body broke off.
+            (Self::ResetWithin, Seen::Answer(503))
+            | (Self::ResetWithin, Seen::Nothing)
+            | (Self::Truncated, Seen::Nothing) => Some(Count::Failure),
             _ => None,
         }
     }
