@@ -1,5 +1,6 @@
-//! One worker: a thread with its own listeners, connections, pools and engine. It shares nothing
-//! with other workers, so nothing on a request's path locks or waits for another thread.
+//! One worker: a thread with its own listeners, connections, pools and engine. It shares
+//! nothing with other workers but the words of breakers on the board, which are atomics; so nothing on
+//! a request's path locks or waits for another thread.
 
 mod histogram;
 mod keeper;

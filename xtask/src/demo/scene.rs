@@ -202,7 +202,7 @@ fn native(
         "listeners": [{"address": listen}],
         "admin": {"address": admin},
         "health": {"address": health},
-        // As many as Envoy has: workers do not share their breakers' evidence yet.
+        // As many as Envoy has, so that both have the same part of the machine.
         "workers": 1,
         "upstreams": {"echo": {"endpoints": [upstream.to_string()]}},
         "routes": [{"host": "*", "path_prefix": "/echo", "upstream": "echo"}],

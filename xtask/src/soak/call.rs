@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// What happens to a call. The first seven the upstream does, the last three the client.
+/// What happens to a call: by the upstream, and for the last three by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Nothing.
