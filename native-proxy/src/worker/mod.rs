@@ -1,6 +1,6 @@
-//! One worker: a thread with its own listeners, connections, pools and engine. It shares
-//! nothing with other workers but the words of breakers on the board, which are atomics; so nothing on
-//! a request's path locks or waits for another thread.
+//! One worker: a thread with its own listeners, connections, pools and engine. It shares nothing
+//! with other workers but the words of breakers on the board, which are atomics; so a request waits
+//! for no other thread. Only a scope that this worker has not seen before takes the board's lock.
 
 mod histogram;
 mod keeper;
