@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 4;
 
 /// How one scenario went.
 #[derive(Clone, Debug)]
-pub struct Outcome<'a> {
+pub struct PlayResult<'a> {
     /// Which.
     pub scenario: &'a Scenario,
     /// How.
@@ -46,14 +46,14 @@ pub fn run<'a>(
     scenarios: &'a [Scenario],
     limits: Limits,
     folder: &Path,
-) -> Vec<Outcome<'a>> {
-    let mut outcomes = Vec::new();
+) -> Vec<PlayResult<'a>> {
+    let mut results = Vec::new();
     let mut left: Vec<&Scenario> = Vec::new();
     for scenario in scenarios {
         match in_the_way(scenario, host).filter(|_| limits == Limits::Respected) {
             Some(limit) => {
                 let verdict = Verdict::Unseen(limit.what);
-                outcomes.push(Outcome { scenario, verdict, plays: 0 });
+                results.push(PlayResult { scenario, verdict, plays: 0 });
             }
             None => left.push(scenario),
         }
@@ -63,17 +63,17 @@ pub fn run<'a>(
         HostName::Native => in_real_time::<NativeHost>(left, tools, folder),
         HostName::Envoy => in_real_time::<EnvoyHost>(left, tools, folder),
     };
-    outcomes.extend(played);
-    outcomes.sort_by(|one, other| one.scenario.name.cmp(&other.scenario.name));
-    outcomes
+    results.extend(played);
+    results.sort_by(|one, other| one.scenario.name.cmp(&other.scenario.name));
+    results
 }
 
 /// Plays `scenarios` in the core alone, exactly and shifted.
-pub fn in_the_core(scenarios: &[Scenario]) -> Vec<Outcome<'_>> {
+pub fn in_the_core(scenarios: &[Scenario]) -> Vec<PlayResult<'_>> {
     scenarios.iter().map(play_in_core).collect()
 }
 
-fn play_in_core(scenario: &Scenario) -> Outcome<'_> {
+fn play_in_core(scenario: &Scenario) -> PlayResult<'_> {
     let verdict = match judge(scenario, &play(scenario, &Shift::default(), None)) {
         Verdict::Equal => match sharpness::check(scenario) {
             Ok(()) => Verdict::Equal,
@@ -81,31 +81,32 @@ fn play_in_core(scenario: &Scenario) -> Outcome<'_> {
         },
         other => other,
     };
-    Outcome { scenario, verdict, plays: 1 }
+    PlayResult { scenario, verdict, plays: 1 }
 }
 
 fn in_real_time<'a, H: RealHost>(
     mut left: Vec<&'a Scenario>,
     tools: &Tools,
     folder: &Path,
-) -> Vec<Outcome<'a>> {
+) -> Vec<PlayResult<'a>> {
     // Those of about one length together: a batch lasts as long as its longest.
     left.sort_by_key(|scenario| scenario.end);
-    let mut outcomes = Vec::new();
+    let mut results = Vec::new();
     for attempt in 1..=ATTEMPTS {
         let mut again = Vec::new();
         for batch in left.chunks(SIDE_BY_SIDE) {
             let folder = folder.join(format!("attempt-{attempt}"));
             for (scenario, verdict, repeat) in play_batch::<H>(batch, tools, &folder) {
-                match repeat && attempt < ATTEMPTS {
-                    true => again.push(scenario),
-                    false => outcomes.push(Outcome { scenario, verdict, plays: attempt }),
+                if repeat && attempt < ATTEMPTS {
+                    again.push(scenario);
+                } else {
+                    results.push(PlayResult { scenario, verdict, plays: attempt });
                 }
             }
         }
         left = again;
     }
-    outcomes
+    results
 }
 
 /// Plays a batch; `true` where a difference may be the machine's fault.

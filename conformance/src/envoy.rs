@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 /// How long Envoy may take for a start, an update or an end. Generous: compiling a filter on a
 /// busy machine takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ENVOY_WAIT: Duration = Duration::from_secs(60);
 /// What Envoy said to an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
@@ -215,7 +215,7 @@ impl Envoy {
             // The answer may be cut off by the end that it asks for.
             let _ = agent().post(format!("http://{}/quitquitquit", self.admin)).send_empty();
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ENVOY_WAIT;
         while self.exited()?.is_none() {
             if Instant::now() >= deadline {
                 self.child.kill()?;
@@ -231,7 +231,7 @@ impl Envoy {
     }
 
     fn wait<T>(&mut self, what: &str, look: impl Fn(&Self) -> Option<T>) -> io::Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ENVOY_WAIT;
         loop {
             if let Some(found) = look(self) {
                 return Ok(found);
@@ -239,7 +239,7 @@ impl Envoy {
             let trouble = match self.exited()? {
                 Some(status) => format!("Envoy ended ({status}) before it could {what}"),
                 None if Instant::now() >= deadline => {
-                    format!("Envoy did not {what} within {} s", PATIENCE.as_secs())
+                    format!("Envoy did not {what} within {} s", ENVOY_WAIT.as_secs())
                 }
                 None => {
                     std::thread::sleep(Duration::from_millis(20));

@@ -3,7 +3,7 @@
 //! A scenario that needs one of these is not played on that host. Tests hold the table to be
 //! exact: each entry is needed by a scenario, and without the entry that scenario is red.
 
-use crate::scenario::{Scenario, Upstream, What, parse_span};
+use crate::scenario::{Scenario, StepKind, Upstream, parse_span};
 use std::fmt;
 
 /// Who plays a scenario.
@@ -87,9 +87,9 @@ impl Need {
     /// Whether `scenario` has it.
     pub fn is_of(self, scenario: &Scenario) -> bool {
         match self {
-            Self::InjectedFaults => scenario.steps.iter().any(|step| match &step.what {
-                What::Call(call) => matches!(call.upstream, Upstream::Injected { .. }),
-                What::Load(_) => false,
+            Self::InjectedFaults => scenario.steps.iter().any(|step| match &step.kind {
+                StepKind::Call(call) => matches!(call.upstream, Upstream::Injected { .. }),
+                StepKind::Load(_) => false,
             }),
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();

@@ -1,6 +1,6 @@
 //! Plays conformance scenarios and prints how they went.
 
-use bimetal_conformance::batch::{Limits, Outcome, in_the_core, run};
+use bimetal_conformance::batch::{Limits, PlayResult, in_the_core, run};
 use bimetal_conformance::limits::HostName;
 use bimetal_conformance::real::tools::{self, Tools};
 use bimetal_conformance::report::Verdict;
@@ -81,9 +81,9 @@ fn scenarios(files: &[PathBuf]) -> Result<Vec<Scenario>, ReadError> {
     }
 }
 
-fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
+fn print(results: &[PlayResult<'_>]) -> ExitCode {
     let mut red = 0_usize;
-    for Outcome { scenario, verdict, plays } in outcomes {
+    for PlayResult { scenario, verdict, plays } in results {
         let result = match verdict {
             Verdict::Equal if *plays > 1 => format!("equal (play {plays})"),
             Verdict::Equal => "equal".to_owned(),
@@ -97,7 +97,7 @@ fn print(outcomes: &[Outcome<'_>]) -> ExitCode {
             println!("  {}\n  - expected, + seen\n{difference}", scenario.title);
         }
     }
-    let equal = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Equal).count();
-    println!("{equal} equal, {red} red, {} not seen", outcomes.len() - equal - red);
+    let equal = results.iter().filter(|outcome| outcome.verdict == Verdict::Equal).count();
+    println!("{equal} equal, {red} red, {} not seen", results.len() - equal - red);
     ExitCode::from(u8::from(red != 0))
 }

@@ -24,10 +24,7 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Verdict {
     expected.extend(scenario.log.iter().cloned());
     let mut seen = answers(recording);
     seen.extend(normalise(scenario, recording));
-    match expected == seen {
-        true => Verdict::Equal,
-        false => Verdict::Different(difference(&expected, &seen)),
-    }
+    if expected == seen { Verdict::Equal } else { Verdict::Different(difference(&expected, &seen)) }
 }
 
 /// A line diff: `-` is missing, `+` should not be there.

@@ -31,14 +31,14 @@ pub mod open_time;
 pub mod probes;
 pub mod ramp;
 pub mod record;
-pub mod seat;
+pub mod record_store;
 mod view;
 
 use crate::board::Words;
 use crate::decision::{Reason, Rejection};
-use crate::event::{Cause, Counted, Origin, State, Transition};
+use crate::event::{Cause, State, Transition};
 use crate::outcome::{Outcome, Report};
-use crate::policy::{BreakerPolicy, RetryAfter};
+use crate::policy::BreakerPolicy;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
@@ -47,7 +47,7 @@ use open_time::Recovery;
 use probes::{Leases, Probe};
 use ramp::Ramp;
 use record::{Phase, Probing, Record};
-use seat::Seat;
+use record_store::RecordStore;
 use view::Journal;
 pub use view::View;
 
@@ -56,7 +56,7 @@ pub use view::View;
 pub struct Breaker {
     /// The state, as this replica saw or made it last.
     record: Record,
-    seat: Seat,
+    store: RecordStore,
     policy: Arc<BreakerPolicy>,
     evidence: Evidence,
     /// This replica's own probes.
@@ -83,13 +83,13 @@ impl Breaker {
     /// A closed breaker that one worker has for itself. `seed` fixes the jitter of its open times.
     /// Making it is the only time it allocates.
     pub fn new(policy: Arc<BreakerPolicy>, seed: u64) -> Self {
-        Self::seated(policy, seed, Seat::default())
+        Self::with_store(policy, seed, RecordStore::default())
     }
 
     /// A replica of the breaker whose state lies in `words`; there must be
     /// [`words_needed`](Breaker::words_needed) of them.
     pub fn shared(policy: Arc<BreakerPolicy>, seed: u64, words: Arc<dyn Words>) -> Self {
-        Self::seated(policy, seed, Seat::on(words))
+        Self::with_store(policy, seed, RecordStore::on_board(words))
     }
 
     /// How many words a shared breaker needs: its record, and the buckets of its time windows.
@@ -97,10 +97,10 @@ impl Breaker {
         1 + evidence::words_needed(&policy.trip)
     }
 
-    fn seated(policy: Arc<BreakerPolicy>, seed: u64, seat: Seat) -> Self {
+    fn with_store(policy: Arc<BreakerPolicy>, seed: u64, store: RecordStore) -> Self {
         Self {
             record: Record::NEW,
-            evidence: Evidence::new(&policy.trip, seat.words()),
+            evidence: Evidence::new(&policy.trip, store.words()),
             leases: Leases::new(policy.half_open.max_probes),
             ramp: None,
             recovery: Recovery::default(),
@@ -108,7 +108,7 @@ impl Breaker {
             since: Instant::ZERO,
             moved: Instant::ZERO,
             journal: Journal::default(),
-            seat,
+            store,
             policy,
         }
     }
@@ -194,11 +194,11 @@ impl Breaker {
 
     /// Tells what became of a call.
     ///
-    /// Returns [`Counted::Late`] where the result belongs to an older generation, or to a probe
-    /// whose lease ran out: it touched nothing.
+    /// Returns whether the result came too late: it belongs to an older generation, or to a probe
+    /// whose lease ran out, and touched nothing.
     #[inline]
-    pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
-        if let Some(word) = self.seat.unseen_by_result(now) {
+    pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
+        if let Some(word) = self.store.unseen_by_result(now) {
             self.adopt(now, word);
         }
         match self.record.phase {
@@ -209,22 +209,22 @@ impl Breaker {
         }
     }
 
-    /// A result while closed, of the present generation.
+    /// A result while closed, of the present generation. Returns whether it is late.
     #[inline]
-    fn count(&mut self, now: Instant, report: Report) -> Counted {
+    fn count(&mut self, now: Instant, report: Report) -> bool {
         let rate = match report.outcome {
-            Outcome::Neutral => return Counted::Current,
+            Outcome::Neutral => return false,
             outcome => self.evidence.record(&self.policy.trip, now, outcome),
         };
         let healthy = self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0;
         if rate.is_none() && healthy && report.outcome != Outcome::Failure {
-            return Counted::Current;
+            return false;
         }
         self.count_carefully(now, report, rate)
     }
 
     #[cold]
-    fn count_carefully(&mut self, now: Instant, report: Report, rate: Option<Cause>) -> Counted {
+    fn count_carefully(&mut self, now: Instant, report: Report, rate: Option<Cause>) -> bool {
         let failed = report.outcome == Outcome::Failure;
         let generation = self.record.generation;
         while let Phase::Closed { streak } = self.record.phase
@@ -240,10 +240,10 @@ impl Breaker {
                 if report.outcome == Outcome::Success && self.record.level != 0 {
                     self.recover(now);
                 }
-                return Counted::Current;
+                return false;
             }
         }
-        Counted::Late
+        true
     }
 
     /// Carries out what time made due: leases that ran out, evidence that others should see. Every
@@ -285,10 +285,7 @@ impl Breaker {
     #[cold]
     fn open(&mut self, at: Instant, cause: Cause, retry_after: Option<Duration>) -> bool {
         let open = &self.policy.open;
-        let retry_after = match self.policy.retry_after {
-            RetryAfter::Respect => retry_after,
-            RetryAfter::Ignore => None,
-        };
+        let retry_after = retry_after.filter(|_| self.policy.respect_retry_after);
         let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
         let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
         next.level = (next.level + 1).min(record::MAX_LEVEL);
@@ -307,7 +304,7 @@ impl Breaker {
     /// Looks whether another replica changed something.
     #[inline]
     fn look(&mut self, now: Instant) {
-        if let Some(word) = self.seat.unseen() {
+        if let Some(word) = self.store.unseen() {
             self.adopt(now, word);
         }
     }
@@ -315,38 +312,38 @@ impl Breaker {
     // Out of the way: a comparison is all that an ordinary call should pay.
     #[cold]
     fn adopt(&mut self, now: Instant, word: u64) {
-        let record = self.seat.see(word, &self.record, &self.policy.trip);
-        self.take_over(now, record, Origin::Adopted);
+        let record = self.store.see(word, &self.record, &self.policy.trip);
+        self.take_over(now, record, true);
     }
 
     /// The one place where this replica changes the record. False where another was faster: then
     /// nothing changed but what this replica knows.
     #[inline(never)]
     fn change(&mut self, at: Instant, next: Record) -> bool {
-        match self.seat.replace(&next, &self.record, &self.policy.trip) {
+        match self.store.replace(&next, &self.record, &self.policy.trip) {
             Ok(()) => {
-                self.take_over(at, next, Origin::Own);
+                self.take_over(at, next, false);
                 true
             }
             Err(record) => {
-                self.take_over(at, record, Origin::Adopted);
+                self.take_over(at, record, true);
                 false
             }
         }
     }
 
     #[inline]
-    fn take_over(&mut self, at: Instant, next: Record, origin: Origin) {
+    fn take_over(&mut self, at: Instant, next: Record, adopted: bool) {
         let before = core::mem::replace(&mut self.record, next);
         self.moved = at;
         if before.generation != next.generation {
-            self.enter(at, before.state(), origin);
+            self.enter(at, before.state(), adopted);
         }
     }
 
     /// A new generation: what was counted in the one before is void.
     #[cold]
-    fn enter(&mut self, at: Instant, from: State, origin: Origin) {
+    fn enter(&mut self, at: Instant, from: State, adopted: bool) {
         let Record { phase, generation, level, cause } = self.record;
         self.since = at;
         self.evidence.clear(generation);
@@ -359,6 +356,6 @@ impl Breaker {
             _ => Duration::ZERO,
         };
         let to = self.state();
-        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, origin });
+        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, adopted });
     }
 }

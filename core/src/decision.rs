@@ -1,6 +1,6 @@
 //! What the engine answers: admit with a plan, pass, or reject with a reason.
 
-use crate::event::{Cause, Counted, State};
+use crate::event::{Cause, State};
 use crate::guard::GuardPermit;
 use crate::outcome::Outcome;
 use crate::policy::{Mode, Policy};
@@ -19,7 +19,7 @@ pub enum Verdict {
     /// It goes upstream and must be settled.
     Admit(Admission),
     /// It is turned away.
-    Reject(Refusal),
+    Reject(Rejected),
 }
 
 /// A request that passes without a permit.
@@ -55,9 +55,9 @@ pub struct Admission {
     pub state: State,
 }
 
-/// A request that is turned away.
+/// A rejected request.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Rejected {
     /// The policy that matched.
     pub policy: Arc<Policy>,
     /// By what rule, and why.
@@ -188,19 +188,20 @@ impl fmt::Display for Reason {
 pub struct Settled {
     /// What the call counted as.
     pub outcome: Outcome,
-    /// Whether the breaker took note of it.
-    pub counted: Counted,
+    /// Whether the result came too late to touch the breaker: it belongs to an older generation, to
+    /// a probe whose lease ran out, or to a policy that is gone.
+    pub late: bool,
 }
 
 impl Policy {
     /// The fallback in place of our rejections, where the policy has one and acts.
     pub fn fallback_when_rejected(&self) -> Option<&crate::policy::Fallback> {
-        self.fallback.as_ref().filter(|f| f.on.rejected == crate::policy::On::Yes && self.acts())
+        self.fallback.as_ref().filter(|f| f.on.rejected && self.acts())
     }
 
     /// The fallback in place of failures, where the policy has one and acts.
     pub fn fallback_when_failed(&self) -> Option<&crate::policy::Fallback> {
-        self.fallback.as_ref().filter(|f| f.on.failed == crate::policy::On::Yes && self.acts())
+        self.fallback.as_ref().filter(|f| f.on.failed && self.acts())
     }
 
     fn acts(&self) -> bool {

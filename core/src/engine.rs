@@ -3,15 +3,15 @@
 //! A worker owns an engine. For each request it asks [`Engine::admit`], and tells
 //! [`Engine::settle`] what became of what was admitted. Nothing in here waits, locks or performs.
 
-mod books;
 mod load;
+mod recorder;
 mod view;
 
 use crate::board::Board;
 use crate::decision::{
-    Admission, Pass, PassReason, Plan, Reason, Refusal, Rejection, Settled, Ticket, Verdict,
+    Admission, Pass, PassReason, Plan, Reason, Rejected, Rejection, Settled, Ticket, Verdict,
 };
-use crate::event::{Applied, Counted, Decided, Event};
+use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
 use crate::outcome::Report;
 use crate::policy::{Document, Mode, Policy, Scope};
@@ -22,8 +22,8 @@ use crate::time::Instant;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use books::Books;
-pub use books::{MAX_EVENTS, Totals, Tracing};
+use recorder::Recorder;
+pub use recorder::{MAX_EVENTS, Totals, Tracing};
 pub use view::Snapshot;
 
 /// A policy document at work.
@@ -31,7 +31,7 @@ pub use view::Snapshot;
 pub struct Engine {
     registries: Vec<Registry>,
     document: Option<Document>,
-    books: Books,
+    recorder: Recorder,
     calls: u64,
     next_registry: u32,
     rng: Rng,
@@ -45,7 +45,7 @@ impl Engine {
         Self {
             registries: Vec::new(),
             document: None,
-            books: Books::new(),
+            recorder: Recorder::new(),
             calls: 0,
             next_registry: 0,
             rng: Rng::new(seed),
@@ -70,9 +70,9 @@ impl Engine {
             return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
         }
         let key = scope_key(&policy.scope, facts);
-        let place = registry.find_or_make(&key, self.books.series());
+        let place = registry.find_or_make(&key, self.recorder.series());
         let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
-            self.books.unprotected(&policy.name);
+            self.recorder.unprotected(&policy.name);
             return Verdict::Pass(Pass { policy, why: PassReason::TableFull });
         };
         self.calls += 1;
@@ -81,9 +81,9 @@ impl Engine {
             _ => slot.guard.admit(now),
         };
         let decided = if decision.is_ok() { Decided::Admitted } else { Decided::Breaker };
-        self.books.decided(now, slot.row, self.calls, decided, applied(policy.mode));
+        self.recorder.decided(now, slot.row, self.calls, decided, policy.mode == Mode::Shadow);
         let (row, state) = (slot.row, slot.guard.state());
-        settle_up(registry, place, &mut self.books);
+        settle_up(registry, place, &mut self.recorder);
         match decision {
             Ok(permit) => {
                 let (registry, call, plan) = (registry.id, self.calls, plan(&policy));
@@ -93,7 +93,7 @@ impl Engine {
             Err(rejection) if policy.mode == Mode::Shadow => {
                 Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
             }
-            Err(rejection) => Verdict::Reject(Refusal { policy, rejection }),
+            Err(rejection) => Verdict::Reject(Rejected { policy, rejection }),
         }
     }
 
@@ -106,7 +106,7 @@ impl Engine {
         if let Some(slot) = registry.slot_mut(ticket.slot) {
             slot.guard.answered(now, &mut ticket.permit);
         }
-        settle_up(registry, ticket.slot, &mut self.books);
+        settle_up(registry, ticket.slot, &mut self.recorder);
     }
 
     /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
@@ -115,17 +115,17 @@ impl Engine {
         let Ticket { registry, slot: place, row, permit, call } = ticket;
         let outcome = report.outcome;
         let Some(registry) = find(&mut self.registries, registry) else {
-            let settled = Settled { outcome, counted: Counted::Late };
-            self.books.settled(now, row, call, settled);
+            let settled = Settled { outcome, late: true };
+            self.recorder.settled(now, row, call, settled);
             return settled;
         };
-        let counted = match registry.slot_mut(place) {
+        let late = match registry.slot_mut(place) {
             Some(slot) => slot.guard.settle(now, permit, report),
-            None => Counted::Late,
+            None => true,
         };
-        let settled = Settled { outcome, counted };
-        self.books.settled(now, row, call, settled);
-        settle_up(registry, place, &mut self.books);
+        let settled = Settled { outcome, late };
+        self.recorder.settled(now, row, call, settled);
+        settle_up(registry, place, &mut self.recorder);
         settled
     }
 
@@ -136,7 +136,7 @@ impl Engine {
             for place in 0..registry.places_to_poll() {
                 if let Some(slot) = registry.slot_mut(place) {
                     slot.guard.poll(now);
-                    settle_up(registry, place, &mut self.books);
+                    settle_up(registry, place, &mut self.recorder);
                 }
             }
         }
@@ -149,25 +149,25 @@ impl Engine {
 
     /// Chooses which events are kept.
     pub fn set_tracing(&mut self, tracing: Tracing) {
-        self.books.set_tracing(tracing);
+        self.recorder.set_tracing(tracing);
     }
 
     /// The oldest event that was not taken yet. To be called after every verb until it is empty:
     /// at most [`MAX_EVENTS`] wait.
     #[inline]
     pub fn take_event(&mut self) -> Option<Event> {
-        self.books.take_event()
+        self.recorder.take_event()
     }
 
     /// Counts per policy and scope label: what metrics are published from.
     pub fn series(&self) -> impl Iterator<Item = (&str, &str, &Counts)> {
-        self.books.rows()
+        self.recorder.rows()
     }
 
     /// Sums over everything since the engine began.
     pub fn totals(&self) -> Totals {
         let scopes = self.registries.iter().map(|registry| registry.len() as u64).sum();
-        Totals { scopes, ..self.books.totals() }
+        Totals { scopes, ..self.recorder.totals() }
     }
 }
 
@@ -175,27 +175,20 @@ fn find(registries: &mut [Registry], id: u32) -> Option<&mut Registry> {
     registries.iter_mut().find(|registry| registry.id == id)
 }
 
-/// After every verb on a scope: its changes of state go into the books, its place into the order
-/// of idle ones.
-fn settle_up(registry: &mut Registry, place: u32, books: &mut Books) {
+/// To be called after every verb on a scope: records its changes of state, and keeps the order of
+/// idle ones.
+fn settle_up(registry: &mut Registry, place: u32, recorder: &mut Recorder) {
     while let Some((change, row)) = registry.slot_mut(place).and_then(|slot| {
         let change = slot.guard.take_transition()?;
         Some((change, slot.row))
     }) {
         registry.note(&change);
-        books.transition(row, change);
+        recorder.transition(row, change);
     }
     registry.touched(place);
 }
 
 const FORCED: Rejection = Rejection::by_breaker(Reason::Forced);
-
-const fn applied(mode: Mode) -> Applied {
-    match mode {
-        Mode::Shadow => Applied::Shadow,
-        _ => Applied::Enforced,
-    }
-}
 
 /// In shadow mode nothing is applied, so the host has nothing to do.
 fn plan(policy: &Policy) -> Plan {

@@ -119,18 +119,8 @@ pub struct Transition {
     pub level: u8,
     /// How long it will be open; zero for other states.
     pub open_for: Duration,
-    /// Who made it.
-    pub origin: Origin,
-}
-
-/// Who changed the state of a breaker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// This replica.
-    #[default]
-    Own,
-    /// Another one; this replica followed.
-    Adopted,
+    /// Whether another replica made it, and this one followed.
+    pub adopted: bool,
 }
 
 /// What was decided for one call.
@@ -162,21 +152,21 @@ pub struct Event {
     pub scope: Arc<str>,
     /// When.
     pub at: Instant,
-    /// What.
-    pub what: What,
+    /// What happened.
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum EventKind {
     /// A call was decided.
     Decision {
         /// Number of the call in this engine, from 1.
         call: u64,
         /// What was decided.
         decided: Decided,
-        /// `Shadow` where it was not applied.
-        applied: Applied,
+        /// Whether it was not applied, because the policy is in shadow mode.
+        shadow: bool,
     },
     /// A call was settled.
     Settled {
@@ -184,62 +174,42 @@ pub enum What {
         call: u64,
         /// What it counted as.
         outcome: Outcome,
-        /// Whether a breaker took note of it.
-        counted: Counted,
+        /// Whether it came too late: see [`Settled::late`](crate::Settled::late).
+        late: bool,
     },
     /// A breaker changed its state.
     Transition(Transition),
 }
 
-/// Whether a decision was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Applied {
-    /// It was.
-    Enforced,
-    /// It was not: the policy is in shadow mode.
-    Shadow,
-}
-
-/// What a breaker did with a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Counted {
-    /// It became evidence, or was neutral.
-    Current,
-    /// It belongs to an older generation, or to a probe whose lease ran out: it touched nothing.
-    Late,
-}
-
 impl fmt::Display for Event {
     /// One line of JSON. Every string in it is a name of ours or escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, at) = match &self.what {
-            What::Decision { .. } => ("decision", self.at),
-            What::Settled { .. } => ("settled", self.at),
-            What::Transition(change) => ("transition", change.at),
+        let (name, at) = match &self.kind {
+            EventKind::Decision { .. } => ("decision", self.at),
+            EventKind::Settled { .. } => ("settled", self.at),
+            EventKind::Transition(change) => ("transition", change.at),
         };
         write!(
             f,
-            r#"{{"event":"{kind}","at_ns":{},"policy":{},"scope":{}"#,
+            r#"{{"event":"{name}","at_ns":{},"policy":{},"scope":{}"#,
             at.as_nanos(),
             Json(&self.policy),
             Json(&self.scope)
         )?;
-        match &self.what {
-            What::Decision { call, decided, applied } => {
+        match &self.kind {
+            EventKind::Decision { call, decided, shadow } => {
                 write!(f, r#","call":{call},"decision":"{}""#, decided.name())?;
-                match applied {
-                    Applied::Enforced => {}
-                    Applied::Shadow => f.write_str(r#","shadow":true"#)?,
+                if *shadow {
+                    f.write_str(r#","shadow":true"#)?;
                 }
             }
-            What::Settled { call, outcome, counted } => {
+            EventKind::Settled { call, outcome, late } => {
                 write!(f, r#","call":{call},"outcome":"{}""#, outcome.name())?;
-                match counted {
-                    Counted::Current => {}
-                    Counted::Late => f.write_str(r#","late":true"#)?,
+                if *late {
+                    f.write_str(r#","late":true"#)?;
                 }
             }
-            What::Transition(change) => {
+            EventKind::Transition(change) => {
                 write!(
                     f,
                     r#","from":"{}","to":"{}","cause":"{}","generation":{},"level":{},"open_for_ns":{}"#,
@@ -250,9 +220,8 @@ impl fmt::Display for Event {
                     change.level,
                     change.open_for.as_nanos()
                 )?;
-                match change.origin {
-                    Origin::Own => {}
-                    Origin::Adopted => f.write_str(r#","adopted":true"#)?,
+                if change.adopted {
+                    f.write_str(r#","adopted":true"#)?;
                 }
             }
         }
@@ -303,7 +272,7 @@ mod tests {
             policy: "echo".into(),
             scope: "x\n".into(),
             at: Instant::from_nanos(5),
-            what: What::Decision { call: 1, decided: Decided::Breaker, applied: Applied::Shadow },
+            kind: EventKind::Decision { call: 1, decided: Decided::Breaker, shadow: true },
         };
         assert_eq!(
             event.to_string(),

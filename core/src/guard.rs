@@ -6,7 +6,7 @@
 use crate::board::Words;
 use crate::breaker::{Breaker, Permit};
 use crate::decision::Rejection;
-use crate::event::{Counted, State, Transition};
+use crate::event::{State, Transition};
 use crate::outcome::Report;
 use crate::policy::Policy;
 use crate::time::Instant;
@@ -58,13 +58,14 @@ impl Guard {
         }
     }
 
-    /// Tells what became of a call, exactly once a permit.
+    /// Tells what became of a call, exactly once a permit. Returns whether the result came too late,
+    /// see [`Breaker::settle`].
     #[inline]
-    pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> Counted {
+    pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> bool {
         self.outstanding = self.outstanding.saturating_sub(1);
         match (&mut self.breaker, permit.0) {
             (Some(breaker), Some(permit)) => breaker.settle(now, permit, report),
-            _ => Counted::Current,
+            _ => false,
         }
     }
 

@@ -37,7 +37,7 @@ pub mod time;
 pub mod window;
 
 pub use decision::{
-    Admission, Pass, PassReason, Plan, Refusal, Rejection, Settled, Ticket, Verdict,
+    Admission, Pass, PassReason, Plan, Rejected, Rejection, Settled, Ticket, Verdict,
 };
 pub use engine::Engine;
 pub use facts::{Direction, Facts};

@@ -1,7 +1,7 @@
 //! What became of a call: what a host saw, and what that means to a policy.
 //!
 //! A host reports raw facts (an [`Observation`]); [`FailureRules`] turn them into an [`Outcome`].
-//! So both hosts classify alike, and the meaning of every word stands in one place.
+//! So both hosts classify alike, and the meaning of every term stands in one place.
 
 use crate::time::Duration;
 use alloc::vec::Vec;
@@ -151,18 +151,9 @@ pub struct FailureRules {
     pub ignore: AnswerSet,
     /// `slow_rate.slower_than`; strictly slower counts as slow.
     pub slower_than: Option<Duration>,
-    /// Whether faults injected by the mesh are evidence (`count_injected`).
-    pub count_injected: CountInjected,
-}
-
-/// Whether faults that the mesh injected count as evidence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CountInjected {
-    /// They are neutral.
-    #[default]
-    No,
-    /// They count like an upstream's own answer.
-    Yes,
+    /// Whether faults injected by the mesh count like an upstream's own answer (`count_injected`);
+    /// else they are neutral.
+    pub count_injected: bool,
 }
 
 impl FailureRules {
@@ -174,11 +165,10 @@ impl FailureRules {
             Observation::ClientGone { elapsed, deadline, answered } => {
                 self.client_gone(elapsed, deadline, answered)
             }
-            Observation::Injected { status } => match self.count_injected {
-                CountInjected::Yes => self.answer(status, None, Duration::ZERO),
-                CountInjected::No => Outcome::Neutral,
-            },
-            Observation::NotEvidence => Outcome::Neutral,
+            Observation::Injected { status } if self.count_injected => {
+                self.answer(status, None, Duration::ZERO)
+            }
+            Observation::Injected { .. } | Observation::NotEvidence => Outcome::Neutral,
         }
     }
 

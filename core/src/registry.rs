@@ -182,10 +182,13 @@ impl Registry {
         if self.policy.scope == Scope::Policy {
             return;
         }
-        match self.slots.get(place as usize).is_some_and(|slot| slot.guard.is_idle()) {
-            _ if self.overflow == Some(place) => {}
-            true => self.idle.touch(place),
-            false => self.idle.remove(place),
+        if self.overflow == Some(place) {
+            return;
+        }
+        if self.slots.get(place as usize).is_some_and(|slot| slot.guard.is_idle()) {
+            self.idle.touch(place);
+        } else {
+            self.idle.remove(place);
         }
     }
 

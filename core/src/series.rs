@@ -3,7 +3,7 @@
 //! The core counts, hosts publish: so a metric has one meaning in both hosts.
 
 use crate::decision::Settled;
-use crate::event::{Applied, Cause, Counted, Decided, Origin, State, Transition};
+use crate::event::{Cause, Decided, State, Transition};
 use crate::outcome::Outcome;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -68,21 +68,20 @@ fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
 }
 
 impl Counts {
-    pub(crate) fn decided(&mut self, decided: Decided, applied: Applied) {
+    pub(crate) fn decided(&mut self, decided: Decided, shadow: bool) {
         let index = decided as usize;
-        match applied {
-            Applied::Enforced => bump(&mut self.decisions, index),
-            Applied::Shadow => {
-                bump(&mut self.shadow, index);
-                // What was applied is that it passed.
-                bump(&mut self.decisions, Decided::Admitted as usize);
-            }
+        if shadow {
+            bump(&mut self.shadow, index);
+            // What was applied is that it passed.
+            bump(&mut self.decisions, Decided::Admitted as usize);
+        } else {
+            bump(&mut self.decisions, index);
         }
     }
 
     pub(crate) fn settled(&mut self, settled: Settled) {
         bump(&mut self.outcomes, settled.outcome as usize);
-        if settled.counted == Counted::Late {
+        if settled.late {
             self.late += 1;
         }
     }
@@ -99,7 +98,7 @@ impl Counts {
             Cause::ProbesSucceeded => 7,
         };
         // Who made it counts it; all who followed it are in `states`.
-        if change.origin == Origin::Own {
+        if !change.adopted {
             bump(&mut self.transitions, index);
         }
         self.left(change.from);

@@ -10,14 +10,12 @@
 
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{
-    BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize,
-};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, RateCondition, Share, Trip, WindowSize};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
 fn policy() -> BreakerPolicy {
-    let rate = |window| Rate { threshold: 0.5, window, minimum_calls: 10, z_squared: 2.7 };
+    let rate = |window| RateCondition { threshold: 0.5, window, minimum_calls: 10, z_squared: 2.7 };
     BreakerPolicy {
         trip: Trip {
             consecutive_failures: Some(3),
@@ -36,7 +34,7 @@ fn policy() -> BreakerPolicy {
             lease: Duration::from_secs(10),
         },
         ramp: Duration::from_secs(5),
-        retry_after: RetryAfter::Respect,
+        respect_retry_after: true,
         share: Share::None,
     }
 }

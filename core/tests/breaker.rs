@@ -11,10 +11,10 @@
 mod support;
 
 use bimetal_core::decision::Reason;
-use bimetal_core::event::{Cause, Counted, State};
+use bimetal_core::event::{Cause, State};
 use bimetal_core::outcome::Outcome::{Failure, Neutral, Slow, Success};
 use bimetal_core::outcome::Report;
-use bimetal_core::policy::{BreakerPolicy, RetryAfter, Trip, WindowSize};
+use bimetal_core::policy::{BreakerPolicy, Trip, WindowSize};
 use bimetal_core::{Duration, Instant};
 use support::{Bench, policy, rate};
 
@@ -146,7 +146,7 @@ fn a_result_from_before_the_trip_touches_nothing() {
     let late: Vec<_> = (0..4).map(|_| bench.permit()).collect();
     bench.calls(3, Failure);
     for (permit, outcome) in late.into_iter().zip([Success, Failure, Slow, Neutral]) {
-        assert_eq!(bench.settle(permit, outcome), Counted::Late);
+        assert!(bench.settles_late(permit, outcome));
     }
     assert_eq!(bench.state(), State::Open);
     assert_eq!(bench.breaker.view(bench.now).generation, 1);
@@ -159,19 +159,15 @@ fn a_result_from_before_the_trip_cannot_trip_a_recovered_breaker() {
     bench.calls(3, Failure).at(10.0).call(Success);
     assert_eq!(bench.state(), State::Closed);
     for permit in late {
-        assert_eq!(bench.settle(permit, Failure), Counted::Late);
+        assert!(bench.settles_late(permit, Failure));
     }
     assert_eq!(bench.state(), State::Closed);
 }
 
 #[test]
 fn retry_after_lengthens_the_open_time_up_to_max() {
-    for (respect, asked, left) in [
-        (RetryAfter::Respect, 60, 60),
-        (RetryAfter::Respect, 999, 300),
-        (RetryAfter::Ignore, 60, 10),
-    ] {
-        let mut bench = Bench::new(BreakerPolicy { retry_after: respect, ..policy() });
+    for (respect, asked, left) in [(true, 60, 60), (true, 999, 300), (false, 60, 10)] {
+        let mut bench = Bench::new(BreakerPolicy { respect_retry_after: respect, ..policy() });
         bench.calls(2, Failure);
         let permit = bench.permit();
         let retry_after = Some(Duration::from_secs(asked));
@@ -207,7 +203,7 @@ fn callers_beyond_the_probes_are_rejected() {
     let second = bench.permit();
     let rejection = bench.admit().unwrap_err();
     assert_eq!(rejection.reason, Reason::Probing { outstanding: 2 });
-    assert_eq!(bench.settle(second, Neutral), Counted::Current);
+    assert!(!bench.settles_late(second, Neutral));
     assert!(bench.admit().is_ok(), "a neutral probe frees its slot");
 }
 
@@ -234,7 +230,7 @@ fn a_probe_without_headers_expires_and_reopens_when_it_was_due() {
     bench.at(18.0);
     bench.breaker.poll(bench.now);
     assert_eq!(bench.changes(), ["half_open>open probes_expired@15"]);
-    assert_eq!(bench.settle(lost, Success), Counted::Late);
+    assert!(bench.settles_late(lost, Success));
     bench.at(24.9);
     assert!(bench.admit().is_err(), "open from 15 s, when the lease ran out");
     bench.at(25.0);
@@ -263,8 +259,8 @@ fn a_result_after_its_lease_cannot_use_another_probes_slot() {
     bench.at(16.0);
     let probe = bench.permit();
     assert_eq!(bench.state(), State::HalfOpen, "one of two expiries does not re-open");
-    assert_eq!(bench.settle(lost, Failure), Counted::Late);
-    assert_eq!(bench.settle(probe, Success), Counted::Current);
+    assert!(bench.settles_late(lost, Failure));
+    assert!(!bench.settles_late(probe, Success));
     assert_eq!(bench.state(), State::Closed);
 }
 
@@ -297,7 +293,7 @@ fn good_headers_free_the_slot_and_the_end_decides() {
     bench.at(16.0);
     bench.breaker.poll(bench.now);
     assert_eq!(bench.state(), State::HalfOpen, "an answered probe has no lease");
-    assert_eq!(bench.settle(download, Success), Counted::Current);
+    assert!(!bench.settles_late(download, Success));
     assert_eq!(bench.state(), State::Closed);
 }
 
@@ -342,7 +338,7 @@ fn a_ramp_admits_a_share_and_any_trip_opens() {
     assert_eq!((first.reason, first.retry_after()), (Reason::Ramping { percent: 50 }, None));
     let passed = (0..99).filter(|_| {
         let permit = bench.admit();
-        permit.is_ok_and(|permit| bench.settle(permit, Success) == Counted::Current)
+        permit.is_ok_and(|permit| !bench.settles_late(permit, Success))
     });
     assert_eq!(passed.count(), 50);
     for _ in 0..3 {
@@ -351,7 +347,7 @@ fn a_ramp_admits_a_share_and_any_trip_opens() {
                 break permit;
             }
         };
-        bench.settle(permit, Failure);
+        bench.settles_late(permit, Failure);
     }
     assert_eq!(bench.state(), State::Open);
 }

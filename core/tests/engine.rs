@@ -10,12 +10,12 @@
 
 use bimetal_core::decision::{PassReason, Reason};
 use bimetal_core::engine::{MAX_EVENTS, Tracing};
-use bimetal_core::event::{Counted, State};
+use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome::{self, Failure, Success};
 use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::series::Counts;
-use bimetal_core::{Duration, Engine, Facts, Instant, Refusal, Ticket, Verdict};
+use bimetal_core::{Duration, Engine, Facts, Instant, Rejected, Ticket, Verdict};
 use std::borrow::Cow;
 
 /// A request as a test needs it: path and tenant.
@@ -78,25 +78,25 @@ impl World {
         }
     }
 
-    fn refusal(&mut self, request: Request<'_>) -> Refusal {
+    fn rejected(&mut self, request: Request<'_>) -> Rejected {
         match self.engine.admit(self.now, &request) {
-            Verdict::Reject(refusal) => refusal,
+            Verdict::Reject(rejected) => rejected,
             other => panic!("not rejected: {other:?}"),
         }
     }
 
-    fn settle(&mut self, ticket: Ticket, outcome: Outcome) -> Counted {
-        self.engine.settle(self.now, ticket, Report::from(outcome)).counted
+    fn settles_late(&mut self, ticket: Ticket, outcome: Outcome) -> bool {
+        self.engine.settle(self.now, ticket, Report::from(outcome)).late
     }
 
     fn call(&mut self, request: Request<'_>, outcome: Outcome) {
         let ticket = self.ticket(request);
-        assert_eq!(self.settle(ticket, outcome), Counted::Current);
+        assert!(!self.settles_late(ticket, outcome));
     }
 
     fn trip(&mut self, request: Request<'_>) {
         (0..3).for_each(|_| self.call(request, Failure));
-        self.refusal(request);
+        self.rejected(request);
     }
 
     fn counts(&self, scope: &str) -> Counts {
@@ -119,8 +119,8 @@ fn the_first_policy_that_matches_decides() {
     );
     let verdict = world.engine.admit(world.now, &Request("/a", ""));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::Disabled));
-    let refusal = world.refusal(Request("/b", ""));
-    assert_eq!((&*refusal.policy.name, refusal.rejection.reason), ("b", Reason::Forced));
+    let rejected = world.rejected(Request("/b", ""));
+    assert_eq!((&*rejected.policy.name, rejected.rejection.reason), ("b", Reason::Forced));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_full_table_gives_up_the_idle_scope_that_was_not_used_for_longest() {
     world.call(Request("", "idle"), Failure);
     world.call(Request("", "idle"), Failure);
     world.call(Request("", "new"), Success);
-    world.refusal(Request("", "open"));
+    world.rejected(Request("", "open"));
     world.call(Request("", "idle"), Failure);
     world.call(Request("", "idle"), Failure);
     assert_eq!(world.counts("*").states, [1, 0, 1], "`idle` began anew, `open` stayed");
@@ -178,7 +178,7 @@ fn a_scope_with_a_call_under_way_stays() {
     let verdict = world.engine.admit(world.now, &Request("", "other"));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::TableFull));
     assert_eq!(world.counts("*").unprotected, 1);
-    world.settle(busy, Success);
+    world.settles_late(busy, Success);
     world.call(Request("", "other"), Success);
 }
 
@@ -189,8 +189,8 @@ fn a_table_full_of_busy_scopes_shares_one_more() {
     for tenant in ["a", "b", "c"] {
         world.call(Request("", tenant), Failure);
     }
-    world.refusal(Request("", "d"));
-    world.settle(busy, Success);
+    world.rejected(Request("", "d"));
+    world.settles_late(busy, Success);
     world.call(Request("", "d"), Success);
     assert_eq!(world.engine.totals().scopes, 2);
 }
@@ -202,7 +202,7 @@ fn flooding_keys_resets_nobody() {
     for key in 0..10_000 {
         world.call(Request("", &key.to_string()), Success);
     }
-    world.refusal(Request("", "open"));
+    world.rejected(Request("", "open"));
     assert_eq!(world.engine.totals().scopes, 100);
     assert_eq!(world.counts("*").states, [99, 0, 1]);
 }
@@ -213,7 +213,7 @@ fn shadow_decides_and_counts_but_applies_nothing() {
         World::new(&format!(r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#));
     let Verdict::Admit(first) = world.engine.admit(world.now, &ECHO) else { panic!() };
     assert_eq!(first.plan, bimetal_core::Plan::default());
-    world.settle(first.ticket, Failure);
+    world.settles_late(first.ticket, Failure);
     (0..2).for_each(|_| world.call(ECHO, Failure));
     let Verdict::Pass(pass) = world.engine.admit(world.now, &ECHO) else { panic!() };
     assert!(matches!(pass.why, PassReason::Shadow(rejection)
@@ -240,8 +240,8 @@ fn a_good_update_keeps_a_breaker_whose_policy_is_the_same() {
     world.load(&format!(
         r#""match": {{"path": "/echo"}}, "timeout": {{"request": "1s"}}, {ORIGIN}"#
     ));
-    let refusal = world.refusal(ECHO);
-    assert!(refusal.policy.timeout.request.is_some(), "decided by the new policy");
+    let rejected = world.rejected(ECHO);
+    assert!(rejected.policy.timeout.request.is_some(), "decided by the new policy");
     assert_eq!(world.counts("policy").states, [0, 0, 1]);
 }
 
@@ -253,7 +253,7 @@ fn a_changed_breaker_begins_anew_and_old_results_are_late() {
     world.load(
         r#""scope": "policy", "breaker": {"profile": "origin-study", "open": {"base": "5s"}}"#,
     );
-    assert_eq!(world.settle(old, Failure), Counted::Late);
+    assert!(world.settles_late(old, Failure));
     world.call(ECHO, Success);
     let counts = world.counts("policy");
     assert_eq!((counts.states, counts.late), ([1, 0, 0], 1));
@@ -276,7 +276,7 @@ fn every_ticket_is_settled_once_and_counted() {
     let mut world = World::new(ORIGIN);
     let tickets: Vec<_> = (0..10).map(|_| world.ticket(ECHO)).collect();
     for (ticket, outcome) in tickets.into_iter().zip([Failure, Success].into_iter().cycle()) {
-        world.settle(ticket, outcome);
+        world.settles_late(ticket, outcome);
     }
     let counts = world.counts("policy");
     assert_eq!((counts.settled_calls(), counts.outcomes), (10, [5, 5, 0, 0]));
@@ -321,7 +321,7 @@ fn poll_carries_out_what_is_due_in_every_scope() {
     world.engine.poll(world.now);
     assert_eq!(world.engine.breakers(world.now).next().unwrap().view.state, State::Open);
     assert_eq!(world.engine.next_wakeup(), None);
-    assert_eq!(world.settle(lost, Success), Counted::Late);
+    assert!(world.settles_late(lost, Success));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn deciding_does_not_allocate_where_scopes_are_known() {
     let measured = allocation_counter::measure(|| {
         for _ in 0..1_000 {
             world.call(ECHO, Success);
-            world.refusal(Request("", "open"));
+            world.rejected(Request("", "open"));
         }
         world.engine.poll(world.now);
     });

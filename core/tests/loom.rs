@@ -14,7 +14,7 @@ mod support;
 
 use bimetal_core::board::{AtomicWords, Words};
 use bimetal_core::breaker::Breaker;
-use bimetal_core::event::{Origin, State};
+use bimetal_core::event::State;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn fail(breaker: &mut Breaker, now: Instant) {
 /// How many trips this replica made itself.
 fn own_trips(breaker: &mut Breaker) -> usize {
     let changes = std::iter::from_fn(|| breaker.take_transition());
-    changes.filter(|change| change.origin == Origin::Own && change.to == State::Open).count()
+    changes.filter(|change| !change.adopted && change.to == State::Open).count()
 }
 
 #[test]

@@ -10,9 +10,8 @@ use bimetal_core::doc::{Check, Node, Path, Unsupported};
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{
-    BreakerPolicy, DebugHeaders, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host,
-    HostPattern, Mode, On, Open, PathMatch, RetryAfter, Scope, Scopes, Share, Trip, WhenFull,
-    WindowSize,
+    BreakerPolicy, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host, HostPattern,
+    Mode, Open, PathMatch, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
 };
 use policy::{FULL, compile, policy};
 use serde_json::{Value, json};
@@ -43,7 +42,7 @@ fn defaults() {
     assert_eq!(policy.scope, Scope::Destination);
     assert_eq!(policy.scopes, Scopes { max: 10_000, when_full: WhenFull::Share });
     assert_eq!(policy.mode, Mode::Enforce);
-    assert_eq!(policy.debug_headers, DebugHeaders::Off);
+    assert!(!policy.debug_headers);
     assert_eq!(policy.timeout, Default::default());
     assert_eq!(policy.fallback, None);
     assert_eq!(
@@ -53,7 +52,7 @@ fn defaults() {
             open: Open { base: secs(30), multiplier: 2.0, max: secs(300), jitter: 0.1 },
             half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: secs(10) },
             ramp: Duration::ZERO,
-            retry_after: RetryAfter::Respect,
+            respect_retry_after: true,
             share: Share::Process,
         }
     );
@@ -183,7 +182,7 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(policy.timeout.request, Some(secs(3)));
     assert_eq!(policy.timeout.connect, Some(Duration::from_millis(100)));
     let fallback = policy.fallback.as_ref().unwrap();
-    assert_eq!(fallback.on, FallbackOn { rejected: On::Yes, failed: On::Yes });
+    assert_eq!(fallback.on, FallbackOn { rejected: true, failed: true });
     assert_eq!(fallback.status, Some(503));
     assert_eq!(fallback.headers, [("content-type".into(), "application/json".into())]);
     assert_eq!(fallback.body.as_deref(), Some(r#"{"error":"circuit open"}"#));
@@ -213,10 +212,7 @@ fn the_full_language_in_the_filter() {
     );
     let policy = document.policies.first().unwrap();
     assert_eq!(policy.timeout.connect, None);
-    assert_eq!(
-        policy.fallback.as_ref().unwrap().on,
-        FallbackOn { rejected: On::Yes, failed: On::No }
-    );
+    assert_eq!(policy.fallback.as_ref().unwrap().on, FallbackOn { rejected: true, failed: false });
     let matcher = &policy.matcher;
     assert_eq!(
         matcher.hosts,

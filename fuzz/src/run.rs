@@ -36,7 +36,7 @@ pub struct Plan {
 
 /// What became of one target.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct RunSummary {
     /// Its name.
     pub name: &'static str,
     /// Inputs it was given, the corpus included.
@@ -65,7 +65,7 @@ thread_local! {
 ///
 /// # Errors
 /// When a corpus cannot be read.
-pub fn run(plan: &Plan) -> std::io::Result<Vec<Report>> {
+pub fn run(plan: &Plan) -> std::io::Result<Vec<RunSummary>> {
     panic::set_hook(Box::new(|info| {
         MESSAGE.set(Some(info.to_string()));
     }));
@@ -77,30 +77,30 @@ pub fn run(plan: &Plan) -> std::io::Result<Vec<Report>> {
     let over = AtomicBool::new(false);
     let lanes: Vec<Lane> = plan.targets.iter().map(|target| lane(*target)).collect();
     let corpora: Vec<_> = plan.targets.iter().map(Target::corpus).collect::<Result<_, _>>()?;
-    let reports = std::thread::scope(|scope| {
+    let summaries = std::thread::scope(|scope| {
         let workers: Vec<_> = lanes
             .iter()
             .zip(corpora)
             .map(|(lane, corpus)| scope.spawn(|| work(lane, corpus, plan.seed, most, &left)))
             .collect();
         let watch = scope.spawn(|| watch(&lanes, &over));
-        let reports = workers
+        let summaries = workers
             .into_iter()
             .map(|worker| worker.join().expect("the driver itself does not panic"))
             .collect();
         over.store(true, Ordering::Relaxed);
         watch.thread().unpark();
-        reports
+        summaries
     });
     let _ = panic::take_hook();
-    Ok(reports)
+    Ok(summaries)
 }
 
 fn lane(target: Target) -> Lane {
     Lane { target, begun: AtomicU64::new(0), current: Mutex::default() }
 }
 
-fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU64) -> Report {
+fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU64) -> RunSummary {
     let mut rng = Rng::with_seed(seed);
     let (mut known, mut fresh) = (corpus.clone(), corpus);
     let mut seen: HashSet<Behaviour> = HashSet::new();
@@ -129,7 +129,7 @@ fn work(lane: &Lane, corpus: Vec<Vec<u8>>, seed: u64, most: u64, left: &AtomicU6
         }
     }
     lane.set_current(&[]);
-    Report { name: lane.target.name, inputs: lane.begun(), behaviours: seen.len(), crashes }
+    RunSummary { name: lane.target.name, inputs: lane.begun(), behaviours: seen.len(), crashes }
 }
 
 fn take(left: &AtomicU64) -> u64 {

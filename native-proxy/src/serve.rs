@@ -2,11 +2,11 @@
 
 use crate::call::{self, Client};
 use crate::config::Listener;
-use crate::framing::{Checked, Limits, Requests};
+use crate::framing::{Limits, Requests, StrictRequestIo};
 use crate::log::warning;
 use crate::timer::Alarms;
-use crate::upstream::Link;
-use crate::worker::{Phase, Place, Worker};
+use crate::upstream::Connection;
+use crate::worker::{Place, Worker};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -71,16 +71,16 @@ pub(crate) fn bind(
     Ok(socket.into())
 }
 
-/// One listening socket of one worker.
+/// One listening socket of one worker: its settings, and how many clients are connected to it.
 #[derive(Debug)]
-struct Door {
+struct ListenerState {
     worker: Rc<Worker>,
     builder: http1::Builder,
     address: SocketAddr,
-    most: usize,
+    max_connections: usize,
     limits: Limits,
     trusted_hops: usize,
-    inside: Cell<usize>,
+    connections: Cell<usize>,
     left: Notify,
 }
 
@@ -97,41 +97,41 @@ pub(crate) fn listen(
     let listener = TcpListener::from_std(socket)?;
     let mut builder = http1::Builder::new();
     builder.timer(Alarms).header_read_timeout(Duration::from(settings.header_timeout));
-    let door = Rc::new(Door {
+    let listening = Rc::new(ListenerState {
         worker: worker.clone(),
         builder,
         address: listener.local_addr()?,
-        most: settings.max_connections.div_ceil(workers.max(1)).max(1),
+        max_connections: settings.max_connections.div_ceil(workers.max(1)).max(1),
         limits: Limits {
             max_body: settings.max_body.unwrap_or(u64::MAX),
             idle: settings.idle.into(),
         },
         trusted_hops: settings.trusted_hops,
-        inside: Cell::new(0),
+        connections: Cell::new(0),
         left: Notify::new(),
     });
-    tokio::task::spawn_local(accept(door, listener));
+    tokio::task::spawn_local(accept(listening, listener));
     Ok(())
 }
 
-async fn accept(door: Rc<Door>, listener: TcpListener) {
-    let drains = door.worker.drains();
+async fn accept(listening: Rc<ListenerState>, listener: TcpListener) {
+    let drains = listening.worker.drains();
     let mut drains = pin!(drains);
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut drains => break,
-            accepted = next(&door, &listener) => accepted,
+            accepted = next(&listening, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&door, stream, peer),
+            Ok((stream, peer)) => admit(&listening, stream, peer),
             // The client was gone before we came to it.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if warned.is_none_or(|at| at.elapsed() >= QUIET) {
                     warned = Some(Instant::now());
-                    warning!("cannot accept on {}, trying on: {error}", door.address);
+                    warning!("cannot accept on {}, trying on: {error}", listening.address);
                 }
                 tokio::time::sleep(RESPITE).await;
             }
@@ -144,59 +144,62 @@ async fn accept(door: Rc<Door>, listener: TcpListener) {
     while let Ok((stream, peer)) = listener.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
-            admit(&door, stream, peer);
+            admit(&listening, stream, peer);
         }
     }
 }
 
 /// The next connection, once there is room for it: those beyond the limit wait in the kernel.
-async fn next(door: &Door, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
-    while door.inside.get() >= door.most {
-        door.left.notified().await;
+async fn next(
+    listening: &ListenerState,
+    listener: &TcpListener,
+) -> std::io::Result<(TcpStream, SocketAddr)> {
+    while listening.connections.get() >= listening.max_connections {
+        listening.left.notified().await;
     }
     listener.accept().await
 }
 
-fn admit(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) {
+fn admit(listening: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
     // Answers are written whole; waiting for more to send would only delay them. A socket that
     // refuses the option is broken, and says so at the first read.
     drop(stream.set_nodelay(true));
-    let inside = Inside::enter(door);
-    tokio::task::spawn_local(serve(inside, door.worker.enter(), stream, peer));
+    let counted = CountedClient::enter(listening);
+    tokio::task::spawn_local(serve(counted, listening.worker.enter(), stream, peer));
 }
 
-/// A connection that counts against its door's limit.
+/// A connection that counts against the listener's limit.
 #[derive(Debug)]
-struct Inside {
-    door: Rc<Door>,
+struct CountedClient {
+    listening: Rc<ListenerState>,
 }
 
-impl Inside {
-    fn enter(door: &Rc<Door>) -> Self {
-        door.inside.set(door.inside.get() + 1);
-        Self { door: door.clone() }
+impl CountedClient {
+    fn enter(listening: &Rc<ListenerState>) -> Self {
+        listening.connections.set(listening.connections.get() + 1);
+        Self { listening: listening.clone() }
     }
 }
 
-impl Drop for Inside {
+impl Drop for CountedClient {
     fn drop(&mut self) {
-        self.door.inside.set(self.door.inside.get().saturating_sub(1));
-        self.door.left.notify_one();
+        self.listening.connections.set(self.listening.connections.get().saturating_sub(1));
+        self.listening.left.notify_one();
     }
 }
 
 /// Serves one client until it leaves, or until its last answer during a drain.
-async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr) {
-    let door = &inside.door;
-    let worker = door.worker.clone();
+async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: SocketAddr) {
+    let listening = &counted.listening;
+    let worker = listening.worker.clone();
     let requests = Rc::new(Requests::new(worker.refusals.clone()));
-    let stream = Checked::new(stream, requests.clone(), door.limits);
-    let client = Client::new(worker.clone(), peer.ip(), door.trusted_hops, requests);
+    let stream = StrictRequestIo::new(stream, requests.clone(), listening.limits);
+    let client = Client::new(worker.clone(), peer.ip(), listening.trusted_hops, requests);
     let client = Rc::new(client);
     let answerer = client.clone();
     let service = service_fn(move |request| call::answer(answerer.clone(), request));
-    let mut connection = door.builder.serve_connection(TokioIo::new(stream), service);
-    let mut told = Phase::Serving;
+    let mut connection = listening.builder.serve_connection(TokioIo::new(stream), service);
+    let mut told_to_end = false;
     // How it ended is for nobody: the client is gone, and calls have settled by themselves.
     let _ = poll_fn(|cx| {
         place.wake_on_drain(cx.waker());
@@ -204,19 +207,19 @@ async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr
         if let Poll::Ready(end) = connection.as_mut().poll(cx) {
             return Poll::Ready(end);
         }
-        if told == Phase::Serving && worker.phase() == Phase::Draining {
+        if !told_to_end && worker.is_draining() {
             // After a poll, so that a request which already arrived is still answered.
-            told = Phase::Draining;
+            told_to_end = true;
             connection.as_mut().graceful_shutdown();
             return connection.poll(cx);
         }
         Poll::Pending
     })
     .await;
-    if let Some(link) = client.take_tunnel() {
+    if let Some(upstream) = client.take_tunnel() {
         let ended = connection.into_parts();
         // However it ends, both ends close.
-        drop(join(ended.io.into_inner(), &ended.read_buf, link).await);
+        drop(join(ended.io.into_inner(), &ended.read_buf, upstream).await);
     }
 }
 
@@ -225,9 +228,9 @@ async fn serve(inside: Inside, place: Place, stream: TcpStream, peer: SocketAddr
 async fn join<T: AsyncRead + AsyncWrite + Unpin>(
     mut client: T,
     early: &[u8],
-    link: Box<Link>,
+    connection: Box<Connection>,
 ) -> std::io::Result<()> {
-    let Some((mut upstream, answered, _slot)) = link.into_tunnel() else {
+    let Some((mut upstream, answered, _slot)) = connection.into_tunnel() else {
         return Ok(());
     };
     // Either side may have begun to speak in the same breath as the switch.

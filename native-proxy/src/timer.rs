@@ -54,38 +54,33 @@ impl hyper::rt::Sleep for Alarm {}
 #[derive(Debug)]
 pub(crate) struct Pause {
     limit: Duration,
-    standing: Standing,
+    /// Whether it moved since the last time it was asked.
+    has_moved: bool,
     alarm: Option<Alarm>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Still,
-    Moving,
 }
 
 impl Pause {
     /// One of at most `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, standing: Standing::Moving, alarm: None }
+        Self { limit, has_moved: true, alarm: None }
     }
 
     /// It moved.
     pub(crate) fn moved(&mut self) {
-        self.standing = Standing::Moving;
+        self.has_moved = true;
     }
 
     /// To be asked when it does not move: ready once that lasts for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let alarm = match (&mut self.alarm, self.standing) {
-            (Some(alarm), Standing::Still) => alarm,
-            (Some(alarm), Standing::Moving) => {
+        let alarm = match (&mut self.alarm, self.has_moved) {
+            (Some(alarm), false) => alarm,
+            (Some(alarm), true) => {
                 alarm.set(Instant::now() + self.limit);
                 alarm
             }
             (empty, _) => empty.insert(Alarm::new(Instant::now() + self.limit)),
         };
-        self.standing = Standing::Still;
+        self.has_moved = false;
         Pin::new(alarm).poll(cx)
     }
 }

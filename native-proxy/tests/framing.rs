@@ -7,7 +7,7 @@ mod cases;
 mod proxy_support;
 
 use cases::{BAD, BAD_BODIES, CHUNKED, GET, POST};
-use proxy_support::{PATIENCE, Running, file, get, ok, policy, wait_for};
+use proxy_support::{Running, TEST_DEADLINE, file, get, ok, policy, wait_for};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -68,7 +68,7 @@ const WAYS: [Way; 3] = [Way::Whole, Way::ByteByByte, Way::BehindAGoodOne];
 fn exchange(address: SocketAddr, bytes: &[u8], way: Way) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     let size = match way {
         Way::ByteByByte => 1,
         Way::Whole | Way::BehindAGoodOne => bytes.len(),

@@ -2,7 +2,7 @@
 
 mod layer_support;
 
-use bimetal_proxy::bimetal_core::event::{Event, Origin, State, What};
+use bimetal_proxy::bimetal_core::event::{Event, EventKind, State};
 use bimetal_proxy::bimetal_core::outcome::{Outcome, Transport};
 use bimetal_proxy::layer::{AsResponse, CallFacts, Stopped};
 use bimetal_proxy::{Guard, GuardLayer};
@@ -303,7 +303,8 @@ fn a_listener_hears_of_the_trip_and_its_panic_stays_its_own() {
         .build(&document(&breaker("60s")));
     (0..3).for_each(|_| assert_eq!(ask(&guard, 500), 500));
     assert_eq!(ask(&guard, 200), 503);
-    let own = |event: &Event| matches!(event.what, What::Transition(change) if change.origin == Origin::Own);
+    let own =
+        |event: &Event| matches!(event.kind, EventKind::Transition(change) if !change.adopted);
     let heard = heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     assert_eq!(heard.iter().filter(|event| own(event)).count(), 1);
     assert_eq!((guard.decision_errors(), outstanding(&guard)), (1, 0));

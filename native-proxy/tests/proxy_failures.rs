@@ -150,12 +150,12 @@ fn a_client_that_leaves_takes_its_upstream_call_with_it() {
     for (count, path) in ["/before", "/within"].into_iter().enumerate() {
         let mut client = proxy.client();
         client.peer.send(&get(path));
-        arrivals.recv_timeout(proxy_support::PATIENCE).unwrap();
+        arrivals.recv_timeout(proxy_support::TEST_DEADLINE).unwrap();
         if path == "/within" {
             client.peer.head().unwrap();
         }
         client.close();
-        departures.recv_timeout(proxy_support::PATIENCE).expect("the upstream was told");
+        departures.recv_timeout(proxy_support::TEST_DEADLINE).expect("the upstream was told");
         proxy.wait_for_outcomes("neutral", count as f64 + 1.0);
     }
     assert_eq!(proxy.outcomes("failure") + proxy.outcomes("success"), 0.0);

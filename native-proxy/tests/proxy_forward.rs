@@ -176,7 +176,7 @@ fn a_connection_that_died_idle_costs_no_call() {
     for _ in 0..20 {
         let answer = client.ask("POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 2\r\n\r\nhi");
         assert_eq!((answer.status, answer.text().as_str()), (200, "once"));
-        closes.recv_timeout(proxy_support::PATIENCE).unwrap();
+        closes.recv_timeout(proxy_support::TEST_DEADLINE).unwrap();
     }
     assert_eq!(upstream.connections(), 20);
 }

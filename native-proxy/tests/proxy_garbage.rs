@@ -8,7 +8,7 @@ mod proxy_support;
 
 use answer_cases::BAD;
 use bimetal_proxy::framing::Ask;
-use proxy_support::{PATIENCE, Running, Upstream, get, ok, value, wait_for};
+use proxy_support::{Running, TEST_DEADLINE, Upstream, get, ok, value, wait_for};
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{self, Receiver};
 
@@ -89,7 +89,7 @@ fn what_is_no_answer_is_a_failure_once_and_closes_the_connection() {
             assert!(got.ends_with(r#"{"error":"upstream sent no valid HTTP"}"#), "{context}");
             assert_eq!(got.matches("HTTP/1.").count(), 1, "{context}");
         }
-        assert_eq!(closed.recv_timeout(PATIENCE), Ok(number), "{context}");
+        assert_eq!(closed.recv_timeout(TEST_DEADLINE), Ok(number), "{context}");
         proxy.wait_for_outcomes("failure", number as f64 + 1.0);
         let next = client.ask(&get("/fine"));
         assert_eq!((next.status, next.text().as_str()), (200, "fine"), "{context}");
@@ -165,7 +165,7 @@ fn what_follows_an_answer_is_nobodys() {
         // Nobody asks on this connection again: it is closed, although it seemed good.
         let next = proxy.ask(&get("/fine"));
         assert_eq!((next.status, next.text().as_str()), (200, "fine"), "{context}");
-        assert_eq!(closed.recv_timeout(PATIENCE), Ok(number), "{context}");
+        assert_eq!(closed.recv_timeout(TEST_DEADLINE), Ok(number), "{context}");
     }
     proxy.wait_for_outcomes("success", 2.0 * count as f64);
     assert_eq!(proxy.outcomes("failure"), 0.0);

@@ -170,7 +170,7 @@ fn a_waiting_client_gets_leave_from_the_upstream_once() {
         client.peer.send(
             &post("1.1", "expect: 100-continue\r\n", "body").replace("\r\n\r\nbody", "\r\n\r\n"),
         );
-        let head = heads.recv_timeout(proxy_support::PATIENCE).unwrap();
+        let head = heads.recv_timeout(proxy_support::TEST_DEADLINE).unwrap();
         assert_eq!(value(&head, "expect"), Some("100-continue"), "{head}");
         go.send(()).unwrap();
         let mut leave = [status(&mut client), status(&mut client)];

@@ -2,7 +2,9 @@
 
 mod proxy_support;
 
-use proxy_support::{Client, PATIENCE, Running, Upstream, file, get, ok, policy, value, wait_for};
+use proxy_support::{
+    Client, Running, TEST_DEADLINE, Upstream, file, get, ok, policy, value, wait_for,
+};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
@@ -35,7 +37,7 @@ fn recording() -> (Upstream, Receiver<String>) {
 
 /// Whether the proxy ends this connection, whatever it says before.
 fn ends(stream: &mut TcpStream) -> String {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => {}
@@ -79,7 +81,7 @@ fn a_chunked_body_that_passes_the_limit_breaks_off_both_sides() {
     let answer = client.answer().unwrap();
     assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
     client.peer.closed();
-    let got = requests.recv_timeout(PATIENCE).unwrap();
+    let got = requests.recv_timeout(TEST_DEADLINE).unwrap();
     let (_, second) = got.split_once("\r\n0\r\n\r\n").unwrap();
     assert!(second.starts_with("POST / "), "{second}");
     assert!(!second.contains("hello!") && !second.contains("\r\n0\r\n"), "{second}");
@@ -129,7 +131,7 @@ fn a_client_that_stops_within_its_body_is_given_up() {
         let answer = client.answer().unwrap();
         assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
         client.peer.closed();
-        let got = requests.recv_timeout(PATIENCE).unwrap();
+        let got = requests.recv_timeout(TEST_DEADLINE).unwrap();
         assert!(!got.contains("\r\n0\r\n\r\n"), "{got}");
         proxy.wait_for_outcomes("neutral", count as f64 + 1.0);
     }
@@ -155,7 +157,7 @@ fn a_body_that_trickles_in_is_waited_for() {
         assert_eq!(silent.unwrap_err().kind(), ErrorKind::WouldBlock);
         client.peer.send(&byte.to_string());
     }
-    client.peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.peer.stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     assert_eq!(client.answer().unwrap().text(), "0123456789");
 }
 
@@ -174,7 +176,7 @@ fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
     let mut client = proxy.client();
     client.peer.send(&get("/"));
     // It reads nothing at all. The upstream's connection ends with the client's.
-    assert_eq!(closed.recv_timeout(PATIENCE), Ok(false));
+    assert_eq!(closed.recv_timeout(TEST_DEADLINE), Ok(false));
     proxy.wait_for_outcomes("neutral", 1.0);
     assert_eq!(proxy.outcomes("failure"), 0.0);
 }
@@ -184,9 +186,10 @@ fn an_upstream_that_stops_within_its_answer_is_a_failure() {
     let (left, closed) = mpsc::channel();
     let upstream = Upstream::start(move |mut peer| {
         let (head, _) = peer.request().unwrap();
-        let framing = match head.starts_with("get /chunked") {
-            true => "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
-            false => "content-length: 10\r\n\r\nabc",
+        let framing = if head.starts_with("get /chunked") {
+            "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        } else {
+            "content-length: 10\r\n\r\nabc"
         };
         peer.send(&format!("HTTP/1.1 200 OK\r\n{framing}"));
         peer.closed();
@@ -199,7 +202,7 @@ fn an_upstream_that_stops_within_its_answer_is_a_failure() {
         client.peer.send(&get(path));
         let got = ends(&mut client.peer.stream);
         assert!(got.starts_with("HTTP/1.1 200 OK\r\n") && !got.ends_with("0\r\n\r\n"), "{got}");
-        closed.recv_timeout(PATIENCE).unwrap();
+        closed.recv_timeout(TEST_DEADLINE).unwrap();
         proxy.wait_for_outcomes("failure", count as f64 + 1.0);
     }
     assert_eq!(proxy.outcomes("success"), 0.0);
@@ -252,7 +255,7 @@ fn the_system_asks_after_silent_clients_and_upstreams() {
     let proxy = Running::start(upstream.address, "");
     let mut client = proxy.client();
     client.peer.send(&get("/"));
-    let towards_upstream = arrivals.recv_timeout(PATIENCE).unwrap();
+    let towards_upstream = arrivals.recv_timeout(TEST_DEADLINE).unwrap();
     let of_client = client.peer.stream.local_addr().unwrap();
     for (local, remote) in [(proxy.listen, of_client), (towards_upstream, upstream.address)] {
         let wanted = format!(":{:04X} 0100007F:{:04X} 01 ", local.port(), remote.port());

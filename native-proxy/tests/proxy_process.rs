@@ -120,7 +120,7 @@ fn a_drain_finishes_what_is_under_way() {
     let mut idle = Client::connect(program.listen);
     let mut busy = Client::connect(program.listen);
     busy.peer.send(&get("/"));
-    arrivals.recv_timeout(proxy_support::PATIENCE).unwrap();
+    arrivals.recv_timeout(proxy_support::TEST_DEADLINE).unwrap();
     program.signal("TERM");
     program.log_with("draining");
     idle.peer.closed();
@@ -148,7 +148,7 @@ fn a_second_signal_ends_at_once() {
     let mut program = Program::start(&write("twice.yaml", &file(upstream.address, "")), &[]);
     let mut busy = Client::connect(program.listen);
     busy.peer.send(&get("/"));
-    arrivals.recv_timeout(proxy_support::PATIENCE).unwrap();
+    arrivals.recv_timeout(proxy_support::TEST_DEADLINE).unwrap();
     program.signal("TERM");
     program.log_with("draining");
     program.signal("TERM");

@@ -3,7 +3,7 @@
 mod proxy_support;
 
 use proxy_support::program::{Program, write};
-use proxy_support::{Client, PATIENCE, Upstream, file, get, ok, wait_for};
+use proxy_support::{Client, TEST_DEADLINE, Upstream, file, get, ok, wait_for};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,9 +29,10 @@ fn no_call_is_lost_and_no_breaker_forgets_while_settings_change_under_load() {
     const ROUNDS: usize = 12;
     let upstream = Upstream::start(|mut peer| {
         while let Some((head, _)) = peer.request() {
-            peer.send(&match head.starts_with("get /broken") {
-                true => "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned(),
-                false => ok("fine"),
+            peer.send(&if head.starts_with("get /broken") {
+                "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned()
+            } else {
+                ok("fine")
             });
         }
     });
@@ -220,7 +221,7 @@ fn a_program_out_of_descriptors_neither_spins_nor_dies_and_comes_back() {
     drop(crowd);
     wait_for("service", || {
         let mut client = Client::connect(program.listen);
-        client.peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.peer.stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
         client.peer.stream.write_all(get("/").as_bytes()).ok()?;
         (client.answer()?.status == 200).then_some(())
     });

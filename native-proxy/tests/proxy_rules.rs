@@ -3,7 +3,7 @@
 
 mod proxy_support;
 
-use proxy_support::{PATIENCE, Running, Upstream, file, get, ok, policy, value};
+use proxy_support::{Running, TEST_DEADLINE, Upstream, file, get, ok, policy, value};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver};
 
@@ -61,7 +61,7 @@ fn what_a_client_claims_goes_on_as_the_table_says() {
         let proxy = trusting(upstream.address, hops, "");
         let answer = proxy.ask(&format!("GET / HTTP/1.1\r\nhost: t\r\n{sent}\r\n"));
         assert_eq!(answer.status, 200);
-        let head = heads.recv_timeout(PATIENCE).unwrap();
+        let head = heads.recv_timeout(TEST_DEADLINE).unwrap();
         let names = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
         assert_eq!(lines(&head, &names), wanted, "{hops} {sent}");
     }
@@ -96,7 +96,7 @@ fn an_asterisk_goes_on_as_it_is() {
     let (upstream, heads) = telling();
     let proxy = Running::start(upstream.address, "");
     assert_eq!(proxy.ask("OPTIONS * HTTP/1.1\r\nhost: t\r\n\r\n").status, 200);
-    let head = heads.recv_timeout(PATIENCE).unwrap();
+    let head = heads.recv_timeout(TEST_DEADLINE).unwrap();
     assert!(head.starts_with("options * http/1.1\r\n"), "{head}");
     // A route for a path is none for the server as a whole.
     let text =
@@ -122,7 +122,7 @@ fn an_absolute_target_overrules_the_host_for_route_policy_and_upstream() {
     assert_eq!(ask("http://real/p", "other"), 503);
     assert_eq!(ask("http://other/p", "real"), 404);
     assert_eq!(ask("http://other/o", "real"), 200);
-    let head = heads.recv_timeout(PATIENCE).unwrap();
+    let head = heads.recv_timeout(TEST_DEADLINE).unwrap();
     assert_eq!(lines(&head, &["host"]), ["host: other"], "{head}");
     assert!(head.starts_with("get /o http/1.1\r\n"), "{head}");
     assert_eq!(ask("HTTP://other:80?q", "real"), 404);
@@ -184,7 +184,7 @@ fn trailers_pass_both_ways_to_those_that_take_them() {
             "POST / HTTP/1.1\r\nhost: t\r\n{te}transfer-encoding: chunked\r\ntrailer: x-mine\r\n\r\n\
              2\r\nhi\r\n0\r\nx-mine: 2\r\n\r\n"
         ));
-        let (head, body) = requests.recv_timeout(PATIENCE).unwrap();
+        let (head, body) = requests.recv_timeout(TEST_DEADLINE).unwrap();
         assert_eq!(value(&head, "te"), (!te.is_empty()).then_some("trailers"), "{head}");
         assert!(body.ends_with("\r\n0\r\nx-mine: 2\r\n\r\n"), "{body:?}");
         client.peer.head().unwrap();

@@ -3,7 +3,7 @@
 mod proxy_support;
 
 use proxy_support::program::{Program, write};
-use proxy_support::{PATIENCE, Running, Upstream, file, get, ok, policy, wait_for};
+use proxy_support::{Running, TEST_DEADLINE, Upstream, file, get, ok, policy, wait_for};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
@@ -28,7 +28,7 @@ fn echo() -> Upstream {
 
 fn open(address: SocketAddr) -> Socket {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     let (socket, answer) = tungstenite::client(format!("ws://{address}/chat"), stream).unwrap();
     assert_eq!(answer.status(), 101);
     socket
@@ -89,7 +89,7 @@ fn a_socket_may_be_silent_for_longer_than_any_limit() {
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let silence = std::io::Read::read(stream, &mut [0; 1]);
     assert_eq!(silence.unwrap_err().kind(), ErrorKind::WouldBlock);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     // Nor does a limit for bodies know messages.
     echoes(&mut socket, Message::binary(vec![7; 1 << 20]));
     closes(socket);
@@ -139,6 +139,6 @@ fn a_socket_ends_with_the_drains_time() {
     });
     // Dropping it drains without any time at all.
     drop(proxy);
-    end.recv_timeout(PATIENCE).unwrap();
+    end.recv_timeout(TEST_DEADLINE).unwrap();
     assert!(!matches!(reader.join().unwrap(), Error::ConnectionClosed));
 }

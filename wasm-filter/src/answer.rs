@@ -4,7 +4,7 @@ use crate::headers::Headers;
 use crate::port::{Host, Map, Property};
 use crate::registry::Worker;
 use bimetal_core::Duration;
-use bimetal_core::policy::{Policy, RetryAfter};
+use bimetal_core::policy::Policy;
 
 /// The header by which Envoy's router marks the upstream's answers.
 const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
@@ -86,7 +86,7 @@ impl<'a, H: Host> Reader<'a, H> {
     /// `retry-after` in whole seconds, where the policy respects it. A date is of another
     /// machine's clock, and is left alone.
     pub fn retry_after(&self, policy: &Policy) -> Option<Duration> {
-        if policy.breaker.as_ref()?.retry_after == RetryAfter::Ignore {
+        if !policy.breaker.as_ref()?.respect_retry_after {
             return None;
         }
         let value = self.headers.get("retry-after")?;

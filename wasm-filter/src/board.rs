@@ -86,16 +86,8 @@ pub struct SharedBoard<D> {
     data: Arc<D>,
     plugin: u64,
     errors: Arc<AtomicU64>,
-    news: News,
-}
-
-/// How a worker knows that its copy may be old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    /// By the counter of writes.
-    Counted,
-    /// By the copy's age: the host does not count.
-    Aged,
+    /// Whether the host counts writes; else a copy goes by its age.
+    change_counter_works: bool,
 }
 
 impl<D: SharedData> SharedBoard<D> {
@@ -104,11 +96,8 @@ impl<D: SharedData> SharedBoard<D> {
     pub fn new(data: D, plugin: &[u8], errors: Arc<AtomicU64>) -> Self {
         // A counter that does not move now never will.
         let counts = data.wrote().and_then(|()| data.writes());
-        let news = match counts {
-            Ok(1..) => News::Counted,
-            Ok(0) | Err(_) => News::Aged,
-        };
-        Self { data: Arc::new(data), plugin: hash(plugin), errors, news }
+        let change_counter_works = matches!(counts, Ok(1..));
+        Self { data: Arc::new(data), plugin: hash(plugin), errors, change_counter_works }
     }
 }
 
@@ -130,7 +119,7 @@ impl<D: SharedData> Board for SharedBoard<D> {
             errors: self.errors.clone(),
             place,
             owner,
-            news: self.news,
+            change_counter_works: self.change_counter_works,
             seen: Mutex::new(Seen { mark: None, by: None, words: vec![0; count] }),
         };
         words.seed();
@@ -145,7 +134,7 @@ struct SharedWords<D> {
     errors: Arc<AtomicU64>,
     place: String,
     owner: u64,
-    news: News,
+    change_counter_works: bool,
     // Never waited for: a worker is one thread.
     seen: Mutex<Seen>,
 }
@@ -178,13 +167,10 @@ impl<D: SharedData> SharedWords<D> {
 
     /// Brings the copy up to date, where the place is ours.
     fn refresh(&self, seen: &mut Seen) {
-        let mark = self.ok(match self.news {
-            News::Counted => self.data.writes(),
-            News::Aged => self.data.nanos(),
-        });
-        let fresh = |now: u64, then: u64| match self.news {
-            News::Counted => now == then,
-            News::Aged => now.saturating_sub(then) < STALE,
+        let mark =
+            self.ok(if self.change_counter_works { self.data.writes() } else { self.data.nanos() });
+        let fresh = |now: u64, then: u64| {
+            if self.change_counter_works { now == then } else { now.saturating_sub(then) < STALE }
         };
         if mark.zip(seen.mark).is_some_and(|(now, then)| fresh(now, then)) {
             return;

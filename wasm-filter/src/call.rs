@@ -14,7 +14,7 @@ use crate::registry::Worker;
 use crate::reply;
 use bimetal_core::event::State;
 use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
-use bimetal_core::policy::{DebugHeaders, Policy};
+use bimetal_core::policy::Policy;
 use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Verdict};
 use std::mem;
 use std::rc::Rc;
@@ -27,15 +27,6 @@ pub enum Flow {
     Continue,
     /// It was answered here.
     Stop,
-}
-
-/// What comes after a part of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// Body or trailers.
-    More,
-    /// Nothing: the answer is complete.
-    Nothing,
 }
 
 /// One request.
@@ -84,10 +75,10 @@ impl<H: Host> Call<H> {
         };
         let host = self.host.clone();
         let facts = Request::new(&host);
-        let verdict = worker.with(|inside| {
-            let verdict = inside.engine.admit(now, &facts);
-            facts.failed().into_iter().for_each(|error| inside.failed(error));
-            inside.write_events(&self.host);
+        let verdict = worker.with(|worker_state| {
+            let verdict = worker_state.engine.admit(now, &facts);
+            facts.failed().into_iter().for_each(|error| worker_state.failed(error));
+            worker_state.write_events(&self.host);
             verdict
         });
         match verdict {
@@ -149,13 +140,14 @@ impl<H: Host> Call<H> {
     }
 
     fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
-        if policy.debug_headers == DebugHeaders::On {
+        if policy.debug_headers {
             self.mark = Some(Mark { policy: policy.clone(), state });
         }
     }
 
-    /// Headers of whatever answers: the upstream, Envoy, or this filter.
-    pub fn response_headers(&mut self, rest: Rest) {
+    /// Headers of whatever answers: the upstream, Envoy, or this filter. The answer is complete
+    /// with them at `end_of_stream`; else body or trailers follow.
+    pub fn response_headers(&mut self, end_of_stream: bool) {
         let Some(worker) = self.worker.clone() else {
             return;
         };
@@ -172,7 +164,7 @@ impl<H: Host> Call<H> {
         let answer = Reader::new(&host, &worker, Map::Response);
         let status = answer.status();
         if answer.is_of_upstream() {
-            self.answered(&answer, open, status, rest);
+            self.answered(&answer, open, status, end_of_stream);
         } else {
             // Envoy or another filter answered, so nothing more will come from the upstream.
             let seen = match flags::meaning(answer.flags()) {
@@ -187,16 +179,18 @@ impl<H: Host> Call<H> {
         }
     }
 
-    fn answered(&mut self, read: &Reader<'_, H>, mut open: Open, status: u16, rest: Rest) {
+    fn answered(&mut self, read: &Reader<'_, H>, mut open: Open, status: u16, end_of_stream: bool) {
         let worker = read.worker;
         // The clock is a call into the host, so it is asked only where the time matters.
         let timed = open.is_timed().then(|| self.now(worker, &open));
         let latency = timed.map_or(Duration::ZERO, |now| now.since(open.sent));
-        let (kind, grpc) = match rest {
-            Rest::Nothing => (Kind::Plain, read.grpc_status_alone()),
-            Rest::More if status == SWITCHING_PROTOCOLS => (Kind::Endless, None),
+        let (kind, grpc) = if end_of_stream {
+            (Kind::Plain, read.grpc_status_alone())
+        } else if status == SWITCHING_PROTOCOLS {
+            (Kind::Endless, None)
+        } else {
             // Now or never: Envoy shows the headers in no later phase but the log.
-            Rest::More => (read.kind(), None),
+            (read.kind(), None)
         };
         let mut answer = Answer { status, latency, kind };
         let mut outcome = open.classify(answer, grpc);
@@ -211,15 +205,15 @@ impl<H: Host> Call<H> {
                 let now = timed.unwrap_or_else(|| self.now(worker, &open));
                 self.settle(worker, now, open, Report { outcome, retry_after });
             }
-            _ if rest == Rest::Nothing || kind == Kind::Endless => {
+            _ if end_of_stream || kind == Kind::Endless => {
                 let now = timed.unwrap_or_else(|| self.now(worker, &open));
                 self.settle(worker, now, open, outcome.into());
             }
             _ => {
                 if let Some(now) = timed {
-                    worker.with(|inside| {
-                        inside.engine.answered(now, &mut open.ticket);
-                        inside.write_events(&self.host);
+                    worker.with(|worker_state| {
+                        worker_state.engine.answered(now, &mut open.ticket);
+                        worker_state.write_events(&self.host);
                     });
                 }
                 open.answer = Some(answer);
@@ -228,9 +222,9 @@ impl<H: Host> Call<H> {
         }
     }
 
-    /// A part of the answer's body.
-    pub fn response_body(&mut self, rest: Rest) {
-        if rest == Rest::Nothing {
+    /// A part of the answer's body; the last one at `end_of_stream`.
+    pub fn response_body(&mut self, end_of_stream: bool) {
+        if end_of_stream {
             self.completed(|_, _| None);
         }
     }
@@ -288,10 +282,10 @@ impl<H: Host> Call<H> {
 
     fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
         let Open { policy, ticket, sent, .. } = open;
-        worker.with(|inside| {
-            inside.engine.settle(now, ticket, report);
-            inside.write_events(&self.host);
-            inside.took(&self.host, &policy.name, now.since(sent).as_millis());
+        worker.with(|worker_state| {
+            worker_state.engine.settle(now, ticket, report);
+            worker_state.write_events(&self.host);
+            worker_state.took(&self.host, &policy.name, now.since(sent).as_millis());
         });
     }
 }

@@ -6,7 +6,7 @@
 #![allow(missing_docs, reason = "the SDK's entry macro makes a public function without one")]
 
 use crate::board::{Set, SharedBoard, SharedData};
-use crate::call::{Call, Flow, Rest};
+use crate::call::{Call, Flow};
 use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
@@ -290,10 +290,6 @@ impl SharedData for EnvoyData {
     }
 }
 
-const fn rest(end_of_stream: bool) -> Rest {
-    if end_of_stream { Rest::Nothing } else { Rest::More }
-}
-
 struct RootAdapter(Root<Envoy>);
 
 impl Context for RootAdapter {}
@@ -329,12 +325,12 @@ impl HttpContext for CallAdapter {
     }
 
     fn on_http_response_headers(&mut self, _number: usize, end_of_stream: bool) -> Action {
-        self.0.response_headers(rest(end_of_stream));
+        self.0.response_headers(end_of_stream);
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
-        self.0.response_body(rest(end_of_stream));
+        self.0.response_body(end_of_stream);
         Action::Continue
     }
 

@@ -42,11 +42,11 @@ pub fn worker(host: &impl Host, name: &[u8]) -> Rc<Worker> {
 
 /// An engine and what belongs to it.
 #[derive(Debug)]
-pub struct Worker(RefCell<Inside>);
+pub struct Worker(RefCell<WorkerState>);
 
 /// What a [`Worker`] holds.
 #[derive(Debug)]
-pub struct Inside {
+pub struct WorkerState {
     /// The policies at work.
     pub engine: Engine,
     publisher: Publisher,
@@ -68,7 +68,7 @@ impl Worker {
             // Each worker decides for itself: less than was asked for, more than nothing.
             Err(error) => (Engine::new(seed), Some(error)),
         };
-        Self(RefCell::new(Inside {
+        Self(RefCell::new(WorkerState {
             engine,
             publisher: Publisher::default(),
             errors: u64::from(unreported.is_some()),
@@ -80,13 +80,13 @@ impl Worker {
 
     /// Does something with the engine; `None` when it is in use, which only a host that calls back
     /// in the middle of a call could bring about.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Inside) -> R) -> Option<R> {
-        self.0.try_borrow_mut().ok().map(|mut inside| act(&mut inside))
+    pub fn with<R>(&self, act: impl FnOnce(&mut WorkerState) -> R) -> Option<R> {
+        self.0.try_borrow_mut().ok().map(|mut state| act(&mut state))
     }
 
     /// Counts a host call that failed.
     pub fn failed(&self, error: HostError) {
-        self.with(|inside| inside.failed(error));
+        self.with(|state| state.failed(error));
     }
 
     /// Gives back a value, or counts why there is none.
@@ -95,7 +95,7 @@ impl Worker {
     }
 }
 
-impl Inside {
+impl WorkerState {
     /// Counts a host call that failed; the log says so on the next tick, so that a host that fails
     /// at every request does not fill the log.
     pub fn failed(&mut self, error: HostError) {

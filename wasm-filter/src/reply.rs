@@ -1,13 +1,13 @@
 //! A rejection as the client sees it.
 
 use crate::port::Reply;
-use bimetal_core::Refusal;
+use bimetal_core::Rejected;
 use bimetal_core::event::Json;
 
 /// The answer to a rejected request: the rule's status or the policy's fallback, and always the
 /// headers that say which rule and why.
-pub fn of(refusal: &Refusal) -> Reply {
-    let Refusal { policy, rejection } = refusal;
+pub fn of(rejected: &Rejected) -> Reply {
+    let Rejected { policy, rejection } = rejected;
     let reason = rejection.reason.to_string();
     let rule = rejection.rule.name();
     let mut headers = vec![

@@ -67,13 +67,13 @@ impl<H: Host> Root<H> {
         // Without a name it shares the engine of the nameless: better than to protect nothing.
         let name = host.property(Property::PluginName).ok().flatten().unwrap_or_default();
         let worker = registry::worker(host, &name);
-        worker.with(|inside| {
-            inside.follow_log_level(host);
+        worker.with(|state| {
+            state.follow_log_level(host);
             // Without a clock nothing will be decided, and each request counts an error.
-            inside.engine.load(now.unwrap_or(Instant::ZERO), document);
-            inside.write_events(host);
-            inside.loaded(host, document.skipped.len());
-            ticks.err().into_iter().for_each(|error| inside.failed(error));
+            state.engine.load(now.unwrap_or(Instant::ZERO), document);
+            state.write_events(host);
+            state.loaded(host, document.skipped.len());
+            ticks.err().into_iter().for_each(|error| state.failed(error));
         });
         for skipped in &document.skipped {
             host.log(Level::Warn, &format!("not supported here, skipped: {skipped}"));
@@ -87,7 +87,7 @@ impl<H: Host> Root<H> {
     /// Does what time made due, and publishes metrics.
     pub fn tick(&mut self) {
         if let Some(worker) = &self.worker {
-            worker.with(|inside| inside.tick(&self.host));
+            worker.with(|state| state.tick(&self.host));
         }
     }
 
@@ -104,7 +104,7 @@ impl<H: Host> Drop for Root<H> {
         };
         // Another configuration of the same plugin goes on with this engine.
         if Rc::strong_count(&worker) == 1 {
-            worker.with(|inside| inside.withdraw(&self.host));
+            worker.with(|state| state.withdraw(&self.host));
         }
     }
 }

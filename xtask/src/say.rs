@@ -21,9 +21,10 @@ pub fn begins(step: &str, why: &str) {
 pub fn works(step: &str, since: Instant, now: &str) {
     let now = now.trim();
     let shown: String = now.chars().take(70).collect();
-    match shown.is_empty() {
-        true => eprintln!("    {step}: {}", span(since.elapsed())),
-        false => eprintln!("    {step}: {} ({shown})", span(since.elapsed())),
+    if shown.is_empty() {
+        eprintln!("    {step}: {}", span(since.elapsed()))
+    } else {
+        eprintln!("    {step}: {} ({shown})", span(since.elapsed()))
     }
 }
 

@@ -179,8 +179,9 @@ fn linker() -> Option<PathBuf> {
     let about = process::answer("rustc", &["-vV"])?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "))?;
     let own = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
-    match own.exists() {
-        true => Some(own),
-        false => process::answer("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld")),
+    if own.exists() {
+        Some(own)
+    } else {
+        process::answer("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld"))
     }
 }

@@ -8,7 +8,7 @@ use super::facts::CallFacts;
 use super::mutant::{self, Mutant};
 use super::queue::Moment;
 use crate::log::CallSeen;
-use crate::scenario::{Answer, Call, Reply, Upstream, What, call_name};
+use crate::scenario::{Answer, Call, Reply, StepKind, Upstream, call_name};
 use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
 use bimetal_core::policy::Policy;
 use bimetal_core::{Duration as Span, Ticket, Verdict};
@@ -55,9 +55,9 @@ const HEADERS_BEFORE_RESET: Reply = Reply {
 
 impl CoreHost<'_> {
     fn call(&self, step: usize) -> &Call {
-        match &self.scenario.steps[step].what {
-            What::Call(call) => call,
-            What::Load(_) => unreachable!("a life begins with a call"),
+        match &self.scenario.steps[step].kind {
+            StepKind::Call(call) => call,
+            StepKind::Load(_) => unreachable!("a life begins with a call"),
         }
     }
 

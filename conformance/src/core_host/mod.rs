@@ -10,7 +10,7 @@ mod queue;
 pub mod sharpness;
 
 use crate::log::{LoadSeen, Loaded, Recording};
-use crate::scenario::{Scenario, What};
+use crate::scenario::{Scenario, StepKind};
 use bimetal_core::engine::{Engine, Tracing};
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::{Duration as Span, Instant, Ticket};
@@ -113,9 +113,9 @@ impl<'a> CoreHost<'a> {
 
     fn carry_out(&mut self, moment: Moment) {
         match moment {
-            Moment::Step(index) => match &self.scenario.steps[index].what {
-                What::Call(_) => self.begin(index, 1),
-                What::Load(document) => self.update(index, document),
+            Moment::Step(index) => match &self.scenario.steps[index].kind {
+                StepKind::Call(_) => self.begin(index, 1),
+                StepKind::Load(document) => self.update(index, document),
             },
             Moment::Headers(life) => self.headers(life),
             Moment::End(life) => self.ended(life),
@@ -175,9 +175,9 @@ impl<'a> CoreHost<'a> {
 }
 
 fn event_time(event: &bimetal_core::event::Event, origin: u64) -> Duration {
-    use bimetal_core::event::What as Happened;
-    let at = match &event.what {
-        Happened::Transition(change) => change.at,
+    use bimetal_core::event::EventKind;
+    let at = match &event.kind {
+        EventKind::Transition(change) => change.at,
         _ => event.at,
     };
     Duration::from_nanos(at.as_nanos().saturating_sub(origin))

@@ -1,7 +1,7 @@
 //! The upstream: `bimetal echo`, told by each request what to do with it.
 
 use super::process::Process;
-use crate::scenario::{Call, Scenario, Upstream, What};
+use crate::scenario::{Call, Scenario, StepKind, Upstream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Error};
@@ -53,9 +53,9 @@ impl Echo {
     /// scenario begins after `lead`.
     pub(super) fn plan(&self, scenario: &Scenario, lead: Duration) -> io::Result<()> {
         let margin = scenario.tick * 5 / 2;
-        let refusals = scenario.steps.iter().filter(|step| match &step.what {
-            What::Call(call) => call.upstream == Upstream::Refuses,
-            What::Load(_) => false,
+        let refusals = scenario.steps.iter().filter(|step| match &step.kind {
+            StepKind::Call(call) => call.upstream == Upstream::Refuses,
+            StepKind::Load(_) => false,
         });
         let rules: Vec<Value> = refusals
             .map(|step| {

@@ -5,7 +5,7 @@ use super::tail::Tail;
 use super::tools::Tools;
 use super::{RealHost, client};
 use crate::log::{CallSeen, LoadSeen, Recording};
-use crate::scenario::{Answer, Call, Scenario, Step, What, call_name};
+use crate::scenario::{Answer, Call, Scenario, Step, StepKind, call_name};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -70,13 +70,13 @@ impl<H: RealHost> Ready<'_, H> {
             let due = start + step.at;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             latest = latest.max(due.elapsed());
-            match &step.what {
-                What::Call(call) => {
+            match &step.kind {
+                StepKind::Call(call) => {
                     let job = Job { address: self.host.address(), start, end };
                     let (step, call, sender) = (step.clone(), call.clone(), sender.clone());
                     thread::spawn(move || job.calls(&step, &call, &sender));
                 }
-                What::Load(document) => {
+                StepKind::Load(document) => {
                     let at = start.elapsed();
                     let result = self.host.load(document)?;
                     loads.push(LoadSeen { step: step.name.clone(), at, result });

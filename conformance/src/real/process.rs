@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a process may take to be ready. Generous: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const READY_WAIT: Duration = Duration::from_secs(60);
 
 /// A running child process, killed when dropped.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ impl Process {
     ) -> io::Result<T> {
         let name = &self.name;
         let child = &mut self.child;
-        wait_until(PATIENCE, look, || match child.try_wait() {
+        wait_until(READY_WAIT, look, || match child.try_wait() {
             Ok(Some(status)) => Some(format!("{name} ended ({status}) before it could {what}")),
             _ => None,
         })?
-        .ok_or_else(|| Error::other(format!("{name} did not {what} in {} s", PATIENCE.as_secs())))
+        .ok_or_else(|| Error::other(format!("{name} did not {what} in {} s", READY_WAIT.as_secs())))
     }
 }
 

@@ -40,13 +40,13 @@ pub struct Step {
     pub name: String,
     /// When, from the start.
     pub at: Duration,
-    /// What.
-    pub what: What,
+    /// What it does.
+    pub kind: StepKind,
 }
 
 /// What a step does.
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum StepKind {
     /// A client makes a call, or several one after the other.
     Call(Call),
     /// The host gets another policy document.
@@ -73,7 +73,7 @@ pub struct Call {
     /// What the client sees of it.
     pub expect: Answer,
     /// Whether the upstream must see the call.
-    pub reaches: Reaches,
+    pub reaches_upstream: bool,
 }
 
 /// What the upstream does with a call.
@@ -135,22 +135,13 @@ pub enum Answer {
     Nothing(String),
 }
 
-/// Whether the upstream sees a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaches {
-    /// Once.
-    Upstream,
-    /// Never.
-    Nobody,
-}
-
 impl Scenario {
     /// Every call in order with its name in the log: `2`, or `2.1`, `2.2` where a step has several.
     pub fn calls(&self) -> impl Iterator<Item = (String, &Step, &Call)> {
         self.steps.iter().flat_map(|step| {
-            let call = match &step.what {
-                What::Call(call) => Some(call),
-                What::Load(_) => None,
+            let call = match &step.kind {
+                StepKind::Call(call) => Some(call),
+                StepKind::Load(_) => None,
             };
             call.into_iter().flat_map(move |call| {
                 (1..=call.times).map(move |nth| (call_name(step, call, nth), step, call))
@@ -162,10 +153,7 @@ impl Scenario {
     pub fn expected_answers(&self) -> Vec<String> {
         self.calls()
             .map(|(name, _, call)| {
-                let count = match call.reaches {
-                    Reaches::Upstream => 1,
-                    Reaches::Nobody => 0,
-                };
+                let count = usize::from(call.reaches_upstream);
                 answer_line(&name, &call.expect, count)
             })
             .collect()

@@ -48,7 +48,7 @@ pub(super) struct RawStep {
 #[serde(untagged)]
 pub(super) enum RawUpstream {
     Status(u16),
-    Word(String),
+    Text(String),
     Reply(RawReply),
 }
 
@@ -73,7 +73,7 @@ pub(super) struct RawReply {
 #[serde(untagged)]
 pub(super) enum RawClient {
     Status(u16),
-    Word(String),
+    Text(String),
 }
 
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Reading scenario files, and refusing what could not be judged.
 
 use super::raw::{RawClient, RawReply, RawScenario, RawStep, RawUpstream};
-use super::{Answer, Call, Reaches, Reply, Scenario, Step, Upstream, What, show_span};
+use super::{Answer, Call, Reply, Scenario, Step, StepKind, Upstream, show_span};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -131,9 +131,9 @@ fn judge(scenario: &Scenario) -> Result<(), String> {
 }
 
 fn calls_of(step: &Step) -> u64 {
-    match &step.what {
-        What::Call(call) => u64::from(call.times),
-        What::Load(_) => 0,
+    match &step.kind {
+        StepKind::Call(call) => u64::from(call.times),
+        StepKind::Load(_) => 0,
     }
 }
 
@@ -143,17 +143,17 @@ fn document(policies: Value) -> Value {
 
 fn read_step(raw: RawStep) -> Result<Step, String> {
     let (name, at) = (raw.step.clone(), raw.at.0);
-    let what = match raw.load.clone() {
+    let kind = match raw.load.clone() {
         Some(policies) => {
             let alone = raw.call.is_none() && raw.upstream.is_none() && raw.expect.is_none();
             if !alone {
                 return Err("load stands alone; its result is in the log".to_owned());
             }
-            What::Load(document(policies))
+            StepKind::Load(document(policies))
         }
-        None => What::Call(read_call(raw)?),
+        None => StepKind::Call(read_call(raw)?),
     };
-    Ok(Step { name, at, what })
+    Ok(Step { name, at, kind })
 }
 
 fn read_call(raw: RawStep) -> Result<Call, String> {
@@ -175,7 +175,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
     let answer = match (rule, expect.as_str(), raw.client) {
         (Some(rule), _, client) => rejected(rule, client)?,
         (None, "admitted" | "passed", Some(RawClient::Status(status))) => Answer::Status(status),
-        (None, "admitted" | "passed", Some(RawClient::Word(word))) => named_answer(&word)?,
+        (None, "admitted" | "passed", Some(RawClient::Text(text))) => named_answer(&text)?,
         (None, "admitted" | "passed", None) if abort.is_some() => Answer::Gone,
         (None, "admitted" | "passed", None) => usual_answer(&upstream),
         _ => {
@@ -183,10 +183,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
         }
     };
     let unseen = matches!(upstream, Upstream::Refuses | Upstream::Injected { .. });
-    let reaches = match rule.is_some() || unseen {
-        true => Reaches::Nobody,
-        false => Reaches::Upstream,
-    };
+    let reaches_upstream = !(rule.is_some() || unseen);
     let headers = raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
     Ok(Call {
         times,
@@ -197,7 +194,7 @@ fn read_call(raw: RawStep) -> Result<Call, String> {
         upstream,
         abort,
         expect: answer,
-        reaches,
+        reaches_upstream,
     })
 }
 
@@ -207,7 +204,7 @@ fn read_upstream(raw: Option<RawUpstream>) -> Result<Upstream, String> {
         Some(RawUpstream::Status(status)) => {
             RawReply { status: Some(status), ..RawReply::default() }
         }
-        Some(RawUpstream::Word(word)) => return named_upstream(&word),
+        Some(RawUpstream::Text(text)) => return named_upstream(&text),
         Some(RawUpstream::Reply(RawReply { injected: Some(status), .. })) => {
             return Ok(Upstream::Injected { status: final_status(status)? });
         }
@@ -230,14 +227,14 @@ fn final_status(status: u16) -> Result<u16, String> {
     }
 }
 
-fn named_upstream(word: &str) -> Result<Upstream, String> {
-    match word {
+fn named_upstream(text: &str) -> Result<Upstream, String> {
+    match text {
         "refuses" => Ok(Upstream::Refuses),
         "hangs" => Ok(Upstream::Hangs),
         "resets before headers" => Ok(Upstream::ResetsBeforeHeaders),
         "resets after headers" => Ok(Upstream::ResetsAfterHeaders),
         _ => Err(format!(
-            "upstream: {word} is not a status, {{status, after, body, retry_after, grpc_status}}, \
+            "upstream: {text} is not a status, {{status, after, body, retry_after, grpc_status}}, \
              {{injected}}, refuses, hangs, resets before headers, resets after headers"
         )),
     }
@@ -247,18 +244,18 @@ fn rejected(rule: &str, client: Option<RawClient>) -> Result<Answer, String> {
     let status = match client {
         None => 503,
         Some(RawClient::Status(status)) => status,
-        Some(RawClient::Word(word)) => return Err(format!("client: {word} is no status")),
+        Some(RawClient::Text(text)) => return Err(format!("client: {text} is no status")),
     };
     Ok(Answer::Rejected { status, rule: rule.to_owned() })
 }
 
-fn named_answer(word: &str) -> Result<Answer, String> {
-    match word {
+fn named_answer(text: &str) -> Result<Answer, String> {
+    match text {
         "error" => Ok(Answer::Error),
         "broken" => Ok(Answer::Broken),
         "gone" => Ok(Answer::Gone),
         "waiting" => Ok(Answer::Waiting),
-        _ => Err(format!("client: {word} is not a status, error, broken, gone, waiting")),
+        _ => Err(format!("client: {text} is not a status, error, broken, gone, waiting")),
     }
 }
 

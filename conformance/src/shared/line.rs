@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// How long an answer may take before the host counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// What the upstream is to do with a call.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +88,8 @@ impl Line {
             };
             Ok(Seen { sent, received: Instant::now(), answer })
         };
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(ANSWER_WAIT, exchange)
             .await
-            .map_err(|_| Error::other(format!("no answer to {path} within {PATIENCE:?}")))?
+            .map_err(|_| Error::other(format!("no answer to {path} within {ANSWER_WAIT:?}")))?
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 /// How long the healthy part may take until every worker has had its part of the calls.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SPREAD_WAIT: Duration = Duration::from_secs(20);
 
 /// What load.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,7 @@ impl Course {
         let enough = match self.start.elapsed() {
             elapsed if elapsed < self.load.healthy => false,
             // On a busy machine a thread may not be let to run for long.
-            elapsed => self.is_spread() || elapsed >= PATIENCE,
+            elapsed => self.is_spread() || elapsed >= SPREAD_WAIT,
         };
         if enough {
             self.failing_since.get_or_init(Instant::now);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long an event may take from its cause to the log.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EVENT_WAIT: Duration = Duration::from_secs(10);
 /// How often is looked for it.
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -78,13 +78,13 @@ impl Log {
         what: &str,
         mut look: impl FnMut(&[Event]) -> Option<T>,
     ) -> io::Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_WAIT;
         loop {
             if let Some(found) = look(self.events()?) {
                 return Ok(found);
             }
             if Instant::now() >= deadline {
-                return Err(Error::other(format!("{what}: not in the log within {PATIENCE:?}")));
+                return Err(Error::other(format!("{what}: not in the log within {EVENT_WAIT:?}")));
             }
             tokio::time::sleep(EVERY).await;
         }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 /// Connections to each worker.
 const LINES: usize = 8;
 /// How long a host may take for what its ticks do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TICK_WAIT: Duration = Duration::from_secs(30);
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(20);
 
@@ -180,7 +180,7 @@ impl<F: Fleet> Stage<F> {
     /// When nothing is held under this name, or as [`Stage::call`].
     pub async fn release(&mut self, mut held: Held, name: &str) -> io::Result<(usize, Seen)> {
         let before = self.log.events()?.len();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TICK_WAIT;
         while self.echo.release(name)? == 0 {
             if Instant::now() >= deadline {
                 return Err(Error::other(format!("no call is held under {name}")));
@@ -212,7 +212,7 @@ impl<F: Fleet> Stage<F> {
     /// # Errors
     /// When it does not come to that; the message has the count.
     pub async fn all_are(&self, state: &str) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TICK_WAIT;
         loop {
             let count = self.fleet.replicas(STEPS.policy, state)?;
             // A count of workers: whole and small.

@@ -5,7 +5,7 @@
 
 pub(crate) mod mutated;
 
-use bimetal_conformance::batch::{Limits, Outcome, run};
+use bimetal_conformance::batch::{Limits, PlayResult, run};
 use bimetal_conformance::limits::{HostName, LIMITS};
 use bimetal_conformance::real::tools::Tools;
 use bimetal_conformance::report::Verdict;
@@ -26,8 +26,8 @@ pub(crate) fn folder(test: &str) -> PathBuf {
 
 /// Each difference with its scenario; empty when all is equal. A host that fails is no difference:
 /// it stops the test.
-pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
-    let different = outcomes.iter().filter_map(|outcome| match &outcome.verdict {
+pub(crate) fn differences(results: &[PlayResult<'_>]) -> String {
+    let different = results.iter().filter_map(|outcome| match &outcome.verdict {
         Verdict::Different(diff) => {
             let Scenario { name, title, .. } = outcome.scenario;
             Some(format!("{name}: {title}\n{diff}"))
@@ -42,8 +42,8 @@ pub(crate) fn differences(outcomes: &[Outcome<'_>]) -> String {
 pub(crate) fn every_scenario_holds(host: HostName) {
     let (scenarios, tools) = (scenarios(), Tools::find().unwrap());
     let folder = folder(&format!("{host}-all"));
-    let outcomes = run(host, &tools, &scenarios, Limits::Respected, &folder);
-    let red = differences(&outcomes);
+    let results = run(host, &tools, &scenarios, Limits::Respected, &folder);
+    let red = differences(&results);
     assert!(red.is_empty(), "- expected, + seen\n{red}");
 }
 
@@ -57,8 +57,8 @@ pub(crate) fn the_limits_are_exact(host: HostName) {
         for scenario in affected.iter().filter(|scenario| !is_refused(scenario, host)) {
             let folder = folder(&format!("{host}-limits"));
             let alone = std::slice::from_ref(scenario);
-            let outcomes = run(host, &tools, alone, Limits::Ignored, &folder);
-            let red = differences(&outcomes);
+            let results = run(host, &tools, alone, Limits::Ignored, &folder);
+            let red = differences(&results);
             assert!(!red.is_empty(), "{} holds on {host} as well: {limit:?}", scenario.name);
         }
     }

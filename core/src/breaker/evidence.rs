@@ -5,9 +5,9 @@
 use crate::board::Words;
 use crate::event::Cause;
 use crate::outcome::Outcome;
-use crate::policy::{Rate, Trip, WindowSize};
+use crate::policy::{RateCondition, Trip, WindowSize};
 use crate::time::Instant;
-use crate::window::{BUCKETS, Mark, Tally, Window};
+use crate::window::{BUCKETS, Tally, Window};
 use alloc::sync::Arc;
 
 /// Windows since the breaker closed.
@@ -28,7 +28,7 @@ impl Evidence {
     /// the breaker is shared.
     pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Self {
         let mut first = 1;
-        let mut window = |rate: &Option<Rate>| {
+        let mut window = |rate: &Option<RateCondition>| {
             let size = rate.as_ref()?.window;
             Some(match (size, words) {
                 (WindowSize::Time(span), Some(words)) => {
@@ -46,7 +46,7 @@ impl Evidence {
     #[inline]
     pub fn record(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let absorbs = |window: &Option<Window>, bad| match window {
-            Some(window) => window.absorbs(mark(bad)),
+            Some(window) => window.absorbs(bad),
             None => true,
         };
         if absorbs(&self.failures, outcome == Outcome::Failure)
@@ -62,13 +62,13 @@ impl Evidence {
     fn record_in_windows(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let mut cause = None;
         if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
-            let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Failure));
+            let Tally { calls, bad } = window.record(now, outcome == Outcome::Failure);
             if reaches(rate, calls, bad) {
                 cause = Some(Cause::FailureRate { calls, failures: bad });
             }
         }
         if let (Some(rate), Some(window)) = (&trip.slow_rate, &mut self.slow) {
-            let Tally { calls, bad } = window.record(now, mark(outcome == Outcome::Slow));
+            let Tally { calls, bad } = window.record(now, outcome == Outcome::Slow);
             if cause.is_none() && reaches(rate, calls, bad) {
                 cause = Some(Cause::SlowRate { calls, slow: bad });
             }
@@ -102,16 +102,12 @@ pub(super) fn streak_trips(trip: &Trip, streak: u32) -> Option<Cause> {
     (streak >= most).then_some(Cause::ConsecutiveFailures { count: streak })
 }
 
-const fn mark(bad: bool) -> Mark {
-    if bad { Mark::Bad } else { Mark::Good }
-}
-
 /// Whether `bad` of `calls` reach the rate's threshold, with its confidence.
 ///
 /// The one-sided Wilson lower bound of a share p over n calls reaches the threshold t exactly when
 /// p >= t and n·(p − t)² >= z²·t·(1 − t): the bound is where the score test stops rejecting t
 /// (Wilson 1927; Agresti and Coull 1998). So no root has to be drawn.
-fn reaches(rate: &Rate, calls: u32, bad: u32) -> bool {
+fn reaches(rate: &RateCondition, calls: u32, bad: u32) -> bool {
     if bad == 0 || calls < rate.minimum_calls {
         return false;
     }
@@ -127,9 +123,9 @@ mod tests {
     use super::*;
     use crate::policy::WindowSize;
 
-    fn rate(threshold: f64, z: f64) -> Rate {
+    fn rate(threshold: f64, z: f64) -> RateCondition {
         let window = WindowSize::Calls(10);
-        Rate { threshold, window, minimum_calls: 4, z_squared: z * z }
+        RateCondition { threshold, window, minimum_calls: 4, z_squared: z * z }
     }
 
     #[test]

@@ -2,25 +2,26 @@
 
 use super::record::{Phase, Probing};
 use super::{Breaker, Permit};
-use crate::event::{Cause, Counted};
+use crate::event::Cause;
 use crate::outcome::{Outcome, Report};
 use crate::time::Instant;
 
 impl Breaker {
     /// A result that does not find the breaker closed in its own generation: of a probe, or late.
+    /// Returns whether it is late.
     #[cold]
-    pub(super) fn settle_probe(&mut self, now: Instant, permit: Permit, report: Report) -> Counted {
+    pub(super) fn settle_probe(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
         self.expire_leases(now);
         let waiting = permit.probe.is_waiting();
         if permit.generation != self.record.generation
             || waiting && !self.leases.remove(permit.probe)
         {
-            return Counted::Late;
+            return true;
         }
         // Others may change the record until the change below holds; a new generation ends it.
         while permit.generation == self.record.generation {
             let Phase::HalfOpen(mut probing) = self.record.phase else {
-                return Counted::Late;
+                return true;
             };
             probing.outstanding = probing.outstanding.saturating_sub(u32::from(waiting));
             let done = match report.outcome {
@@ -33,10 +34,10 @@ impl Breaker {
                 Outcome::Success => self.probe_succeeded(now, probing),
             };
             if done {
-                return Counted::Current;
+                return false;
             }
         }
-        Counted::Late
+        true
     }
 
     fn probe_succeeded(&mut self, now: Instant, probing: Probing) -> bool {

@@ -3,9 +3,7 @@
 use super::nearest::unknown;
 use super::node::Node;
 use super::problem::{Path, Problem, Problems, decimal, quoted, shown};
-use super::table::{
-    Field, Form, Kind, MAX_ITEMS, Need, Object, Rule, Support, Word, Zero, is_token,
-};
+use super::table::{Field, Form, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support, is_token};
 use super::units::{self, DURATION_FORM, DURATION_UNITS, Fault, SIZE_FORM, SIZE_UNITS};
 use crate::policy::Host;
 use alloc::format;
@@ -133,8 +131,8 @@ impl Check {
                 }
                 _ => self.wrong(path, node, &format!("is outside {min}–{max}")),
             },
-            Kind::Number { min, max, zero } => match node.as_number() {
-                Some(0.0) if *zero == Zero::Refused => {
+            Kind::Number { min, max, zero_allowed } => match node.as_number() {
+                Some(0.0) if !*zero_allowed => {
                     let max = decimal(*max);
                     self.wrong(path, node, &format!("is not allowed; more than 0, up to {max} is"));
                 }
@@ -154,7 +152,7 @@ impl Check {
                 let value = node.as_text().map(units::size);
                 self.unit(path, node, value, (*min, *max), &SIZE_UNITS, SIZE_FORM);
             }
-            Kind::Words(words) => return self.word(path, node, words),
+            Kind::Keywords(keywords) => return self.keyword(path, node, keywords),
             Kind::Token(form) => {
                 if let Some(value) = node.as_integer() {
                     *node = Node::Text(value.to_string());
@@ -201,19 +199,19 @@ impl Check {
         self.wrong(path, node, &format!("{fault}; allowed is {form}"));
     }
 
-    fn word(&mut self, path: &Path<'_>, node: &Node, words: &'static [Word]) -> Fate {
+    fn keyword(&mut self, path: &Path<'_>, node: &Node, keywords: &'static [Keyword]) -> Fate {
         let text = node.as_text().unwrap_or_default();
-        if let Some(word) = words.iter().find(|word| word.takes(text)) {
-            return match self.unsupported_by(word.support) {
+        if let Some(keyword) = keywords.iter().find(|keyword| keyword.takes(text)) {
+            return match self.unsupported_by(keyword.support) {
                 Some(why) => self.leave_out(path, format!("{} is {why}", quoted(text))),
                 None => Fate::Keep,
             };
         }
         let mut what = String::from("is not one of ");
-        for (index, word) in words.iter().enumerate() {
+        for (index, keyword) in keywords.iter().enumerate() {
             what.push_str(if index > 0 { ", " } else { "" });
-            what.push_str(word.name);
-            what.push_str(if word.name.ends_with(':') { "<name>" } else { "" });
+            what.push_str(keyword.name);
+            what.push_str(if keyword.name.ends_with(':') { "<name>" } else { "" });
         }
         self.wrong(path, node, &what);
         Fate::Keep
@@ -298,7 +296,7 @@ impl Check {
     }
 }
 
-impl Word {
+impl Keyword {
     fn takes(&self, text: &str) -> bool {
         match text.strip_prefix(self.name) {
             Some("") => !self.name.ends_with(':'),

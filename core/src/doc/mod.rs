@@ -22,4 +22,4 @@ pub mod units;
 pub use check::{Check, Unsupported};
 pub use node::Node;
 pub use problem::{Path, Problem, Problems};
-pub use table::{Field, Form, Kind, Need, Object, Rule, Support, Word, Zero};
+pub use table::{Field, Form, Keyword, Kind, Need, Object, Rule, Support};

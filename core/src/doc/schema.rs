@@ -1,7 +1,7 @@
 //! JSON Schema (2020-12) of a document, made from its table.
 
 use super::problem::decimal;
-use super::table::{Field, Kind, MAX_ITEMS, Need, Object, Rule, Support, Word, Zero};
+use super::table::{Field, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support};
 use super::units::{DURATION_FORM, DURATION_UNITS, SIZE_FORM, SIZE_UNITS, with_unit};
 use alloc::format;
 use alloc::string::String;
@@ -93,10 +93,10 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
         Kind::Any => json!({}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Kind::Number { min, max, zero: Zero::Allowed } => {
+        Kind::Number { min, max, zero_allowed: true } => {
             json!({"type": "number", "minimum": min, "maximum": max})
         }
-        Kind::Number { min, max, zero: Zero::Refused } if *min == 0.0 => {
+        Kind::Number { min, max, zero_allowed: false } if *min == 0.0 => {
             json!({"type": "number", "exclusiveMinimum": min, "maximum": max,
                    "$comment": format!("more than 0, up to {}", decimal(*max))})
         }
@@ -107,7 +107,7 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
             with_units(&DURATION_UNITS, DURATION_FORM, min.as_nanos(), max.as_nanos())
         }
         Kind::Size { min, max } => with_units(&SIZE_UNITS, SIZE_FORM, *min, *max),
-        Kind::Words(words) => of_words(words),
+        Kind::Keywords(keywords) => of_keywords(keywords),
         Kind::Text(form) => match form.pattern {
             Some(pattern) => json!({"type": "string", "pattern": pattern}),
             None => json!({"type": "string", "$comment": form.allowed}),
@@ -151,25 +151,24 @@ fn with_units(units: &[(&'static str, u64)], form: &str, min: u64, max: u64) -> 
     })
 }
 
-fn of_words(words: &'static [Word]) -> Value {
+fn of_keywords(keywords: &'static [Keyword]) -> Value {
     let plain: Vec<_> =
-        words.iter().map(|word| word.name).filter(|name| !name.ends_with(':')).collect();
+        keywords.iter().map(|keyword| keyword.name).filter(|name| !name.ends_with(':')).collect();
     let mut schema = json!({"type": "string"});
     let open: Vec<_> =
-        words.iter().map(|word| word.name).filter(|name| name.ends_with(':')).collect();
-    let choice = match open.is_empty() {
-        true => json!({"enum": plain}),
-        false => {
-            let pattern = format!("^({})[A-Za-z0-9!#$%&'*+.^_`|~-]+$", open.join("|"));
-            json!({"anyOf": [{"enum": plain}, {"pattern": pattern}]})
-        }
+        keywords.iter().map(|keyword| keyword.name).filter(|name| name.ends_with(':')).collect();
+    let choice = if open.is_empty() {
+        json!({"enum": plain})
+    } else {
+        let pattern = format!("^({})[A-Za-z0-9!#$%&'*+.^_`|~-]+$", open.join("|"));
+        json!({"anyOf": [{"enum": plain}, {"pattern": pattern}]})
     };
     if let (Value::Object(schema), Value::Object(choice)) = (&mut schema, choice) {
         schema.extend(choice);
-        let notes: Vec<_> = words
+        let notes: Vec<_> = keywords
             .iter()
-            .filter(|word| !matches!(word.support, Support::Every))
-            .map(|word| format!("{}:{}", word.name, support_note(word.support)))
+            .filter(|keyword| !matches!(keyword.support, Support::Every))
+            .map(|keyword| format!("{}:{}", keyword.name, support_note(keyword.support)))
             .collect();
         if !notes.is_empty() {
             schema.insert("$comment".into(), notes.join(" ").into());

@@ -99,7 +99,7 @@ pub enum Need {
     Computed(&'static str),
 }
 
-/// Which hosts can do what a field or a word asks for.
+/// Which hosts can do what a field or a keyword asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Support {
     /// Every host.
@@ -129,7 +129,7 @@ pub enum Kind {
         /// The largest.
         max: f64,
         /// Whether zero, where in range, is allowed.
-        zero: Zero,
+        zero_allowed: bool,
     },
     /// A text such as `250ms`.
     Duration {
@@ -145,8 +145,8 @@ pub enum Kind {
         /// The largest, in bytes.
         max: u64,
     },
-    /// One of these words.
-    Words(&'static [Word]),
+    /// One of these keywords.
+    Keywords(&'static [Keyword]),
     /// A text of a certain form.
     Text(&'static Form),
     /// A text of a certain form, which may be written as a whole number: `503` beside `5xx`. The
@@ -182,37 +182,28 @@ pub enum Kind {
 /// Most items of a list or of a map with free keys.
 pub const MAX_ITEMS: usize = 1_000;
 
-/// Whether zero is an allowed number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zero {
-    /// It is, where it is in range.
-    Allowed,
-    /// It is not.
-    Refused,
-}
-
-/// One word of [`Kind::Words`]. A name that ends in a colon stands for all words that begin with
-/// it and go on with an HTTP token: `header:` takes `header:x-tenant`.
+/// One keyword of [`Kind::Keywords`]. A name that ends in a colon stands for all keywords that
+/// begin with it and go on with an HTTP token: `header:` takes `header:x-tenant`.
 #[derive(Clone, Copy, Debug)]
-pub struct Word {
-    /// The word.
+pub struct Keyword {
+    /// The keyword.
     pub name: &'static str,
     /// Which hosts can do it.
     pub support: Support,
 }
 
-impl Word {
-    /// A word that every host supports.
+impl Keyword {
+    /// A keyword that every host supports.
     pub const fn new(name: &'static str) -> Self {
         Self { name, support: Support::Every }
     }
 
-    /// A word that no host supports yet.
+    /// A keyword that no host supports yet.
     pub const fn later(name: &'static str) -> Self {
         Self { name, support: Support::Later }
     }
 
-    /// A word that only these hosts support.
+    /// A keyword that only these hosts support.
     pub const fn only(name: &'static str, hosts: &'static [Host]) -> Self {
         Self { name, support: Support::Only(hosts) }
     }

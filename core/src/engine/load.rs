@@ -35,7 +35,7 @@ impl Engine {
         });
         self.registries = registries.collect::<Vec<_>>();
         for gone in old {
-            gone.close_series(self.books.series());
+            gone.close_series(self.recorder.series());
         }
         self.document = Some(document.clone());
     }

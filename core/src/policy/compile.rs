@@ -4,13 +4,13 @@ use super::forms;
 use super::rules::complete;
 use super::table::{BREAKER, DOCUMENT, POLICY};
 use super::types::{
-    BreakerPolicy, DebugHeaders, DirectionMatch, Document, Fallback, FallbackOn, HalfOpen,
-    HeaderMatch, Host, HostPattern, Match, Mode, On, Open, PathMatch, Policy, Rate, RetryAfter,
-    Scope, Scopes, Share, Timeouts, Trip, WhenFull, WindowSize,
+    BreakerPolicy, DirectionMatch, Document, Fallback, FallbackOn, HalfOpen, HeaderMatch, Host,
+    HostPattern, Match, Mode, Open, PathMatch, Policy, RateCondition, Scope, Scopes, Share,
+    Timeouts, Trip, WhenFull, WindowSize,
 };
 use crate::doc::hash::Hash;
 use crate::doc::{Check, Node, Path, Problems, Unsupported};
-use crate::outcome::{AnswerSet, CountInjected, FailureRules};
+use crate::outcome::{AnswerSet, FailureRules};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -46,12 +46,12 @@ impl Document {
 
 fn policy(node: &Node) -> Policy {
     let name = node.text("name").unwrap_or_default();
-    let scope_word = node.text("scope").unwrap_or_default();
+    let scope_keyword = node.text("scope").unwrap_or_default();
     let breaker = node.get("breaker");
     // The profile's name says nothing that its leaves, merged by now, do not say.
     let mut meaning = breaker.cloned().unwrap_or(Node::Null);
     meaning.remove("profile");
-    let state = Hash::default().bytes(name.as_bytes()).bytes(scope_word.as_bytes());
+    let state = Hash::default().bytes(name.as_bytes()).bytes(scope_keyword.as_bytes());
     let mut whole = node.clone();
     if breaker.is_some() {
         whole.set("breaker", meaning.clone());
@@ -59,7 +59,7 @@ fn policy(node: &Node) -> Policy {
     Policy {
         name: Arc::from(name),
         matcher: node.get("match").map(matcher).unwrap_or_default(),
-        scope: scope(scope_word),
+        scope: scope(scope_keyword),
         scopes: scopes(node.get("scopes")),
         mode: mode(node.text("mode")),
         breaker: breaker.map(|breaker| Arc::new(breaker_policy(breaker))),
@@ -69,10 +69,7 @@ fn policy(node: &Node) -> Policy {
             connect: node.get("timeout").and_then(|timeout| timeout.duration("connect")),
         },
         fallback: node.get("fallback").and_then(fallback),
-        debug_headers: match node.flag("debug_headers") {
-            Some(true) => DebugHeaders::On,
-            _ => DebugHeaders::Off,
-        },
+        debug_headers: node.flag("debug_headers") == Some(true),
         state_hash: state.object(&meaning, &BREAKER).finish(),
         hash: Hash::default().object(&whole, &POLICY).finish(),
     }
@@ -120,13 +117,13 @@ fn host(pattern: &str) -> HostPattern {
     }
 }
 
-fn scope(word: &str) -> Scope {
-    match word {
+fn scope(keyword: &str) -> Scope {
+    match keyword {
         "policy" => Scope::Policy,
         "route" => Scope::Route,
         "authority" => Scope::Authority,
         "client" => Scope::Client,
-        _ => match word.strip_prefix("header:") {
+        _ => match keyword.strip_prefix("header:") {
             Some(name) => Scope::Header(name.to_ascii_lowercase()),
             None => Scope::Destination,
         },
@@ -143,8 +140,8 @@ fn scopes(node: Option<&Node>) -> Scopes {
     }
 }
 
-fn mode(word: Option<&str>) -> Mode {
-    match word {
+fn mode(keyword: Option<&str>) -> Mode {
+    match keyword {
         Some("shadow") => Mode::Shadow,
         Some("forced_open") => Mode::ForcedOpen,
         Some("disabled") => Mode::Disabled,
@@ -183,16 +180,13 @@ fn breaker_policy(node: &Node) -> BreakerPolicy {
             Some("none") => Share::None,
             _ => Share::Process,
         },
-        retry_after: match node.flag("respect_retry_after") {
-            Some(false) => RetryAfter::Ignore,
-            _ => RetryAfter::Respect,
-        },
+        respect_retry_after: node.flag("respect_retry_after") != Some(false),
     }
 }
 
-fn rate(node: &Node) -> Rate {
+fn rate(node: &Node) -> RateCondition {
     let window = node.get("window").unwrap_or(&Node::Null);
-    Rate {
+    RateCondition {
         threshold: node.number("threshold").unwrap_or(1.0),
         window: match window.duration("time") {
             Some(time) => WindowSize::Time(time),
@@ -235,27 +229,21 @@ fn failure(policy: &Node, breaker: Option<&Node>) -> FailureRules {
         failures: answers(node, &["statuses", "grpc", "transport"]),
         ignore: answers(node, &["ignore"]),
         slower_than: slow.and_then(|slow| slow.duration("slower_than")),
-        count_injected: match policy.flag("count_injected") {
-            Some(true) => CountInjected::Yes,
-            _ => CountInjected::No,
-        },
+        count_injected: policy.flag("count_injected") == Some(true),
     }
 }
 
 fn answers(node: &Node, keys: &[&str]) -> AnswerSet {
     let mut set = AnswerSet::default();
-    for word in keys.iter().flat_map(|key| node.texts(key)) {
-        forms::insert(&mut set, word);
+    for keyword in keys.iter().flat_map(|key| node.texts(key)) {
+        forms::insert(&mut set, keyword);
     }
     set
 }
 
 /// None where every occasion of it was skipped as unsupported.
 fn fallback(node: &Node) -> Option<Fallback> {
-    let on = |word| match node.texts("on").any(|given| given == word) {
-        true => On::Yes,
-        false => On::No,
-    };
+    let on = |keyword| node.texts("on").any(|given| given == keyword);
     let on = FallbackOn { rejected: on("rejected"), failed: on("failed") };
     (on != FallbackOn::default()).then(|| Fallback {
         on,

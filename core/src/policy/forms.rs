@@ -21,7 +21,7 @@ pub(super) static GRPC: Form = Form {
     test: |text| grpc_code(text).is_some(),
 };
 
-/// Any word of `failure.statuses`, `failure.grpc` or `failure.transport`.
+/// Any keyword of `failure.statuses`, `failure.grpc` or `failure.transport`.
 pub(super) static ANSWER: Form = Form {
     what: "an answer",
     allowed: "a status (404), a class (4xx), a gRPC status (not_found) or a transport failure (reset)",
@@ -86,38 +86,38 @@ const GRPC_NAMES: [&str; 16] = [
     "unauthenticated",
 ];
 
-enum StatusWord {
+enum StatusPattern {
     One(u16),
     Class(u16),
 }
 
-fn parse_status(text: &str) -> Option<StatusWord> {
+fn parse_status(text: &str) -> Option<StatusPattern> {
     if text.len() != 3 {
         return None;
     }
     if let Some(class) = text.strip_suffix("xx") {
         let class = class.parse().ok()?;
-        return (1..=5).contains(&class).then_some(StatusWord::Class(class));
+        return (1..=5).contains(&class).then_some(StatusPattern::Class(class));
     }
     // `parse` alone would take "+50".
     let status = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
-    (100..=599).contains(&status).then_some(StatusWord::One(status))
+    (100..=599).contains(&status).then_some(StatusPattern::One(status))
 }
 
 fn grpc_code(text: &str) -> Option<u32> {
     (1..).zip(GRPC_NAMES).find(|(_, name)| *name == text).map(|(code, _)| code)
 }
 
-/// Adds what a word of `failure` names to `set`; whether it names something.
-pub(super) fn insert(set: &mut AnswerSet, word: &str) -> bool {
-    if let Some(status) = parse_status(word) {
+/// Adds what a keyword of `failure` names to `set`; whether it names something.
+pub(super) fn insert(set: &mut AnswerSet, keyword: &str) -> bool {
+    if let Some(status) = parse_status(keyword) {
         match status {
-            StatusWord::One(status) => set.statuses.insert(status),
-            StatusWord::Class(class) => set.statuses.insert_class(class),
+            StatusPattern::One(status) => set.statuses.insert(status),
+            StatusPattern::Class(class) => set.statuses.insert_class(class),
         }
-    } else if let Some(code) = grpc_code(word) {
+    } else if let Some(code) = grpc_code(keyword) {
         set.grpc |= 1 << code;
-    } else if let Some(how) = Transport::ALL.into_iter().find(|how| how.name() == word) {
+    } else if let Some(how) = Transport::ALL.into_iter().find(|how| how.name() == keyword) {
         if !set.transport.contains(&how) {
             set.transport.push(how);
         }

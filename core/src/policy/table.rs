@@ -8,7 +8,7 @@ pub use breaker::{BREAKER, FAILURE};
 use super::forms::{FIELD_VALUE, HOST, PATH};
 use super::types::Host;
 use crate::doc::table::{ANY_TEXT, NAME, TOKEN};
-use crate::doc::{Field, Kind, Object, Rule, Word};
+use crate::doc::{Field, Keyword, Kind, Object, Rule};
 use crate::time::Duration;
 
 const NATIVE: &[Host] = &[Host::Native];
@@ -26,11 +26,11 @@ const COUNT: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 pub static DOCUMENT: Object = Object {
     doc: "A policy document.",
     fields: &[
-        Field::new("version", Kind::Words(&[Word::new("v1")]), "Version of the language.")
+        Field::new("version", Kind::Keywords(&[Keyword::new("v1")]), "Version of the language.")
             .default(r#""v1""#),
         Field::new(
             "unsupported",
-            Kind::Words(&[Word::new("refuse"), Word::new("skip")]),
+            Kind::Keywords(&[Keyword::new("refuse"), Keyword::new("skip")]),
             "What happens to what this host cannot do: `refuse` the document, or `skip` that part and say so.",
         )
         .default(r#""refuse""#),
@@ -57,14 +57,14 @@ pub static POLICY: Object = Object {
         .default("{}"),
         Field::new(
             "scope",
-            Kind::Words(&[
-                Word::new("policy"),
-                Word::new("destination"),
-                Word::new("route"),
-                Word::new("authority"),
-                Word::new("client"),
-                Word::new("header:"),
-                Word::later("endpoint"),
+            Kind::Keywords(&[
+                Keyword::new("policy"),
+                Keyword::new("destination"),
+                Keyword::new("route"),
+                Keyword::new("authority"),
+                Keyword::new("client"),
+                Keyword::new("header:"),
+                Keyword::later("endpoint"),
             ]),
             "What has a breaker of its own.",
         )
@@ -72,18 +72,18 @@ pub static POLICY: Object = Object {
         Field::new("scopes", Kind::Object(&SCOPES), "Bounds of the table of scopes.").default("{}"),
         Field::new(
             "mode",
-            Kind::Words(&[
-                Word::new("enforce"),
-                Word::new("shadow"),
-                Word::new("forced_open"),
-                Word::new("disabled"),
+            Kind::Keywords(&[
+                Keyword::new("enforce"),
+                Keyword::new("shadow"),
+                Keyword::new("forced_open"),
+                Keyword::new("disabled"),
             ]),
             "`enforce` acts; `shadow` decides and counts only; `forced_open` rejects every call; `disabled` passes every call.",
         )
         .default(r#""enforce""#),
         Field::new(
             "evidence",
-            Kind::Words(&[Word::new("calls"), Word::later("tries")]),
+            Kind::Keywords(&[Keyword::new("calls"), Keyword::later("tries")]),
             "What is counted: whole calls, or each try.",
         )
         .default(r#""calls""#),
@@ -139,10 +139,10 @@ static MATCH: Object = Object {
         ),
         Field::new(
             "direction",
-            Kind::Words(&[
-                Word::new("any"),
-                Word::only("inbound", WASM),
-                Word::only("outbound", WASM),
+            Kind::Keywords(&[
+                Keyword::new("any"),
+                Keyword::only("inbound", WASM),
+                Keyword::only("outbound", WASM),
             ]),
             "Which way a request travels through a sidecar (Envoy only).",
         )
@@ -157,7 +157,7 @@ static SCOPES: Object = Object {
         Field::new("max", COUNT, "Most scopes at once.").default("10000"),
         Field::new(
             "when_full",
-            Kind::Words(&[Word::new("share"), Word::new("pass")]),
+            Kind::Keywords(&[Keyword::new("share"), Keyword::new("pass")]),
             "What happens to one more when none is idle: `share` one common scope, or `pass` unprotected and counted.",
         )
         .default(r#""share""#),
@@ -186,7 +186,7 @@ static FALLBACK: Object = Object {
         Field::new(
             "on",
             Kind::List {
-                of: &Kind::Words(&[Word::new("rejected"), Word::only("failed", NATIVE)]),
+                of: &Kind::Keywords(&[Keyword::new("rejected"), Keyword::only("failed", NATIVE)]),
                 min: 1,
             },
             "When it is given: in place of rejections, of upstream failures (proxy only).",

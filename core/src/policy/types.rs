@@ -58,23 +58,14 @@ pub struct Policy {
     pub timeout: Timeouts,
     /// The answer in place of a rejection or a failure.
     pub fallback: Option<Fallback>,
-    /// Whether every answer says the policy and the breaker's state.
-    pub debug_headers: DebugHeaders,
+    /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
+    /// `x-bimetal-state`.
+    pub debug_headers: bool,
     /// Hash of all that decides whether a breaker's state means the same after a reload: name,
     /// scope and the breaker. Equal hash: the state is kept.
     pub state_hash: u64,
     /// Hash of the whole policy, shown by the admin interface.
     pub hash: u64,
-}
-
-/// Whether answers carry `x-bimetal-state` and `x-bimetal-policy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DebugHeaders {
-    /// They do not.
-    #[default]
-    Off,
-    /// They do.
-    On,
 }
 
 /// Which requests a policy is for; every part that is given must hold.
@@ -218,8 +209,8 @@ pub struct BreakerPolicy {
     pub half_open: HalfOpen,
     /// How it comes back.
     pub ramp: Duration,
-    /// Whether a failure's `retry-after` lengthens the open time.
-    pub retry_after: RetryAfter,
+    /// Whether a failure's `retry-after` lengthens the open time, up to `open.max`.
+    pub respect_retry_after: bool,
     /// With whom it shares its state.
     pub share: Share,
 }
@@ -240,14 +231,14 @@ pub struct Trip {
     /// This many failures without a success between them, at least 1.
     pub consecutive_failures: Option<u32>,
     /// Share of failures in a window.
-    pub failure_rate: Option<Rate>,
+    pub failure_rate: Option<RateCondition>,
     /// Share of slow answers in a window.
-    pub slow_rate: Option<Rate>,
+    pub slow_rate: Option<RateCondition>,
 }
 
-/// A share in a window that trips.
+/// Trips a breaker at a share of calls in a window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rate {
+pub struct RateCondition {
     /// Trips at or above this share, over 0 and up to 1.
     pub threshold: f64,
     /// Where calls are counted.
@@ -292,16 +283,6 @@ pub struct HalfOpen {
     pub lease: Duration,
 }
 
-/// Whether a failure's `retry-after` lengthens the open time (`respect_retry_after`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RetryAfter {
-    /// It does, up to `open.max`.
-    #[default]
-    Respect,
-    /// It does not.
-    Ignore,
-}
-
 /// Time limits that the host enforces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
@@ -328,17 +309,7 @@ pub struct Fallback {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FallbackOn {
     /// In place of our rejections.
-    pub rejected: On,
+    pub rejected: bool,
     /// In place of upstream failures (native only: the filter cannot hold a body back).
-    pub failed: On,
-}
-
-/// One occasion of [`FallbackOn`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum On {
-    /// Not then.
-    #[default]
-    No,
-    /// Then.
-    Yes,
+    pub failed: bool,
 }

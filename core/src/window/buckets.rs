@@ -3,7 +3,7 @@
 //! Buckets lie on multiples of T/10 of the host's clock, so the windows of several workers have
 //! the same borders and can be merged bucket by bucket. The window so spans between 0.9 T and T.
 
-use super::{Mark, Tally};
+use super::Tally;
 use crate::time::{Duration, Instant};
 
 /// How many buckets a window has: its resolution is a tenth of its length.
@@ -34,9 +34,9 @@ impl TimeBuckets {
     }
 
     /// Adds a call. A clock that ran backwards adds to the newest bucket.
-    pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
+    pub fn record(&mut self, now: Instant, bad: bool) -> Tally {
         self.advance(now);
-        let bad = u32::from(mark == Mark::Bad);
+        let bad = u32::from(bad);
         if let Some(bucket) = self.buckets.get_mut((self.newest % BUCKETS as u64) as usize) {
             // Saturating together: 4 billion calls in a tenth of a window is not a real load, but
             // it must not make the sum and its parts disagree.
@@ -99,6 +99,9 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
+    const BAD: bool = true;
+    const GOOD: bool = false;
+
     proptest! {
         #[test]
         fn equals_a_list_of_calls(steps in prop::collection::vec((0_u64..400, any::<bool>()), 0..200)) {
@@ -118,8 +121,7 @@ mod tests {
                 };
                 prop_assert_eq!(window.tally(Instant::from_nanos(now)), expect(&calls));
                 calls.push((now, bad));
-                let mark = if bad { Mark::Bad } else { Mark::Good };
-                prop_assert_eq!(window.record(Instant::from_nanos(now), mark), expect(&calls));
+                prop_assert_eq!(window.record(Instant::from_nanos(now), bad), expect(&calls));
             }
         }
     }
@@ -127,24 +129,24 @@ mod tests {
     #[test]
     fn a_clock_that_runs_backwards_loses_nothing() {
         let mut window = TimeBuckets::new(Duration::from_secs(1));
-        window.record(Instant::from_millis(5_000), Mark::Bad);
-        let tally = window.record(Instant::from_millis(1_000), Mark::Good);
+        window.record(Instant::from_millis(5_000), BAD);
+        let tally = window.record(Instant::from_millis(1_000), GOOD);
         assert_eq!(tally, Tally { calls: 2, bad: 1 });
     }
 
     #[test]
     fn counts_stop_at_their_end_together() {
         let mut window = TimeBuckets::new(Duration::from_secs(1));
-        window.record(Instant::ZERO, Mark::Bad);
+        window.record(Instant::ZERO, BAD);
         window.sum.calls = u32::MAX;
         let full = Tally { calls: u32::MAX, bad: 1 };
-        assert_eq!(window.record(Instant::ZERO, Mark::Bad), full);
+        assert_eq!(window.record(Instant::ZERO, BAD), full);
     }
 
     #[test]
     fn a_clock_at_its_end_does_not_overflow() {
         let mut window = TimeBuckets::new(Duration::from_secs(1));
-        window.record(Instant::FAR_FUTURE, Mark::Bad);
+        window.record(Instant::FAR_FUTURE, BAD);
         assert_eq!(window.tally(Instant::FAR_FUTURE), Tally { calls: 1, bad: 1 });
     }
 }

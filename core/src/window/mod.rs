@@ -26,15 +26,6 @@ pub struct Tally {
     pub bad: u32,
 }
 
-/// One call's mark in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// It was what it should be.
-    Good,
-    /// It was not.
-    Bad,
-}
-
 /// A window of any kind.
 #[derive(Clone, Debug)]
 pub enum Window {
@@ -60,20 +51,20 @@ impl Window {
         Self::Shared(SharedBuckets::new(span, words, first))
     }
 
-    /// Whether one more call with this mark would change nothing; then no rate can trip either, as
+    /// Whether one more call, bad or good, would change nothing; then no rate can trip either, as
     /// nothing in the window is bad. Time passes in the other windows, so theirs always changes.
     #[inline]
-    pub fn absorbs(&self, mark: Mark) -> bool {
-        matches!(self, Self::Calls(ring) if ring.absorbs(mark))
+    pub fn absorbs(&self, bad: bool) -> bool {
+        matches!(self, Self::Calls(ring) if ring.absorbs(bad))
     }
 
     /// Adds a call and gives the window's tally with it.
     #[inline]
-    pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
+    pub fn record(&mut self, now: Instant, bad: bool) -> Tally {
         match self {
-            Self::Calls(ring) => ring.record(mark),
-            Self::Time(buckets) => buckets.record(now, mark),
-            Self::Shared(buckets) => buckets.record(now, mark),
+            Self::Calls(ring) => ring.record(bad),
+            Self::Time(buckets) => buckets.record(now, bad),
+            Self::Shared(buckets) => buckets.record(now, bad),
         }
     }
 

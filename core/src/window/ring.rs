@@ -1,10 +1,10 @@
 //! The last N calls, one bit each: 100 calls fit in 16 bytes, and a call costs one word.
 
-use super::{Mark, Tally};
+use super::Tally;
 use alloc::boxed::Box;
 use alloc::vec;
 
-/// A ring of the last N marks.
+/// A ring of the last N calls, good or bad.
 #[derive(Clone, Debug)]
 pub struct CallRing {
     bits: Box<[u64]>,
@@ -21,16 +21,16 @@ impl CallRing {
         Self { bits: vec![0; words].into_boxed_slice(), size, next: 0, tally: Tally::default() }
     }
 
-    /// Whether one more call with this mark changes nothing: a good one in a full ring of good
+    /// Whether one more call, bad or good, changes nothing: a good one in a full ring of good
     /// ones. That is what healthy traffic does all day, so it should cost a comparison.
     #[inline]
-    pub fn absorbs(&self, mark: Mark) -> bool {
-        mark == Mark::Good && self.tally == Tally { calls: self.size, bad: 0 }
+    pub fn absorbs(&self, bad: bool) -> bool {
+        !bad && self.tally == Tally { calls: self.size, bad: 0 }
     }
 
     /// Adds a call; in a full ring the oldest leaves.
     #[inline]
-    pub fn record(&mut self, mark: Mark) -> Tally {
+    pub fn record(&mut self, bad: bool) -> Tally {
         let bit = 1_u64 << (self.next % 64);
         if let Some(word) = self.bits.get_mut((self.next / 64) as usize) {
             if self.tally.calls == self.size {
@@ -38,12 +38,11 @@ impl CallRing {
             } else {
                 self.tally.calls += 1;
             }
-            match mark {
-                Mark::Bad => {
-                    *word |= bit;
-                    self.tally.bad += 1;
-                }
-                Mark::Good => *word &= !bit,
+            if bad {
+                *word |= bit;
+                self.tally.bad += 1;
+            } else {
+                *word &= !bit;
             }
         }
         self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
@@ -71,17 +70,20 @@ mod tests {
     use std::collections::VecDeque;
     use std::vec::Vec;
 
+    const BAD: bool = true;
+    const GOOD: bool = false;
+
     #[test]
     fn a_full_ring_of_good_calls_absorbs_good_ones_alone() {
         let mut ring = CallRing::new(2);
-        ring.record(Mark::Good);
-        assert!(!ring.absorbs(Mark::Good), "not full: the call raises the tally");
-        ring.record(Mark::Good);
-        assert!(ring.absorbs(Mark::Good) && !ring.absorbs(Mark::Bad));
-        ring.record(Mark::Bad);
-        assert!(!ring.absorbs(Mark::Good), "the bad one has to age");
+        ring.record(GOOD);
+        assert!(!ring.absorbs(GOOD), "not full: the call raises the tally");
+        ring.record(GOOD);
+        assert!(ring.absorbs(GOOD) && !ring.absorbs(BAD));
+        ring.record(BAD);
+        assert!(!ring.absorbs(GOOD), "the bad one has to age");
         ring.clear();
-        assert!(!ring.absorbs(Mark::Good), "what it forgot it does not count");
+        assert!(!ring.absorbs(GOOD), "what it forgot it does not count");
     }
 
     proptest! {
@@ -94,12 +96,8 @@ mod tests {
                     ring.clear();
                     model.clear();
                 }
-                let mark = if bad { Mark::Bad } else { Mark::Good };
                 // What it would absorb may be left out: the queue below has it all the same.
-                let tally = match ring.absorbs(mark) {
-                    true => ring.tally(),
-                    false => ring.record(mark),
-                };
+                let tally = if ring.absorbs(bad) { ring.tally() } else { ring.record(bad) };
                 model.push_back(bad);
                 if model.len() > size as usize {
                     model.pop_front();

@@ -14,8 +14,8 @@
 //!
 //! Number and generation say whether a bucket is of this window at all: nobody has to clear it.
 
+use super::Tally;
 use super::buckets::BUCKETS;
-use super::{Mark, Tally};
 use crate::board::Words;
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
@@ -60,12 +60,12 @@ impl SharedBuckets {
     }
 
     /// Adds a call and gives the merged tally with it.
-    pub fn record(&mut self, now: Instant, mark: Mark) -> Tally {
+    pub fn record(&mut self, now: Instant, bad: bool) -> Tally {
         if now >= self.ends {
             self.exchange(now);
         }
         self.pending.calls += 1;
-        self.pending.bad += u32::from(mark == Mark::Bad);
+        self.pending.bad += u32::from(bad);
         if now.since(self.exchanged) >= INTERVAL {
             self.exchange(now);
         }
@@ -80,9 +80,10 @@ impl SharedBuckets {
         let newest = now.as_nanos() / self.width;
         let all = self.read(newest);
         // What was counted here and not shown yet may still be in the window.
-        match newest.saturating_sub(self.number) < BUCKETS as u64 {
-            true => plus(all, self.pending),
-            false => all,
+        if newest.saturating_sub(self.number) < BUCKETS as u64 {
+            plus(all, self.pending)
+        } else {
+            all
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Rule, World};
 use bimetal_core::breaker::View;
-use bimetal_core::event::{Origin, State, What};
+use bimetal_core::event::{EventKind, State};
 use bimetal_core::series::TRANSITIONS;
 use bimetal_core::{Duration, Instant};
 
@@ -23,16 +23,16 @@ pub(super) fn check(world: &mut World, rule: Rule) -> Result<(), String> {
 /// neither empty nor endless.
 fn transitions(world: &World) -> Result<(), String> {
     for (worker, event) in &world.events {
-        let What::Transition(change) = &event.what else {
+        let EventKind::Transition(change) = &event.kind else {
             continue;
         };
         let known = TRANSITIONS.iter().any(|kind| {
             (kind.from, kind.to, kind.cause) == (change.from, change.to, change.cause.name())
         });
         // Who follows may have missed what lay between.
-        let lawful = known || change.origin == Origin::Adopted;
-        let timed = (change.to == State::Open) == (change.open_for > Duration::ZERO)
-            || change.origin == Origin::Adopted;
+        let lawful = known || change.adopted;
+        let timed =
+            (change.to == State::Open) == (change.open_for > Duration::ZERO) || change.adopted;
         let bounded = change.open_for <= LONGEST && change.at <= world.now;
         if !lawful || !timed || !bounded || change.generation == 0 {
             return Err(format!("worker {worker}: {change:?}"));

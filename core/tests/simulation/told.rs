@@ -71,9 +71,9 @@ pub(crate) fn spaced(steps: &[Step]) -> Vec<Step> {
     apart.chain([gap, Step::Tick { worker: 0 }]).collect()
 }
 
-/// What became of a call. Times in milliseconds from the start.
+/// One call of the history, and what became of it. Times in milliseconds from the start.
 #[derive(Debug)]
-struct Life {
+struct SimulatedCall {
     at: u64,
     worker: usize,
     key: usize,
@@ -94,7 +94,7 @@ enum Line {
 #[derive(Debug)]
 pub(crate) struct Story {
     lines: Vec<Line>,
-    lives: Vec<Life>,
+    calls: Vec<SimulatedCall>,
     end: u64,
     pub left_out: BTreeSet<&'static str>,
 }
@@ -106,20 +106,20 @@ impl Story {
         let start = world.now;
         let mut document = seed as usize % DOCUMENTS.len();
         let mut loaded = BTreeSet::from([document]);
-        let (lines, lives, left_out) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut story = Self { lines, lives, end: 0, left_out };
+        let (lines, calls, left_out) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut story = Self { lines, calls, end: 0, left_out };
         for step in steps {
             let at = world.now.since(start).as_nanos() / 1_000_000;
             let picked = |world: &World, call| world.pick(call).map(|at| world.calls[at].number);
             match *step {
                 Step::Headers { call } => {
                     if let Some(number) = picked(&world, call) {
-                        story.lives[number].headers.get_or_insert(at);
+                        story.calls[number].headers.get_or_insert(at);
                     }
                 }
                 Step::End { call, outcome, retry_after } => {
                     if let Some(number) = picked(&world, call) {
-                        story.lives[number].end = Some((at, outcome, retry_after));
+                        story.calls[number].end = Some((at, outcome, retry_after));
                     }
                 }
                 Step::Load { document: next } => {
@@ -138,8 +138,8 @@ impl Story {
             // A step that breaks a rule is the last one: what it did is still told.
             let _ = world.take(*step);
             if let Step::Call { worker, key } = *step {
-                story.lines.push(Line::Call(story.lives.len()));
-                story.lives.push(Life {
+                story.lines.push(Line::Call(story.calls.len()));
+                story.calls.push(SimulatedCall {
                     at,
                     worker,
                     key,
@@ -151,10 +151,10 @@ impl Story {
             }
             story.end = at;
         }
-        if story.lives.iter().any(|life| life.worker != 0) {
+        if story.calls.iter().any(|call| call.worker != 0) {
             story.left_out.insert(WORKERS);
         }
-        for index in 0..story.lives.len() {
+        for index in 0..story.calls.len() {
             let _ = story.upstream(index);
         }
         story
@@ -162,9 +162,9 @@ impl Story {
 
     /// What the upstream does with an admitted call.
     fn upstream(&mut self, index: usize) -> String {
-        let life = &self.lives[index];
-        let since = |at: u64| at - life.at;
-        let (end, outcome, retry_after) = match (life.headers, life.end) {
+        let call = &self.calls[index];
+        let since = |at: u64| at - call.at;
+        let (end, outcome, retry_after) = match (call.headers, call.end) {
             (None, None) => return "hangs, client: waiting".to_owned(),
             (Some(headers), None) => {
                 let after = since(headers);
@@ -173,10 +173,10 @@ impl Story {
             (_, Some(end)) => end,
         };
         let (mut after, mut body) = (since(end), 0);
-        if let Some(headers) = life.headers {
+        if let Some(headers) = call.headers {
             (after, body) = (since(headers), end - headers);
         }
-        let late = life.slower_than.is_some_and(|limit| after > limit);
+        let late = call.slower_than.is_some_and(|limit| after > limit);
         let status = match outcome {
             Outcome::Failure => 500,
             Outcome::Neutral => 404,
@@ -219,11 +219,12 @@ impl Story {
                     writeln!(text, "  - {{step: {number}, at: {at}ms, load: {policies}}}")
                 }
                 Line::Call(index) => {
-                    let (doing, expect) = match self.lives[*index].admitted {
-                        true => (format!("upstream: {}, ", self.upstream(*index)), "admitted"),
-                        false => (String::new(), "rejected by p/breaker"),
+                    let (doing, expect) = if self.calls[*index].admitted {
+                        (format!("upstream: {}, ", self.upstream(*index)), "admitted")
+                    } else {
+                        (String::new(), "rejected by p/breaker")
                     };
-                    let Life { at, key, worker, .. } = &self.lives[*index];
+                    let SimulatedCall { at, key, worker, .. } = &self.calls[*index];
                     let workers = self.left_out.contains(WORKERS);
                     let note = if workers { format!("  # worker {worker}") } else { String::new() };
                     writeln!(

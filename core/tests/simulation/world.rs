@@ -2,7 +2,7 @@
 
 use super::{Step, WORKERS};
 use crate::board::TestBoard;
-use bimetal_core::event::{Counted, Event, Origin, State, What};
+use bimetal_core::event::{Event, EventKind, State};
 use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::{Duration, Engine, Facts, Instant, Ticket, Verdict};
@@ -185,7 +185,7 @@ impl World {
                     let asked = (retry_after > 0).then(|| Duration::from_millis(retry_after));
                     let report = Report { outcome, retry_after: asked };
                     let settled = self.workers[worker].settle(self.now, ticket, report);
-                    self.coverage.late += u64::from(settled.counted == Counted::Late);
+                    self.coverage.late += u64::from(settled.late);
                 }
             }
             Step::Lose { call } => {
@@ -239,11 +239,11 @@ impl World {
     fn collect(&mut self) {
         for (index, worker) in self.workers.iter_mut().enumerate() {
             while let Some(event) = worker.take_event() {
-                if let What::Transition(change) = &event.what {
+                if let EventKind::Transition(change) = &event.kind {
                     let seen = &mut self.coverage;
                     seen.opened += u64::from(change.to == State::Open);
                     seen.closed += u64::from(change.to == State::Closed);
-                    seen.adopted += u64::from(change.origin == Origin::Adopted);
+                    seen.adopted += u64::from(change.adopted);
                     seen.expired += u64::from(change.cause.name() == "probes_expired");
                 }
                 self.events.push((index, event));

@@ -3,11 +3,9 @@
 
 use bimetal_core::breaker::{Breaker, Permit};
 use bimetal_core::decision::Rejection;
-use bimetal_core::event::{Counted, State, Transition};
+use bimetal_core::event::{State, Transition};
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{
-    BreakerPolicy, HalfOpen, Open, Rate, RetryAfter, Share, Trip, WindowSize,
-};
+use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, RateCondition, Share, Trip, WindowSize};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
@@ -23,13 +21,13 @@ pub fn policy() -> BreakerPolicy {
         },
         half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: Duration::from_secs(5) },
         ramp: Duration::ZERO,
-        retry_after: RetryAfter::Respect,
+        respect_retry_after: true,
         share: Share::None,
     }
 }
 
-pub fn rate(threshold: f64, window: WindowSize, minimum_calls: u32) -> Rate {
-    Rate { threshold, window, minimum_calls, z_squared: 0.0 }
+pub fn rate(threshold: f64, window: WindowSize, minimum_calls: u32) -> RateCondition {
+    RateCondition { threshold, window, minimum_calls, z_squared: 0.0 }
 }
 
 /// A breaker and the time it is asked at, in seconds.
@@ -56,14 +54,14 @@ impl Bench {
         self.admit().expect("the breaker should admit")
     }
 
-    pub fn settle(&mut self, permit: Permit, outcome: Outcome) -> Counted {
+    pub fn settles_late(&mut self, permit: Permit, outcome: Outcome) -> bool {
         self.breaker.settle(self.now, permit, Report::from(outcome))
     }
 
     /// A call that is admitted and settled at once.
     pub fn call(&mut self, outcome: Outcome) -> &mut Self {
         let permit = self.permit();
-        assert_eq!(self.settle(permit, outcome), Counted::Current);
+        assert!(!self.settles_late(permit, outcome));
         self
     }
 

@@ -76,7 +76,7 @@ pub(super) fn one(bytes: &[u8]) -> Behaviour {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+struct Scanned {
     passed: Vec<u8>,
     interim: Vec<Vec<u8>>,
     refused: Option<bimetal_proxy::framing::Refusal>,
@@ -84,30 +84,30 @@ struct Outcome {
     waiting: usize,
 }
 
-fn fed(ask: Ask, bytes: &[u8], size: usize) -> Outcome {
+fn fed(ask: Ask, bytes: &[u8], size: usize) -> Scanned {
     let mut scanner = AnswerScanner::default();
     assert!(scanner.ask(ask), "a new connection is free");
-    let mut outcome =
-        Outcome { passed: Vec::new(), interim: Vec::new(), refused: None, waiting: 0 };
+    let mut scanned =
+        Scanned { passed: Vec::new(), interim: Vec::new(), refused: None, waiting: 0 };
     let mut pending = Vec::new();
     for piece in bytes.chunks(size.min(bytes.len()).max(1)) {
         pending.extend_from_slice(piece);
         loop {
             let scan = scanner.scan(&pending);
-            outcome.passed.extend(pending.drain(..scan.pass));
+            scanned.passed.extend(pending.drain(..scan.pass));
             match scan.rest {
                 Rest::Waits => break,
-                Rest::Interim(length) => outcome.interim.push(pending.drain(..length).collect()),
+                Rest::Interim(length) => scanned.interim.push(pending.drain(..length).collect()),
                 Rest::Refused(why) => {
-                    outcome.refused = Some(why);
-                    return outcome;
+                    scanned.refused = Some(why);
+                    return scanned;
                 }
             }
         }
         assert!(pending.len() <= MAX_HEAD + piece.len(), "more is held than a head");
     }
-    outcome.waiting = pending.len();
-    outcome
+    scanned.waiting = pending.len();
+    scanned
 }
 
 /// An answer's head by the other parser.

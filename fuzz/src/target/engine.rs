@@ -4,7 +4,7 @@
 use crate::Behaviour;
 use crate::source::Source;
 use bimetal_core::engine::Tracing;
-use bimetal_core::event::{State, What};
+use bimetal_core::event::{EventKind, State};
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::series::TRANSITIONS;
@@ -199,7 +199,7 @@ impl World {
                 let line = event.to_string();
                 let read: Result<serde_json::Value, _> = serde_json::from_str(&line);
                 assert!(read.is_ok() && !line.contains('\n'), "{line}");
-                if let What::Transition(change) = &event.what {
+                if let EventKind::Transition(change) = &event.kind {
                     let kind = TRANSITIONS.iter().position(|kind| {
                         (kind.from, kind.to, kind.cause)
                             == (change.from, change.to, change.cause.name())

@@ -5,7 +5,7 @@ use super::filter_host::{Fuzzed, NAMES};
 use crate::Behaviour;
 use crate::source::Source;
 use bimetal_core::engine::Totals;
-use bimetal_filter::call::{Call, Flow, Rest};
+use bimetal_filter::call::{Call, Flow};
 use bimetal_filter::registry::{self, Worker};
 use bimetal_filter::root::{Configured, Root};
 use std::rc::{Rc, Weak};
@@ -87,8 +87,10 @@ impl Plugin {
             7 => self.with_call(source, |call, _| {
                 call.request_headers();
             }),
-            8 | 9 => self.with_call(source, |call, source| call.response_headers(rest(source))),
-            10 => self.with_call(source, |call, source| call.response_body(rest(source))),
+            8 | 9 => {
+                self.with_call(source, |call, source| call.response_headers(end_of_stream(source)))
+            }
+            10 => self.with_call(source, |call, source| call.response_body(end_of_stream(source))),
             11 => self.with_call(source, |call, _| call.response_trailers()),
             12 => self.with_call(source, |call, _| call.log()),
             13 if !self.calls.is_empty() => {
@@ -164,9 +166,6 @@ fn any<'t, T>(of: &'t mut [T], source: &mut Source<'_>) -> Option<&'t mut T> {
     of.get_mut(place)
 }
 
-fn rest(source: &mut Source<'_>) -> Rest {
-    match source.byte() % 2 {
-        0 => Rest::More,
-        _ => Rest::Nothing,
-    }
+fn end_of_stream(source: &mut Source<'_>) -> bool {
+    source.byte() & 1 == 1
 }

@@ -108,9 +108,10 @@ impl State {
         self.calls += 1;
         let failing = self.failing;
         let (is_over, byte) = self.source(|source| (source.is_empty(), source.byte()));
-        match !is_over && byte < failing {
-            true => Err(HostError { call, status: u32::from(byte) }),
-            false => Ok(()),
+        if !is_over && byte < failing {
+            Err(HostError { call, status: u32::from(byte) })
+        } else {
+            Ok(())
         }
     }
 

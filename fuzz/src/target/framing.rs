@@ -95,7 +95,7 @@ pub(super) fn requests(bytes: &[u8]) -> Behaviour {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+struct Scanned {
     passed: Vec<u8>,
     refused: Option<Refused>,
     requests: u64,
@@ -103,7 +103,7 @@ struct Outcome {
     waiting: usize,
 }
 
-fn fed(bytes: &[u8], mut size: impl FnMut(usize) -> usize) -> Outcome {
+fn fed(bytes: &[u8], mut size: impl FnMut(usize) -> usize) -> Scanned {
     let mut scanner = Scanner::default();
     let (mut passed, mut pending) = (Vec::new(), Vec::new());
     let (mut rest, mut refused) = (bytes, None);
@@ -115,7 +115,7 @@ fn fed(bytes: &[u8], mut size: impl FnMut(usize) -> usize) -> Outcome {
         passed.extend(pending.drain(..scan.pass));
         refused = scan.refused;
     }
-    Outcome {
+    Scanned {
         passed,
         refused,
         requests: scanner.requests(),

@@ -4,7 +4,7 @@ use crate::Behaviour;
 use bimetal_conformance::core_host::{Shift, play};
 use bimetal_conformance::report::judge;
 use bimetal_conformance::scenario::read::{MOST_CALLS, TICKS_APART};
-use bimetal_conformance::scenario::{Scenario, What, read_text};
+use bimetal_conformance::scenario::{Scenario, StepKind, read_text};
 use std::mem::discriminant;
 
 /// Words of the format.
@@ -115,16 +115,16 @@ pub(super) fn read(bytes: &[u8]) -> Behaviour {
 }
 
 fn times(step: &bimetal_conformance::scenario::Step) -> u64 {
-    match &step.what {
-        What::Call(call) => u64::from(call.times),
-        What::Load(_) => 0,
+    match &step.kind {
+        StepKind::Call(call) => u64::from(call.times),
+        StepKind::Load(_) => 0,
     }
 }
 
 fn kind(step: &bimetal_conformance::scenario::Step) -> impl std::hash::Hash {
-    match &step.what {
-        What::Call(call) => Some((discriminant(&call.upstream), discriminant(&call.expect))),
-        What::Load(_) => None,
+    match &step.kind {
+        StepKind::Call(call) => Some((discriminant(&call.upstream), discriminant(&call.expect))),
+        StepKind::Load(_) => None,
     }
 }
 
@@ -138,6 +138,6 @@ fn judgeable(scenario: &Scenario) {
         assert!(next >= step.at + gap);
         let same = scenario.steps.iter().filter(|other| other.name == step.name);
         assert_eq!(same.count(), 1, "{}", step.name);
-        assert!(!matches!(&step.what, What::Call(call) if call.times == 0));
+        assert!(!matches!(&step.kind, StepKind::Call(call) if call.times == 0));
     }
 }

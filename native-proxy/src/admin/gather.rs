@@ -1,19 +1,19 @@
 //! Asking the workers.
 
 use crate::proxy::Shared;
-use crate::worker::{BreakerRow, Command, Report};
+use crate::worker::{BreakerRow, Command, WorkerStats};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a worker may take to answer: it does so between two requests.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WORKER_REPLY_WAIT: Duration = Duration::from_secs(2);
 
 /// The counts of every worker.
 ///
 /// # Errors
 /// Which worker does not answer. Counts without it would seem to fall.
-pub(super) async fn reports(shared: &Shared) -> Result<Vec<Report>, String> {
-    ask(shared, Command::Report).await
+pub(super) async fn stats(shared: &Shared) -> Result<Vec<WorkerStats>, String> {
+    ask(shared, Command::Stats).await
 }
 
 /// The breakers of every worker.
@@ -40,7 +40,7 @@ async fn ask<T>(
         .collect();
     let mut answers = Vec::new();
     for (index, reply) in replies.into_iter().enumerate() {
-        match tokio::time::timeout(PATIENCE, reply).await {
+        match tokio::time::timeout(WORKER_REPLY_WAIT, reply).await {
             Ok(Ok(answer)) => answers.push(answer),
             _ => return Err(format!("worker {index} does not answer\n")),
         }

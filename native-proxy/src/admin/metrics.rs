@@ -3,7 +3,7 @@
 
 use crate::framing::Refusal;
 use crate::proxy::Shared;
-use crate::worker::{BOUNDS, Histogram, Report};
+use crate::worker::{BOUNDS, Histogram, WorkerStats};
 use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome;
 use bimetal_core::series::{Counts, SHARED_LABEL, TRANSITIONS};
@@ -19,9 +19,9 @@ const OUTCOMES: [Outcome; 4] =
 type Labels<'a> = [(&'a str, &'a str)];
 
 /// The whole page.
-pub(super) fn page(shared: &Shared, reports: &[Report]) -> String {
+pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     let mut page = Page::default();
-    let series = merged(reports);
+    let series = merged(stats);
     let with = |write: &mut dyn FnMut(&str, &str, &Counts)| {
         series.iter().for_each(|((policy, scope), counts)| write(policy, scope, counts));
     };
@@ -79,14 +79,14 @@ pub(super) fn page(shared: &Shared, reports: &[Report]) -> String {
     with(&mut |policy, scope, counts| {
         page.line(&[("policy", policy), ("scope", scope)], counts.unprotected);
     });
-    durations(&mut page, reports);
-    own(&mut page, shared, reports);
+    durations(&mut page, stats);
+    own(&mut page, shared, stats);
     page.text
 }
 
-fn merged(reports: &[Report]) -> BTreeMap<(&str, &str), Counts> {
+fn merged(stats: &[WorkerStats]) -> BTreeMap<(&str, &str), Counts> {
     let mut series: BTreeMap<_, Counts> = BTreeMap::new();
-    for row in reports.iter().flat_map(|report| &report.series) {
+    for row in stats.iter().flat_map(|worker| &worker.series) {
         add(series.entry((&*row.policy, &*row.scope)).or_default(), &row.counts);
     }
     series
@@ -105,7 +105,7 @@ fn add(all: &mut Counts, one: &Counts) {
     all.unprotected += one.unprotected;
 }
 
-fn durations(page: &mut Page, reports: &[Report]) {
+fn durations(page: &mut Page, stats: &[WorkerStats]) {
     let name = "bimetal_request_duration_seconds";
     page.head(
         name,
@@ -113,7 +113,7 @@ fn durations(page: &mut Page, reports: &[Report]) {
         "From a request's head to the end of its answer, for calls that were not rejected.",
     );
     let mut all: BTreeMap<&str, Histogram> = BTreeMap::new();
-    for (policy, histogram) in reports.iter().flat_map(|report| &report.durations) {
+    for (policy, histogram) in stats.iter().flat_map(|worker| &worker.durations) {
         all.entry(policy).or_default().merge(histogram);
     }
     for (policy, histogram) in &all {
@@ -130,8 +130,8 @@ fn durations(page: &mut Page, reports: &[Report]) {
 }
 
 /// What is not of one policy.
-fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
-    let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
+    let sum = |count: fn(&WorkerStats) -> u64| stats.iter().map(count).sum::<u64>();
     page.head(
         "bimetal_decision_errors_total",
         "counter",
@@ -148,13 +148,13 @@ fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
     page.line(&[], sum(|report| report.panics));
     page.head("bimetal_refused_total", "counter", "Requests refused for their form or size.");
     for (place, reason) in Refusal::REASONS.into_iter().enumerate() {
-        let counts = reports.iter().filter_map(|report| report.refusals.get(place));
+        let counts = stats.iter().filter_map(|worker| worker.refusals.get(place));
         page.line(&[("reason", reason)], counts.sum());
     }
     page.head("bimetal_connections", "gauge", "Connections from clients.");
     page.line(&[], sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();
-    for (name, open) in reports.iter().flat_map(|report| &report.upstreams) {
+    for (name, open) in stats.iter().flat_map(|worker| &worker.upstreams) {
         *upstreams.entry(name).or_default() += *open as u64;
     }
     page.head("bimetal_upstream_connections", "gauge", "Connections to upstreams.");
@@ -171,7 +171,7 @@ fn own(page: &mut Page, shared: &Shared, reports: &[Report]) {
     );
     page.line(&[], shared.settings().skipped.len() as u64);
     page.head("bimetal_workers", "gauge", "Workers.");
-    page.line(&[], reports.len() as u64);
+    page.line(&[], stats.len() as u64);
 }
 
 #[derive(Default)]

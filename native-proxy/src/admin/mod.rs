@@ -89,9 +89,9 @@ async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Ans
         return answer;
     }
     match (face, request.uri().path()) {
-        (_, "/metrics") => match gather::reports(shared).await {
-            Ok(reports) => {
-                let mut answer = text(StatusCode::OK, &metrics::page(shared, &reports));
+        (_, "/metrics") => match gather::stats(shared).await {
+            Ok(stats) => {
+                let mut answer = text(StatusCode::OK, &metrics::page(shared, &stats));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
                 answer

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// For all listeners together.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long all listeners together may take to answer.
+const LISTENER_REPLY_WAIT: Duration = Duration::from_secs(2);
 
 /// Asks every listener.
 ///
@@ -22,7 +22,7 @@ pub(super) async fn check(shared: &Shared) -> Result<(), String> {
         }
         Ok(())
     };
-    tokio::time::timeout(PATIENCE, every)
+    tokio::time::timeout(LISTENER_REPLY_WAIT, every)
         .await
         .unwrap_or_else(|_| Err(String::from("no answer in time")))
 }
@@ -34,10 +34,7 @@ async fn ask(listener: SocketAddr, path: &str) -> Result<(), String> {
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = Vec::new();
     stream.take(1024).read_to_end(&mut answer).await.map_err(failed)?;
-    match answer.starts_with(b"HTTP/1.1 204") {
-        true => Ok(()),
-        false => Err(String::from("is draining")),
-    }
+    if answer.starts_with(b"HTTP/1.1 204") { Ok(()) } else { Err(String::from("is draining")) }
 }
 
 /// The address under which this machine reaches a listener on all addresses.

@@ -1,9 +1,9 @@
 //! Answers of the proxy's own, and the body type of every answer.
 
 use super::stream::Streamed;
-use bimetal_core::Refusal;
+use bimetal_core::Rejected;
 use bimetal_core::event::{Json, State};
-use bimetal_core::policy::{DebugHeaders, Fallback, Policy};
+use bimetal_core::policy::{Fallback, Policy};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -89,8 +89,8 @@ pub(crate) fn error<B: From<Bytes>>(status: StatusCode, text: &dyn Display) -> R
 
 /// The answer to a rejected call. The policy may choose its status, body and type, never the
 /// headers that say who rejected it and why.
-pub(crate) fn rejection<B: From<Bytes>>(refusal: &Refusal) -> Response<B> {
-    let (policy, rejection) = (&refusal.policy, &refusal.rejection);
+pub(crate) fn rejection<B: From<Bytes>>(rejected: &Rejected) -> Response<B> {
+    let (policy, rejection) = (&rejected.policy, &rejected.rejection);
     let status = status(rejection.rule.status());
     let text = format_args!("circuit breaker: {}", rejection.reason).to_string();
     let mut response = match policy.fallback_when_rejected() {
@@ -128,7 +128,7 @@ pub(crate) fn fallback<B: From<Bytes>>(
 
 /// Says policy and state, where the policy asks for that.
 pub(crate) fn debug<B>(response: &mut Response<B>, policy: &Policy, state: Option<State>) {
-    if policy.debug_headers == DebugHeaders::On {
+    if policy.debug_headers {
         let headers = response.headers_mut();
         if let Some(state) = state {
             headers.insert(STATE, HeaderValue::from_static(state.name()));

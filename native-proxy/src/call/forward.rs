@@ -1,11 +1,11 @@
 //! A call that goes upstream.
 
 use super::answer::{self, Answer};
-use super::settlement::{Headers, Settlement};
+use super::settlement::Settlement;
 use super::stream::{self, Streamed};
-use super::{Client, Granted, hop};
+use super::{AdmittedCall, Client, hop};
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Broken, Gate, Grant, Link, NoLink, Upload, Upstream};
+use crate::upstream::{Broken, Checkout, Connection, ContinueGate, NoConnection, Upload, Upstream};
 use bimetal_core::Plan;
 use bimetal_core::outcome::Transport;
 use hyper::body::{Body, Incoming};
@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 /// For a connection, where the policy gives no time.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// In the queue for a connection, where the policy gives no time for the request.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a call waits in the queue for a connection, where the policy gives no time for the
+/// request.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a call has no answer.
 enum NoAnswer {
@@ -34,7 +35,7 @@ struct Sending<'a> {
     plan: &'a Plan,
     ask: Ask,
     version: Version,
-    gate: Option<&'a Gate>,
+    gate: Option<&'a ContinueGate>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -43,10 +44,10 @@ pub(super) async fn forward(
     client: &Client,
     upstream: &Upstream,
     mut request: Request<Upload>,
-    granted: Granted,
-    gate: Option<&Gate>,
+    call: AdmittedCall,
+    gate: Option<&ContinueGate>,
 ) -> Response<Answer> {
-    let Granted { mut settlement, plan, state } = granted;
+    let AdmittedCall { mut settlement, plan, state } = call;
     let protocol = hop::upgrade(request.headers());
     let ask = match (request.method(), &protocol) {
         (&Method::HEAD, _) => Ask::Head,
@@ -58,7 +59,7 @@ pub(super) async fn forward(
     let policy = settlement.policy().cloned();
     let sending = Sending { client, upstream, plan: &plan, ask, version, gate };
     let mut response = match sending.send(request, &mut settlement).await {
-        Ok((response, link)) => receive(client, response, link, settlement),
+        Ok((response, connection)) => receive(client, response, connection, settlement),
         Err(NoAnswer::Client) => broke_off(client),
         Err(NoAnswer::Upstream(how, status, text)) => {
             settlement.broken(how);
@@ -137,27 +138,27 @@ impl Sending<'_> {
         &self,
         mut request: Request<Upload>,
         settlement: &mut Settlement,
-    ) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
+    ) -> Result<(Response<Incoming>, Box<Connection>), NoAnswer> {
         let (worker, upstream, plan) = (&self.client.worker, self.upstream, self.plan);
-        let patience = plan.request_timeout.map_or(PATIENCE, Duration::from);
-        let (mut grant, now) = match upstream.pool.take() {
-            Some(grant) => (grant, settlement.begun()),
+        let queue_wait = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
+        let (mut checkout, now) = match upstream.pool.take() {
+            Some(checkout) => (checkout, settlement.begun()),
             None => {
-                let grant = upstream.grant(patience).await?;
-                (grant, worker.clock.now())
+                let checkout = upstream.checkout(queue_wait).await?;
+                (checkout, worker.clock.now())
             }
         };
         settlement.handed(now, plan.request_timeout);
         let deadline = plan.request_timeout.map(|limit| worker.clock.timer_instant(now + limit));
         loop {
-            let (mut link, used) = match grant {
-                Grant::Link(link) => (link, Used::Before),
-                Grant::Slot(slot) => {
+            let (mut connection, used_before) = match checkout {
+                Checkout::Connection(connection) => (connection, true),
+                Checkout::Slot(slot) => {
                     let limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
                     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                     let limit = left.map_or(limit, |left| left.min(limit));
                     match upstream.open(slot, limit).await {
-                        Ok(link) => (link, Used::Never),
+                        Ok(connection) => (connection, false),
                         Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
                             return Err(Broken::Timeout.into());
                         }
@@ -165,17 +166,19 @@ impl Sending<'_> {
                     }
                 }
             };
-            match link.exchange(request, self.ask, deadline, |head| self.tell(head)).await {
-                Ok(response) => return Ok((response, link)),
+            match connection.exchange(request, self.ask, deadline, |head| self.tell(head)).await {
+                Ok(response) => return Ok((response, connection)),
                 // The upstream had closed it while it was idle. Nothing was sent, so nothing is
                 // sent twice.
-                Err(Broken::NotSent(back)) if used == Used::Before => {
+                Err(Broken::NotSent(back)) if used_before => {
                     request = *back;
-                    drop(link);
-                    grant = upstream.grant(patience).await?;
+                    drop(connection);
+                    checkout = upstream.checkout(queue_wait).await?;
                 }
                 // A new connection on which the upstream spoke first.
-                Err(Broken::NotSent(_)) if link.is_refused() => return Err(Broken::Garbage.into()),
+                Err(Broken::NotSent(_)) if connection.is_refused() => {
+                    return Err(Broken::Garbage.into());
+                }
                 Err(broken) => return Err(broken.into()),
             }
         }
@@ -195,32 +198,25 @@ impl Sending<'_> {
     }
 }
 
-/// Whether a connection had carried a request before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Used {
-    Before,
-    Never,
-}
-
 /// Settles what the headers say, and makes of the upstream's answer the client's.
 fn receive(
     client: &Client,
     response: Response<Incoming>,
-    link: Box<Link>,
+    connection: Box<Connection>,
     mut settlement: Settlement,
 ) -> Response<Answer> {
     let worker = &client.worker;
     let now = worker.clock.now();
     let (mut head, body) = response.into_parts();
-    let verdict = settlement.headers(now, head.status.as_u16(), &head.headers);
+    let has_failed = settlement.headers(now, head.status.as_u16(), &head.headers);
     let fallback = settlement.policy().and_then(|policy| policy.fallback_when_failed());
-    if let (Headers::Failed, Some(fallback)) = (verdict, fallback) {
+    if has_failed && let Some(fallback) = fallback {
         let text = format_args!("upstream answered {}", head.status.as_u16()).to_string();
         let response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
         if body.is_end_stream() {
-            link.release(now);
+            connection.release(now);
         } else {
-            tokio::task::spawn_local(stream::discard(worker.clone(), body, link));
+            tokio::task::spawn_local(stream::discard(worker.clone(), body, connection));
         }
         return response;
     }
@@ -234,33 +230,33 @@ fn receive(
             head.headers.insert(UPGRADE, protocol);
         }
         client.requests.switch();
-        client.tunnel.replace(Some(link));
+        client.tunnel.replace(Some(connection));
         return Response::from_parts(head, Answer::Whole(None));
     }
     if body.is_end_stream() {
         settlement.finished(now);
-        link.release(now);
+        connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(worker.clone(), client.requests.clone(), body, link, settlement);
+    let body = Streamed::new(worker.clone(), client.requests.clone(), body, connection, settlement);
     Response::from_parts(head, Answer::Streamed(body))
 }
 
-impl From<NoLink> for NoAnswer {
-    fn from(none: NoLink) -> Self {
+impl From<NoConnection> for NoAnswer {
+    fn from(none: NoConnection) -> Self {
         match none {
-            NoLink::Overflow => Self::Upstream(
+            NoConnection::Overflow => Self::Upstream(
                 Transport::Overflow,
                 StatusCode::SERVICE_UNAVAILABLE,
                 String::from("all connections to the upstream are in use"),
             ),
             // Our own want is no fault of the upstream: it counts as our limits do.
-            NoLink::Exhausted(why) => Self::Upstream(
+            NoConnection::Exhausted(why) => Self::Upstream(
                 Transport::Overflow,
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("the proxy can open no more connections: {why}"),
             ),
-            NoLink::Connect(why) => Self::Upstream(
+            NoConnection::Connect(why) => Self::Upstream(
                 Transport::Connect,
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("upstream connection failed: {why}"),

@@ -69,12 +69,11 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, client: &HeaderValue, trusted_h
     }
     let all: Vec<&[u8]> =
         headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    let chain = match all.is_empty() {
-        true => client.clone(),
-        false => {
-            let chain = [&all.join(&b", "[..]), &b", "[..], client.as_bytes()].concat();
-            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| client.clone())
-        }
+    let chain = if all.is_empty() {
+        client.clone()
+    } else {
+        let chain = [&all.join(&b", "[..]), &b", "[..], client.as_bytes()].concat();
+        HeaderValue::from_bytes(&chain).unwrap_or_else(|_| client.clone())
     };
     let protocol = match headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes) {
         Some(b"https") if trusted_hops > 0 => HeaderValue::from_static("https"),

@@ -9,11 +9,11 @@ mod stream;
 
 pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
-pub(crate) use settlement::{Headers, Ledger, Settlement};
+pub(crate) use settlement::{Ledger, Settlement};
 
 use crate::framing::Requests;
-use crate::upstream::{Gate, Link, Upload};
-use crate::worker::{Phase, Target, Worker};
+use crate::upstream::{Connection, ContinueGate, Upload};
+use crate::worker::{Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
@@ -37,7 +37,7 @@ pub(crate) struct Client {
     forwarded_for: HeaderValue,
     trusted_hops: usize,
     // The upstream's end, once both sides agreed to switch protocols.
-    tunnel: RefCell<Option<Box<Link>>>,
+    tunnel: RefCell<Option<Box<Connection>>>,
     requests: Rc<Requests>,
 }
 
@@ -66,13 +66,13 @@ impl Client {
         }
     }
     /// The upstream's connection that this one is to be joined with, now that HTTP is over on it.
-    pub(crate) fn take_tunnel(&self) -> Option<Box<Link>> {
+    pub(crate) fn take_tunnel(&self) -> Option<Box<Connection>> {
         self.tunnel.take()
     }
 }
 
-/// What a verdict leaves to be done for a call that goes upstream.
-struct Granted {
+/// An admitted call on its way upstream: what to do for it, and how to settle it.
+struct AdmittedCall {
     settlement: Settlement,
     plan: Plan,
     // For the debug headers; none where no breaker was asked.
@@ -94,20 +94,20 @@ pub(crate) async fn answer(
     let (mut head, body) = request.into_parts();
     let gate = gate(&mut head, &body);
     let mut response = match decide(&client, &head) {
-        Ok((Target::Upstream(upstream), granted)) => {
+        Ok((Target::Upstream(upstream), call)) => {
             let request = Request::from_parts(head, Upload::new(body, gate.clone()));
-            forward::forward(&client, &upstream, request, granted, gate.as_deref()).await
+            forward::forward(&client, &upstream, request, call, gate.as_deref()).await
         }
-        Ok((Target::TestFailure, granted)) => {
+        Ok((Target::TestFailure, call)) => {
             swallow(body);
-            test_failure(granted)
+            test_failure(call)
         }
         Err(response) => {
             swallow(body);
             *response
         }
     };
-    let is_open = |gate: Rc<Gate>| gate.is_open();
+    let is_open = |gate: Rc<ContinueGate>| gate.is_open();
     if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -116,7 +116,7 @@ pub(crate) async fn answer(
 }
 
 /// The gate before the body of a client that waits for 100 (Continue).
-fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<Gate>> {
+fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<ContinueGate>> {
     if body.is_end_stream() || !head.headers.contains_key(EXPECT) {
         return None;
     }
@@ -129,7 +129,7 @@ fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<Gate>> {
 }
 
 /// Finds the route and asks the engine; an answer of our own where it ends here.
-fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Response<Answer>>> {
+fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<Response<Answer>>> {
     let worker = &client.worker;
     let begun = worker.clock.now();
     if let Some(answer) = own_answer(worker, head) {
@@ -151,21 +151,21 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Respon
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
     let account = |policy, ticket| Settlement::new(worker.clone(), policy, ticket, begun);
-    let granted = |policy: Option<Arc<Policy>>, plan, state, ticket| Granted {
+    let call = |policy: Option<Arc<Policy>>, plan, state, ticket| AdmittedCall {
         settlement: account(policy, ticket),
         plan,
         state,
     };
-    let granted = match worker.admit(begun, &facts) {
-        Verdict::Unmatched => granted(None, Plan::default(), None, None),
+    let call = match worker.admit(begun, &facts) {
+        Verdict::Unmatched => call(None, Plan::default(), None, None),
         Verdict::Pass(pass) => {
             let state = match pass.why {
                 PassReason::Shadow(rejection) => Some(rejection.state()),
                 PassReason::Disabled | PassReason::TableFull => None,
             };
-            granted(Some(pass.policy), Plan::default(), state, None)
+            call(Some(pass.policy), Plan::default(), state, None)
         }
-        Verdict::Admit(admission) => granted(
+        Verdict::Admit(admission) => call(
             Some(admission.policy),
             admission.plan,
             Some(admission.state),
@@ -173,15 +173,16 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, Granted), Box<Respon
         ),
         Verdict::Reject(refusal) => return Err(Box::new(answer::rejection(&refusal))),
     };
-    Ok((route.target.clone(), granted))
+    Ok((route.target.clone(), call))
 }
 
 /// Answers that need no route.
 fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
     if head.uri.path() == &*worker.ready_path {
-        return Some(answer::empty(match worker.phase() {
-            Phase::Serving => StatusCode::NO_CONTENT,
-            Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        return Some(answer::empty(if worker.is_draining() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::NO_CONTENT
         }));
     }
     if head.method == Method::CONNECT {
@@ -196,8 +197,8 @@ fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
 }
 
 /// `POST /test-failure`: the call was admitted, and fails.
-fn test_failure(granted: Granted) -> Response<Answer> {
-    let Granted { mut settlement, state, .. } = granted;
+fn test_failure(call: AdmittedCall) -> Response<Answer> {
+    let AdmittedCall { mut settlement, state, .. } = call;
     settlement.failed_on_purpose();
     let mut response = answer::error(StatusCode::SERVICE_UNAVAILABLE, &"test failure");
     if let Some(policy) = settlement.policy() {
@@ -228,12 +229,12 @@ fn swallow(mut body: Incoming) {
                 }
             }
         });
-        drop(tokio::time::timeout(PATIENCE, read).await);
+        drop(tokio::time::timeout(DRAIN_UPLOAD_WAIT, read).await);
     });
 }
 
 /// More than this of an unwanted request is not worth its connection.
 const MOST_SWALLOWED: usize = 2 << 20;
 
-/// Nor is waiting longer than this.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long the rest of an unwanted request may take.
+const DRAIN_UPLOAD_WAIT: std::time::Duration = std::time::Duration::from_secs(5);

@@ -77,15 +77,6 @@ enum Media {
     Other,
 }
 
-/// What headers mean to the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Headers {
-    /// The call failed, and that is settled.
-    Failed,
-    /// They are good as far as anybody can see.
-    Good,
-}
-
 impl<L: Ledger> Settlement<L> {
     /// The account of a call that began at `begun`. Without a ticket it only counts the time.
     pub(crate) fn new(
@@ -117,27 +108,27 @@ impl<L: Ledger> Settlement<L> {
         self.handed = Some(Handed { at, limit });
     }
 
-    /// Headers arrived. A failure settles here, and so does success where the end of the stream
-    /// says nothing more: a stream of events may last for hours.
-    pub(crate) fn headers(&mut self, now: Instant, status: u16, headers: &HeaderMap) -> Headers {
+    /// Headers arrived. Returns whether they are a failure. A failure settles here, and so does
+    /// success where the end of the stream says nothing more: a stream of events may last for hours.
+    pub(crate) fn headers(&mut self, now: Instant, status: u16, headers: &HeaderMap) -> bool {
         let latency = self.handed.map_or(Duration::ZERO, |handed| now.since(handed.at));
         let media = Media::of(headers);
         self.answered = Some(Answered { status, latency, media });
         let (Some(policy), Some(ticket)) = (&self.policy, &mut self.ticket) else {
-            return Headers::Good;
+            return false;
         };
         let grpc = if media == Media::Grpc { grpc_status(headers) } else { None };
         let seen = Observation::Answer { status, grpc, latency };
         let outcome = policy.failure.classify(&seen);
         if outcome == Outcome::Failure {
             self.settle(now, Report { outcome, retry_after: retry_after(headers) });
-            return Headers::Failed;
+            return true;
         }
         self.ledger.answered(now, ticket);
         if grpc.is_some() || status == 101 || media == Media::Events {
             self.settle(now, outcome.into());
         }
-        Headers::Good
+        false
     }
 
     /// Trailers arrived.

@@ -3,7 +3,7 @@
 use super::answer::BrokeOff;
 use super::settlement::Settlement;
 use crate::framing::Requests;
-use crate::upstream::Link;
+use crate::upstream::Connection;
 use crate::worker::Worker;
 use bimetal_core::outcome::Transport;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ pub(crate) struct Streamed {
     requests: Rc<Requests>,
     body: Incoming,
     // Present until the end.
-    rest: Option<(Box<Link>, Settlement)>,
+    rest: Option<(Box<Connection>, Settlement)>,
 }
 
 type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
@@ -31,26 +31,26 @@ impl Streamed {
         worker: Rc<Worker>,
         requests: Rc<Requests>,
         body: Incoming,
-        link: Box<Link>,
+        connection: Box<Connection>,
         settlement: Settlement,
     ) -> Box<Self> {
-        Box::new(Self { worker, requests, body, rest: Some((link, settlement)) })
+        Box::new(Self { worker, requests, body, rest: Some((connection, settlement)) })
     }
 
     /// The next piece.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Step {
         let mut step = self.step();
         if step.is_pending() {
-            if let Some((link, _)) = &mut self.rest {
-                link.drive(cx);
+            if let Some((connection, _)) = &mut self.rest {
+                connection.drive(cx);
             }
             step = self.step();
         }
         match step {
             Poll::Pending => self.stand_still(cx),
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some((link, settlement)) = &mut self.rest {
-                    link.moved();
+                if let Some((connection, settlement)) = &mut self.rest {
+                    connection.moved();
                     if let Some(trailers) = frame.trailers_ref() {
                         settlement.trailers(self.worker.clock.now(), trailers);
                     }
@@ -75,8 +75,8 @@ impl Streamed {
 
     // Silence has an end: whoever reads may be gone without our knowing.
     fn stand_still(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Some((link, _)) = &mut self.rest {
-            ready!(link.poll_stalled(cx));
+        if let Some((connection, _)) = &mut self.rest {
+            ready!(connection.poll_stalled(cx));
             self.break_off(Transport::Timeout);
             return Poll::Ready(Some(Err("the upstream's answer stands still".into())));
         }
@@ -103,30 +103,34 @@ impl Streamed {
         self.body.size_hint()
     }
 
-    // Nobody but the link, driven right here, can bring the next piece: its wake-up is ours.
+    // Nobody but the connection, driven right here, can bring the next piece: its wake-up is ours.
     fn step(&mut self) -> Step<hyper::Error> {
         Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 
     fn finish(&mut self) {
-        if let Some((link, mut settlement)) = self.rest.take() {
+        if let Some((connection, mut settlement)) = self.rest.take() {
             let now = self.worker.clock.now();
             settlement.finished(now);
-            link.release(now);
+            connection.release(now);
         }
     }
 }
 
 /// Reads the rest of an answer that nobody wants, where it is short, so that its connection can be
 /// used again.
-pub(crate) async fn discard(worker: Rc<Worker>, mut body: Incoming, mut link: Box<Link>) {
+pub(crate) async fn discard(
+    worker: Rc<Worker>,
+    mut body: Incoming,
+    mut connection: Box<Connection>,
+) {
     let mut left = MOST_DISCARDED;
     let read = std::future::poll_fn(|cx| {
         loop {
             let noop = &mut Context::from_waker(Waker::noop());
             let mut step = Pin::new(&mut body).poll_frame(noop);
             if step.is_pending() {
-                link.drive(cx);
+                connection.drive(cx);
                 step = Pin::new(&mut body).poll_frame(noop);
             }
             match step {
@@ -143,13 +147,13 @@ pub(crate) async fn discard(worker: Rc<Worker>, mut body: Incoming, mut link: Bo
             }
         }
     });
-    if let Ok(Some(())) = tokio::time::timeout(PATIENCE, read).await {
-        link.release(worker.clock.now());
+    if let Ok(Some(())) = tokio::time::timeout(DISCARD_WAIT, read).await {
+        connection.release(worker.clock.now());
     }
 }
 
 /// More than this of an unwanted answer is not worth its connection.
 const MOST_DISCARDED: usize = 64 << 10;
 
-/// Nor is waiting longer than this.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long the rest of an unwanted answer may take.
+const DISCARD_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -54,9 +54,10 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(WRONG_INPUT),
     };
-    match args.answer.json {
-        true => print(&as_json(&args, kind, &result), code),
-        false => match result {
+    if args.answer.json {
+        print(&as_json(&args, kind, &result), code)
+    } else {
+        match result {
             Ok(good) => print(&as_text(&args, kind, &good), code),
             Err(problems) => {
                 // A document's problems are the answer to what was asked, but not what a script
@@ -64,7 +65,7 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
                 eprintln!("{problems}");
                 code
             }
-        },
+        }
     }
 }
 

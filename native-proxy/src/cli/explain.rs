@@ -4,7 +4,7 @@ use super::input::{self, InputError};
 use super::matching::{Considered, consider};
 use super::output::{WRONG_INPUT, complain, print};
 use super::request::Request;
-use super::{Answer, HostName, check, words};
+use super::{Answer, HostName, check, describe};
 use crate::config::{Settings, Target};
 use bimetal_core::doc::Problems;
 use bimetal_core::policy::{Document, Host, Mode, Policy};
@@ -114,16 +114,19 @@ impl fmt::Display for Unexplained {
 
 pub(super) fn run(args: ExplainArgs) -> ExitCode {
     match explain(&args) {
-        Ok(explanation) => match args.answer.json {
-            false => print(&explanation, ExitCode::SUCCESS),
-            true => match serde_json::to_string(&explanation) {
-                Ok(text) => print(&text, ExitCode::SUCCESS),
-                Err(error) => {
-                    complain(format_args!("{error}"));
-                    ExitCode::FAILURE
+        Ok(explanation) => {
+            if args.answer.json {
+                match serde_json::to_string(&explanation) {
+                    Ok(text) => print(&text, ExitCode::SUCCESS),
+                    Err(error) => {
+                        complain(format_args!("{error}"));
+                        ExitCode::FAILURE
+                    }
                 }
-            },
-        },
+            } else {
+                print(&explanation, ExitCode::SUCCESS)
+            }
+        }
         Err(error) => {
             complain(format_args!("{error}"));
             ExitCode::from(WRONG_INPUT)
@@ -226,12 +229,12 @@ impl Explanation {
     fn about(&mut self, policy: &Arc<Policy>, key: Option<String>) {
         self.policy = Some(policy.name.to_string());
         self.mode = Some(policy.mode.name());
-        self.scope = Some(Scope { by: words::scope(&policy.scope), key });
+        self.scope = Some(Scope { by: describe::scope(&policy.scope), key });
         if let Some(breaker) = &policy.breaker {
-            self.breaker = words::breaker(breaker);
+            self.breaker = describe::breaker(breaker);
             self.when_open = match policy.mode {
                 Mode::Disabled | Mode::Shadow => None,
-                Mode::Enforce | Mode::ForcedOpen => Some(words::rejection(policy)),
+                Mode::Enforce | Mode::ForcedOpen => Some(describe::rejection(policy)),
             };
         }
     }

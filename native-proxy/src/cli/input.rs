@@ -63,9 +63,10 @@ impl Kind {
     pub(super) fn of(document: &Node) -> Self {
         let only_in_proxy_files =
             |key: &str| DOCUMENT.field(key).is_none() && crate::config::FILE.field(key).is_some();
-        match document.as_map().iter().any(|(key, _)| only_in_proxy_files(key)) {
-            true => Self::Proxy,
-            false => Self::Policy,
+        if document.as_map().iter().any(|(key, _)| only_in_proxy_files(key)) {
+            Self::Proxy
+        } else {
+            Self::Policy
         }
     }
 }
@@ -94,10 +95,7 @@ pub(super) fn document(file: &Path) -> Result<Node, InputError> {
 }
 
 fn text(file: &Path) -> Result<String, InputError> {
-    let bytes = match file.as_os_str() == "-" {
-        true => limited(io::stdin().lock()),
-        false => open(file)?,
-    };
+    let bytes = if file.as_os_str() == "-" { limited(io::stdin().lock()) } else { open(file)? };
     let bytes = bytes.map_err(|why| match why.kind() {
         io::ErrorKind::IsADirectory => InputError::Directory(file.into()),
         _ => InputError::Unreadable(file.into(), why),

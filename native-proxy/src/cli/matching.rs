@@ -17,9 +17,10 @@ pub(super) fn consider(document: &Document, request: &Request) -> Vec<Considered
     let mut considered = Vec::new();
     for policy in &document.policies {
         let matches = policy.matcher.matches(request);
-        let why = match matches {
-            true => "is for it".to_owned(),
-            false => format!("is not for it: {}", mismatch(&policy.matcher, request)),
+        let why = if matches {
+            "is for it".to_owned()
+        } else {
+            format!("is not for it: {}", mismatch(&policy.matcher, request))
         };
         considered.push(Considered { policy: policy.name.to_string(), matches, why });
         if matches {

@@ -3,6 +3,7 @@
 //! Exit codes are the same everywhere: 0 fine, 1 failed, 2 wrong input.
 
 mod check;
+mod describe;
 mod explain;
 mod input;
 mod matching;
@@ -10,7 +11,6 @@ mod output;
 mod proxy;
 mod request;
 mod schema;
-mod words;
 
 use crate::echo::{self, EchoArgs};
 use bimetal_core::policy::Host;

@@ -77,9 +77,10 @@ fn names(tree: &Node, upstreams: &[(String, Node)], problems: &mut Problems) {
             continue;
         }
         let known: Vec<_> = upstreams.iter().map(|(name, _)| quoted(name)).collect();
-        let known = match known.is_empty() {
-            true => String::from("there are none"),
-            false => format!("known are {}", known.join(", ")),
+        let known = if known.is_empty() {
+            String::from("there are none")
+        } else {
+            format!("known are {}", known.join(", "))
         };
         let what = format!("{} is no upstream; {known}", quoted(wanted));
         problems.add(&routes.index(index).key("upstream"), what);

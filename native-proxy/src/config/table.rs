@@ -4,7 +4,7 @@
 use super::Endpoint;
 use bimetal_core::Duration;
 use bimetal_core::doc::table::NAME;
-use bimetal_core::doc::{Field, Form, Kind, Object, Rule, Word};
+use bimetal_core::doc::{Field, Form, Keyword, Kind, Object, Rule};
 use bimetal_core::policy::table::POLICY;
 use std::net::SocketAddr;
 
@@ -15,11 +15,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub static FILE: Object = Object {
     doc: "What the proxy runs by. A policy document's keys are also keys of this file.",
     fields: &[
-        Field::new("version", Kind::Words(&[Word::new("v1")]), "Version of the language.")
+        Field::new("version", Kind::Keywords(&[Keyword::new("v1")]), "Version of the language.")
             .default(r#""v1""#),
         Field::new(
             "unsupported",
-            Kind::Words(&[Word::new("refuse"), Word::new("skip")]),
+            Kind::Keywords(&[Keyword::new("refuse"), Keyword::new("skip")]),
             "What happens to what this host cannot do: `refuse` the file, or `skip` that part and say so.",
         )
         .default(r#""refuse""#),
@@ -130,23 +130,23 @@ static UPSTREAM: Object = Object {
         .required(),
         Field::new(
             "protocol",
-            Kind::Words(&[Word::new("http1"), Word::later("h2"), Word::later("auto")]),
+            Kind::Keywords(&[Keyword::new("http1"), Keyword::later("h2"), Keyword::later("auto")]),
             "What it speaks.",
         )
         .default(r#""http1""#),
         Field::new(
             "balance",
-            Kind::Words(&[
-                Word::new("round_robin"),
-                Word::later("least_request"),
-                Word::later("random"),
+            Kind::Keywords(&[
+                Keyword::new("round_robin"),
+                Keyword::later("least_request"),
+                Keyword::later("random"),
             ]),
             "How a new connection chooses its endpoint.",
         )
         .default(r#""round_robin""#),
         Field::new(
             "host",
-            Kind::Words(&[Word::new("client"), Word::new("endpoint")]),
+            Kind::Keywords(&[Keyword::new("client"), Keyword::new("endpoint")]),
             "The Host header that it gets: the `client`'s own, or the first `endpoint` as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
         )
         .default(r#""client""#),

@@ -84,9 +84,10 @@ impl Plan {
             }
             None => problems.push(problem("document", r#"must be an object: {"plan": […]}"#)),
         }
-        match problems.is_empty() {
-            true => Ok(Self { rules, source: document.clone() }),
-            false => Err(problems),
+        if problems.is_empty() {
+            Ok(Self { rules, source: document.clone() })
+        } else {
+            Err(problems)
         }
     }
 

@@ -74,12 +74,11 @@ impl Received {
     pub(super) fn note(self: &Arc<Self>, head: &Parts) -> Trace {
         let number = (self.keep > 0).then(|| {
             let mut log = self.log();
-            let mut text = match log.entries.len() >= self.keep {
-                true => {
-                    log.first += 1;
-                    log.entries.pop_front().map(|entry| entry.head).unwrap_or_default()
-                }
-                false => String::new(),
+            let mut text = if log.entries.len() >= self.keep {
+                log.first += 1;
+                log.entries.pop_front().map(|entry| entry.head).unwrap_or_default()
+            } else {
+                String::new()
             };
             write_head(&mut text, head);
             log.count += 1;

@@ -106,9 +106,10 @@ impl Worker {
     /// The fault that the plan has for a request that arrives now.
     pub(super) fn fault_by_plan(&self) -> Option<Fault> {
         let running = self.running.borrow();
-        match running.plan.is_empty() {
-            true => None,
-            false => running.plan.take(running.since.elapsed()).cloned(),
+        if running.plan.is_empty() {
+            None
+        } else {
+            running.plan.take(running.since.elapsed()).cloned()
         }
     }
 

@@ -209,9 +209,10 @@ impl Chunked {
         if self.trailers > MAX_FIELDS {
             return Err(Malformed("too many trailers"));
         }
-        match FORBIDDEN.contains(&self.name.as_slice()) {
-            true => Err(Malformed("a trailer that changes the framing or the route")),
-            false => Ok(Step::TrailerValue),
+        if FORBIDDEN.contains(&self.name.as_slice()) {
+            Err(Malformed("a trailer that changes the framing or the route"))
+        } else {
+            Ok(Step::TrailerValue)
         }
     }
 }

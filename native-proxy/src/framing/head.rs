@@ -107,10 +107,7 @@ fn fits(minor: Option<Minor>, start: usize, end: usize) -> Result<(), Refusal> {
 /// There is one expectation; whoever has another would wait for something that we do not know
 /// (RFC 9110, 10.1.1).
 fn expectation(value: &[u8]) -> Result<(), Refusal> {
-    match value.eq_ignore_ascii_case(b"100-continue") {
-        true => Ok(()),
-        false => Err(Expectation),
-    }
+    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Expectation) }
 }
 
 /// `METHOD target HTTP/1.x`, with exactly one space between.
@@ -141,10 +138,7 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
         Some(b'*') => target == b"*" && method == b"OPTIONS",
         _ => method == b"CONNECT" || has_scheme(target),
     };
-    match fits {
-        true => Ok(minor),
-        false => Err(Malformed("the target is neither a path nor an address")),
-    }
+    if fits { Ok(minor) } else { Err(Malformed("the target is neither a path nor an address")) }
 }
 
 /// An absolute target's authority becomes the Host, so it must be one: no user, no blanks.

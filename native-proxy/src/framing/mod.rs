@@ -2,7 +2,7 @@
 //!
 //! Two programs that disagree about where a request ends can be made to see different requests
 //! (request smuggling). A lenient parser in front of a strict one, or the other way round, is
-//! enough. So the client's bytes are looked at before they are parsed: [`Checked`] passes on what
+//! enough. So the client's bytes are looked at before they are parsed: [`StrictRequestIo`] passes on what
 //! is unambiguous by the letter of RFC 9112 and refuses the rest. What passes, passes unchanged.
 //!
 //! - A head is held back until it is complete and good; of a refused one not a byte goes on.
@@ -12,7 +12,7 @@
 //! - A body that turns bad later reads as an I/O error: both sides of the call break off.
 //! - After an upgrade nothing is looked at: what follows is not HTTP.
 //!
-//! An upstream's bytes are looked at in the same way by [`Vetted`]: an answer whose end is in doubt
+//! An upstream's bytes are looked at in the same way by [`StrictResponseIo`]: an answer whose end is in doubt
 //! could make one client's answer out of what another was sent. Nothing is let through that no
 //! request asked for. Informational heads (1xx) go a way of their own, by [`Answers`] to
 //! [`Requests`], because the HTTP library has none for them.
@@ -26,7 +26,6 @@ pub mod answers;
 mod bytes;
 #[cfg(test)]
 mod cases;
-mod checked;
 mod chunked;
 mod gather;
 mod head;
@@ -40,14 +39,15 @@ mod refusal;
 mod reply;
 mod requests;
 pub mod scan;
+mod strict_request_io;
+mod strict_response_io;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_answers;
-mod vetted;
 
-pub use checked::{Checked, Limits};
 pub use refusal::{Refusal, Refusals};
 pub use reply::Ask;
 pub use requests::Requests;
-pub use vetted::{Answers, Interim, Vetted};
+pub use strict_request_io::{Limits, StrictRequestIo};
+pub use strict_response_io::{Answers, Interim, StrictResponseIo};

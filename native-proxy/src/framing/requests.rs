@@ -58,11 +58,8 @@ impl Requests {
     /// Returns when all informational heads are sent: the answer must not overtake them. Only for
     /// the task that drives the connection, which is woken by it.
     pub async fn told(&self) {
-        poll_fn(|_| match self.interim.borrow().is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        poll_fn(|_| if self.interim.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     /// The connection switches to another protocol (status 101 goes out): its bytes are no longer

@@ -3,7 +3,7 @@
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
-use super::{Checked, Limits, Refusal, Requests, independent};
+use super::{Limits, Refusal, Requests, StrictRequestIo, independent};
 use proptest::prelude::*;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ const LIMITS: Limits = Limits { max_body: u64::MAX, idle: Duration::from_secs(60
 
 /// What went on, and why the rest did not.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+struct Scanned {
     passed: Vec<u8>,
     refused: Option<Refused>,
 }
 
 /// Feeds `bytes` in pieces of these sizes (the last one again and again).
-fn feed(bytes: &[u8], sizes: &[usize]) -> Outcome {
+fn feed(bytes: &[u8], sizes: &[usize]) -> Scanned {
     let mut scanner = Scanner::default();
     let (mut passed, mut pending) = (Vec::new(), Vec::new());
     let (mut rest, mut at) = (bytes, 0);
@@ -31,13 +31,13 @@ fn feed(bytes: &[u8], sizes: &[usize]) -> Outcome {
         let scan = scanner.scan(&pending);
         passed.extend(pending.drain(..scan.pass));
         if scan.refused.is_some() {
-            return Outcome { passed, refused: scan.refused };
+            return Scanned { passed, refused: scan.refused };
         }
     }
-    Outcome { passed, refused: None }
+    Scanned { passed, refused: None }
 }
 
-fn whole(bytes: &[u8]) -> Outcome {
+fn whole(bytes: &[u8]) -> Scanned {
     feed(bytes, &[usize::MAX])
 }
 
@@ -74,9 +74,9 @@ fn good_requests_pass_unchanged() {
     let together: String = all.clone().copied().collect();
     for text in all.copied().chain([together.as_str()]) {
         for size in [1, 2, 7, usize::MAX] {
-            let outcome = feed(text.as_bytes(), &[size]);
-            assert_eq!(outcome.refused, None, "{} by {size}", shown(text.as_bytes()));
-            assert!(outcome.passed == text.as_bytes(), "{} by {size}", shown(text.as_bytes()));
+            let scanned = feed(text.as_bytes(), &[size]);
+            assert_eq!(scanned.refused, None, "{} by {size}", shown(text.as_bytes()));
+            assert!(scanned.passed == text.as_bytes(), "{} by {size}", shown(text.as_bytes()));
         }
     }
 }
@@ -85,18 +85,18 @@ fn good_requests_pass_unchanged() {
 fn bad_heads_are_refused_and_none_of_them_passes() {
     for (status, bytes) in bad() {
         for (sizes, how) in [(&[usize::MAX][..], "whole"), (&[1], "byte by byte")] {
-            let outcome = feed(&bytes, sizes);
+            let scanned = feed(&bytes, sizes);
             assert!(
-                is_head_refusal(outcome.refused, status),
-                "{how} {}: {outcome:?}",
+                is_head_refusal(scanned.refused, status),
+                "{how} {}: {scanned:?}",
                 shown(&bytes)
             );
-            assert_eq!(outcome.passed, b"", "{how} {}", shown(&bytes));
+            assert_eq!(scanned.passed, b"", "{how} {}", shown(&bytes));
 
             let behind = [POST.as_bytes(), &bytes].concat();
-            let outcome = feed(&behind, sizes);
-            assert!(is_head_refusal(outcome.refused, status), "{how} behind {}", shown(&bytes));
-            assert_eq!(outcome.passed, POST.as_bytes(), "{how} behind {}", shown(&bytes));
+            let scanned = feed(&behind, sizes);
+            assert!(is_head_refusal(scanned.refused, status), "{how} behind {}", shown(&bytes));
+            assert_eq!(scanned.passed, POST.as_bytes(), "{how} behind {}", shown(&bytes));
         }
     }
 }
@@ -111,13 +111,13 @@ fn bodies_that_turn_bad_stop_where_they_do() {
     for (good, body) in BAD_BODIES.into_iter().chain(made) {
         let bytes = format!("{GET}{head}{body}");
         for size in [1, usize::MAX] {
-            let outcome = feed(bytes.as_bytes(), &[size]);
+            let scanned = feed(bytes.as_bytes(), &[size]);
             assert!(
-                matches!(outcome.refused, Some(Refused::Body(_))),
+                matches!(scanned.refused, Some(Refused::Body(_))),
                 "{}",
                 shown(body.as_bytes())
             );
-            let passed = outcome.passed.len() - GET.len() - head.len();
+            let passed = scanned.passed.len() - GET.len() - head.len();
             assert_eq!(passed, good, "{}", shown(body.as_bytes()));
         }
     }
@@ -211,15 +211,15 @@ proptest! {
 
     #[test]
     fn any_bytes_are_judged(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let outcome = whole(&bytes);
-        prop_assert!(bytes.starts_with(&outcome.passed));
+        let scanned = whole(&bytes);
+        prop_assert!(bytes.starts_with(&scanned.passed));
     }
 }
 
 /// Reads what comes through until `count` bytes are here.
-async fn through(checked: &mut Checked<tokio::io::DuplexStream>, count: usize) -> Vec<u8> {
+async fn through(io: &mut StrictRequestIo<tokio::io::DuplexStream>, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
-    checked.read_exact(&mut bytes).await.unwrap();
+    io.read_exact(&mut bytes).await.unwrap();
     bytes
 }
 
@@ -234,7 +234,7 @@ fn the_refusal_stands_in_the_refused_requests_place() {
         for size in [1, 3, 10_000] {
             let (mut client, server) = tokio::io::duplex(100_000);
             let requests = Rc::new(Requests::default());
-            let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
+            let mut io = StrictRequestIo::new(server, Rc::clone(&requests), LIMITS);
             let bad = "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\nGET /more HTTP/1.1\r\n";
             let good = format!("{POST}{GET}");
             let mut all = Vec::new();
@@ -242,10 +242,10 @@ fn the_refusal_stands_in_the_refused_requests_place() {
                 client.write_all(piece).await.unwrap();
                 all.extend_from_slice(piece);
             }
-            assert_eq!(through(&mut checked, good.len()).await, good.as_bytes());
+            assert_eq!(through(&mut io, good.len()).await, good.as_bytes());
             let mut rest = Vec::new();
             while !rest.ends_with(b"\r\n\r\n") {
-                rest.push(checked.read_u8().await.unwrap());
+                rest.push(io.read_u8().await.unwrap());
             }
             assert!(!rest.windows(4).any(|part| part == b"more"), "{}", shown(&rest));
             assert_eq!([requests.next(), requests.next()], [None, None]);
@@ -259,12 +259,12 @@ fn a_body_that_turns_bad_is_an_error_of_the_stream() {
     run(async {
         let (mut client, server) = tokio::io::duplex(10_000);
         let requests = Rc::new(Requests::default());
-        let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
+        let mut io = StrictRequestIo::new(server, Rc::clone(&requests), LIMITS);
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n";
         client.write_all(format!("{GET}{head}helloX").as_bytes()).await.unwrap();
         let whole = GET.len() + head.len() + 5;
-        assert!(through(&mut checked, whole).await.ends_with(b"hello"));
-        let error = checked.read_u8().await.unwrap_err();
+        assert!(through(&mut io, whole).await.ends_with(b"hello"));
+        let error = io.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
         // It is the second request that is bad, and the first does not know of it.
         assert_eq!((requests.next(), requests.broken()), (None, None));
@@ -279,11 +279,11 @@ fn after_a_switch_everything_passes() {
     run(async {
         let (mut client, server) = tokio::io::duplex(10_000);
         let requests = Rc::new(Requests::default());
-        let mut checked = Checked::new(server, Rc::clone(&requests), LIMITS);
+        let mut io = StrictRequestIo::new(server, Rc::clone(&requests), LIMITS);
         client.write_all(GET.as_bytes()).await.unwrap();
-        assert_eq!(through(&mut checked, GET.len()).await, GET.as_bytes());
+        assert_eq!(through(&mut io, GET.len()).await, GET.as_bytes());
         requests.switch();
         client.write_all(b"\0\n\n\n not HTTP").await.unwrap();
-        assert_eq!(through(&mut checked, 13).await, b"\0\n\n\n not HTTP");
+        assert_eq!(through(&mut io, 13).await, b"\0\n\n\n not HTTP");
     });
 }

@@ -2,7 +2,7 @@
 
 use super::answers::{AnswerScanner, Rest};
 use super::scan::{MAX_FIELDS, MAX_HEAD};
-use super::{Answers, Ask, Interim, Refusal, Vetted, answer_cases};
+use super::{Answers, Ask, Interim, Refusal, StrictResponseIo, answer_cases};
 use answer_cases::{BAD, GOOD};
 use proptest::prelude::*;
 use std::rc::Rc;
@@ -10,17 +10,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What went on, what went its own way, and why the rest did not go anywhere.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
+struct Scanned {
     passed: Vec<u8>,
     interim: Vec<Vec<u8>>,
     refused: Option<Refusal>,
 }
 
 /// Feeds `bytes` in pieces of these sizes (the last one again and again).
-fn feed(ask: Ask, bytes: &[u8], sizes: &[usize]) -> Outcome {
+fn feed(ask: Ask, bytes: &[u8], sizes: &[usize]) -> Scanned {
     let mut scanner = AnswerScanner::default();
     assert!(scanner.ask(ask));
-    let mut outcome = Outcome::default();
+    let mut scanned = Scanned::default();
     let (mut pending, mut rest, mut at) = (Vec::new(), bytes, 0);
     while !rest.is_empty() {
         let size = sizes[at.min(sizes.len() - 1)].clamp(1, rest.len());
@@ -29,18 +29,18 @@ fn feed(ask: Ask, bytes: &[u8], sizes: &[usize]) -> Outcome {
         rest = &rest[size..];
         loop {
             let scan = scanner.scan(&pending);
-            outcome.passed.extend(pending.drain(..scan.pass));
+            scanned.passed.extend(pending.drain(..scan.pass));
             match scan.rest {
                 Rest::Waits => break,
-                Rest::Interim(length) => outcome.interim.push(pending.drain(..length).collect()),
+                Rest::Interim(length) => scanned.interim.push(pending.drain(..length).collect()),
                 Rest::Refused(why) => {
-                    outcome.refused = Some(why);
-                    return outcome;
+                    scanned.refused = Some(why);
+                    return scanned;
                 }
             }
         }
     }
-    outcome
+    scanned
 }
 
 fn bad() -> impl Iterator<Item = Vec<u8>> {
@@ -62,10 +62,10 @@ fn shown(bytes: &[u8]) -> String {
 fn good_answers_pass_unchanged() {
     for (ask, text) in GOOD {
         for size in [1, 2, 7, usize::MAX] {
-            let outcome = feed(ask, text.as_bytes(), &[size]);
-            assert_eq!(outcome.refused, None, "{} by {size}", shown(text.as_bytes()));
-            let interim: Vec<u8> = outcome.interim.concat();
-            let all = [&interim[..], &outcome.passed].concat();
+            let scanned = feed(ask, text.as_bytes(), &[size]);
+            assert_eq!(scanned.refused, None, "{} by {size}", shown(text.as_bytes()));
+            let interim: Vec<u8> = scanned.interim.concat();
+            let all = [&interim[..], &scanned.passed].concat();
             assert!(all == text.as_bytes(), "{} by {size}", shown(text.as_bytes()));
         }
     }
@@ -89,11 +89,11 @@ fn what_follows_an_answer_is_refused_and_the_answer_is_not() {
         let endless = matches!(ask, Ask::Upgrade) || answer.contains("until the end");
         let bytes = format!("{answer}{extra}");
         for size in [1, usize::MAX] {
-            let outcome = feed(ask, bytes.as_bytes(), &[size]);
-            assert_eq!(outcome.refused.is_some(), !endless, "{}", shown(bytes.as_bytes()));
+            let scanned = feed(ask, bytes.as_bytes(), &[size]);
+            assert_eq!(scanned.refused.is_some(), !endless, "{}", shown(bytes.as_bytes()));
             if !endless {
-                assert!(answer.as_bytes().ends_with(&outcome.passed), "{outcome:?}");
-                assert!(!outcome.passed.is_empty());
+                assert!(answer.as_bytes().ends_with(&scanned.passed), "{scanned:?}");
+                assert!(!scanned.passed.is_empty());
             }
         }
     }
@@ -232,15 +232,15 @@ fn informational_heads_go_their_own_way_and_the_rest_comes_whole() {
         for size in [1, 10, 50, 10_000] {
             let (mut server, client) = tokio::io::duplex(100_000);
             let answers = Rc::new(Answers::default());
-            let mut vetted = Vetted::new(client, Rc::clone(&answers));
+            let mut io = StrictResponseIo::new(client, Rc::clone(&answers));
             for round in 0..2 {
                 answers.ask(Ask::Plain);
-                vetted.write_all(b"GET").await.unwrap();
+                io.write_all(b"GET").await.unwrap();
                 for piece in format!("{hint}{leave}{hint}{answer}").as_bytes().chunks(size) {
                     server.write_all(piece).await.unwrap();
                 }
                 let mut got = vec![0; answer.len()];
-                vetted.read_exact(&mut got).await.unwrap();
+                io.read_exact(&mut got).await.unwrap();
                 assert_eq!(got, answer.as_bytes(), "{round} by {size}");
                 let hint = || Interim::Other(hint.into());
                 let wanted = [hint(), Interim::Continue(leave.into()), hint()];
@@ -248,7 +248,7 @@ fn informational_heads_go_their_own_way_and_the_rest_comes_whole() {
             }
             assert_eq!(answers.refused(), None);
             server.write_all(b"H").await.unwrap();
-            let error = vetted.read_u8().await.unwrap_err();
+            let error = io.read_u8().await.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
             assert!(answers.refused().is_some());
         }

@@ -3,7 +3,7 @@
 use super::body::GuardBody;
 use super::replica::Account;
 use super::stopped::{Classify, OnStopped, Stopped};
-use crate::call::{Headers, answer};
+use crate::call::answer;
 use bimetal_core::Duration;
 use bimetal_core::event::State;
 use bimetal_core::outcome::Transport;
@@ -146,10 +146,10 @@ fn receive<B: Body>(
 ) -> Response<GuardBody<B>> {
     let now = account.now();
     let policy = account.policy().cloned();
-    let verdict = account.headers(now, response.status().as_u16(), response.headers());
+    let has_failed = account.headers(now, response.status().as_u16(), response.headers());
     let fallback = policy.as_ref().and_then(|policy| policy.fallback_when_failed());
-    let mut response = match (verdict, fallback) {
-        (Headers::Failed, Some(fallback)) => {
+    let mut response = match fallback {
+        Some(fallback) if has_failed => {
             let text = format_args!("upstream answered {}", response.status().as_u16()).to_string();
             answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text)
         }

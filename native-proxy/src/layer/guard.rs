@@ -171,7 +171,7 @@ impl Guard {
     pub(super) fn replica(&self, now: Instant) -> &Arc<Replica> {
         self.tick(now);
         let replicas = &self.shared.replicas;
-        &replicas[seat() % replicas.len()]
+        &replicas[thread_number() % replicas.len()]
     }
 
     // There is no thread to do this by the clock: the first call after it is due does it. Without
@@ -191,11 +191,11 @@ impl Guard {
 }
 
 /// The number of this thread among those that ever asked, from 0.
-fn seat() -> usize {
+fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static SEAT: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     // A thread that ends has lost its number; any replica will do.
-    SEAT.try_with(|seat| *seat).unwrap_or(0)
+    NUMBER.try_with(|number| *number).unwrap_or(0)
 }

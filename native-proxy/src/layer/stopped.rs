@@ -4,7 +4,7 @@ use crate::call::answer;
 use bimetal_core::event::State;
 use bimetal_core::outcome::Transport;
 use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Refusal};
+use bimetal_core::{Duration, Rejected};
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use std::error::Error;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum Stopped {
     /// It was turned away, and the service was not called.
-    Rejected(Refusal),
+    Rejected(Rejected),
     /// The service gave no headers within the policy's `timeout.request`, and was dropped.
     TimedOut {
         /// The policy.
@@ -63,7 +63,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let policy = &self.policy().name;
         match self {
-            Self::Rejected(Refusal { rejection, .. }) => {
+            Self::Rejected(Rejected { rejection, .. }) => {
                 write!(f, "{policy}/{}: {}", rejection.rule.name(), rejection.reason)
             }
             Self::TimedOut { after, .. } => write!(f, "{policy}: no answer within {after}"),

@@ -33,10 +33,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
                 return Err(RunError::Ended("told twice to end: calls were cut off".into()));
             }
         }
-        match proxy.join() {
-            true => Ok(()),
-            false => Err(RunError::Ended("a worker died".into())),
-        }
+        if proxy.join() { Ok(()) } else { Err(RunError::Ended("a worker died".into())) }
     })
 }
 

@@ -1,14 +1,14 @@
 //! Upstreams: where they are, and this worker's connections to them.
 
-mod link;
+mod connection;
 mod pool;
 mod resolve;
 mod upload;
 
-pub(crate) use link::{Broken, Link};
-pub(crate) use pool::{Grant, Limits, Pool, Slot};
+pub(crate) use connection::{Broken, Connection};
+pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
-pub(crate) use upload::{Gate, Upload};
+pub(crate) use upload::{ContinueGate, Upload};
 
 use crate::config;
 use crate::serve;
@@ -31,7 +31,7 @@ pub(crate) struct Upstream {
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoLink {
+pub(crate) enum NoConnection {
     /// Connections and queue are at their limits.
     Overflow,
     /// The system gives this process no more sockets; the text says why.
@@ -61,37 +61,41 @@ impl Upstream {
         &self.settings
     }
 
-    /// A connection or leave to make one, waiting in the queue for at most `patience`.
+    /// A connection or permission to open one, waiting in the queue for at most `queue_wait`.
     ///
     /// # Errors
-    /// [`NoLink::Overflow`]
-    pub(crate) async fn grant(&self, patience: Duration) -> Result<Grant, NoLink> {
-        if let Some(grant) = self.pool.take() {
-            return Ok(grant);
+    /// [`NoConnection::Overflow`]
+    pub(crate) async fn checkout(&self, queue_wait: Duration) -> Result<Checkout, NoConnection> {
+        if let Some(checkout) = self.pool.take() {
+            return Ok(checkout);
         }
-        let place = self.pool.wait().ok_or(NoLink::Overflow)?;
-        match tokio::time::timeout(patience, place).await {
-            Ok(Ok(grant)) => Ok(grant),
-            _ => Err(NoLink::Overflow),
+        let place = self.pool.wait().ok_or(NoConnection::Overflow)?;
+        match tokio::time::timeout(queue_wait, place).await {
+            Ok(Ok(checkout)) => Ok(checkout),
+            _ => Err(NoConnection::Overflow),
         }
     }
 
     /// Connects to the endpoint whose turn it is, or to the next one that takes the connection.
     ///
     /// # Errors
-    /// [`NoLink::Connect`], after `limit` at the latest.
-    pub(crate) async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Link>, NoLink> {
+    /// [`NoConnection::Connect`], after `limit` at the latest.
+    pub(crate) async fn open(
+        &self,
+        slot: Slot,
+        limit: Duration,
+    ) -> Result<Box<Connection>, NoConnection> {
         match tokio::time::timeout(limit, self.connect()).await {
             Ok(Ok(stream)) => {
-                let begun = Link::begin(stream, slot, self.settings.idle.into()).await;
-                begun.map_err(|error| NoLink::Connect(error.to_string()))
+                let begun = Connection::begin(stream, slot, self.settings.idle.into()).await;
+                begun.map_err(|error| NoConnection::Connect(error.to_string()))
             }
             Ok(Err(none)) => Err(none),
-            Err(_) => Err(NoLink::Connect(format!("no connection within {limit:?}"))),
+            Err(_) => Err(NoConnection::Connect(format!("no connection within {limit:?}"))),
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, NoLink> {
+    async fn connect(&self) -> Result<TcpStream, NoConnection> {
         let endpoints = &self.settings.endpoints;
         let first = self.turn.get();
         self.turn.set(first.wrapping_add(1));
@@ -104,14 +108,14 @@ impl Upstream {
                 Ok(addresses) => match connect_any(&addresses).await {
                     Ok(stream) => return Ok(stream),
                     Err(error) if is_exhaustion(&error) => {
-                        return Err(NoLink::Exhausted(error.to_string()));
+                        return Err(NoConnection::Exhausted(error.to_string()));
                     }
                     Err(error) => why = format!("{endpoint}: {error}"),
                 },
                 Err(error) => why = error,
             }
         }
-        Err(NoLink::Connect(why))
+        Err(NoConnection::Connect(why))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A stack: the connection used last is used next, so that the others can grow old and be closed.
 
-use super::link::Link;
+use super::connection::Connection;
 use bimetal_core::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,24 +25,22 @@ pub(crate) struct Limits {
 pub(crate) struct Pool {
     limits: Limits,
     open: Cell<usize>,
-    #[expect(clippy::vec_box, reason = "links are large, and move in and out with every call")]
-    idle: RefCell<Vec<Box<Link>>>,
-    waiting: RefCell<VecDeque<oneshot::Sender<Grant>>>,
-    retired: Cell<Retired>,
+    #[expect(
+        clippy::vec_box,
+        reason = "connections are large, and move in and out with every call"
+    )]
+    idle: RefCell<Vec<Box<Connection>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
+    /// Whether the pool has ended: connections that come back are closed.
+    retired: Cell<bool>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retired {
-    No,
-    Yes,
-}
-
-/// What a call gets that asks for a connection.
+/// What a call gets from the pool: a connection, or permission to open one.
 #[derive(Debug)]
-pub(crate) enum Grant {
+pub(crate) enum Checkout {
     /// A connection that was used before.
-    Link(Box<Link>),
-    /// Leave to open a new one.
+    Connection(Box<Connection>),
+    /// Permission to open a new one.
     Slot(Slot),
 }
 
@@ -74,20 +72,20 @@ impl Pool {
             open: Cell::new(0),
             idle: RefCell::default(),
             waiting: RefCell::default(),
-            retired: Cell::new(Retired::No),
+            retired: Cell::new(false),
         })
     }
 
-    /// A connection or leave to make one, where that takes no waiting.
-    pub(crate) fn take(self: &Rc<Self>) -> Option<Grant> {
-        if let Some(link) = self.idle.borrow_mut().pop() {
-            return Some(Grant::Link(link));
+    /// A connection or permission to open one, where that takes no waiting.
+    pub(crate) fn take(self: &Rc<Self>) -> Option<Checkout> {
+        if let Some(connection) = self.idle.borrow_mut().pop() {
+            return Some(Checkout::Connection(connection));
         }
-        (self.open.get() < self.limits.max_connections).then(|| Grant::Slot(self.slot()))
+        (self.open.get() < self.limits.max_connections).then(|| Checkout::Slot(self.slot()))
     }
 
     /// A place in the queue for a connection; `None` where the queue is full.
-    pub(crate) fn wait(&self) -> Option<oneshot::Receiver<Grant>> {
+    pub(crate) fn wait(&self) -> Option<oneshot::Receiver<Checkout>> {
         let mut waiting = self.waiting.borrow_mut();
         // Those who gave up still stand in the queue: they make room before anybody is sent away.
         if waiting.len() >= self.limits.max_pending {
@@ -101,31 +99,31 @@ impl Pool {
     }
 
     /// Takes a connection back that is ready for the next request.
-    pub(crate) fn put(&self, mut link: Box<Link>, now: Instant) {
-        if self.retired.get() == Retired::Yes {
+    pub(crate) fn put(&self, mut connection: Box<Connection>, now: Instant) {
+        if self.retired.get() {
             return;
         }
-        let mut grant = Grant::Link(link);
+        let mut checkout = Checkout::Connection(connection);
         while let Some(waiter) = self.next_waiter() {
-            match waiter.send(grant) {
+            match waiter.send(checkout) {
                 Ok(()) => return,
-                Err(back) => grant = back,
+                Err(back) => checkout = back,
             }
         }
-        if let Grant::Link(back) = grant {
-            link = back;
-            link.idle_since = now;
-            self.idle.borrow_mut().push(link);
+        if let Checkout::Connection(back) = checkout {
+            connection = back;
+            connection.idle_since = now;
+            self.idle.borrow_mut().push(connection);
         }
     }
 
     /// Closes connections that were unused for too long, or that the upstream closed.
     pub(crate) fn sweep(&self, now: Instant) {
-        // Taken out first: dropping a link gives its slot back to this pool.
-        let links = self.idle.take();
-        let kept = links.into_iter().filter_map(|mut link| {
-            let fresh = now.since(link.idle_since) < self.limits.idle;
-            (fresh && link.is_alive()).then_some(link)
+        // Taken out first: dropping a connection gives its slot back to this pool.
+        let connections = self.idle.take();
+        let kept = connections.into_iter().filter_map(|mut connection| {
+            let fresh = now.since(connection.idle_since) < self.limits.idle;
+            (fresh && connection.is_alive()).then_some(connection)
         });
         let kept: Vec<_> = kept.collect();
         self.idle.replace(kept);
@@ -133,7 +131,7 @@ impl Pool {
 
     /// Ends the pool: idle connections close now, others when their call is done.
     pub(crate) fn retire(&self) {
-        self.retired.set(Retired::Yes);
+        self.retired.set(true);
         drop(self.idle.take());
     }
 
@@ -147,7 +145,7 @@ impl Pool {
         Slot { pool: self.clone() }
     }
 
-    fn next_waiter(&self) -> Option<oneshot::Sender<Grant>> {
+    fn next_waiter(&self) -> Option<oneshot::Sender<Checkout>> {
         self.waiting.borrow_mut().pop_front()
     }
 
@@ -161,7 +159,7 @@ impl Pool {
             }
             // The waiter may be gone all the same; its slot then comes back here by its drop, which
             // serves the next one.
-            drop(waiter.send(Grant::Slot(self.slot())));
+            drop(waiter.send(Checkout::Slot(self.slot())));
             return;
         }
     }

@@ -25,10 +25,7 @@ impl Resolver {
         let found = self.get().map_err(|error| failed(&error))?.lookup_ip(host).await;
         let found = found.map_err(|error| failed(&error))?;
         let addresses: Vec<_> = found.iter().map(|ip: IpAddr| SocketAddr::new(ip, port)).collect();
-        match addresses.is_empty() {
-            true => Err(failed(&"no address")),
-            false => Ok(addresses),
-        }
+        if addresses.is_empty() { Err(failed(&"no address")) } else { Ok(addresses) }
     }
 
     fn get(&self) -> Result<&TokioResolver, String> {

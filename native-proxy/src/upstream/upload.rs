@@ -11,37 +11,30 @@ use std::time::{Duration, Instant};
 
 /// How long an upstream may take to ask for a body that waits for its 100 (Continue). After that it
 /// gets the body unasked: many do not know the expectation (RFC 9110, 10.1.1).
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
-/// A client's body; behind a gate where the client waits for leave to send it.
+/// A client's body; behind a gate where the client waits for permission to send it.
 ///
 /// Nobody looks at a body behind a closed gate, so nobody tells the client to send it: the HTTP
 /// library says 100 (Continue) when it is looked at first.
 #[derive(Debug)]
 pub(crate) struct Upload {
     body: Incoming,
-    gate: Option<Rc<Gate>>,
+    gate: Option<Rc<ContinueGate>>,
     alarm: Option<Alarm>,
 }
 
-/// Opened by the upstream's 100 (Continue).
+/// Holds a request's body back until the upstream's 100 (Continue) opens it.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
-    opened: Cell<Opened>,
+pub(crate) struct ContinueGate {
+    is_open: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Opened {
-    #[default]
-    No,
-    Yes,
-}
-
-impl Gate {
+impl ContinueGate {
     /// Lets the body pass.
     pub(crate) fn open(&self) {
-        self.opened.set(Opened::Yes);
+        self.is_open.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -49,13 +42,13 @@ impl Gate {
 
     /// Whether the body may pass.
     pub(crate) fn is_open(&self) -> bool {
-        self.opened.get() == Opened::Yes
+        self.is_open.get()
     }
 }
 
 impl Upload {
     /// The body of a request; with a gate it waits until that is opened.
-    pub(crate) fn new(body: Incoming, gate: Option<Rc<Gate>>) -> Self {
+    pub(crate) fn new(body: Incoming, gate: Option<Rc<ContinueGate>>) -> Self {
         Self { body, gate, alarm: None }
     }
 
@@ -64,7 +57,7 @@ impl Upload {
             return Poll::Ready(());
         };
         gate.waker.replace(Some(cx.waker().clone()));
-        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(Instant::now() + PATIENCE));
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(Instant::now() + CONTINUE_WAIT));
         ready!(Pin::new(alarm).poll(cx));
         gate.open();
         Poll::Ready(())

@@ -4,13 +4,13 @@
 
 mod histogram;
 mod keeper;
-mod report;
 mod routing;
+mod stats;
 mod thread;
 
 pub(crate) use histogram::{BOUNDS, Histogram};
-pub(crate) use report::{BreakerRow, Report};
 pub(crate) use routing::{Routing, Target};
+pub(crate) use stats::{BreakerRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
 
 use crate::clock::Clock;
@@ -18,9 +18,9 @@ use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::log::{self, Level};
 use crate::upstream::Resolver;
-use bimetal_core::event::{State, Transition, What};
+use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
-use bimetal_core::outcome::Report as Outcome;
+use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Policy};
 use bimetal_core::{Duration, Engine, Instant, Settled, Ticket, Verdict, engine::Tracing};
 use std::cell::{Cell, RefCell};
@@ -52,19 +52,11 @@ pub(crate) struct Worker {
     connections: RefCell<Connections>,
     // Rung when a connection ends.
     left: Notify,
-    phase: Cell<Phase>,
-    drain: watch::Sender<Phase>,
+    draining: Cell<bool>,
+    // Tells the listeners.
+    drain: watch::Sender<bool>,
     // Rung when a breaker may have something to do earlier than the keeper knows.
     keeper: Notify,
-}
-
-/// Whether a worker takes new work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It does.
-    Serving,
-    /// It finishes what it has.
-    Draining,
 }
 
 /// The connections of a worker: whom to wake when it drains.
@@ -95,8 +87,8 @@ impl Worker {
             level: start.level,
             connections: RefCell::default(),
             left: Notify::new(),
-            phase: Cell::new(Phase::Serving),
-            drain: watch::Sender::new(Phase::Serving),
+            draining: Cell::new(false),
+            drain: watch::Sender::new(false),
             keeper: Notify::new(),
         })
     }
@@ -135,7 +127,8 @@ impl Worker {
         }));
         match decided {
             Ok(verdict) => {
-                if matches!(&verdict, Verdict::Admit(granted) if granted.state != State::Closed) {
+                if matches!(&verdict, Verdict::Admit(admission) if admission.state != State::Closed)
+                {
                     // A probe's lease may end before anything the keeper waits for.
                     self.keeper.notify_one();
                 }
@@ -158,7 +151,7 @@ impl Worker {
     }
 
     /// What became of a call.
-    pub(crate) fn settle(&self, now: Instant, ticket: Ticket, report: Outcome) -> Option<Settled> {
+    pub(crate) fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             self.decision_error();
             return None;
@@ -182,15 +175,15 @@ impl Worker {
         }
     }
 
-    /// Whether the worker drains.
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase.get()
+    /// Whether the worker drains: it takes no new work and finishes what it has.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
     }
 
     /// Returns when the worker drains.
     pub(crate) async fn drains(&self) {
         // The sender is ours: the channel cannot close.
-        drop(self.drain.subscribe().wait_for(|phase| *phase == Phase::Draining).await);
+        drop(self.drain.subscribe().wait_for(|draining| *draining).await);
     }
 
     fn decision_error(&self) {
@@ -202,7 +195,7 @@ impl Worker {
         while let Some(event) = engine.take_event() {
             if self.level == Level::Debug {
                 log::bare(&event);
-            } else if let What::Transition(change) = &event.what {
+            } else if let EventKind::Transition(change) = &event.kind {
                 log_transition(&event.policy, &event.scope, change);
             }
             self.keeper.notify_one();
@@ -268,8 +261,8 @@ impl Worker {
 
     /// Begins to drain: every connection learns it.
     pub(crate) fn drain(&self) {
-        self.phase.set(Phase::Draining);
-        self.drain.send_replace(Phase::Draining);
+        self.draining.set(true);
+        self.drain.send_replace(true);
         let wakers: Vec<_> = self.connections.borrow().wakers.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -347,7 +340,7 @@ mod tests {
         });
         assert_eq!((worker.panics.get(), worker.connections()), (1, 1));
         drop(other);
-        assert_eq!((worker.report().panics, worker.report().connections), (1, 0));
+        assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
     }
 
     /// What a listener answers to one request, until it closes.
@@ -377,6 +370,6 @@ mod tests {
             drop(taken);
             assert!(ask(address).await.starts_with("HTTP/1.1 404 "));
         });
-        assert_eq!((worker.report().panics, worker.report().connections), (1, 0));
+        assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! A worker's thread, from its start to the end of its drain.
 
-use super::{BreakerRow, Report, Worker, keeper};
+use super::{BreakerRow, Worker, WorkerStats, keeper};
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// Take these settings.
     Load(Arc<Settings>),
     /// Tell your counts.
-    Report(oneshot::Sender<Report>),
+    Stats(oneshot::Sender<WorkerStats>),
     /// Tell your breakers.
     Breakers(oneshot::Sender<Vec<BreakerRow>>),
     /// Take no new connections, finish what you have within this time, and end.
@@ -87,7 +87,7 @@ async fn live(
         match command {
             Command::Load(settings) => worker.load(&settings),
             // Whoever asked may have lost patience: then nobody is there to be told.
-            Command::Report(reply) => drop(reply.send(worker.report())),
+            Command::Stats(reply) => drop(reply.send(worker.stats())),
             Command::Breakers(reply) => drop(reply.send(worker.breakers())),
             Command::Drain(limit) => return drain(&worker, limit, commands).await,
         }
@@ -113,7 +113,7 @@ async fn drain(
                 return warning!("worker {index}: {left} connections cut at the end of the drain");
             }
             Some(command) = commands.recv() => match command {
-                Command::Report(reply) => drop(reply.send(worker.report())),
+                Command::Stats(reply) => drop(reply.send(worker.stats())),
                 Command::Breakers(reply) => drop(reply.send(worker.breakers())),
                 Command::Load(_) | Command::Drain(_) => {}
             }

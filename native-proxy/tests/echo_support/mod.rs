@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: a test that needs more is hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TEST_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running echo server; killed when dropped.
 pub(crate) struct Echo {
@@ -124,7 +124,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> St
 
 /// Sends `bytes` and reads to the end.
 pub(crate) fn exchange(address: SocketAddr, bytes: &str) -> Seen {
-    match TcpStream::connect_timeout(&address, PATIENCE) {
+    match TcpStream::connect_timeout(&address, TEST_DEADLINE) {
         Ok(mut stream) => {
             stream.write_all(bytes.as_bytes()).unwrap();
             read_all(&mut stream)
@@ -138,7 +138,7 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &str) -> Seen {
 
 /// Reads until the other side ends the connection.
 pub(crate) fn read_all(stream: &mut TcpStream) -> Seen {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {
         Ok(_) => Ended::Closed,
@@ -150,7 +150,7 @@ pub(crate) fn read_all(stream: &mut TcpStream) -> Seen {
 
 /// Waits until `look` finds what it looks for.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_DEADLINE;
     loop {
         if let Some(found) = look() {
             return found;

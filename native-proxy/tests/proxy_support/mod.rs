@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: a test that needs more is hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TEST_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A proxy in this process; drained at once when dropped.
 pub(crate) struct Running {
@@ -122,7 +122,7 @@ pub(crate) fn ok(body: &str) -> String {
 
 /// Waits for something to be there.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TEST_DEADLINE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -148,7 +148,7 @@ impl Upstream {
             for stream in listener.incoming() {
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let (stream, serve) = (stream.unwrap(), serve.clone());
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
                 std::thread::spawn(move || serve(Peer { stream, number, rest: Vec::new() }));
             }
         });
@@ -286,7 +286,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
         Self { peer: Peer { stream, number: 0, rest: Vec::new() } }
     }
 

@@ -1,6 +1,6 @@
 //! The program `bimetal proxy`, running.
 
-use super::{Client, PATIENCE, get, wait_for};
+use super::{Client, TEST_DEADLINE, get, wait_for};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Program {
     /// Waits for a line of the log, and gives what follows `text` in it.
     pub(crate) fn log_with(&self, text: &str) -> String {
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let line = self.log.recv_timeout(TEST_DEADLINE).unwrap_or_else(|_| {
                 panic!("no line with {text:?}");
             });
             if let Some((_, rest)) = line.split_once(text) {

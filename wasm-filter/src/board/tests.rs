@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 /// Shared data as Envoy has it, and counts of calls.
 #[derive(Clone, Debug, Default)]
-struct Fake(Arc<Inside>);
+struct Fake(Arc<FakeTable>);
 
 #[derive(Debug, Default)]
-struct Inside {
+struct FakeTable {
     table: Mutex<HashMap<String, (Vec<u8>, u32)>>,
     token: AtomicU64,
     writes: AtomicU64,

@@ -8,10 +8,10 @@ mod outcome;
 mod update;
 
 use crate::matrix;
-use crate::rig::{Checked, Rig, Tools, same};
+use crate::rig::{Rig, TestResult, Tools, same};
 use serde_json::{Value, json};
 
-type Case = fn(&Tools) -> Checked;
+type Case = fn(&Tools) -> TestResult;
 
 /// Lists functions under their names.
 macro_rules! cases {
@@ -73,7 +73,7 @@ fn slow_policy() -> Value {
         "window": {"calls": 10}, "minimum_calls": 10}}}})
 }
 
-fn trip(rig: &Rig) -> Checked {
+fn trip(rig: &Rig) -> TestResult {
     rig.upstream.fail(3);
     for _ in 0..3 {
         same(rig.get("/flaky")?.header("x-bimetal-rule"), "")?;

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a test of this kind returns: the message of what went wrong.
-pub(crate) type Checked = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// How long anything may take to show; long, because the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TEST_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The programs that these tests need.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Rig {
     /// Sends a request and leaves the answer to the caller.
     pub(crate) fn begin(&self, path: &str, headers: &[u8]) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.envoy.address())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TEST_DEADLINE))?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n")?;
         stream.write_all(headers)?;
         stream.write_all(b"\r\n")?;
@@ -129,7 +129,7 @@ impl Rig {
     }
 
     /// Sends a request, waits until the upstream has it, and leaves.
-    pub(crate) fn abort(&self, path: &str) -> Checked {
+    pub(crate) fn abort(&self, path: &str) -> TestResult {
         let before = self.upstream.requests(path).len();
         let stream = self.begin(path, b"")?;
         self.until("the request upstream", || {
@@ -145,7 +145,7 @@ impl Rig {
         what: &str,
         look: impl Fn() -> std::io::Result<Option<T>>,
     ) -> Result<T, Box<dyn std::error::Error>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_DEADLINE;
         loop {
             if let Some(found) = look()? {
                 return Ok(found);
@@ -190,7 +190,7 @@ impl Rig {
 
     /// At the end of every test: each admitted call was settled once, nothing failed, nothing
     /// trapped.
-    pub(crate) fn finish(mut self) -> Checked {
+    pub(crate) fn finish(mut self) -> TestResult {
         self.close()
     }
 
@@ -210,7 +210,7 @@ impl Rig {
         Ok(found)
     }
 
-    fn close(&mut self) -> Checked {
+    fn close(&mut self) -> TestResult {
         self.until("balance of admitted and settled calls", || {
             let admitted =
                 self.envoy.metric("bimetal_requests_total", &["decision=\"admitted\""])?;
@@ -238,7 +238,7 @@ impl Rig {
 
 /// An assertion that says both sides and where.
 #[track_caller]
-pub(crate) fn same<T: PartialEq + Debug>(found: T, expected: T) -> Checked {
+pub(crate) fn same<T: PartialEq + Debug>(found: T, expected: T) -> TestResult {
     if found == expected {
         return Ok(());
     }

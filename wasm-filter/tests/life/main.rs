@@ -12,11 +12,14 @@ mod fake;
 mod orders;
 
 use bimetal_core::Duration;
-use bimetal_filter::call::{Flow, Rest};
+use bimetal_filter::call::Flow;
 use bimetal_filter::port::{Level, Map, Property};
 use bimetal_filter::root::{Configured, Root, TICK_MILLIS};
 use fake::Fake;
 use serde_json::json;
+
+const END_OF_STREAM: bool = true;
+const MORE_FOLLOWS: bool = false;
 
 /// Flags by name, as a number in the host's form.
 fn flags(host: &Fake, names: &[&str]) {
@@ -94,7 +97,7 @@ fn a_breaker_outlives_its_configuration() {
     drop(root);
     let mut call = next.call();
     assert_eq!(call.request_headers(), Flow::Stop);
-    call.response_headers(Rest::More);
+    call.response_headers(MORE_FOLLOWS);
     let marked =
         host.set(|state| state.headers.get(&("response", "x-bimetal-state".to_owned())).cloned());
     assert_eq!(marked.as_deref(), Some(&b"open"[..]));
@@ -155,11 +158,11 @@ fn a_request_costs_few_host_calls() {
             let mut call = root.call();
             assert_eq!(call.request_headers(), Flow::Continue);
             let admitted = step();
-            call.response_headers(Rest::More);
+            call.response_headers(MORE_FOLLOWS);
             if grpc {
                 call.response_trailers()
             } else {
-                call.response_body(Rest::Nothing)
+                call.response_body(END_OF_STREAM)
             }
             call.log();
             drop(call);
@@ -210,8 +213,8 @@ fn a_host_that_fails_lets_requests_pass_and_is_counted() {
         host.set(|state| state.failing.insert(failing));
         let mut call = root.call();
         assert_eq!(call.request_headers(), Flow::Continue, "{failing}");
-        call.response_headers(Rest::More);
-        call.response_body(Rest::Nothing);
+        call.response_headers(MORE_FOLLOWS);
+        call.response_body(END_OF_STREAM);
         call.log();
         drop(call);
         host.set(|state| state.failing.clear());
@@ -251,7 +254,7 @@ fn hostile_bytes_are_only_bytes() {
         host.property(Property::ResponseFlags, hostile);
         let mut call = root.call();
         assert_eq!(call.request_headers(), Flow::Continue);
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
         call.log();
     }
     assert_eq!(host.outcomes(), ["neutral"; 5]);
@@ -261,5 +264,5 @@ fn trip(host: &Fake, root: &Root<Fake>) {
     let mut call = root.call();
     assert_eq!(call.request_headers(), Flow::Continue);
     answer(host, "500", "via_upstream");
-    call.response_headers(Rest::Nothing);
+    call.response_headers(END_OF_STREAM);
 }

@@ -1,8 +1,8 @@
 //! Each way in which a request can go, and that it settles exactly once in all of them.
 
 use crate::fake::Fake;
-use crate::{answer, flags, pass, plugin, trip};
-use bimetal_filter::call::{Call, Flow, Rest};
+use crate::{END_OF_STREAM, MORE_FOLLOWS, answer, flags, pass, plugin, trip};
+use bimetal_filter::call::{Call, Flow};
 use bimetal_filter::port::Map;
 use bimetal_filter::root::Root;
 use serde_json::json;
@@ -28,7 +28,7 @@ fn play_once(host: &Fake, root: &Root<Fake>, play: impl FnOnce(&Fake, &mut Call<
 #[test]
 fn answers_of_the_upstream() {
     let at_headers = |host: &Fake, call: &mut Call<Fake>| {
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
         assert_eq!(host.outcomes().len(), 1);
     };
     for (status, expected) in [("200", "success"), ("404", "success"), ("503", "failure")] {
@@ -40,18 +40,18 @@ fn answers_of_the_upstream() {
     }
     let found = outcome("body", |host, call| {
         answer(host, "200", "via_upstream");
-        call.response_headers(Rest::More);
-        call.response_body(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
+        call.response_body(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 0);
-        call.response_body(Rest::Nothing);
+        call.response_body(END_OF_STREAM);
         assert_eq!(host.outcomes().len(), 1);
     });
     assert_eq!(found, "success");
     let found = outcome("failure with a body", |host, call| {
         answer(host, "500", "via_upstream");
-        call.response_headers(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 1, "a failure settles at once");
-        call.response_body(Rest::Nothing);
+        call.response_body(END_OF_STREAM);
     });
     assert_eq!(found, "failure");
 }
@@ -62,10 +62,10 @@ fn slow_is_strictly_later() {
         let found = outcome(&format!("slow {millis}"), |host, call| {
             pass(host, millis);
             answer(host, "200", "via_upstream");
-            call.response_headers(Rest::More);
+            call.response_headers(MORE_FOLLOWS);
             // The body may take its time.
             pass(host, 10_000);
-            call.response_body(Rest::Nothing);
+            call.response_body(END_OF_STREAM);
         });
         assert_eq!(found, expected, "{millis}");
     }
@@ -73,7 +73,7 @@ fn slow_is_strictly_later() {
         pass(host, 900);
         answer(host, "200", "via_upstream");
         flags(host, &["DI"]);
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
     });
     assert_eq!(found, "success");
 }
@@ -87,15 +87,15 @@ fn grpc_settles_at_its_status() {
             answer(host, "200", "via_upstream");
             host.header(Map::Response, "content-type", "application/grpc+proto");
             host.header(Map::Response, "grpc-status", code);
-            call.response_headers(Rest::Nothing);
+            call.response_headers(END_OF_STREAM);
         });
         let trailers = outcome(&format!("trailers {code}"), |host, call| {
             answer(host, "200", "via_upstream");
             host.header(Map::Response, "content-type", "application/grpc");
-            call.response_headers(Rest::More);
+            call.response_headers(MORE_FOLLOWS);
             // As Envoy: in later phases the headers are gone.
             host.set(|state| state.headers.retain(|(map, _), _| *map != "response"));
-            call.response_body(Rest::More);
+            call.response_body(MORE_FOLLOWS);
             host.header(Map::Trailers, "grpc-status", code);
             assert_eq!(host.outcomes().len(), 0);
             call.response_trailers();
@@ -106,7 +106,7 @@ fn grpc_settles_at_its_status() {
     let found = outcome("not grpc", |host, call| {
         answer(host, "200", "via_upstream");
         host.header(Map::Response, "grpc-status", "14");
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
     });
     assert_eq!(found, "success");
 }
@@ -115,7 +115,7 @@ fn grpc_settles_at_its_status() {
 fn endless_answers_settle_at_headers() {
     let upgrade = outcome("upgrade", |host, call| {
         answer(host, "101", "via_upstream");
-        call.response_headers(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 1);
         flags(host, &["UC"]);
     });
@@ -124,9 +124,9 @@ fn endless_answers_settle_at_headers() {
         answer(host, "200", "via_upstream");
         let kind = "text/event-stream; charset=utf-8";
         host.header(Map::Response, "content-type", kind);
-        call.response_headers(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 1);
-        call.response_body(Rest::More);
+        call.response_body(MORE_FOLLOWS);
         flags(host, &["DC"]);
     });
     assert_eq!(events, "success");
@@ -155,19 +155,19 @@ fn answers_of_envoy() {
         let found = outcome(&format!("local {flag} {status}"), |host, call| {
             answer(host, status, "some_details");
             flags(host, &[flag]);
-            call.response_headers(Rest::More);
+            call.response_headers(MORE_FOLLOWS);
             assert_eq!(host.outcomes().len(), 1);
         });
         assert_eq!((flag, status, &*found), (flag, status, expected));
     }
     let found = outcome("another filter", |host, call| {
         answer(host, "503", "ext_authz_denied");
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
     });
     assert_eq!(found, "neutral");
     let found = outcome("no details", |host, call| {
         host.header(Map::Response, ":status", "500");
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
     });
     assert_eq!(found, "neutral");
 }
@@ -185,8 +185,8 @@ fn what_breaks_off_settles_in_the_log() {
         let before = outcome(&format!("before {flag}"), |host, _| flags(host, &[flag]));
         let within = outcome(&format!("within {flag}"), |host, call| {
             answer(host, "200", "via_upstream");
-            call.response_headers(Rest::More);
-            call.response_body(Rest::More);
+            call.response_headers(MORE_FOLLOWS);
+            call.response_body(MORE_FOLLOWS);
             flags(host, &[flag]);
         });
         assert_eq!((flag, &*before, &*within), (flag, expected, expected));
@@ -194,7 +194,7 @@ fn what_breaks_off_settles_in_the_log() {
     // No word of an end is no success.
     let found = outcome("no end", |host, call| {
         answer(host, "200", "via_upstream");
-        call.response_headers(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
     });
     assert_eq!(found, "neutral");
 }
@@ -217,7 +217,7 @@ fn a_client_that_leaves() {
     // Answered in time: that it left within a long body is not the upstream's.
     let found = outcome("leaves the body", |host, call| {
         answer(host, "200", "via_upstream");
-        call.response_headers(Rest::More);
+        call.response_headers(MORE_FOLLOWS);
         pass(host, 500);
         flags(host, &["DC"]);
     });
@@ -245,7 +245,7 @@ fn an_own_rejection_is_ignored() {
     let reply = host.set(|state| state.reply.clone()).unwrap();
     assert_eq!((reply.status, &*reply.details), (503, "bimetal_echo_breaker"));
     answer(&host, "503", "bimetal_echo_breaker");
-    call.response_headers(Rest::Nothing);
+    call.response_headers(END_OF_STREAM);
     call.log();
     drop(call);
     assert_eq!(host.outcomes(), ["failure"]);
@@ -257,7 +257,7 @@ fn an_injected_fault_counts_when_asked() {
     let found = play_once(&host, &root, |host, call| {
         answer(host, "500", "fault_filter_abort");
         flags(host, &["FI"]);
-        call.response_headers(Rest::Nothing);
+        call.response_headers(END_OF_STREAM);
     });
     assert_eq!(found, "failure");
 }
@@ -282,7 +282,7 @@ fn good_headers_free_a_probe() {
     assert_eq!(probe.request_headers(), Flow::Continue);
     assert_eq!(root.call().request_headers(), Flow::Stop);
     answer(&host, "200", "via_upstream");
-    probe.response_headers(Rest::More);
+    probe.response_headers(MORE_FOLLOWS);
     assert_eq!(root.call().request_headers(), Flow::Continue);
 }
 
@@ -292,7 +292,7 @@ fn modes_that_do_not_act() {
     let mut call = root.call();
     assert_eq!(call.request_headers(), Flow::Continue);
     answer(&host, "500", "via_upstream");
-    call.response_headers(Rest::Nothing);
+    call.response_headers(END_OF_STREAM);
     call.log();
     assert!(host.events("decision").is_empty());
     let header =
@@ -304,7 +304,7 @@ fn modes_that_do_not_act() {
     trip(&host, &root);
     let mut call = root.call();
     assert_eq!(call.request_headers(), Flow::Continue, "nothing is applied in shadow mode");
-    call.response_headers(Rest::Nothing);
+    call.response_headers(END_OF_STREAM);
     assert_eq!(host.outcomes().len(), 1, "and what would have been rejected is no evidence");
     let timeout = ("request", "x-envoy-upstream-rq-timeout-ms".to_owned());
     assert!(!host.set(|state| state.headers.contains_key(&timeout)));

@@ -13,9 +13,9 @@ use crate::process::Process;
 use serde_json::Value;
 
 /// An error is a trap, or a host that could not be built; what is found wrong is a panic.
-pub(crate) type Checked = wasmtime::Result<()>;
+pub(crate) type TestResult = wasmtime::Result<()>;
 
-type Case = fn(&Machine) -> Checked;
+type Case = fn(&Machine) -> TestResult;
 
 /// Lists functions under their names.
 macro_rules! cases {

@@ -1,14 +1,14 @@
 //! Host calls of the proxy-wasm ABI 0.2.1 and of WASI, as far as the filter makes them. Any other
 //! call is a trap, so a test fails when the module begins to make one.
 
-use crate::machine::Seat;
+use crate::machine::VmHandle;
 use crate::process::{Context, Fault, Pairs, Reply, status};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory, Module, Result};
 
-type Asking<'a> = Caller<'a, Seat>;
+type Asking<'a> = Caller<'a, VmHandle>;
 
 /// Every import of the module.
-pub(crate) fn linker(engine: &Engine, module: &Module) -> Result<Linker<Seat>> {
+pub(crate) fn linker(engine: &Engine, module: &Module) -> Result<Linker<VmHandle>> {
     let mut linker = Linker::new(engine);
     logs_and_clocks(&mut linker)?;
     maps(&mut linker)?;
@@ -18,7 +18,7 @@ pub(crate) fn linker(engine: &Engine, module: &Module) -> Result<Linker<Seat>> {
     Ok(linker)
 }
 
-fn logs_and_clocks(linker: &mut Linker<Seat>) -> Result<()> {
+fn logs_and_clocks(linker: &mut Linker<VmHandle>) -> Result<()> {
     linker.func_wrap(
         "env",
         "proxy_log",
@@ -93,11 +93,11 @@ fn map(context: &mut Context, number: u32) -> Option<&mut Pairs> {
 
 /// What the host knows of the context that it is calling.
 fn known<T>(vm: &Asking<'_>, look: impl FnOnce(&mut Context) -> T) -> T {
-    let seat = vm.data();
-    look(seat.process.lock().contexts.entry(seat.id()).or_default())
+    let handle = vm.data();
+    look(handle.process.lock().contexts.entry(handle.id()).or_default())
 }
 
-fn maps(linker: &mut Linker<Seat>) -> Result<()> {
+fn maps(linker: &mut Linker<VmHandle>) -> Result<()> {
     const VALUE: &str = "proxy_get_header_map_value";
     linker.func_wrap(
         "env",
@@ -171,9 +171,12 @@ fn maps(linker: &mut Linker<Seat>) -> Result<()> {
         BUFFER,
         |mut vm: Asking<'_>, buffer: u32, _: u32, _: u32, data: u32, length: u32| {
             let plugin_configuration = 7;
-            let found = known(&vm, |context| match buffer == plugin_configuration {
-                true => Ok(context.configuration.clone()),
-                false => Err(status::BAD_ARGUMENT),
+            let found = known(&vm, |context| {
+                if buffer == plugin_configuration {
+                    Ok(context.configuration.clone())
+                } else {
+                    Err(status::BAD_ARGUMENT)
+                }
             });
             give(&mut vm, BUFFER, found, data, length)
         },
@@ -205,7 +208,7 @@ fn maps(linker: &mut Linker<Seat>) -> Result<()> {
     Ok(())
 }
 
-fn metrics(linker: &mut Linker<Seat>) -> Result<()> {
+fn metrics(linker: &mut Linker<VmHandle>) -> Result<()> {
     const DEFINE: &str = "proxy_define_metric";
     linker.func_wrap(
         "env",
@@ -247,7 +250,7 @@ fn metrics(linker: &mut Linker<Seat>) -> Result<()> {
     Ok(())
 }
 
-fn shared_data(linker: &mut Linker<Seat>) -> Result<()> {
+fn shared_data(linker: &mut Linker<VmHandle>) -> Result<()> {
     const GET: &str = "proxy_get_shared_data";
     linker.func_wrap(
         "env",

@@ -14,7 +14,7 @@ const FUEL: u64 = 200_000_000;
 pub(crate) struct Machine {
     engine: Engine,
     module: Module,
-    linker: Linker<Seat>,
+    linker: Linker<VmHandle>,
 }
 
 impl Machine {
@@ -31,8 +31,8 @@ impl Machine {
 
     /// A VM of `process`; each has a number of its own there.
     pub(crate) fn vm(&self, process: &Process, number: u32) -> Result<Vm> {
-        let seat = Seat { process: process.clone(), vm: number, context: 0 };
-        let mut store = Store::new(&self.engine, seat);
+        let handle = VmHandle { process: process.clone(), vm: number, context: 0 };
+        let mut store = Store::new(&self.engine, handle);
         store.set_fuel(FUEL)?;
         let instance = self.linker.instantiate(&mut store, &self.module)?;
         let mut vm = Vm { store, instance, next: 1 };
@@ -42,14 +42,14 @@ impl Machine {
 }
 
 /// What host calls know of the VM that makes them.
-pub(crate) struct Seat {
+pub(crate) struct VmHandle {
     pub(crate) process: Process,
     pub(crate) vm: u32,
     /// The context that the host is calling.
     pub(crate) context: u32,
 }
 
-impl Seat {
+impl VmHandle {
     pub(crate) const fn id(&self) -> Id {
         (self.vm, self.context)
     }
@@ -64,7 +64,7 @@ pub(crate) enum Action {
 
 /// One VM.
 pub(crate) struct Vm {
-    store: Store<Seat>,
+    store: Store<VmHandle>,
     instance: Instance,
     next: u32,
 }
@@ -119,8 +119,8 @@ impl Vm {
 
     /// Changes what the host knows of a context.
     pub(crate) fn know<T>(&self, context: u32, change: impl FnOnce(&mut Context) -> T) -> T {
-        let seat = self.store.data();
-        change(seat.process.lock().contexts.entry((seat.vm, context)).or_default())
+        let handle = self.store.data();
+        change(handle.process.lock().contexts.entry((handle.vm, context)).or_default())
     }
 
     /// A new configuration of the plugin `bimetal`: its root context, and whether it took the
@@ -183,8 +183,8 @@ impl Vm {
     /// The end of a context without a word.
     pub(crate) fn delete(&mut self, context: u32) -> Result<()> {
         self.call(context, "proxy_on_delete", (context,))?;
-        let seat = self.store.data();
-        seat.process.lock().contexts.remove(&(seat.vm, context));
+        let handle = self.store.data();
+        handle.process.lock().contexts.remove(&(handle.vm, context));
         Ok(())
     }
 

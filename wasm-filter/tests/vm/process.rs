@@ -72,7 +72,7 @@ type Interruption = Box<dyn FnMut() + Send>;
 
 /// Shared state of one process.
 #[derive(Default)]
-pub(crate) struct Inside {
+pub(crate) struct ProcessState {
     pub(crate) nanos: u64,
     pub(crate) shared: HashMap<Vec<u8>, (Vec<u8>, u32)>,
     tokens: u32,
@@ -95,17 +95,21 @@ pub(crate) struct Inside {
 
 /// Shared state of one process, behind its lock.
 #[derive(Clone)]
-pub(crate) struct Process(Arc<Mutex<Inside>>);
+pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 impl Process {
     /// A process that has just begun; its random numbers follow from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        let inside =
-            Inside { nanos: 1_000_000_000, random: seed, log_level: 1, ..Inside::default() };
-        Self(Arc::new(Mutex::new(inside)))
+        let state = ProcessState {
+            nanos: 1_000_000_000,
+            random: seed,
+            log_level: 1,
+            ..ProcessState::default()
+        };
+        Self(Arc::new(Mutex::new(state)))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ProcessState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,17 +120,17 @@ impl Process {
 
     /// The sum of every metric whose name contains all parts.
     pub(crate) fn metric(&self, parts: &[&str]) -> i64 {
-        let inside = self.lock();
+        let state = self.lock();
         let ours =
-            inside.metrics.iter().filter(|metric| parts.iter().all(|p| metric.name.contains(p)));
+            state.metrics.iter().filter(|metric| parts.iter().all(|p| metric.name.contains(p)));
         ours.map(|metric| metric.value).sum()
     }
 
     /// Events of a kind so far.
     pub(crate) fn events(&self, kind: &str) -> Vec<serde_json::Value> {
-        let inside = self.lock();
+        let state = self.lock();
         let json = |(_, line): &(u32, String)| serde_json::from_str::<serde_json::Value>(line).ok();
-        inside.lines.iter().filter_map(json).filter(|event| event["event"] == kind).collect()
+        state.lines.iter().filter_map(json).filter(|event| event["event"] == kind).collect()
     }
 
     /// What settled calls counted as, in order.
@@ -137,8 +141,8 @@ impl Process {
 
     /// Log lines of level error so far.
     pub(crate) fn errors(&self) -> Vec<String> {
-        let inside = self.lock();
-        inside.lines.iter().filter(|(level, _)| *level == 4).map(|(_, line)| line.clone()).collect()
+        let state = self.lock();
+        state.lines.iter().filter(|(level, _)| *level == 4).map(|(_, line)| line.clone()).collect()
     }
 
     /// From now on, the host call `call` goes wrong.
@@ -148,13 +152,13 @@ impl Process {
 
     /// From now on all goes well.
     pub(crate) fn heal(&self) {
-        let mut inside = self.lock();
-        inside.faults.clear();
-        inside.races = 0;
+        let mut state = self.lock();
+        state.faults.clear();
+        state.races = 0;
     }
 }
 
-impl Inside {
+impl ProcessState {
     /// Notes a host call and says how it goes wrong, if it does.
     pub(crate) fn called(&mut self, call: &'static str) -> Option<Fault> {
         *self.calls.entry(call).or_insert(0) += 1;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a program may take to be ready, and metrics to settle.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ARM_WAIT: Duration = Duration::from_secs(30);
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl Arm {
     /// # Errors
     /// The numbers do not meet, or calls were turned away.
     pub fn check_settled(&self) -> Result<Option<u64>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ARM_WAIT;
         loop {
             let page = match (&self.program, self.metrics) {
                 (Program::Envoy { envoy, .. }, _) => Page(envoy.metrics()?),
@@ -296,7 +296,7 @@ fn free_port() -> Result<SocketAddr> {
 
 /// Waits until `address` answers as the server behind does.
 fn answering(address: SocketAddr, mut alive: impl FnMut() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + ARM_WAIT;
     loop {
         alive()?;
         match get(address, "/echo") {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// When a call without an answer counts as failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// The timer's grain: a call that goes out later than due by no more than this is counted from
 /// when it went out. All that is later than that is the load's own delay, and counted.
@@ -68,7 +68,7 @@ async fn one_arm(
         let from = if now.saturating_sub(due) <= GRAIN { now } else { due };
         let (client, out) = (client.clone(), out.clone());
         calls.spawn(async move {
-            let call = tokio::time::timeout(PATIENCE, call(&client, address));
+            let call = tokio::time::timeout(ANSWER_WAIT, call(&client, address));
             let seen = call.await.unwrap_or(Seen::Failed);
             let latency = start.elapsed().saturating_sub(from);
             // The receiver leaves only when the demo ends.
@@ -94,9 +94,11 @@ async fn call(client: &Http, address: SocketAddr) -> Seen {
     };
     let (head, body) = answer.into_parts();
     let whole = body.collect().await;
-    match head.headers.contains_key("x-bimetal-rule") {
-        true => Seen::Rejected,
-        false if head.status.is_success() && whole.is_ok() => Seen::Good,
-        false => Seen::Failed,
+    if head.headers.contains_key("x-bimetal-rule") {
+        Seen::Rejected
+    } else if head.status.is_success() && whole.is_ok() {
+        Seen::Good
+    } else {
+        Seen::Failed
     }
 }

@@ -21,7 +21,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use verdict::{Kept, Promise, Verdict};
+use verdict::{Claim, Verdict};
 
 /// How the demo shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub enum Look {
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long the hosts may take to publish their last counts.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LAST_COUNTS_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs the demo. True means that every promise was kept.
+/// Runs the demo. True means that every claim holds.
 ///
 /// # Errors
 /// Something cannot be installed, built, started or written.
@@ -48,16 +48,16 @@ pub fn run(look: Look) -> Result<bool> {
     let look = if std::io::stdout().is_terminal() { look } else { Look::Plain };
     let record = play(&mut scene, look)?;
     let verdicts = Arm::ALL.map(|arm| Verdict::of(&record, arm));
-    let mut promises = Vec::new();
+    let mut claims = Vec::new();
     for verdict in verdicts.iter().filter(|verdict| Arm::HOSTS.contains(&verdict.arm)) {
-        promises.extend(verdict::promises(verdict, &settled(&scene, verdict)?));
+        claims.extend(verdict::claims(verdict, &settled(&scene, verdict)?));
     }
     drop(scene);
-    tell(&verdicts, &promises);
+    tell(&verdicts, &claims);
     let file = place::made("demo")?.join("index.html");
-    page::write(&file, &record, &verdicts, &promises)?;
+    page::write(&file, &record, &verdicts, &claims)?;
     println!("the timeline, drawn: {}", file.display());
-    Ok(promises.iter().all(|promise| promise.kept == Kept::Yes))
+    Ok(claims.iter().all(|claim| claim.holds))
 }
 
 /// Lets the script run and notes all that is seen.
@@ -151,7 +151,7 @@ fn show(
 /// when that does not come.
 fn settled(scene: &Scene, verdict: &Verdict) -> Result<Page> {
     let went = (verdict.good + verdict.failed) as f64;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LAST_COUNTS_WAIT;
     loop {
         let page = scene.metrics(verdict.arm)?;
         let admitted = page.sum("bimetal_requests_total", &[("decision", "admitted")]);
@@ -163,8 +163,8 @@ fn settled(scene: &Scene, verdict: &Verdict) -> Result<Page> {
     }
 }
 
-/// Prints the closing table and the promises.
-fn tell(verdicts: &[Verdict], promises: &[Promise]) {
+/// Prints the closing table and the claims.
+fn tell(verdicts: &[Verdict], claims: &[Claim]) {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(page::COLUMNS);
@@ -173,11 +173,8 @@ fn tell(verdicts: &[Verdict], promises: &[Promise]) {
     }
     println!("\n{table}");
     println!("{}", page::EXPLAINED);
-    for promise in promises {
-        let word = match promise.kept {
-            Kept::Yes => "kept:  ",
-            Kept::No => "BROKEN:",
-        };
-        println!("{word} {}", promise.text);
+    for claim in claims {
+        let word = if claim.holds { "kept:  " } else { "BROKEN:" };
+        println!("{word} {}", claim.text);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::chart;
 use super::record::{Arm, Record};
-use super::verdict::{Kept, Promise, Verdict};
+use super::verdict::{Claim, Verdict};
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,13 +12,8 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The file cannot be written, for example on a full disk; an earlier page stays then.
-pub fn write(
-    file: &Path,
-    record: &Record,
-    verdicts: &[Verdict],
-    promises: &[Promise],
-) -> Result<()> {
-    let page = page(record, verdicts, promises);
+pub fn write(file: &Path, record: &Record, verdicts: &[Verdict], claims: &[Claim]) -> Result<()> {
+    let page = page(record, verdicts, claims);
     let half = file.with_extension("html.part");
     std::fs::write(&half, page)
         .and_then(|()| std::fs::rename(&half, file))
@@ -37,7 +32,7 @@ pub fn write(
 
 const HEAD: &str = include_str!("page.head.html");
 
-fn page(record: &Record, verdicts: &[Verdict], promises: &[Promise]) -> String {
+fn page(record: &Record, verdicts: &[Verdict], claims: &[Claim]) -> String {
     let mut html = HEAD.to_owned();
     for verdict in verdicts.iter().filter(|verdict| verdict.arm != Arm::Direct) {
         let name = verdict.arm.name();
@@ -69,12 +64,9 @@ fn page(record: &Record, verdicts: &[Verdict], promises: &[Promise]) -> String {
         "</tbody></table></div><p class=\"foot\">{}</p><h3>Promises</h3><ul class=\"promises\">",
         escape(EXPLAINED)
     );
-    for promise in promises {
-        let (class, word) = match promise.kept {
-            Kept::Yes => ("kept", "kept"),
-            Kept::No => ("broken", "broken"),
-        };
-        let _ = write!(html, "<li class=\"{class}\"><b>{word}</b> {}</li>", escape(&promise.text));
+    for claim in claims {
+        let (class, word) = if claim.holds { ("kept", "kept") } else { ("broken", "broken") };
+        let _ = write!(html, "<li class=\"{class}\"><b>{word}</b> {}</li>", escape(&claim.text));
     }
     html.push_str("</ul></section></main></body></html>\n");
     html
@@ -178,7 +170,7 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(escape("<a b='c'>&\""), "&lt;a b=&#39;c&#39;&gt;&amp;&quot;");
-        let hostile = Promise { text: "<script>".to_owned(), kept: Kept::No };
+        let hostile = Claim { text: "<script>".to_owned(), holds: false };
         let page = page(&Record::default(), &[], &[hostile]);
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
     }

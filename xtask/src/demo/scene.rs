@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a program may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READY_WAIT: Duration = Duration::from_secs(30);
 
 /// What must be there before the demo.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ pub fn proxy(parts: &Parts, folder: &Path, config: &Value, health: SocketAddr) -
 
 /// Asks `look` until it has an answer.
 fn ready_when<T>(program: &mut Running, look: impl Fn() -> Option<T>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + READY_WAIT;
     loop {
         if let Some(found) = look() {
             return Ok(found);

@@ -121,32 +121,17 @@ fn healthy_latency(line: &Line) -> (Duration, Duration) {
     (quantile(0.5), quantile(0.99))
 }
 
-/// One promise, and whether it was kept.
+/// One claim about the demo, and whether it holds.
 #[derive(Clone, Debug)]
-pub struct Promise {
-    /// What was promised and what was seen.
+pub struct Claim {
+    /// What was claimed and what was seen.
     pub text: String,
     /// Whether both agree.
-    pub kept: Kept,
-}
-
-/// Whether a promise was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It was.
-    Yes,
-    /// It was not.
-    No,
-}
-
-impl From<bool> for Kept {
-    fn from(yes: bool) -> Self {
-        if yes { Self::Yes } else { Self::No }
-    }
+    pub holds: bool,
 }
 
 /// Compares what a host says with what its clients saw.
-pub fn promises(verdict: &Verdict, page: &Page) -> Vec<Promise> {
+pub fn claims(verdict: &Verdict, page: &Page) -> Vec<Claim> {
     let name = verdict.arm.name();
     let sum = |metric, labels: &[(&str, &str)]| page.sum(metric, labels);
     let admitted = sum("bimetal_requests_total", &[("decision", "admitted")]);
@@ -160,29 +145,29 @@ pub fn promises(verdict: &Verdict, page: &Page) -> Vec<Promise> {
     let recovered = verdict.outages.iter().filter(|outage| outage.to_recover.is_some()).count();
     let of = verdict.outages.len();
     vec![
-        Promise {
+        Claim {
             text: format!(
                 "{name}: tripped in {tripped} of {of} outages and recovered from {recovered}"
             ),
-            kept: (tripped == of && recovered == of).into(),
+            holds: tripped == of && recovered == of,
         },
-        Promise {
+        Claim {
             text: format!(
                 "{name}: every admitted call was settled once ({admitted} admitted, {settled} settled)"
             ),
-            kept: (admitted == settled && admitted > 0.0).into(),
+            holds: admitted == settled && admitted > 0.0,
         },
-        Promise {
+        Claim {
             text: format!(
                 "{name}: its metrics are what clients saw ({admitted} of {went} admitted, {rejected} of {turned} rejected)"
             ),
-            kept: (admitted == went as f64 && rejected == turned as f64).into(),
+            holds: admitted == went as f64 && rejected == turned as f64,
         },
-        Promise {
+        Claim {
             text: format!(
                 "{name}: no call was admitted while open ({probes} failed after the trips, {reopened} of them probes)"
             ),
-            kept: (probes as f64 == reopened).into(),
+            holds: probes as f64 == reopened,
         },
     ]
 }
@@ -251,11 +236,11 @@ mod tests {
                  bimetal_breaker_transitions_total{{from=\"half_open\",to=\"open\"}} {reopened}\n"
             ))
         };
-        let kept = |page: &Page| -> Vec<Kept> {
-            promises(&verdict, page).iter().map(|promise| promise.kept).collect()
+        let kept = |page: &Page| -> Vec<bool> {
+            claims(&verdict, page).iter().map(|claim| claim.holds).collect()
         };
-        assert_eq!(kept(&page(6, 1)), [Kept::No, Kept::Yes, Kept::Yes, Kept::Yes]);
-        assert_eq!(kept(&page(5, 1))[1], Kept::No, "one call was never settled");
-        assert_eq!(kept(&page(6, 0))[3], Kept::No, "the failure after the trip was no probe");
+        assert_eq!(kept(&page(6, 1)), [false, true, true, true]);
+        assert!(!kept(&page(5, 1))[1], "one call was never settled");
+        assert!(!kept(&page(6, 0))[3], "the failure after the trip was no probe");
     }
 }

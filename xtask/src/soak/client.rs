@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// When a call without an end counts as lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CALL_WAIT: Duration = Duration::from_secs(20);
 
 /// How long a client that leaves stays.
 const STAY: Duration = Duration::from_millis(4);
@@ -56,7 +56,7 @@ impl Client {
 
     /// Makes one call.
     pub async fn call(&mut self, fate: Fate, tenant: &Tenant, rng: &mut Rng) -> Seen {
-        let seen = tokio::time::timeout(PATIENCE, self.attempt(fate, tenant, rng)).await;
+        let seen = tokio::time::timeout(CALL_WAIT, self.attempt(fate, tenant, rng)).await;
         let seen = seen.unwrap_or(Seen::Nothing);
         if !matches!(seen, Seen::Answer(_) | Seen::Rejected) {
             self.line = None;

@@ -16,13 +16,13 @@ use load::Tally;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use verdict::{Books, Kept};
+use verdict::HostCounts;
 
 /// How often memory is looked at.
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// How long a host may take to settle and publish its last calls.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SETTLE_WAIT: Duration = Duration::from_secs(30);
 
 /// What a soak is to do.
 #[derive(Clone, Debug)]
@@ -68,16 +68,16 @@ fn soak(kind: Kind, parts: &Parts, options: &Options) -> Result<bool> {
     let memory = watch(&host, &tally, &load, calls)?;
     load.join().map_err(|_| anyhow!("the load panicked"))??;
     let took = since.elapsed();
-    let books = closed(&host)?;
+    let counts = closed(&host)?;
     println!("{}: {calls} calls in {}, seed {seed}", kind.name(), say::span(took));
-    let mut promises = books.promises(&tally);
-    promises.push(verdict::memory(&memory));
-    for promise in &promises {
-        let kept = if promise.kept == Kept::Yes { "ok  " } else { "FAIL" };
-        println!("  {kept} {}", promise.what);
+    let mut claims = counts.claims(&tally);
+    claims.push(verdict::memory(&memory));
+    for claim in &claims {
+        let kept = if claim.holds { "ok  " } else { "FAIL" };
+        println!("  {kept} {}", claim.text);
     }
     tally.told().iter().for_each(|told| println!("       {told}"));
-    Ok(promises.iter().all(|promise| promise.kept == Kept::Yes))
+    Ok(claims.iter().all(|claim| claim.holds))
 }
 
 /// Looks at the host's memory until the load is over.
@@ -103,13 +103,13 @@ fn watch(
     Ok(samples)
 }
 
-/// The books once nothing in them is open, or after some patience.
-fn closed(host: &Host) -> Result<Books> {
-    let deadline = Instant::now() + PATIENCE;
+/// The counts once nothing in them is open, or after `SETTLE_WAIT`.
+fn closed(host: &Host) -> Result<HostCounts> {
+    let deadline = Instant::now() + SETTLE_WAIT;
     loop {
-        let books = Books::of(&host.metrics().context("the host's metrics")?);
-        if books.are_closed() || Instant::now() > deadline {
-            return Ok(books);
+        let counts = HostCounts::of(&host.metrics().context("the host's metrics")?);
+        if counts.are_closed() || Instant::now() > deadline {
+            return Ok(counts);
         }
         std::thread::sleep(Duration::from_millis(100));
     }

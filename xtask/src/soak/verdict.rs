@@ -1,36 +1,27 @@
-//! What the soak holds: the host's books against what its clients saw, and its memory.
+//! What the soak holds: the host's counts against what its clients saw, and its memory.
 
 use super::load::Tally;
 use crate::demo::metrics::Page;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// One thing that was to be shown.
+/// One claim about the soak, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promise {
-    /// What.
-    pub what: String,
-    /// Whether it was kept.
-    pub kept: Kept,
+pub struct Claim {
+    /// What was claimed and what was seen.
+    pub text: String,
+    /// Whether both agree.
+    pub holds: bool,
 }
 
-/// Whether a promise was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It was.
-    Yes,
-    /// It was not.
-    No,
-}
-
-impl Promise {
-    fn new(kept: bool, what: String) -> Self {
-        Self { what, kept: if kept { Kept::Yes } else { Kept::No } }
+impl Claim {
+    fn new(holds: bool, text: String) -> Self {
+        Self { text, holds }
     }
 }
 
 /// What a host counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Books {
+pub struct HostCounts {
     admitted: u64,
     rejected: u64,
     unprotected: u64,
@@ -42,7 +33,7 @@ pub struct Books {
     trips: u64,
 }
 
-impl Books {
+impl HostCounts {
     /// Reads them.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
     pub fn of(page: &Page) -> Self {
@@ -68,25 +59,25 @@ impl Books {
 
     /// What they say beside what the clients saw. Whose client left may have been counted in any
     /// way, or not at all where it left before the host had read its request.
-    pub fn promises(&self, seen: &Tally) -> Vec<Promise> {
+    pub fn claims(&self, seen: &Tally) -> Vec<Claim> {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         let (calls, left) = (count(&seen.calls), count(&seen.left));
         let within = |counted: u64, seen: u64| (seen..=seen + left).contains(&counted);
         let decided = self.admitted + self.rejected + self.unprotected;
         let strange = count(&seen.strange);
         let Self { admitted, settled, outstanding, errors, trips, .. } = *self;
-        let mut promises = vec![
-            Promise::new(
+        let mut claims = vec![
+            Claim::new(
                 self.are_closed() && admitted > 0,
                 format!("{settled} of {admitted} admitted calls settled, {outstanding} open"),
             ),
-            Promise::new(
+            Claim::new(
                 (calls.saturating_sub(left)..=calls).contains(&decided),
                 format!("{decided} of {calls} calls decided; {left} clients left"),
             ),
-            Promise::new(strange == 0, format!("{strange} answers that nothing explains")),
-            Promise::new(errors == 0, format!("{errors} host calls failed")),
-            Promise::new(trips > 0, format!("{trips} times a breaker opened")),
+            Claim::new(strange == 0, format!("{strange} answers that nothing explains")),
+            Claim::new(errors == 0, format!("{errors} host calls failed")),
+            Claim::new(trips > 0, format!("{trips} times a breaker opened")),
         ];
         for (what, counted, seen) in [
             ("rejections", self.rejected, count(&seen.rejected)),
@@ -94,20 +85,20 @@ impl Books {
             ("successes", self.successes, count(&seen.successes)),
         ] {
             let what = format!("{counted} {what} counted, {seen} seen");
-            promises.push(Promise::new(within(counted, seen), what));
+            claims.push(Claim::new(within(counted, seen), what));
         }
-        promises
+        claims
     }
 }
 
 /// Most that memory may grow from the first fifth of the calls to the end: a tenth, and what an
 /// allocator keeps in hand.
-pub fn memory(samples: &[u64]) -> Promise {
+pub fn memory(samples: &[u64]) -> Claim {
     const IN_HAND: u64 = 16 << 20;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let early = samples.len() / 5;
     let (Some(first), Some(last)) = (samples.get(early), samples.last()) else {
-        return Promise::new(false, "memory was never looked at".to_owned());
+        return Claim::new(false, "memory was never looked at".to_owned());
     };
     let most = samples.get(early..).unwrap_or_default().iter().max().unwrap_or(last);
     let what = format!(
@@ -116,7 +107,7 @@ pub fn memory(samples: &[u64]) -> Promise {
         megabytes(*last),
         megabytes(*most)
     );
-    Promise::new(*last <= first + first / 10 + IN_HAND, what)
+    Claim::new(*last <= first + first / 10 + IN_HAND, what)
 }
 
 #[cfg(test)]
@@ -133,45 +124,49 @@ mod tests {
         tally
     }
 
-    fn books() -> Books {
-        Books {
+    fn counts() -> HostCounts {
+        HostCounts {
             admitted: 8,
             rejected: 1,
             successes: 5,
             failures: 2,
             settled: 8,
             trips: 1,
-            ..Books::default()
+            ..HostCounts::default()
         }
     }
 
-    fn broken(books: Books) -> usize {
-        books.promises(&seen()).iter().filter(|promise| promise.kept == Kept::No).count()
+    fn broken(counts: HostCounts) -> usize {
+        counts.claims(&seen()).iter().filter(|claim| !claim.holds).count()
     }
 
     #[test]
     fn books_that_meet_break_nothing() {
-        assert_eq!(broken(books()), 0);
+        assert_eq!(broken(counts()), 0);
     }
 
     #[test]
     fn every_wrong_number_is_found() {
-        assert_eq!(broken(Books { settled: 7, ..books() }), 1, "a call that is never settled");
-        assert_eq!(broken(Books { settled: 9, ..books() }), 1, "one that is settled twice");
-        assert_eq!(broken(Books { rejected: 4, ..books() }), 2, "one rejection too many");
-        assert_eq!(broken(Books { failures: 1, ..books() }), 1);
-        assert_eq!(broken(Books { successes: 8, ..books() }), 1);
-        assert_eq!(broken(Books { errors: 1, ..books() }), 1);
-        assert_eq!(broken(Books { trips: 0, ..books() }), 1);
+        assert_eq!(
+            broken(HostCounts { settled: 7, ..counts() }),
+            1,
+            "a call that is never settled"
+        );
+        assert_eq!(broken(HostCounts { settled: 9, ..counts() }), 1, "one that is settled twice");
+        assert_eq!(broken(HostCounts { rejected: 4, ..counts() }), 2, "one rejection too many");
+        assert_eq!(broken(HostCounts { failures: 1, ..counts() }), 1);
+        assert_eq!(broken(HostCounts { successes: 8, ..counts() }), 1);
+        assert_eq!(broken(HostCounts { errors: 1, ..counts() }), 1);
+        assert_eq!(broken(HostCounts { trips: 0, ..counts() }), 1);
     }
 
     #[test]
     fn memory_that_grows_is_found() {
         let megabyte = 1_u64 << 20;
         let flat = [40, 50, 50, 52, 51, 50].map(|size| size * megabyte);
-        assert_eq!(memory(&flat).kept, Kept::Yes);
+        assert!(memory(&flat).holds);
         let grows = [40, 50, 60, 70, 80, 90].map(|size| size * megabyte);
-        assert_eq!(memory(&grows).kept, Kept::No);
-        assert_eq!(memory(&[]).kept, Kept::No);
+        assert!(!memory(&grows).holds);
+        assert!(!memory(&[]).holds);
     }
 }

@@ -152,9 +152,10 @@ fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
             Extent::Full => 200_000,
         };
         let options = soak::Options { calls, seed: 1, hosts: soak::Kind::ALL.to_vec() };
-        match soak::run_with(&parts, &options)? {
-            true => Ok(Counts::PASSED),
-            false => bail!("what was not as it should be is marked FAIL above"),
+        if soak::run_with(&parts, &options)? {
+            Ok(Counts::PASSED)
+        } else {
+            bail!("what was not as it should be is marked FAIL above")
         }
     });
 }

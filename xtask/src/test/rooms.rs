@@ -46,10 +46,7 @@ pub(super) fn check() -> Result<Counts> {
     }
     for (file, lines) in long_files()? {
         let told = format!("{} has {lines} lines (aim: at most {LONG})", file.display());
-        match lines > TOO_LONG {
-            true => wrong.push(told),
-            false => println!("note: {told}"),
-        }
+        if lines > TOO_LONG { wrong.push(told) } else { println!("note: {told}") }
     }
     let metadata = MetadataCommand::new()
         .current_dir(place::root())
@@ -58,10 +55,7 @@ pub(super) fn check() -> Result<Counts> {
         .context("cannot read the workspace")?;
     wrong.extend(forbidden(&metadata));
     wrong.extend(dead_links()?);
-    match wrong.is_empty() {
-        true => Ok(Counts::PASSED),
-        false => bail!("{}", wrong.join("\n")),
-    }
+    if wrong.is_empty() { Ok(Counts::PASSED) } else { bail!("{}", wrong.join("\n")) }
 }
 
 /// Dependencies that a room must not have.

@@ -44,16 +44,13 @@ pub(super) fn build(tally: &Tally) -> Suites {
         let done = process::run("build", &mut command, LIMIT)?;
         let output = done.output();
         suites = found(output.as_bytes())?;
-        match done.status.success() {
-            true => Ok(Counts::PASSED),
-            false => bail!("{}", words(&output)),
-        }
+        if done.status.success() { Ok(Counts::PASSED) } else { bail!("{}", last_lines(&output)) }
     });
     suites
 }
 
 /// The last lines for people in what cargo wrote.
-pub(super) fn words(output: &str) -> String {
+pub(super) fn last_lines(output: &str) -> String {
     let lines: Vec<&str> = output.lines().filter(|line| !line.starts_with('{')).collect();
     lines.get(lines.len().saturating_sub(80)..).unwrap_or_default().join("\n")
 }
@@ -90,10 +87,7 @@ pub(super) fn found(messages: impl std::io::BufRead) -> Result<Suites> {
 
 /// Tests beside the code compute; those in a `tests` folder of a host run it in real time.
 fn pace(package: &str, kind: &[TargetKind]) -> Pace {
-    match kind.contains(&TargetKind::Test) && package != "core" {
-        true => Pace::RealTime,
-        false => Pace::Busy,
-    }
+    if kind.contains(&TargetKind::Test) && package != "core" { Pace::RealTime } else { Pace::Busy }
 }
 
 impl Suites {
@@ -132,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_failed_build_is_told_without_cargos_messages() {
-        assert_eq!(words("{\"reason\":1}\nerror: no\n{}"), "error: no");
+        assert_eq!(last_lines("{\"reason\":1}\nerror: no\n{}"), "error: no");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn check() -> Result<Counts> {
     let done = process::run("core as wasm: build", &mut build, LIMIT)?;
     let output = done.output();
     if !done.status.success() {
-        bail!("{}", suites::words(&output));
+        bail!("{}", suites::last_lines(&output));
     }
     let mut counts = Counts::default();
     for suite in suites::found(output.as_bytes())?.suites {

@@ -46,13 +46,12 @@ pub fn install(packages: &[&str]) -> Result<()> {
 
 /// apt-get as root, asking nothing, waiting for another one to end, starting no service.
 fn apt_get() -> Command {
-    let mut command = match nix::unistd::geteuid().is_root() {
-        true => Command::new("env"),
-        false => {
-            let mut command = Command::new("sudo");
-            command.args(["-n", "env"]);
-            command
-        }
+    let mut command = if nix::unistd::geteuid().is_root() {
+        Command::new("env")
+    } else {
+        let mut command = Command::new("sudo");
+        command.args(["-n", "env"]);
+        command
     };
     // RUNLEVEL=1: a freshly installed server is not started as a service.
     command

@@ -1,7 +1,7 @@
 //! The part of the table that describes a breaker.
 
 use super::{COUNT, DAY, TIME};
-use crate::doc::{Field, Kind, Object, Rule, Word, Zero};
+use crate::doc::{Field, Keyword, Kind, Object, Rule};
 use crate::policy::forms::{ANSWER, GRPC, STATUS};
 use crate::time::Duration;
 
@@ -11,13 +11,13 @@ pub static BREAKER: Object = Object {
     fields: &[
         Field::new(
             "profile",
-            Kind::Words(&[
-                Word::new("origin-study"),
-                Word::later("resilience4j"),
-                Word::later("hystrix"),
-                Word::later("polly"),
-                Word::later("gobreaker"),
-                Word::later("istio-outlier"),
+            Kind::Keywords(&[
+                Keyword::new("origin-study"),
+                Keyword::later("resilience4j"),
+                Keyword::later("hystrix"),
+                Keyword::later("polly"),
+                Keyword::later("gobreaker"),
+                Keyword::later("istio-outlier"),
             ]),
             "Fills in what is left out as that breaker has it. A given `trip` or `failure` replaces the profile's whole, all else leaf by leaf.",
         ),
@@ -38,7 +38,7 @@ pub static BREAKER: Object = Object {
         .default("true"),
         Field::new(
             "share",
-            Kind::Words(&[Word::new("none"), Word::new("process"), Word::later("mesh")]),
+            Kind::Keywords(&[Keyword::new("none"), Keyword::new("process"), Keyword::later("mesh")]),
             "With whom evidence is shared.",
         )
         .default(r#""process""#),
@@ -63,7 +63,7 @@ static TRIP: Object = Object {
 
 const THRESHOLD: Field = Field::new(
     "threshold",
-    Kind::Number { min: 0.0, max: 1.0, zero: Zero::Refused },
+    Kind::Number { min: 0.0, max: 1.0, zero_allowed: false },
     "Trips at or above this share.",
 )
 .required();
@@ -74,7 +74,7 @@ const MINIMUM_CALLS: Field =
         .computed("20, or window.calls where that is less");
 const CONFIDENCE: Field = Field::new(
     "confidence",
-    Kind::Number { min: 0.5, max: 0.999999, zero: Zero::Refused },
+    Kind::Number { min: 0.5, max: 0.999999, zero_allowed: false },
     "Trips only when the share is over the threshold with this confidence (lower Wilson bound, one-sided).",
 );
 
@@ -115,7 +115,7 @@ static OPEN: Object = Object {
         Field::new("base", TIME, "Open time of the first trip.").default(r#""30s""#),
         Field::new(
             "multiplier",
-            Kind::Number { min: 1.0, max: 100.0, zero: Zero::Refused },
+            Kind::Number { min: 1.0, max: 100.0, zero_allowed: false },
             "Growth with each trip that follows.",
         )
         .default("2"),
@@ -123,7 +123,7 @@ static OPEN: Object = Object {
             .computed("5m, or base where that is longer"),
         Field::new(
             "jitter",
-            Kind::Number { min: 0.0, max: 1.0, zero: Zero::Allowed },
+            Kind::Number { min: 0.0, max: 1.0, zero_allowed: true },
             "Share of the open time that is added at random.",
         )
         .default("0.1"),
@@ -154,11 +154,11 @@ static RECOVERY: Object = Object {
     rules: &[],
 };
 
-const TRANSPORT: Kind = Kind::Words(&[
-    Word::new("connect"),
-    Word::new("reset"),
-    Word::new("timeout"),
-    Word::new("overflow"),
+const TRANSPORT: Kind = Kind::Keywords(&[
+    Keyword::new("connect"),
+    Keyword::new("reset"),
+    Keyword::new("timeout"),
+    Keyword::new("overflow"),
 ]);
 
 /// What counts as a failure.

@@ -1,10 +1,10 @@
 //! What a client gets, and what the metrics say of it.
 
 use super::trip;
-use crate::rig::{Checked, Rig, Tools, policy, same};
+use crate::rig::{Rig, TestResult, Tools, policy, same};
 use serde_json::{Value, json};
 
-pub(super) fn trips_rejects_and_recovers(tools: &Tools) -> Checked {
+pub(super) fn trips_rejects_and_recovers(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("1s", json!({})), |_| {})?;
     rig.upstream.fail(3);
     for _ in 0..3 {
@@ -30,7 +30,7 @@ pub(super) fn trips_rejects_and_recovers(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_rejection_says_which_rule_and_why(tools: &Tools) -> Checked {
+pub(super) fn a_rejection_says_which_rule_and_why(tools: &Tools) -> TestResult {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     let rejected = rig.get("/flaky")?;
@@ -48,7 +48,7 @@ pub(super) fn a_rejection_says_which_rule_and_why(tools: &Tools) -> Checked {
     same(log.contains("\"details\":\"bimetal_echo_breaker\""), true)
 }
 
-pub(super) fn a_fallback_replaces_status_headers_and_body(tools: &Tools) -> Checked {
+pub(super) fn a_fallback_replaces_status_headers_and_body(tools: &Tools) -> TestResult {
     let fallback = json!({"fallback": {"on": ["rejected"], "status": 200, "body": "later",
         "headers": {"content-type": "text/plain", "x-more": "1"}}});
     let rig = Rig::start(tools, &policy("30s", fallback), |_| {})?;
@@ -62,7 +62,7 @@ pub(super) fn a_fallback_replaces_status_headers_and_body(tools: &Tools) -> Chec
     rig.finish()
 }
 
-pub(super) fn rejections_are_no_evidence(tools: &Tools) -> Checked {
+pub(super) fn rejections_are_no_evidence(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     for _ in 0..5 {
@@ -76,7 +76,7 @@ pub(super) fn rejections_are_no_evidence(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn debug_headers_on_every_answer(tools: &Tools) -> Checked {
+pub(super) fn debug_headers_on_every_answer(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({"debug_headers": true})), |_| {})?;
     rig.upstream.fail(3);
     for _ in 0..3 {
@@ -88,7 +88,7 @@ pub(super) fn debug_headers_on_every_answer(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn scopes_by_destination(tools: &Tools) -> Checked {
+pub(super) fn scopes_by_destination(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({"scope": "destination"})), |_| {})?;
     trip(&rig)?;
     rig.until("the cluster as a label", || {
@@ -105,7 +105,7 @@ pub(super) fn scopes_by_destination(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> Checked {
+pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> TestResult {
     let by_header = json!({"scope": "header:x-tenant",
         "match": {"headers": {"x-tenant": "*"}}, "breaker": {"trip": {"consecutive_failures": 2}}});
     let rig = Rig::start(tools, &policy("30s", by_header), |_| {})?;
@@ -119,7 +119,7 @@ pub(super) fn hostile_header_bytes_do_not_trap(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn workers_trip_as_one(tools: &Tools) -> Checked {
+pub(super) fn workers_trip_as_one(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
         config.concurrency = 2;
     })?;

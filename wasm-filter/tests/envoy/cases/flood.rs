@@ -1,6 +1,6 @@
 //! Clients that open streams only to reset them.
 
-use crate::rig::{Checked, Rig, Tools, policy, same};
+use crate::rig::{Rig, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::Log;
 use h2::Reason;
 use http::Request;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 const CONNECTIONS: usize = 6;
 const STREAMS: usize = 200;
 
-pub(super) fn a_flood_of_resets_settles_every_call(tools: &Tools) -> Checked {
+pub(super) fn a_flood_of_resets_settles_every_call(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
         config.concurrency = 4;
         config.log = Log::Quiet;

@@ -1,6 +1,6 @@
 //! Under load: documents that change, and faults by the thousand in bounded memory.
 
-use crate::rig::{Checked, PATIENCE, Rig, Tools, policy, same};
+use crate::rig::{Rig, TEST_DEADLINE, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::{Log, Update};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,11 +11,11 @@ use std::thread;
 /// Documents that a run puts in force.
 const UPDATES: u32 = 24;
 
-pub(super) fn updates_under_load_with_one_worker(tools: &Tools) -> Checked {
+pub(super) fn updates_under_load_with_one_worker(tools: &Tools) -> TestResult {
     updates(tools, 1)
 }
 
-pub(super) fn updates_under_load_with_four_workers(tools: &Tools) -> Checked {
+pub(super) fn updates_under_load_with_four_workers(tools: &Tools) -> TestResult {
     updates(tools, 4)
 }
 
@@ -41,7 +41,7 @@ fn document(number: u32, workers: u32) -> String {
     json!({"version": "v1", "policies": policies}).to_string()
 }
 
-fn updates(tools: &Tools, workers: u32) -> Checked {
+fn updates(tools: &Tools, workers: u32) -> TestResult {
     let mut rig = Rig::start(tools, &document(0, workers), |config| {
         config.concurrency = workers;
         config.log = Log::Quiet;
@@ -62,7 +62,7 @@ fn updates(tools: &Tools, workers: u32) -> Checked {
         .collect();
     let mut kept = 0;
     let mut changed = 0;
-    thread::scope(|scope| -> Checked {
+    thread::scope(|scope| -> TestResult {
         let mut clients = Vec::new();
         for path in counts {
             let (stop, rejected) = (&stop, &rejected);
@@ -73,7 +73,7 @@ fn updates(tools: &Tools, workers: u32) -> Checked {
             let expected = if number % 6 == 5 { Update::Refused } else { Update::Accepted };
             same((number, verdict), (number, expected))
         });
-        let verdicts: Checked = verdicts.collect();
+        let verdicts: TestResult = verdicts.collect();
         stop.store(true, Ordering::SeqCst);
         for (path, client) in clients {
             let answers = client.join().map_err(|_| "a client panicked")??;
@@ -151,7 +151,7 @@ impl Line {
             Some(stream) => stream,
             None => {
                 let stream = TcpStream::connect(self.address)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(TEST_DEADLINE))?;
                 stream.set_nodelay(true)?;
                 BufReader::new(stream)
             }
@@ -179,11 +179,13 @@ impl Line {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
         let chunked = head.contains("transfer-encoding: chunked");
-        let whole = match chunked {
-            true => chunks(stream),
+        let whole = if chunked {
+            chunks(stream)
+        } else if path == "/half" {
             // Of this one there is only half, and Envoy keeps the connection for another second.
-            false if path == "/half" => stream.read_exact(&mut [0; 4]),
-            false => stream.read_exact(&mut vec![0; length]),
+            stream.read_exact(&mut [0; 4])
+        } else {
+            stream.read_exact(&mut vec![0; length])
         };
         // An answer that breaks off is an answer too.
         if whole.is_err() || path == "/half" || head.contains("connection: close") {
@@ -230,7 +232,7 @@ const WAYS: [(&str, u64); 12] = [
     ("leave", 3),
 ];
 
-pub(super) fn twenty_thousand_requests_with_faults_in_bounded_memory(tools: &Tools) -> Checked {
+pub(super) fn twenty_thousand_requests_with_faults_in_bounded_memory(tools: &Tools) -> TestResult {
     let quick = json!({"breaker": {"trip": {"consecutive_failures": 4},
         "open": {"base": "50ms"}}});
     let rig = Rig::start(tools, &policy("50ms", quick), |config| {
@@ -238,7 +240,7 @@ pub(super) fn twenty_thousand_requests_with_faults_in_bounded_memory(tools: &Too
         config.log = Log::Quiet;
     })?;
     let address = rig.envoy.address();
-    let send = |from: u64, to: u64| -> Checked {
+    let send = |from: u64, to: u64| -> TestResult {
         thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| {

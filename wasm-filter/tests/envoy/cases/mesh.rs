@@ -1,7 +1,7 @@
 //! What other filters and the route do is told from what the upstream does.
 
 use super::slow_policy;
-use crate::rig::{Checked, Rig, Tools, policy, same};
+use crate::rig::{Rig, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::Config;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub(super) fn abort_all(config: &mut Config) {
     fault(config, json!({"abort": {"http_status": 500, "percentage": {"numerator": 100}}}));
 }
 
-pub(super) fn injected_faults_are_no_evidence(tools: &Tools) -> Checked {
+pub(super) fn injected_faults_are_no_evidence(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), abort_all)?;
     for _ in 0..4 {
         same(rig.get("/")?.status, 500)?;
@@ -27,7 +27,7 @@ pub(super) fn injected_faults_are_no_evidence(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn injected_faults_count_when_asked(tools: &Tools) -> Checked {
+pub(super) fn injected_faults_count_when_asked(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({"count_injected": true})), abort_all)?;
     for _ in 0..3 {
         same(rig.get("/")?.header("x-bimetal-rule"), "")?;
@@ -36,7 +36,7 @@ pub(super) fn injected_faults_count_when_asked(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn an_injected_delay_is_not_slow(tools: &Tools) -> Checked {
+pub(super) fn an_injected_delay_is_not_slow(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", slow_policy()), |config| {
         fault(config, json!({"delay": {"fixed_delay": "0.4s", "percentage": {"numerator": 100}}}));
     })?;
@@ -45,7 +45,7 @@ pub(super) fn an_injected_delay_is_not_slow(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn retries_of_the_route_are_one_outcome(tools: &Tools) -> Checked {
+pub(super) fn retries_of_the_route_are_one_outcome(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
         config.route = json!({"retry_policy": {"retry_on": "5xx", "num_retries": 3,
             "retry_back_off": {"base_interval": "0.001s"}}});
@@ -61,7 +61,7 @@ pub(super) fn retries_of_the_route_are_one_outcome(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn answers_of_other_filters_are_no_evidence(tools: &Tools) -> Checked {
+pub(super) fn answers_of_other_filters_are_no_evidence(tools: &Tools) -> TestResult {
     let kind =
         "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
     let always = json!({"default_value": {"numerator": 100}, "runtime_key": "limit"});
@@ -80,7 +80,7 @@ pub(super) fn answers_of_other_filters_are_no_evidence(tools: &Tools) -> Checked
     rig.finish()
 }
 
-pub(super) fn a_redirect_that_envoy_follows_is_two_calls(tools: &Tools) -> Checked {
+pub(super) fn a_redirect_that_envoy_follows_is_two_calls(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
         config.route = json!({"internal_redirect_policy": {"max_internal_redirects": 1}});
     })?;

@@ -1,11 +1,11 @@
 //! What each way of ending counts as.
 
 use super::slow_policy;
-use crate::rig::{Checked, Rig, Tools, policy, same};
+use crate::rig::{Rig, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::Upstream;
 use serde_json::json;
 
-pub(super) fn connect_refused_is_a_failure(tools: &Tools) -> Checked {
+pub(super) fn connect_refused_is_a_failure(tools: &Tools) -> TestResult {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| config.upstream = closed)?;
     for _ in 0..3 {
@@ -15,7 +15,7 @@ pub(super) fn connect_refused_is_a_failure(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn broken_answers_are_failures(tools: &Tools) -> Checked {
+pub(super) fn broken_answers_are_failures(tools: &Tools) -> TestResult {
     let rig = Rig::start(
         tools,
         &policy(
@@ -37,7 +37,7 @@ pub(super) fn broken_answers_are_failures(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_hang_ends_with_the_policy_timeout(tools: &Tools) -> Checked {
+pub(super) fn a_hang_ends_with_the_policy_timeout(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({"timeout": {"request": "300ms"}})), |_| {})?;
     same(rig.get("/hang")?.status, 504)?;
     // Good headers in time, then nothing: Envoy's limit covers the whole answer.
@@ -48,7 +48,7 @@ pub(super) fn a_hang_ends_with_the_policy_timeout(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_client_cannot_replace_the_plan(tools: &Tools) -> Checked {
+pub(super) fn a_client_cannot_replace_the_plan(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({"timeout": {"request": "5s"}})), |_| {})?;
     let hostile = b"x-envoy-upstream-rq-timeout-ms: 1\r\n\
         x-envoy-upstream-rq-per-try-timeout-ms: 1\r\nx-envoy-expected-rq-timeout-ms: 1\r\n";
@@ -57,7 +57,7 @@ pub(super) fn a_client_cannot_replace_the_plan(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_client_that_leaves_is_neutral(tools: &Tools) -> Checked {
+pub(super) fn a_client_that_leaves_is_neutral(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     rig.abort("/hang")?;
     same(rig.outcomes(1)?, vec!["neutral".to_owned()])?;
@@ -66,7 +66,7 @@ pub(super) fn a_client_that_leaves_is_neutral(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_client_that_leaves_a_slow_upstream_is_slow(tools: &Tools) -> Checked {
+pub(super) fn a_client_that_leaves_a_slow_upstream_is_slow(tools: &Tools) -> TestResult {
     let slow = json!({"breaker": {"trip": {"slow_rate": {"threshold": 1, "slower_than": "50ms",
         "window": {"calls": 10}, "minimum_calls": 10}}}});
     let rig = Rig::start(tools, &policy("30s", slow), |_| {})?;
@@ -81,14 +81,14 @@ pub(super) fn a_client_that_leaves_a_slow_upstream_is_slow(tools: &Tools) -> Che
     rig.finish()
 }
 
-pub(super) fn a_slow_answer_is_slow(tools: &Tools) -> Checked {
+pub(super) fn a_slow_answer_is_slow(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", slow_policy()), |_| {})?;
     same(rig.get("/slow/300")?.status, 200)?;
     same(rig.outcomes(1)?, vec!["slow".to_owned()])?;
     rig.finish()
 }
 
-pub(super) fn a_grpc_failure_in_headers_alone(tools: &Tools) -> Checked {
+pub(super) fn a_grpc_failure_in_headers_alone(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     same(rig.get("/grpc/0")?.status, 200)?;
     for _ in 0..3 {
@@ -103,7 +103,7 @@ pub(super) fn a_grpc_failure_in_headers_alone(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn an_event_stream_is_good_at_its_headers(tools: &Tools) -> Checked {
+pub(super) fn an_event_stream_is_good_at_its_headers(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     let stream = rig.begin("/events", b"")?;
     same(rig.outcomes(1)?, vec!["success".to_owned()])?;
@@ -111,7 +111,7 @@ pub(super) fn an_event_stream_is_good_at_its_headers(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn an_http2_upstream_that_speaks_http1(tools: &Tools) -> Checked {
+pub(super) fn an_http2_upstream_that_speaks_http1(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |config| {
         config.protocol = Upstream::Http2;
     })?;
@@ -120,7 +120,7 @@ pub(super) fn an_http2_upstream_that_speaks_http1(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_grpc_failure_in_trailers(tools: &Tools) -> Checked {
+pub(super) fn a_grpc_failure_in_trailers(tools: &Tools) -> TestResult {
     let rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     for status in ["0", "14", "14", "14"] {
         same(rig.get(&format!("/grpc-trailers/{status}"))?.status, 200)?;

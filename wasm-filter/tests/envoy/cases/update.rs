@@ -1,12 +1,12 @@
 //! Documents: good, wrong, changed.
 
 use super::trip;
-use crate::rig::{Checked, Rig, Tools, policy, same};
+use crate::rig::{Rig, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::{Config, Envoy, Filter, Update};
 use serde_json::json;
 use std::io::Read;
 
-pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked {
+pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> TestResult {
     for wrong in ["", "{", r#"{"version":"v1","policies":[{"name":"echo","braker":{}}]}"#] {
         let mut config = Config::new("127.0.0.1:9".parse()?);
         config.filters.push(Filter::new(&tools.filter, wrong));
@@ -21,7 +21,7 @@ pub(super) fn a_wrong_document_is_refused_at_the_start(tools: &Tools) -> Checked
     Ok(())
 }
 
-pub(super) fn a_wrong_update_changes_nothing(tools: &Tools) -> Checked {
+pub(super) fn a_wrong_update_changes_nothing(tools: &Tools) -> TestResult {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     let wrong = policy("0s", json!({"breaker": {"trip": {"consecutive_failures": 0}}}));
@@ -34,7 +34,7 @@ pub(super) fn a_wrong_update_changes_nothing(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_good_update_keeps_the_breaker(tools: &Tools) -> Checked {
+pub(super) fn a_good_update_keeps_the_breaker(tools: &Tools) -> TestResult {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     // Not of the breaker: so it stays open, and the new part is in force.
@@ -50,7 +50,7 @@ pub(super) fn a_good_update_keeps_the_breaker(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn a_changed_breaker_starts_anew(tools: &Tools) -> Checked {
+pub(super) fn a_changed_breaker_starts_anew(tools: &Tools) -> TestResult {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     trip(&rig)?;
     same(rig.update(&policy("31s", json!({})))?, Update::Accepted)?;
@@ -66,7 +66,7 @@ pub(super) fn a_changed_breaker_starts_anew(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn plugins_of_two_names_are_apart(tools: &Tools) -> Checked {
+pub(super) fn plugins_of_two_names_are_apart(tools: &Tools) -> TestResult {
     // The same module, so the same VM: a second plugin that would reject everything, but only
     // on another path.
     let other = policy(
@@ -86,7 +86,7 @@ pub(super) fn plugins_of_two_names_are_apart(tools: &Tools) -> Checked {
     rig.finish()
 }
 
-pub(super) fn an_update_loses_no_call_under_way(tools: &Tools) -> Checked {
+pub(super) fn an_update_loses_no_call_under_way(tools: &Tools) -> TestResult {
     let mut rig = Rig::start(tools, &policy("30s", json!({})), |_| {})?;
     let mut stream = rig.begin("/slow/1000", b"")?;
     rig.until("the request upstream", || {

@@ -1,6 +1,6 @@
 //! Clients over HTTP/1.1 and HTTP/2 that leave where they are told to.
 
-use super::{Client, Down, Notes, PATIENCE, SLOW};
+use super::{Client, Down, Notes, SLOW, TEST_DEADLINE};
 use bytes::Bytes;
 use h2::Reason;
 use http::Request;
@@ -31,9 +31,9 @@ impl Play {
                 Down::Http2 => self.http2().await,
             }
         };
-        tokio::time::timeout(PATIENCE, run)
+        tokio::time::timeout(TEST_DEADLINE, run)
             .await
-            .map_err(|_| format!("{}: nothing happened for {PATIENCE:?}", self.row))?
+            .map_err(|_| format!("{}: nothing happened for {TEST_DEADLINE:?}", self.row))?
     }
 
     fn name(&self) -> String {

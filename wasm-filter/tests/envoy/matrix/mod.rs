@@ -8,7 +8,7 @@ mod client;
 mod http2;
 mod rows;
 
-use crate::rig::{Checked, PATIENCE, Rig, Tools};
+use crate::rig::{Rig, TEST_DEADLINE, TestResult, Tools};
 use crate::upstream::Upstream as Http1;
 use bimetal_conformance::envoy::{Config, Log, Upstream};
 use client::Play;
@@ -126,16 +126,16 @@ impl Notes {
     }
 }
 
-pub(crate) fn the_fault_matrix_with_one_worker(tools: &Tools) -> Checked {
+pub(crate) fn the_fault_matrix_with_one_worker(tools: &Tools) -> TestResult {
     play(tools, 1, 1)
 }
 
-pub(crate) fn the_fault_matrix_with_four_workers(tools: &Tools) -> Checked {
+pub(crate) fn the_fault_matrix_with_four_workers(tools: &Tools) -> TestResult {
     play(tools, 4, 4)
 }
 
 /// Plays every row `times` times.
-fn play(tools: &Tools, workers: u32, times: usize) -> Checked {
+fn play(tools: &Tools, workers: u32, times: usize) -> TestResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let http1 = Http1::start()?;
     let http2 = runtime.block_on(http2::start(http1.notes.clone()))?;
@@ -223,7 +223,7 @@ fn play(tools: &Tools, workers: u32, times: usize) -> Checked {
 
 /// The kernel spreads the clients' connections; a run that one worker served alone shows nothing of
 /// the others.
-fn every_worker_took_part(rig: &Rig, workers: u32) -> Checked {
+fn every_worker_took_part(rig: &Rig, workers: u32) -> TestResult {
     let stats = rig.envoy.get("/stats?filter=worker_.*downstream_cx_total")?;
     let busy = stats.lines().filter(|line| line.starts_with("listener.127"));
     let busy = busy.filter(|line| !line.ends_with(": 0")).count();
@@ -294,9 +294,10 @@ impl Row {
             inner.extend(more.clone());
         }
         if let Some(route) = route.as_object_mut() {
-            match direct {
-                true => route.extend(action.as_object().cloned().unwrap_or_default()),
-                false => drop(route.insert("route".to_owned(), inner)),
+            if direct {
+                route.extend(action.as_object().cloned().unwrap_or_default())
+            } else {
+                drop(route.insert("route".to_owned(), inner))
             }
         }
         route

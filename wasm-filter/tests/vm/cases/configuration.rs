@@ -1,11 +1,11 @@
 //! Documents: taken, refused, replaced.
 
-use super::{Checked, balanced, plugin};
+use super::{TestResult, balanced, plugin};
 use crate::machine::{Action, Machine, policy};
 use crate::process::Process;
 use serde_json::json;
 
-pub(super) fn a_good_document_is_in_force(machine: &Machine) -> Checked {
+pub(super) fn a_good_document_is_in_force(machine: &Machine) -> TestResult {
     let process = Process::new(1);
     let (mut vm, root) = plugin(machine, &process, 1, json!({}))?;
     for _ in 0..3 {
@@ -24,7 +24,9 @@ pub(super) fn a_good_document_is_in_force(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn a_wrong_document_is_refused_and_the_one_in_force_stays(machine: &Machine) -> Checked {
+pub(super) fn a_wrong_document_is_refused_and_the_one_in_force_stays(
+    machine: &Machine,
+) -> TestResult {
     let process = Process::new(1);
     let (mut vm, root) = plugin(machine, &process, 1, json!({}))?;
     for _ in 0..3 {
@@ -62,7 +64,7 @@ pub(super) fn a_wrong_document_is_refused_and_the_one_in_force_stays(machine: &M
     Ok(())
 }
 
-pub(super) fn a_refusal_in_one_vm_is_nothing_to_another(machine: &Machine) -> Checked {
+pub(super) fn a_refusal_in_one_vm_is_nothing_to_another(machine: &Machine) -> TestResult {
     let process = Process::new(1);
     let (mut worker, root) = plugin(machine, &process, 1, json!({}))?;
     for _ in 0..2 {
@@ -83,7 +85,7 @@ pub(super) fn a_refusal_in_one_vm_is_nothing_to_another(machine: &Machine) -> Ch
     Ok(())
 }
 
-pub(super) fn an_update_keeps_the_breaker_and_the_calls_under_way(machine: &Machine) -> Checked {
+pub(super) fn an_update_keeps_the_breaker_and_the_calls_under_way(machine: &Machine) -> TestResult {
     let process = Process::new(1);
     let (mut vm, first) = plugin(machine, &process, 1, json!({}))?;
     let under_way = vm.begin(first)?;

@@ -1,6 +1,6 @@
 //! A host whose calls fail, one kind at a time.
 
-use super::{Checked, balanced, counted, plugin};
+use super::{TestResult, balanced, counted, plugin};
 use crate::machine::{Action, Machine, Vm, policy};
 use crate::process::{Fault, Process, status};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn everything() -> Value {
 /// One request of each kind: good, failed, broken off, gRPC, slow.
 fn traffic(vm: &mut Vm, root: u32) -> wasmtime::Result<Vec<Action>> {
     let mut actions = Vec::new();
-    let plays: [fn(&mut Vm, u32) -> Checked; 5] = [
+    let plays: [fn(&mut Vm, u32) -> TestResult; 5] = [
         |vm, call| {
             vm.answer(call, "200", "via_upstream");
             vm.response(call, 0)?;
@@ -112,7 +112,7 @@ fn traffic(vm: &mut Vm, root: u32) -> wasmtime::Result<Vec<Action>> {
     Ok(actions)
 }
 
-pub(super) fn each_host_call_in_turn(machine: &Machine) -> Checked {
+pub(super) fn each_host_call_in_turn(machine: &Machine) -> TestResult {
     for (call, noticed) in CALLS {
         for fault in FAULTS {
             let about = format!("{call} {fault:?}");
@@ -163,7 +163,7 @@ pub(super) fn each_host_call_in_turn(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn each_host_call_in_turn_while_configuring(machine: &Machine) -> Checked {
+pub(super) fn each_host_call_in_turn_while_configuring(machine: &Machine) -> TestResult {
     for (call, noticed) in CALLS
         .into_iter()
         .chain([("proxy_set_shared_data", Noticed::Counted), ("proxy_get_metric", Noticed::Maybe)])
@@ -194,7 +194,7 @@ pub(super) fn each_host_call_in_turn_while_configuring(machine: &Machine) -> Che
     Ok(())
 }
 
-pub(super) fn no_property_is_there(machine: &Machine) -> Checked {
+pub(super) fn no_property_is_there(machine: &Machine) -> TestResult {
     for scope in ["destination", "route", "authority", "client", "policy", "header:x-tenant"] {
         let process = Process::new(3);
         let mut vm = machine.vm(&process, 1)?;
@@ -219,7 +219,7 @@ pub(super) fn no_property_is_there(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn no_map_is_there(machine: &Machine) -> Checked {
+pub(super) fn no_map_is_there(machine: &Machine) -> TestResult {
     let process = Process::new(3);
     let (mut vm, root) = plugin(machine, &process, 1, everything())?;
     for _ in 0..4 {

@@ -1,6 +1,6 @@
 //! What a client or an author of documents can send.
 
-use super::{Checked, balanced, counted, plugin};
+use super::{TestResult, balanced, counted, plugin};
 use crate::machine::{Action, Machine};
 use crate::process::{Fault, Pairs, Process};
 use serde_json::json;
@@ -9,7 +9,7 @@ fn pair(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
     (name.as_ref().to_vec(), value.as_ref().to_vec())
 }
 
-pub(super) fn headers_of_every_kind(machine: &Machine) -> Checked {
+pub(super) fn headers_of_every_kind(machine: &Machine) -> TestResult {
     let process = Process::new(5);
     let more = json!({"scope": "header:x-tenant", "timeout": {"request": "1s"},
         "debug_headers": true, "match": {"hosts": ["*.example.com", "echo"],
@@ -63,7 +63,7 @@ pub(super) fn headers_of_every_kind(machine: &Machine) -> Checked {
 }
 
 /// A module counts in 32 bits, so what is harmless on a larger machine may overflow here.
-pub(super) fn blocks_of_headers_that_lie(machine: &Machine) -> Checked {
+pub(super) fn blocks_of_headers_that_lie(machine: &Machine) -> TestResult {
     let words =
         |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
     let blocks: [(&str, Vec<u8>); 9] = [
@@ -96,7 +96,7 @@ pub(super) fn blocks_of_headers_that_lie(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn documents_of_every_kind(machine: &Machine) -> Checked {
+pub(super) fn documents_of_every_kind(machine: &Machine) -> TestResult {
     let process = Process::new(5);
     let nested = |open: &str, times: usize| open.repeat(times).into_bytes();
     let names: Vec<String> = (0..2_000).map(|number| format!("\"unknown{number}\":1")).collect();

@@ -1,12 +1,12 @@
 //! Contexts that die early, and events in orders that Envoy does not promise against.
 
-use super::{Checked, balanced, plugin};
+use super::{TestResult, balanced, plugin};
 use crate::machine::{Action, Machine, Vm};
 use crate::process::Process;
 use serde_json::json;
 
 /// A way in which a host ends a context.
-type End = fn(&mut Vm, u32) -> Checked;
+type End = fn(&mut Vm, u32) -> TestResult;
 
 /// How far a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ fn reach(vm: &mut Vm, root: u32, stage: Stage) -> wasmtime::Result<u32> {
     Ok(call)
 }
 
-pub(super) fn contexts_that_die_early(machine: &Machine) -> Checked {
+pub(super) fn contexts_that_die_early(machine: &Machine) -> TestResult {
     let ends: [(&str, End); 4] = [
         ("done, log, delete", |vm, call| vm.end(call)),
         ("delete alone", |vm, call| vm.delete(call)),
@@ -80,10 +80,10 @@ pub(super) fn contexts_that_die_early(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn events_out_of_order(machine: &Machine) -> Checked {
+pub(super) fn events_out_of_order(machine: &Machine) -> TestResult {
     let process = Process::new(5);
     let (mut vm, root) = plugin(machine, &process, 1, json!({}))?;
-    let events: [fn(&mut Vm, u32) -> Checked; 7] = [
+    let events: [fn(&mut Vm, u32) -> TestResult; 7] = [
         |vm, call| vm.request(call).map(drop),
         |vm, call| vm.response(call, 0).map(drop),
         |vm, call| vm.response(call, 1).map(drop),
@@ -115,8 +115,8 @@ pub(super) fn events_out_of_order(machine: &Machine) -> Checked {
 
 /// The SDK ends the VM at an id that it does not know. No Envoy calls so; but should it happen,
 /// other VMs must not notice.
-pub(super) fn an_id_that_the_host_never_gave_ends_one_vm_alone(machine: &Machine) -> Checked {
-    let calls: [fn(&mut Vm) -> Checked; 4] = [
+pub(super) fn an_id_that_the_host_never_gave_ends_one_vm_alone(machine: &Machine) -> TestResult {
+    let calls: [fn(&mut Vm) -> TestResult; 4] = [
         |vm| vm.request(999).map(drop),
         |vm| vm.call(999, "proxy_on_log", (999_u32,)),
         |vm| vm.delete(999),

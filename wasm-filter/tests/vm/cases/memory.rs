@@ -1,6 +1,6 @@
 //! Memory over many requests.
 
-use super::{Checked, balanced, counted, plugin};
+use super::{TestResult, balanced, counted, plugin};
 use crate::machine::{Action, Machine};
 use crate::process::Process;
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 /// Requests of the ordinary run; `BIMETAL_REQUESTS` asks for more.
 const REQUESTS: u32 = 100_000;
 
-pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> Checked {
+pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> TestResult {
     let asked = std::env::var("BIMETAL_REQUESTS").ok().and_then(|number| number.parse().ok());
     let requests: u32 = asked.unwrap_or(REQUESTS);
     let process = Process::new(11);

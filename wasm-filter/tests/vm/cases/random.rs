@@ -1,6 +1,6 @@
 //! Random sequences of events over several VMs.
 
-use super::{Checked, balanced};
+use super::{TestResult, balanced};
 use crate::machine::{Machine, Vm, policy};
 use crate::process::{Fault, Process, status};
 use serde_json::json;
@@ -36,12 +36,12 @@ impl Worker {
         self.roots[self.roots.len() - 1]
     }
 
-    fn tick(&mut self) -> Checked {
+    fn tick(&mut self) -> TestResult {
         self.roots.iter().try_for_each(|root| self.vm.tick(*root))
     }
 }
 
-pub(super) fn any_sequence_of_events_keeps_the_books(machine: &Machine) -> Checked {
+pub(super) fn any_sequence_of_events_keeps_the_books(machine: &Machine) -> TestResult {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let seeds = match number("BIMETAL_SEED") {
         Some(seed) => seed..seed + 1,
@@ -63,7 +63,7 @@ fn document(choice: u64) -> Vec<u8> {
     }
 }
 
-fn play(machine: &Machine, seed: u64) -> Checked {
+fn play(machine: &Machine, seed: u64) -> TestResult {
     let process = Process::new(seed);
     let mut workers = Vec::new();
     for number in 1..=3 {
@@ -73,8 +73,8 @@ fn play(machine: &Machine, seed: u64) -> Checked {
     }
     for _ in 0..STEPS {
         let (which, act, detail) = {
-            let mut inside = process.lock();
-            (inside.random(), inside.random(), inside.random())
+            let mut state = process.lock();
+            (state.random(), state.random(), state.random())
         };
         let worker = &mut workers[usize::try_from(which % 3).unwrap()];
         step(&process, worker, act, detail)?;
@@ -97,7 +97,7 @@ fn play(machine: &Machine, seed: u64) -> Checked {
     Ok(())
 }
 
-fn step(process: &Process, worker: &mut Worker, act: u64, detail: u64) -> Checked {
+fn step(process: &Process, worker: &mut Worker, act: u64, detail: u64) -> TestResult {
     if act % 20 == 14 {
         return worker.tick();
     }

@@ -1,6 +1,6 @@
 //! Several VMs on one store of shared data.
 
-use super::{Checked, balanced, counted, plugin};
+use super::{TestResult, balanced, counted, plugin};
 use crate::machine::{Machine, Vm};
 use crate::process::{Fault, Process, status};
 use serde_json::json;
@@ -11,13 +11,13 @@ fn fleet(machine: &Machine, process: &Process, size: u32) -> wasmtime::Result<Ve
     (1..=size).map(|number| plugin(machine, process, number, json!({}))).collect()
 }
 
-fn settle(vms: &mut [(Vm, u32)]) -> Checked {
+fn settle(vms: &mut [(Vm, u32)]) -> TestResult {
     vms.iter_mut().try_for_each(|(vm, root)| vm.tick(*root))
 }
 
 pub(super) fn three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick(
     machine: &Machine,
-) -> Checked {
+) -> TestResult {
     let process = Process::new(1);
     let mut vms = fleet(machine, &process, 4)?;
     for (vm, root) in &mut vms {
@@ -62,7 +62,7 @@ pub(super) fn three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick(
 }
 
 /// Without the counter of writes a copy is as good as new for 20 ms.
-pub(super) fn vms_share_where_the_host_keeps_no_counter(machine: &Machine) -> Checked {
+pub(super) fn vms_share_where_the_host_keeps_no_counter(machine: &Machine) -> TestResult {
     for fault in [Fault::Status(status::INTERNAL_FAILURE), Fault::Null(0)] {
         let process = Process::new(1);
         process.fail("proxy_get_metric", fault);
@@ -84,7 +84,7 @@ pub(super) fn vms_share_where_the_host_keeps_no_counter(machine: &Machine) -> Ch
     Ok(())
 }
 
-pub(super) fn stale_tokens_lose_no_failure(machine: &Machine) -> Checked {
+pub(super) fn stale_tokens_lose_no_failure(machine: &Machine) -> TestResult {
     for races in [1, 2, 7] {
         let process = Process::new(1);
         let mut vms = fleet(machine, &process, 3)?;
@@ -103,7 +103,7 @@ pub(super) fn stale_tokens_lose_no_failure(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn a_token_that_is_always_stale_stops_nobody(machine: &Machine) -> Checked {
+pub(super) fn a_token_that_is_always_stale_stops_nobody(machine: &Machine) -> TestResult {
     let process = Process::new(1);
     let mut vms = fleet(machine, &process, 2)?;
     process.lock().races = u32::MAX;
@@ -136,7 +136,7 @@ pub(super) fn a_token_that_is_always_stale_stops_nobody(machine: &Machine) -> Ch
     Ok(())
 }
 
-pub(super) fn another_vm_writes_between_read_and_write(machine: &Machine) -> Checked {
+pub(super) fn another_vm_writes_between_read_and_write(machine: &Machine) -> TestResult {
     // What the other one does in between, and whether both are open after it and our failure.
     for (between, open) in [(1, false), (2, true), (3, true)] {
         let process = Process::new(1);
@@ -166,7 +166,7 @@ pub(super) fn another_vm_writes_between_read_and_write(machine: &Machine) -> Che
     Ok(())
 }
 
-pub(super) fn four_vms_at_once(machine: &Machine) -> Checked {
+pub(super) fn four_vms_at_once(machine: &Machine) -> TestResult {
     let process = Process::new(21);
     let vms = fleet(machine, &process, 4)?;
     let mut vms = std::thread::scope(|scope| {
@@ -203,7 +203,7 @@ pub(super) fn four_vms_at_once(machine: &Machine) -> Checked {
     Ok(())
 }
 
-pub(super) fn whatever_lies_under_our_key(machine: &Machine) -> Checked {
+pub(super) fn whatever_lies_under_our_key(machine: &Machine) -> TestResult {
     let process = Process::new(7);
     let mut vms = fleet(machine, &process, 2)?;
     for (vm, root) in &mut vms {
@@ -213,9 +213,9 @@ pub(super) fn whatever_lies_under_our_key(machine: &Machine) -> Checked {
     assert!(!keys.is_empty(), "nothing is shared");
     let good: Vec<Vec<u8>> = keys.iter().map(|key| process.lock().shared[key].0.clone()).collect();
     let value = |process: &Process, kind: usize, good: &[u8]| -> Vec<u8> {
-        let mut inside = process.lock();
+        let mut state = process.lock();
         let mut noise = |size: usize| -> Vec<u8> {
-            (0..size).map(|_| inside.random().to_le_bytes()[0]).collect()
+            (0..size).map(|_| state.random().to_le_bytes()[0]).collect()
         };
         match kind {
             0 => Vec::new(),

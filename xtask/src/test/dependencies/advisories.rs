@@ -27,10 +27,7 @@ pub(super) fn check() -> Result<Counts> {
         return Ok(Counts::SKIPPED);
     };
     let wrong = judge(Path::new(&folder), &place::root().join("Cargo.lock"))?;
-    match wrong.is_empty() {
-        true => Ok(Counts::PASSED),
-        false => bail!("{}", wrong.join("\n")),
-    }
+    if wrong.is_empty() { Ok(Counts::PASSED) } else { bail!("{}", wrong.join("\n")) }
 }
 
 /// The holes in the crates of a lock file. Crates that are no longer kept are told, not counted.

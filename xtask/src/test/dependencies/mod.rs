@@ -17,9 +17,10 @@ pub(super) fn check(tally: &Tally) {
     tally.step("dependencies", "licences, sources and versions of all crates", || {
         let found = judge(&Rules::read()?, &metadata()?)?;
         found.notes.iter().for_each(|note| println!("note: {note}"));
-        match found.wrong.is_empty() {
-            true => Ok(Counts::PASSED),
-            false => bail!("{}", found.wrong.join("\n")),
+        if found.wrong.is_empty() {
+            Ok(Counts::PASSED)
+        } else {
+            bail!("{}", found.wrong.join("\n"))
         }
     });
     tally.step("advisories", "known holes in the crates", advisories::check);
@@ -104,10 +105,7 @@ fn licence(package: &Package, allowed: &[Licensee]) -> Result<(), String> {
     let expression = Expression::parse_mode(told, ParseMode::LAX)
         .map_err(|error| format!("its licence cannot be read: {told:?}: {}", error.reason))?;
     let fits = expression.evaluate(|one| allowed.iter().any(|licensee| licensee.satisfies(one)));
-    match fits {
-        true => Ok(()),
-        false => Err(format!("its licence is not allowed: {told}")),
-    }
+    if fits { Ok(()) } else { Err(format!("its licence is not allowed: {told}")) }
 }
 
 /// Whether it comes from where crates may come from: this workspace, or a registry that is named.

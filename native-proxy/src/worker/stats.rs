@@ -1,4 +1,4 @@
-//! What a worker tells of itself.
+//! Counts and breakers of one worker, as the admin pages show them.
 
 use super::{Histogram, Worker};
 use crate::framing::Refusal;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Counts of one worker.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct WorkerStats {
     /// Counts by policy and scope.
     pub series: Vec<Series>,
     /// Sums over everything.
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     /// The worker's counts now.
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn stats(&self) -> WorkerStats {
         let engine = self.engine.borrow();
         let series = engine.series().map(|(policy, scope, counts)| Series {
             policy: policy.into(),
@@ -88,7 +88,7 @@ impl Worker {
         let routing = self.routing();
         let upstreams = routing.upstreams().iter();
         let upstreams = upstreams.map(|up| (up.settings().name.to_string(), up.pool.open()));
-        Report {
+        WorkerStats {
             series: series.collect(),
             totals: engine.totals(),
             durations: durations.collect(),

@@ -1,5 +1,4 @@
-//! A breaker's place on a board, or none: the one difference between a breaker that a worker has
-//! for itself and a replica that shares its state.
+//! Where a breaker's record is kept: in the breaker itself, or on a board that workers share.
 
 use super::record::Record;
 use crate::board::Words;
@@ -7,9 +6,11 @@ use crate::policy::Trip;
 use crate::time::Instant;
 use alloc::sync::Arc;
 
-/// The words of a breaker on a board, and its state as this replica saw it last.
+/// Keeps the record of a breaker in step with the board: it holds the breaker's words there, and the
+/// record's word as this replica saw it last. By default there is no board: the breaker alone has the
+/// record.
 #[derive(Clone, Debug, Default)]
-pub struct Seat {
+pub struct RecordStore {
     shared: Option<Shared>,
 }
 
@@ -19,9 +20,9 @@ struct Shared {
     seen: u64,
 }
 
-impl Seat {
-    /// A place on a board. The first read shows what others did before.
-    pub fn on(words: Arc<dyn Words>) -> Self {
+impl RecordStore {
+    /// A store on a board. The first read shows what others did before.
+    pub fn on_board(words: Arc<dyn Words>) -> Self {
         Self { shared: Some(Shared { words, seen: 0 }) }
     }
 

@@ -7,7 +7,7 @@
 
 use super::pool::Slot;
 use super::upload::Upload;
-use crate::framing::{Answers, Ask, Interim, Vetted};
+use crate::framing::{Answers, Ask, Interim, StrictResponseIo};
 use crate::timer::{Alarm, Pause};
 use bimetal_core::Instant;
 use bytes::Bytes;
@@ -27,22 +27,22 @@ use tokio::task::unconstrained;
 
 /// A connection, used by one request at a time.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     sender: http1::SendRequest<Upload>,
     // None once it ended: a finished connection must not be polled, and only its drop gives a
     // request back that it never sent.
-    connection: Option<Connection>,
+    http: Option<HttpConnection>,
     alarm: Option<Alarm>,
     answers: Rc<Answers>,
     /// How long it may stand still within an answer's body.
     pause: Pause,
     /// Since when it waits in the pool.
     pub idle_since: Instant,
-    /// Its place among the upstream's connections; given back when the link is dropped.
+    /// Its place among the upstream's connections; given back when the connection is dropped.
     pub slot: Slot,
 }
 
-type Connection = http1::Connection<TokioIo<Vetted<TcpStream>>, Upload>;
+type HttpConnection = http1::Connection<TokioIo<StrictResponseIo<TcpStream>>, Upload>;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) enum Broken {
     Timeout,
 }
 
-impl Link {
+impl Connection {
     /// Begins HTTP/1 on a connection that was just made; its answers' bodies may stand still for
     /// `idle`.
     ///
@@ -71,11 +71,11 @@ impl Link {
         idle: Duration,
     ) -> Result<Box<Self>, hyper::Error> {
         let answers = Rc::new(Answers::default());
-        let stream = TokioIo::new(Vetted::new(stream, answers.clone()));
-        let (sender, connection) = http1::Builder::new().handshake(stream).await?;
+        let stream = TokioIo::new(StrictResponseIo::new(stream, answers.clone()));
+        let (sender, http) = http1::Builder::new().handshake(stream).await?;
         Ok(Box::new(Self {
             sender,
-            connection: Some(connection),
+            http: Some(http),
             alarm: None,
             answers,
             pause: Pause::new(idle),
@@ -87,13 +87,13 @@ impl Link {
     /// Lets the connection do what it can.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         if self.poll_end(cx).is_ready() {
-            self.connection = None;
+            self.http = None;
         }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.connection {
-            Some(connection) => connection.poll_without_shutdown(cx).map(drop),
+        match &mut self.http {
+            Some(http) => http.poll_without_shutdown(cx).map(drop),
             None => Poll::Ready(()),
         }
     }
@@ -110,7 +110,7 @@ impl Link {
 
     /// Whether it can take the next request.
     pub(crate) fn is_ready(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready() && !self.is_refused()
+        self.http.is_some() && self.sender.is_ready() && !self.is_refused()
     }
 
     /// Whether the upstream sent what is no answer to us.
@@ -118,7 +118,7 @@ impl Link {
         self.answers.refused().is_some()
     }
 
-    /// Whether it still is good for anything; asked of links that wait in the pool.
+    /// Whether it still is good for anything; asked of connections that wait in the pool.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         self.is_ready()
@@ -128,7 +128,7 @@ impl Link {
     /// heads are handed to `tell` as they come.
     ///
     /// # Errors
-    /// [`Broken`]; the link is of no more use then.
+    /// [`Broken`]; the connection is of no more use then.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Upload>,
@@ -153,7 +153,7 @@ impl Link {
             self.answers.take_interim().into_iter().for_each(&tell);
             let mut answered = answer.as_mut().poll(noop);
             if end.is_ready() && answered.is_pending() {
-                self.connection = None;
+                self.http = None;
                 answered = answer.as_mut().poll(noop);
             }
             if let Poll::Ready(answered) = answered {
@@ -172,8 +172,8 @@ impl Link {
 
     /// The bare connection after a switch of protocols, and what was read beyond the answer; none
     /// where the connection ended meanwhile.
-    pub(crate) fn into_tunnel(self) -> Option<(Vetted<TcpStream>, Bytes, Slot)> {
-        let parts = self.connection?.into_parts();
+    pub(crate) fn into_tunnel(self) -> Option<(StrictResponseIo<TcpStream>, Bytes, Slot)> {
+        let parts = self.http?.into_parts();
         Some((parts.io.into_inner(), parts.read_buf, self.slot))
     }
 }
@@ -192,8 +192,8 @@ impl From<&hyper::Error> for Broken {
     }
 }
 
-impl Link {
-    /// Gives the link back to its pool, or closes it where it cannot take another request.
+impl Connection {
+    /// Gives the connection back to its pool, or closes it where it cannot take another request.
     pub(crate) fn release(mut self: Box<Self>, now: Instant) {
         if self.is_ready() || self.is_alive() {
             let pool = self.slot.pool();

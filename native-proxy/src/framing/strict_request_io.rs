@@ -1,4 +1,4 @@
-//! The client's stream with the look at its bytes built in.
+//! The client's stream: its bytes are checked before the HTTP library reads them.
 
 use super::gather;
 use super::held::Held;
@@ -22,9 +22,9 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A client's stream that only good requests come through.
+/// A client's stream. Reading from it yields well-formed requests only.
 #[derive(Debug)]
-pub struct Checked<T> {
+pub struct StrictRequestIo<T> {
     io: T,
     scanner: Scanner,
     requests: Rc<Requests>,
@@ -58,7 +58,7 @@ enum State {
     BadBody(super::Refusal),
 }
 
-impl<T> Checked<T> {
+impl<T> StrictRequestIo<T> {
     /// Looks at what comes from `io`; `requests` belongs to the service of this connection.
     pub fn new(io: T, requests: Rc<Requests>, limits: Limits) -> Self {
         Self {
@@ -91,19 +91,19 @@ impl<T> Checked<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Checked<T> {
+impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
     /// Reads into the parser's buffer and looks at the bytes there. The common case: heads that
-    /// come whole are not copied.
+    /// come whole are not copied. False where nothing could be handed over yet.
     fn poll_in_place(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<Read>> {
+    ) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
         if fresh.is_empty() {
-            return Poll::Ready(Ok(Read::Done));
+            return Poll::Ready(Ok(true));
         }
         let scan = self.scanner.scan(fresh);
         if scan.refused.is_none() {
@@ -111,17 +111,17 @@ impl<T: AsyncRead + Unpin> Checked<T> {
         }
         buf.set_filled(before + scan.pass);
         self.note(&scan);
-        Poll::Ready(Ok(if scan.pass > 0 { Read::Done } else { Read::Again }))
+        Poll::Ready(Ok(scan.pass > 0))
     }
 
-    /// Reads behind a head that came in part.
-    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+    /// Reads behind a head that came in part. True at the end of the stream.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut fresh = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
         if fresh.filled().is_empty() {
             // The client left within a head: nothing of it goes on.
-            return Poll::Ready(Ok(Read::Done));
+            return Poll::Ready(Ok(true));
         }
         self.held.bytes.extend_from_slice(fresh.filled());
         let scan = self.scanner.scan(&self.held.bytes);
@@ -130,7 +130,7 @@ impl<T: AsyncRead + Unpin> Checked<T> {
             self.held.bytes.truncate(scan.pass);
         }
         self.note(&scan);
-        Poll::Ready(Ok(Read::Again))
+        Poll::Ready(Ok(false))
     }
 
     /// Reads and drops what a refused client still sends; ready when there is no more of it, or
@@ -148,15 +148,7 @@ impl<T: AsyncRead + Unpin> Checked<T> {
     }
 }
 
-/// Whether a read is over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Read {
-    Done,
-    /// Nothing could be handed over yet.
-    Again,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for StrictRequestIo<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -176,14 +168,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
                     }
                 }
                 State::Open => {
-                    let read = match this.held.bytes.is_empty() {
-                        true => this.poll_in_place(cx, buf),
-                        false => this.poll_behind(cx),
+                    let read = if this.held.bytes.is_empty() {
+                        this.poll_in_place(cx, buf)
+                    } else {
+                        this.poll_behind(cx)
                     };
                     match read {
                         Poll::Ready(read) => {
                             this.reading.moved();
-                            if read? == Read::Done {
+                            if read? {
                                 return Poll::Ready(Ok(()));
                             }
                         }
@@ -216,7 +209,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Checked<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Checked<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> StrictRequestIo<T> {
     /// Watches over a write: a client that takes nothing for too long is given up.
     fn watched(
         &mut self,
@@ -252,7 +245,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Checked<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictRequestIo<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
-//! What an engine writes down: counts, events, sums.
+//! What an engine records: counts, events, sums.
 
 use crate::decision::Settled;
-use crate::event::{Applied, Decided, Event, Transition, What};
+use crate::event::{Decided, Event, EventKind, Transition};
 use crate::series::{Counts, SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -33,15 +33,16 @@ pub struct Totals {
     pub scopes: u64,
 }
 
+/// Counts what happens in an engine, and keeps its events until the host takes them.
 #[derive(Debug)]
-pub(super) struct Books {
+pub(super) struct Recorder {
     series: SeriesTable,
     events: VecDeque<Event>,
     tracing: Tracing,
     totals: Totals,
 }
 
-impl Books {
+impl Recorder {
     pub(super) fn new() -> Self {
         Self {
             series: SeriesTable::default(),
@@ -85,14 +86,14 @@ impl Books {
         row: u32,
         call: u64,
         decided: Decided,
-        applied: Applied,
+        shadow: bool,
     ) {
         self.totals.issued += u64::from(decided == Decided::Admitted);
         if let Some(counts) = self.series.counts(row) {
-            counts.decided(decided, applied);
+            counts.decided(decided, shadow);
         }
         if self.tracing == Tracing::All {
-            self.keep(at, row, What::Decision { call, decided, applied });
+            self.keep(at, row, EventKind::Decision { call, decided, shadow });
         }
     }
 
@@ -102,8 +103,8 @@ impl Books {
             counts.settled(settled);
         }
         if self.tracing == Tracing::All {
-            let Settled { outcome, counted } = settled;
-            self.keep(at, row, What::Settled { call, outcome, counted });
+            let Settled { outcome, late } = settled;
+            self.keep(at, row, EventKind::Settled { call, outcome, late });
         }
     }
 
@@ -111,13 +112,13 @@ impl Books {
         if let Some(counts) = self.series.counts(row) {
             counts.transition(&change);
         }
-        self.keep(change.at, row, What::Transition(change));
+        self.keep(change.at, row, EventKind::Transition(change));
     }
 
-    fn keep(&mut self, at: Instant, row: u32, what: What) {
+    fn keep(&mut self, at: Instant, row: u32, kind: EventKind) {
         match self.series.names(row) {
             Some((policy, scope)) if self.events.len() < MAX_EVENTS => {
-                self.events.push_back(Event { policy, scope, at, what });
+                self.events.push_back(Event { policy, scope, at, kind });
             }
             _ => self.totals.events_lost += 1,
         }

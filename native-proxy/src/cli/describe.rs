@@ -1,6 +1,6 @@
-//! Compiled policies in words.
+//! Descriptions of compiled policies for people.
 
-use bimetal_core::policy::{BreakerPolicy, Policy, Rate, RetryAfter, Scope, WindowSize};
+use bimetal_core::policy::{BreakerPolicy, Policy, RateCondition, Scope, WindowSize};
 
 /// What has a breaker of its own.
 pub(super) fn scope(scope: &Scope) -> String {
@@ -30,12 +30,13 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
         told.push(rate("slow answers", wanted));
     }
     let open = &breaker.open;
-    told.push(match open.multiplier > 1.0 {
-        true => format!(
+    told.push(if open.multiplier > 1.0 {
+        format!(
             "stays open for {}, each time {} times as long, at most {}",
             open.base, open.multiplier, open.max
-        ),
-        false => format!("stays open for {}", open.base),
+        )
+    } else {
+        format!("stays open for {}", open.base)
     });
     let half = &breaker.half_open;
     told.push(format!(
@@ -47,7 +48,7 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
     if !breaker.ramp.is_zero() {
         told.push(format!("after closing, admits a growing share for {}", breaker.ramp));
     }
-    if breaker.retry_after == RetryAfter::Respect {
+    if breaker.respect_retry_after {
         told.push("a failure's retry-after lengthens the open time".to_owned());
     }
     told
@@ -65,7 +66,7 @@ pub(super) fn rejection(policy: &Policy) -> String {
     format!("status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
 }
 
-fn rate(of: &str, rate: &Rate) -> String {
+fn rate(of: &str, rate: &RateCondition) -> String {
     let window = match rate.window {
         WindowSize::Calls(count) => format!("the last {}", counted(count, "call", "calls")),
         WindowSize::Time(span) => format!("the last {span}"),

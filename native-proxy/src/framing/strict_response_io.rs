@@ -1,4 +1,4 @@
-//! An upstream's stream with the look at its bytes built in.
+//! An upstream's stream: its bytes are checked before the HTTP library reads them.
 
 use super::answers::{AnswerScanner, Rest};
 use super::held::Held;
@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// An upstream's stream that only unambiguous answers to our requests come through. Whatever else
-/// it sends reads as an error of the kind [`io::ErrorKind::InvalidData`].
+/// An upstream's stream. Reading from it yields unambiguous answers to our requests only. Whatever
+/// else it sends reads as an error of the kind [`io::ErrorKind::InvalidData`].
 #[derive(Debug)]
-pub struct Vetted<T> {
+pub struct StrictResponseIo<T> {
     io: T,
     scanner: AnswerScanner,
     answers: Rc<Answers>,
@@ -57,7 +57,7 @@ impl Answers {
     }
 }
 
-impl<T> Vetted<T> {
+impl<T> StrictResponseIo<T> {
     /// Looks at what comes from `io`; `answers` belongs to the user of this connection.
     pub fn new(io: T, answers: Rc<Answers>) -> Self {
         Self { io, scanner: AnswerScanner::default(), answers, held: Held::default() }
@@ -95,7 +95,7 @@ impl<T> Vetted<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Vetted<T> {
+impl<T: AsyncRead + Unpin> StrictResponseIo<T> {
     /// Reads into the parser's buffer and looks at the bytes there: an answer that comes whole is
     /// not copied. Whether anything can be handed over now.
     fn poll_in_place(
@@ -144,7 +144,7 @@ impl<T: AsyncRead + Unpin> Vetted<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Vetted<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for StrictResponseIo<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,9 +159,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Vetted<T> {
             if let Some(why) = this.answers.refused.get() {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
-            let is_over = match this.held.bytes.is_empty() {
-                true => ready!(this.poll_in_place(cx, buf))?,
-                false => ready!(this.poll_behind(cx))?,
+            let is_over = if this.held.bytes.is_empty() {
+                ready!(this.poll_in_place(cx, buf))?
+            } else {
+                ready!(this.poll_behind(cx))?
             };
             if is_over {
                 return Poll::Ready(Ok(()));
@@ -170,7 +171,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Vetted<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Vetted<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> StrictResponseIo<T> {
     /// Only once a request is written can an answer to it come.
     fn note_request(&mut self) {
         if let Some(ask) = self.answers.ask.take()
@@ -181,7 +182,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Vetted<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Vetted<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictResponseIo<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
