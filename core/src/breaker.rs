@@ -13,7 +13,9 @@
 //! result of an older one touches nothing. So an answer that comes late cannot close a breaker that
 //! has tripped since, nor trip one that has recovered.
 //!
-//! A probe is *leased*: without response headers within its lease it expires and frees its slot. So
+//! A probe is *leased*: without response headers within its lease it expires and frees its slot. The
+//! lease is measured by the upstream's clock (see [`crate::call`]): a client that does not complete
+//! its request can neither hold the breaker half-open nor re-open it. So
 //! a probe that is lost cannot keep the breaker half-open for ever (Resilience4j's half-open waits
 //! without bound by default), and the bounded number of slots keeps half-open from being a stampede.
 //!
@@ -77,6 +79,13 @@ pub struct Breaker {
 pub struct Permit {
     generation: u32,
     probe: Probe,
+}
+
+impl Permit {
+    /// Whether it is of a probe that waits for response headers.
+    pub const fn is_probe(&self) -> bool {
+        self.probe.is_waiting()
+    }
 }
 
 impl Breaker {
@@ -189,6 +198,20 @@ impl Breaker {
             if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
                 return;
             }
+        }
+    }
+
+    /// The upstream's clock of a call runs or stands from now on (see [`crate::call`]): a probe's
+    /// lease is measured by it. It runs from the admission on; for a call that is no probe it does
+    /// not matter.
+    pub fn upstream_clock(&mut self, now: Instant, permit: &Permit, runs: bool) {
+        if !permit.probe.is_waiting() {
+            return;
+        }
+        self.look(now);
+        self.expire_leases(now);
+        if permit.generation == self.record.generation {
+            self.leases.upstream_clock(now, permit.probe, runs);
         }
     }
 

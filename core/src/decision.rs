@@ -81,6 +81,13 @@ impl Ticket {
     pub const fn call(&self) -> u64 {
         self.call
     }
+
+    /// Whether the call is a probe that waits for response headers: only then do
+    /// [`Engine::answered`](crate::Engine::answered) and
+    /// [`Engine::upstream_clock`](crate::Engine::upstream_clock) do anything.
+    pub fn is_probe(&self) -> bool {
+        self.permit.is_probe()
+    }
 }
 
 /// What the host does for an admitted call.

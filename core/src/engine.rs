@@ -109,6 +109,17 @@ impl Engine {
         settle_up(registry, ticket.slot, &mut self.recorder);
     }
 
+    /// The upstream's clock of the call runs or stands from now on: see [`crate::call`].
+    pub fn upstream_clock(&mut self, now: Instant, ticket: &Ticket, runs: bool) {
+        let Some(registry) = find(&mut self.registries, ticket.registry) else {
+            return;
+        };
+        if let Some(slot) = registry.slot_mut(ticket.slot) {
+            slot.guard.upstream_clock(now, &ticket.permit, runs);
+        }
+        settle_up(registry, ticket.slot, &mut self.recorder);
+    }
+
     /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
     /// for a policy that is gone is counted as late.
     pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {
@@ -178,12 +189,12 @@ fn find(registries: &mut [Registry], id: u32) -> Option<&mut Registry> {
 /// To be called after every verb on a scope: records its changes of state, and keeps the order of
 /// idle ones.
 fn settle_up(registry: &mut Registry, place: u32, recorder: &mut Recorder) {
-    while let Some((change, row)) = registry.slot_mut(place).and_then(|slot| {
+    while let Some((change, row, key)) = registry.slot_mut(place).and_then(|slot| {
         let change = slot.guard.take_transition()?;
-        Some((change, slot.row))
+        Some((change, slot.row, slot.key().into()))
     }) {
         registry.note(&change);
-        recorder.transition(row, change);
+        recorder.transition(row, key, change);
     }
     registry.touched(place);
 }

@@ -2,6 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::time::{Duration, Instant};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -150,10 +151,24 @@ pub struct Event {
     pub policy: Arc<str>,
     /// The scope's label: its key, or `*` where keys come from clients.
     pub scope: Arc<str>,
+    /// Of a transition: the scope's key as it is kept (at most 128 bytes). A client may have chosen
+    /// it: show [`Event::scope_name`].
+    pub key: Option<Arc<[u8]>>,
     /// When.
     pub at: Instant,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// The scope as people are told of it: the key where the event has one, as printable ASCII with
+    /// everything else escaped (`\xff`); else the label.
+    pub fn scope_name(&self) -> String {
+        match self.key.as_deref() {
+            None | Some([]) => String::from(&*self.scope),
+            Some(key) => key.escape_ascii().map(char::from).collect(),
+        }
+    }
 }
 
 /// What happened.
@@ -271,6 +286,7 @@ mod tests {
         let event = Event {
             policy: "echo".into(),
             scope: "x\n".into(),
+            key: None,
             at: Instant::from_nanos(5),
             kind: EventKind::Decision { call: 1, decided: Decided::Breaker, shadow: true },
         };

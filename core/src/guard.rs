@@ -25,6 +25,13 @@ pub struct Guard {
 #[must_use = "a permit must be settled"]
 pub struct GuardPermit(Option<Permit>);
 
+impl GuardPermit {
+    /// Whether it is of a breaker's probe that waits for response headers.
+    pub fn is_probe(&self) -> bool {
+        self.0.as_ref().is_some_and(Permit::is_probe)
+    }
+}
+
 impl Guard {
     /// A guard as `policy` wants it; its breaker is a replica where there are `words` for it. The
     /// only place that allocates.
@@ -55,6 +62,13 @@ impl Guard {
     pub fn answered(&mut self, now: Instant, permit: &mut GuardPermit) {
         if let (Some(breaker), Some(permit)) = (&mut self.breaker, &mut permit.0) {
             breaker.answered(now, permit);
+        }
+    }
+
+    /// The upstream's clock of a call runs or stands, see [`Breaker::upstream_clock`].
+    pub fn upstream_clock(&mut self, now: Instant, permit: &GuardPermit, runs: bool) {
+        if let (Some(breaker), Some(permit)) = (&mut self.breaker, &permit.0) {
+            breaker.upstream_clock(now, permit, runs);
         }
     }
 

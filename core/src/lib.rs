@@ -22,6 +22,7 @@ extern crate std;
 
 pub mod board;
 pub mod breaker;
+pub mod call;
 pub mod decision;
 pub mod doc;
 pub mod engine;

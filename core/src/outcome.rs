@@ -73,14 +73,14 @@ pub enum Observation {
         status: u16,
         /// `grpc-status`, where the answer is gRPC and the status is known.
         grpc: Option<u32>,
-        /// From handing the call to the upstream until its response headers.
+        /// What the upstream's clock (see [`crate::call`]) showed at its response headers.
         latency: Duration,
     },
     /// The upstream did not answer, or broke off within its answer.
     Broken(Transport),
     /// The client went away.
     ClientGone {
-        /// From handing the call to the upstream until the client left.
+        /// What the upstream's clock showed when the client left.
         elapsed: Duration,
         /// The time the call had, where the host knows one.
         deadline: Option<Duration>,
@@ -204,14 +204,15 @@ impl FailureRules {
     }
 
     /// Client aborts can hide a black hole, because clients time out first: an abort at or after
-    /// the known deadline is a timeout, one after `slower_than` without an answer is slow.
+    /// the known deadline is a timeout, one after `slower_than` is slow. Once headers had arrived
+    /// only their latency counts: nobody was kept waiting afterwards.
     fn client_gone(
         &self,
         elapsed: Duration,
         deadline: Option<Duration>,
         answered: Option<Duration>,
     ) -> Outcome {
-        if deadline.is_some_and(|limit| elapsed >= limit) {
+        if answered.is_none() && deadline.is_some_and(|limit| elapsed >= limit) {
             return self.broken(Transport::Timeout);
         }
         let waited = answered.unwrap_or(elapsed);

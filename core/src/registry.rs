@@ -33,6 +33,13 @@ pub struct Slot {
     key: Box<[u8]>,
 }
 
+impl Slot {
+    /// The scope's key: a client may have chosen it.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
 /// The scopes of one policy.
 #[derive(Debug)]
 pub struct Registry {

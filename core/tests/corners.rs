@@ -292,13 +292,8 @@ fn a_half_open_breaker_without_probes_under_way_writes_nothing() {
 }
 
 #[test]
-fn a_probe_of_another_worker_counts_as_lost_only_after_two_leases() {
-    for (at, state) in [
-        (12.0, State::HalfOpen),
-        (16.0, State::HalfOpen),
-        (20.0, State::HalfOpen),
-        (20.000_000_001, State::Open),
-    ] {
+fn a_probe_of_another_worker_is_given_up_neutrally_after_three_leases() {
+    for (at, admits) in [(16.0, false), (20.1, false), (25.0, false), (25.000_000_001, true)] {
         let ([mut probing, mut other], _) = replicas(policy());
         probing.calls(3, Failure).at(10.0);
         let _probe = probing.permit();
@@ -306,6 +301,46 @@ fn a_probe_of_another_worker_counts_as_lost_only_after_two_leases() {
         other.breaker.poll(other.now);
         other.at(at);
         other.breaker.poll(other.now);
-        assert_eq!(other.state(), state, "{at} s; the probe began at 10 s, its lease is 5 s");
+        let why = format!("{at} s; the probe began at 10 s, its lease is 5 s");
+        assert_eq!(other.state(), State::HalfOpen, "{why}");
+        assert_eq!(other.breaker.admit(other.now).is_ok(), admits, "{why}");
     }
+}
+
+#[test]
+fn a_client_that_does_not_complete_its_request_neither_holds_nor_re_opens_half_open() {
+    let ([mut probing, mut other], _) = replicas(policy());
+    probing.calls(3, Failure).at(10.0);
+    let probe = probing.permit();
+    probing.breaker.upstream_clock(probing.now, &probe, false);
+    for bench in [&mut probing, &mut other] {
+        bench.at(15.0);
+        bench.breaker.poll(bench.now);
+        assert!(bench.breaker.admit(bench.now).is_err(), "the lease is not over");
+    }
+    probing.at(15.1);
+    probing.breaker.poll(probing.now);
+    assert_eq!(probing.state(), State::HalfOpen);
+    // The slot is free for another worker too, and what the client does now comes too late.
+    other.at(15.1);
+    let next = other.permit();
+    assert!(probing.settles_late(probe, Failure));
+    assert!(!other.settles_late(next, Success));
+    assert_eq!(other.state(), State::Closed);
+}
+
+#[test]
+fn a_probes_lease_is_measured_by_the_upstreams_clock() {
+    let mut bench = Bench::new(policy());
+    bench.calls(3, Failure).at(10.0);
+    let probe = bench.permit();
+    bench.breaker.upstream_clock(bench.now, &probe, false);
+    bench.at(14.0);
+    bench.breaker.upstream_clock(bench.now, &probe, true);
+    bench.at(19.0);
+    bench.breaker.poll(bench.now);
+    assert_eq!(bench.state(), State::HalfOpen, "the upstream has had five seconds, no more");
+    bench.at(19.1);
+    bench.breaker.poll(bench.now);
+    assert_eq!(bench.state(), State::Open);
 }

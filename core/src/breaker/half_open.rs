@@ -1,5 +1,6 @@
 //! What becomes of probes: the half-open part of the breaker.
 
+use super::probes::Ended;
 use super::record::{Phase, Probing};
 use super::{Breaker, Permit};
 use crate::event::Cause;
@@ -50,32 +51,47 @@ impl Breaker {
         self.change(now, next)
     }
 
-    /// A probe that got no headers in time frees its slot; enough of them in a row re-open.
+    /// A probe that got no headers in time frees its slot; enough of them in a row re-open. One that
+    /// waited for its own client frees it too, and says nothing.
     pub(super) fn expire_leases(&mut self, now: Instant) {
-        while let Some(due) = self.leases.expire(now) {
-            self.missed(now, due, 1);
+        while let Some(Ended { at, missed }) = self.leases.expire(now) {
+            if missed {
+                self.missed(now, at);
+            } else {
+                self.give_back(now, 1);
+            }
         }
-        // A worker that died cannot give its probes back. When nothing moved for two leases, none
-        // of the probes of others can still be in time.
+        // A worker that died cannot give its probes back. A probe holds its slot for two leases at
+        // most: one for its client, one for the upstream. So when nothing moved for three, no probe
+        // of another can still be out. Who kept it nobody knows, so it says nothing.
         if let Phase::HalfOpen(probing) = self.record.phase {
             let lost = probing.outstanding.saturating_sub(self.leases.count());
             let lease = self.policy.half_open.lease;
-            if lost > 0 && now.since(self.moved) > lease + lease {
-                self.missed(now, now, lost);
+            if lost > 0 && now.since(self.moved) > lease + lease + lease {
+                self.give_back(now, lost);
             }
         }
     }
 
-    fn missed(&mut self, now: Instant, due: Instant, count: u32) {
+    fn missed(&mut self, now: Instant, due: Instant) {
         while let Phase::HalfOpen(mut probing) = self.record.phase {
-            probing.outstanding = probing.outstanding.saturating_sub(count);
-            probing.missed += count;
+            probing.outstanding = probing.outstanding.saturating_sub(1);
+            probing.missed += 1;
             let done = if probing.missed >= self.policy.half_open.max_probes {
                 self.open(due, Cause::ProbesExpired, None)
             } else {
                 self.change(now, self.record.counting(Phase::HalfOpen(probing)))
             };
             if done {
+                return;
+            }
+        }
+    }
+
+    fn give_back(&mut self, now: Instant, count: u32) {
+        while let Phase::HalfOpen(mut probing) = self.record.phase {
+            probing.outstanding = probing.outstanding.saturating_sub(count);
+            if self.change(now, self.record.counting(Phase::HalfOpen(probing))) {
                 return;
             }
         }

@@ -93,7 +93,7 @@ impl Recorder {
             counts.decided(decided, shadow);
         }
         if self.tracing == Tracing::All {
-            self.keep(at, row, EventKind::Decision { call, decided, shadow });
+            self.keep(at, row, None, EventKind::Decision { call, decided, shadow });
         }
     }
 
@@ -104,21 +104,21 @@ impl Recorder {
         }
         if self.tracing == Tracing::All {
             let Settled { outcome, late } = settled;
-            self.keep(at, row, EventKind::Settled { call, outcome, late });
+            self.keep(at, row, None, EventKind::Settled { call, outcome, late });
         }
     }
 
-    pub(super) fn transition(&mut self, row: u32, change: Transition) {
+    pub(super) fn transition(&mut self, row: u32, key: Arc<[u8]>, change: Transition) {
         if let Some(counts) = self.series.counts(row) {
             counts.transition(&change);
         }
-        self.keep(change.at, row, EventKind::Transition(change));
+        self.keep(change.at, row, Some(key), EventKind::Transition(change));
     }
 
-    fn keep(&mut self, at: Instant, row: u32, kind: EventKind) {
+    fn keep(&mut self, at: Instant, row: u32, key: Option<Arc<[u8]>>, kind: EventKind) {
         match self.series.names(row) {
             Some((policy, scope)) if self.events.len() < MAX_EVENTS => {
-                self.events.push_back(Event { policy, scope, at, kind });
+                self.events.push_back(Event { policy, scope, key, at, kind });
             }
             _ => self.totals.events_lost += 1,
         }

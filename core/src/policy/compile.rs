@@ -63,7 +63,7 @@ fn policy(node: &Node) -> Policy {
         scopes: scopes(node.get("scopes")),
         mode: mode(node.text("mode")),
         breaker: breaker.map(|breaker| Arc::new(breaker_policy(breaker))),
-        failure: failure(node, breaker),
+        failure: Arc::new(failure(node, breaker)),
         timeout: Timeouts {
             request: node.get("timeout").and_then(|timeout| timeout.duration("request")),
             connect: node.get("timeout").and_then(|timeout| timeout.duration("connect")),

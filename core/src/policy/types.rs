@@ -53,7 +53,7 @@ pub struct Policy {
     /// The breaker, where there is one.
     pub breaker: Option<Arc<BreakerPolicy>>,
     /// What counts as failure, slow and neutral.
-    pub failure: FailureRules,
+    pub failure: Arc<FailureRules>,
     /// Time limits that the host enforces.
     pub timeout: Timeouts,
     /// The answer in place of a rejection or a failure.
