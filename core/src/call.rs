@@ -190,6 +190,14 @@ impl Call {
         }
     }
 
+    /// Whether the answer's trailers matter: else a host need not fetch them.
+    pub const fn wants_trailers(&self) -> bool {
+        match &self.attempt.answer {
+            Some(answer) => answer.media.has_grpc_status() && !self.settled,
+            None => false,
+        }
+    }
+
     /// A piece of the answer's body, cut anywhere. Only where [`Call::wants_body`] says so.
     pub fn body(&mut self, _now: Instant, piece: &[u8]) -> Effect {
         let Some(answer) = self.attempt.answer.as_mut().filter(|_| !self.settled) else {

@@ -1,22 +1,22 @@
-//! One request's life: admitted or turned away, followed, settled exactly once.
+//! One request in Envoy: admitted or turned away, then told to the core as it goes on.
 //!
-//! What arrives from Envoy, in this order, each at most once but the body:
-//! `request_headers`, `response_headers`, `response_body`…, `response_trailers`, `log`, and last the
-//! drop of the call. Any of them can be missing. A failure settles as soon as it is seen, a success
-//! at the end of the answer, everything else in `log`.
+//! What a call's life means is the core's ([`bimetal_core::call`]). In here is what Envoy shows of
+//! it, in this order, each at most once but the bodies: `request_headers`, `request_body`…,
+//! `request_trailers`, `response_headers`, `response_body`…, `response_trailers`, `log`, and last
+//! the drop of the call. Any of them can be missing.
 
-use crate::admitted::{Answer, Open};
-use crate::answer::{self, Kind, Reader};
+use crate::answer;
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
+use crate::headers::Headers;
 use crate::port::{Host, Map};
 use crate::registry::Worker;
 use crate::reply;
+use bimetal_core::call::{self, AnsweredBy, Effect, Fields, Head, Upload};
 use bimetal_core::event::State;
-use bimetal_core::outcome::{Observation, Outcome, Report, Transport};
+use bimetal_core::outcome::{Report, Transport};
 use bimetal_core::policy::Policy;
-use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Verdict};
-use std::mem;
+use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdict};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,18 +34,18 @@ pub enum Flow {
 pub struct Call<H: Host> {
     host: H,
     worker: Option<Rc<Worker>>,
-    life: Life,
+    /// There from the admission to the settlement.
+    admitted: Option<Admitted>,
     mark: Option<Mark>,
 }
 
-const SWITCHING_PROTOCOLS: u16 = 101;
-
+/// A call that was admitted and is not settled.
 #[derive(Debug)]
-enum Life {
-    /// No ticket is held: not decided yet, passed, turned away, or settled.
-    Idle,
-    /// Admitted and not settled.
-    Open(Open),
+struct Admitted {
+    policy: Arc<Policy>,
+    ticket: Ticket,
+    life: call::Call,
+    at: Instant,
 }
 
 /// What `debug_headers` say.
@@ -58,15 +58,12 @@ struct Mark {
 impl<H: Host> Call<H> {
     /// A request that nothing is known of. Without a worker it passes.
     pub const fn new(host: H, worker: Option<Rc<Worker>>) -> Self {
-        Self { host, worker, life: Life::Idle, mark: None }
+        Self { host, worker, admitted: None, mark: None }
     }
 
     /// Decides, once: a second admission would lose the first one's ticket.
-    pub fn request_headers(&mut self) -> Flow {
-        if matches!(self.life, Life::Open(_)) {
-            return Flow::Continue;
-        }
-        let Some(worker) = self.worker.clone() else {
+    pub fn request_headers(&mut self, end_of_stream: bool) -> Flow {
+        let Some(worker) = self.worker.clone().filter(|_| self.admitted.is_none()) else {
             return Flow::Continue;
         };
         // Without a clock nothing can be decided: the request passes, and the error is counted.
@@ -75,10 +72,10 @@ impl<H: Host> Call<H> {
         };
         let host = self.host.clone();
         let facts = Request::new(&host);
-        let verdict = worker.with(|worker_state| {
-            let verdict = worker_state.engine.admit(now, &facts);
-            facts.failed().into_iter().for_each(|error| worker_state.failed(error));
-            worker_state.write_events(&self.host);
+        let verdict = worker.with(|state| {
+            let verdict = state.engine.admit(now, &facts);
+            facts.failed().into_iter().for_each(|error| state.failed(error));
+            state.write_events(&self.host);
             verdict
         });
         match verdict {
@@ -91,38 +88,45 @@ impl<H: Host> Call<H> {
                 self.mark(&pass.policy, state);
                 Flow::Continue
             }
-            Some(Verdict::Reject(refusal)) => {
-                self.mark(&refusal.policy, Some(refusal.rejection.state()));
-                match worker.ok(self.host.reply(&reply::of(&refusal))) {
+            Some(Verdict::Reject(rejected)) => {
+                self.mark(&rejected.policy, Some(rejected.rejection.state()));
+                match worker.ok(self.host.reply(&reply::of(&rejected))) {
                     Some(()) => Flow::Stop,
                     // The answer could not be given: let the request through, visibly.
                     None => Flow::Continue,
                 }
             }
             Some(Verdict::Admit(admission)) => {
-                self.admitted(&worker, now, admission, &facts);
+                let upload = match end_of_stream || is_upgrade(&facts) {
+                    true => Upload::Complete,
+                    // The router's clock begins at the end of the request.
+                    false => Upload::WaitsForClient,
+                };
+                self.admit(&worker, now, admission, upload, &facts);
                 Flow::Continue
             }
         }
     }
 
-    fn admitted(
+    fn admit(
         &mut self,
         worker: &Worker,
         now: Instant,
         admission: Admission,
+        upload: Upload,
         facts: &Request<'_, H>,
     ) {
         let Admission { policy, ticket, plan, state } = admission;
         self.mark(&policy, Some(state));
         self.apply(worker, plan, facts);
-        let deadline = plan.request_timeout;
-        self.life = Life::Open(Open { policy, ticket, sent: now, state, deadline, answer: None });
+        let life = call::Call::new(policy.failure.clone(), plan.request_timeout);
+        self.admitted = Some(Admitted { policy, ticket, life, at: now });
+        self.tell(worker, false, |life, now| life.handed_over(now, upload));
     }
 
-    /// Hands the plan to Envoy's router. Without a timeout in the policy the mesh's and the
-    /// client's own stay; with one, nothing that the client sent may replace it: the router takes
-    /// the expected timeout before the timeout, and a short one per try would end the call early.
+    /// Hands the plan to Envoy's router. The limit is one per try: the router drops it where the
+    /// route's own is shorter, and forgets it once the answer began, so a policy never lengthens a
+    /// limit of the mesh nor cuts a long answer. What the client asked for does not replace it.
     fn apply(&self, worker: &Worker, plan: Plan, facts: &Request<'_, H>) {
         let Some(timeout) = plan.request_timeout else {
             return;
@@ -130,8 +134,8 @@ impl<H: Host> Call<H> {
         // Zero would mean "no limit" to the router.
         let millis = timeout.as_nanos().div_ceil(1_000_000).max(1).to_string();
         let host = &self.host;
-        worker.ok(host.set_header(Map::Request, "x-envoy-upstream-rq-timeout-ms", &millis));
-        for name in ["x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-expected-rq-timeout-ms"] {
+        worker.ok(host.set_header(Map::Request, "x-envoy-upstream-rq-per-try-timeout-ms", &millis));
+        for name in ["x-envoy-upstream-rq-timeout-ms", "x-envoy-expected-rq-timeout-ms"] {
             // Looking is cheaper than removing what is hardly ever there.
             if facts.headers().is_none_or(|headers| headers.get(name).is_some()) {
                 worker.ok(host.remove_header(Map::Request, name));
@@ -145,8 +149,27 @@ impl<H: Host> Call<H> {
         }
     }
 
-    /// Headers of whatever answers: the upstream, Envoy, or this filter. The answer is complete
-    /// with them at `end_of_stream`; else body or trailers follow.
+    /// A part of the request's body.
+    pub fn request_body(&mut self, end_of_stream: bool) {
+        if end_of_stream {
+            self.request_complete();
+        }
+    }
+
+    /// The request's trailers, which end it.
+    pub fn request_trailers(&mut self) {
+        self.request_complete();
+    }
+
+    fn request_complete(&mut self) {
+        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+            return;
+        };
+        let timed = admitted.life.is_timed() || admitted.ticket.is_probe();
+        self.tell(&worker, timed, |life, now| life.upload(now, Upload::Complete));
+    }
+
+    /// Headers of whatever answers: the upstream, Envoy, or another filter.
     pub fn response_headers(&mut self, end_of_stream: bool) {
         let Some(worker) = self.worker.clone() else {
             return;
@@ -157,135 +180,149 @@ impl<H: Host> Call<H> {
                 worker.ok(self.host.set_header(Map::Response, name, value));
             }
         }
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+        let Some(admitted) = &self.admitted else {
             return;
         };
-        let host = self.host.clone();
-        let answer = Reader::new(&host, &worker, Map::Response);
-        let status = answer.status();
-        if answer.is_of_upstream() {
-            self.answered(&answer, open, status, end_of_stream);
-        } else {
-            // Envoy or another filter answered, so nothing more will come from the upstream.
-            let seen = match flags::meaning(answer.flags()) {
-                Some(Meaning::Broken(how)) => Observation::Broken(how),
-                Some(Meaning::Idle) if status == 504 => Observation::Broken(Transport::Timeout),
-                Some(Meaning::Injected) => Observation::Injected { status },
-                _ => Observation::NotEvidence,
-            };
-            let outcome = open.policy.failure.classify(&seen);
-            let now = self.now(&worker, &open);
-            self.settle(&worker, now, open, outcome.into());
+        if !answer::is_of_upstream(&self.host, &worker) {
+            return self.answered_here(&worker, end_of_stream);
         }
-    }
-
-    fn answered(&mut self, read: &Reader<'_, H>, mut open: Open, status: u16, end_of_stream: bool) {
-        let worker = read.worker;
-        // The clock is a call into the host, so it is asked only where the time matters.
-        let timed = open.is_timed().then(|| self.now(worker, &open));
-        let latency = timed.map_or(Duration::ZERO, |now| now.since(open.sent));
-        let (kind, grpc) = if end_of_stream {
-            (Kind::Plain, read.grpc_status_alone())
-        } else if status == SWITCHING_PROTOCOLS {
-            (Kind::Endless, None)
-        } else {
-            // Now or never: Envoy shows the headers in no later phase but the log.
-            (read.kind(), None)
-        };
-        let mut answer = Answer { status, latency, kind };
-        let mut outcome = open.classify(answer, grpc);
-        // A fault filter's delay is not the upstream's; flags are asked for only where it matters.
-        if outcome == Outcome::Slow && flags::delayed(read.flags()) {
-            answer.latency = Duration::ZERO;
-            outcome = open.classify(answer, grpc);
-        }
-        match outcome {
-            Outcome::Failure => {
-                let retry_after = read.retry_after(&open.policy);
-                let now = timed.unwrap_or_else(|| self.now(worker, &open));
-                self.settle(worker, now, open, Report { outcome, retry_after });
-            }
-            _ if end_of_stream || kind == Kind::Endless => {
-                let now = timed.unwrap_or_else(|| self.now(worker, &open));
-                self.settle(worker, now, open, outcome.into());
-            }
-            _ => {
-                if let Some(now) = timed {
-                    worker.with(|worker_state| {
-                        worker_state.engine.answered(now, &mut open.ticket);
-                        worker_state.write_events(&self.host);
-                    });
+        let headers = worker.ok(self.host.headers(Map::Response)).unwrap_or_default();
+        let status = answer::status(&headers);
+        // Until the request is complete no time is the upstream's, and the header, which the router
+        // writes behind a complete request alone, is somebody else's.
+        let runs = admitted.life.clock_runs();
+        let latency = answer::service_time(&headers).filter(|_| runs);
+        let timed = latency.is_none() && runs && admitted.life.is_timed();
+        let (host, slower_than) = (self.host.clone(), admitted.policy.failure.slower_than);
+        self.tell(&worker, timed, |life, now| {
+            // The router was told to write no time. What this clock shows may hold a fault filter's
+            // delay, and that is not the upstream's.
+            let is_slow = || timed && slower_than.is_some_and(|limit| life.elapsed(now) > limit);
+            let latency = match latency {
+                None if is_slow() && flags::delayed(answer::flags(&host, &worker)) => {
+                    Some(Duration::ZERO)
                 }
-                open.answer = Some(answer);
-                self.life = Life::Open(open);
-            }
-        }
+                latency => latency,
+            };
+            let by = AnsweredBy::Upstream;
+            life.headers(now, &Head { status, by, latency, end_of_stream, fields: &headers })
+        });
     }
 
-    /// A part of the answer's body; the last one at `end_of_stream`.
-    pub fn response_body(&mut self, end_of_stream: bool) {
+    /// Envoy or another filter answered: nothing more will come from the upstream.
+    fn answered_here(&mut self, worker: &Worker, end_of_stream: bool) {
+        let status = |host: &H| {
+            let headers = worker.ok(host.headers(Map::Response)).unwrap_or_default();
+            answer::status(&headers)
+        };
+        let (by, status) = match flags::meaning(answer::flags(&self.host, worker)) {
+            Some(Meaning::Broken(how)) => {
+                return self.tell(worker, false, |life, now| life.broken(now, how));
+            }
+            // The status says whom Envoy waited for.
+            Some(Meaning::Idle) if status(&self.host) == 504 => {
+                return self.tell(worker, false, |life, now| life.broken(now, Transport::Timeout));
+            }
+            Some(Meaning::Injected) => (AnsweredBy::Injected, status(&self.host)),
+            _ => (AnsweredBy::Other, 0),
+        };
+        let head = Head { status, by, latency: None, end_of_stream, fields: &Headers::default() };
+        self.tell(worker, false, |life, now| life.headers(now, &head));
+    }
+
+    /// A part of the answer's body, of `size` bytes.
+    pub fn response_body(&mut self, size: usize, end_of_stream: bool) {
+        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+            return;
+        };
+        if size > 0 && admitted.life.wants_body() {
+            // A piece that cannot be had is not seen, and then the call says nothing.
+            let piece = worker.ok(self.host.response_body(size)).unwrap_or_default();
+            self.tell(&worker, false, |life, now| life.body(now, &piece));
+        }
         if end_of_stream {
-            self.completed(|_, _| None);
+            self.tell(&worker, false, |life, now| life.ended(now));
         }
     }
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        self.completed(|call, worker| Reader::new(&call.host, worker, Map::Trailers).grpc_status());
-    }
-
-    fn completed(&mut self, grpc: impl FnOnce(&Self, &Worker) -> Option<u32>) {
-        let Some(worker) = self.worker.clone() else {
+        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
             return;
         };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
-            return;
+        let trailers = match admitted.life.wants_trailers() {
+            true => worker.ok(self.host.headers(Map::Trailers)).unwrap_or_default(),
+            false => Headers::default(),
         };
-        let Some(answer) = open.answer else {
-            self.life = Life::Open(open);
-            return;
-        };
-        let now = self.now(&worker, &open);
-        let grpc = if answer.kind == Kind::Grpc { grpc(self, &worker) } else { None };
-        let outcome = open.classify(answer, grpc);
-        self.settle(&worker, now, open, outcome.into());
+        self.tell(&worker, false, |life, now| life.trailers(now, trailers.grpc_status()));
     }
 
     /// Envoy is done with the request: what is not settled by now broke off.
     pub fn log(&mut self) {
-        let Some(worker) = self.worker.clone() else {
+        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
             return;
         };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
+        let (host, answered) = (self.host.clone(), admitted.life.is_answered());
+        let flags = answer::flags(&host, &worker);
+        self.tell(&worker, true, |life, now| match flags::meaning(flags) {
+            Some(Meaning::Broken(how)) => life.broken(now, how),
+            // How long the client waited says nothing where a fault filter held the request back,
+            // nor where Envoy had not come to a try yet.
+            Some(Meaning::ClientGone)
+                if !flags::delayed(flags) && (answered || answer::was_tried(&host, &worker)) =>
+            {
+                life.client_gone(now)
+            }
+            _ => life.dropped(now),
+        });
+    }
+
+    /// Tells the core what was seen and carries out what it decides. The clock is a call into the
+    /// host: without `timed` it is asked only for a result.
+    fn tell(
+        &mut self,
+        worker: &Worker,
+        timed: bool,
+        see: impl FnOnce(&mut call::Call, Instant) -> Effect,
+    ) {
+        let Some(Admitted { ticket, life, at, .. }) = &mut self.admitted else {
             return;
         };
-        let now = self.now(&worker, &open);
-        let flags = answer::flags(&self.host, &worker);
-        let seen = match flags::meaning(flags) {
-            Some(Meaning::Broken(how)) => Observation::Broken(how),
-            // How long the client waited says nothing where a fault filter held the request back.
-            Some(Meaning::ClientGone) if !flags::delayed(flags) => Observation::ClientGone {
-                elapsed: now.since(open.sent),
-                deadline: open.deadline,
-                answered: open.answer.map(|answer| answer.latency),
-            },
-            _ => Observation::NotEvidence,
+        let at = *at;
+        let ask = || worker.ok(self.host.now()).unwrap_or(at);
+        let asked = timed.then(ask);
+        match see(life, asked.unwrap_or(at)) {
+            Effect::None => {}
+            Effect::Clock { runs } if ticket.is_probe() => {
+                let now = asked.unwrap_or_else(ask);
+                worker.with(|state| {
+                    state.engine.upstream_clock(now, ticket, runs);
+                    state.write_events(&self.host);
+                });
+            }
+            Effect::Answered if ticket.is_probe() => {
+                let now = asked.unwrap_or_else(ask);
+                worker.with(|state| {
+                    state.engine.answered(now, ticket);
+                    state.write_events(&self.host);
+                });
+            }
+            Effect::Clock { .. } | Effect::Answered => {}
+            Effect::Settle(report) => {
+                let now = asked.unwrap_or_else(ask);
+                self.settle(worker, now, report);
+            }
+        }
+    }
+
+    fn settle(&mut self, worker: &Worker, now: Instant, report: Report) {
+        let Some(Admitted { policy, ticket, at, .. }) = self.admitted.take() else {
+            return;
         };
-        let outcome = open.policy.failure.classify(&seen);
-        self.settle(&worker, now, open, outcome.into());
-    }
-
-    /// The time; without a clock, that of the admission.
-    fn now(&self, worker: &Worker, open: &Open) -> Instant {
-        worker.ok(self.host.now()).unwrap_or(open.sent)
-    }
-
-    fn settle(&self, worker: &Worker, now: Instant, open: Open, report: Report) {
-        let Open { policy, ticket, sent, .. } = open;
-        worker.with(|worker_state| {
-            worker_state.engine.settle(now, ticket, report);
-            worker_state.write_events(&self.host);
-            worker_state.took(&self.host, &policy.name, now.since(sent).as_millis());
+        worker.with(|state| {
+            state.engine.settle(now, ticket, report);
+            state.write_events(&self.host);
+            state.took(&self.host, &policy.name, now.since(at).as_millis());
         });
     }
 }
@@ -294,13 +331,15 @@ impl<H: Host> Drop for Call<H> {
     /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
     /// free again and nothing is held against the upstream.
     fn drop(&mut self) {
-        let Some(worker) = self.worker.take() else {
-            return;
-        };
-        let Life::Open(open) = mem::replace(&mut self.life, Life::Idle) else {
-            return;
-        };
-        let now = self.now(&worker, &open);
-        self.settle(&worker, now, open, Outcome::Neutral.into());
+        if let Some(worker) = self.worker.take() {
+            self.tell(&worker, true, |life, now| life.dropped(now));
+        }
     }
+}
+
+/// An upgrade is complete at its head: what follows belongs to the tunnel.
+fn is_upgrade<H: Host>(facts: &Request<'_, H>) -> bool {
+    facts.headers().is_some_and(|headers| {
+        headers.get("upgrade").is_some() || headers.get(":method") == Some(b"CONNECT")
+    })
 }

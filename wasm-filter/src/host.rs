@@ -89,6 +89,7 @@ const NOT_FOUND: u32 = 1;
 const EMPTY: u32 = 7;
 const CAS_MISMATCH: u32 = 8;
 const CLOCK_MONOTONIC: u32 = 1;
+const BUFFER_RESPONSE_BODY: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -119,6 +120,14 @@ fn taken(
         NOT_FOUND | EMPTY => Ok(None),
         status => Err(HostError { call, status }),
     }
+}
+
+/// The first `most` bytes of a buffer.
+fn buffer(number: u32, most: usize) -> Result<Vec<u8>, HostError> {
+    let bytes = taken("proxy_get_buffer_bytes", |data, size| unsafe {
+        proxy_get_buffer_bytes(number, 0, most, data, size)
+    });
+    bytes.map(Option::unwrap_or_default)
 }
 
 const fn number_of(map: Map) -> u32 {
@@ -180,10 +189,11 @@ impl Host for Envoy {
     }
 
     fn configuration(&self) -> Result<Vec<u8>, HostError> {
-        taken("proxy_get_buffer_bytes", |data, size| unsafe {
-            proxy_get_buffer_bytes(BUFFER_PLUGIN_CONFIGURATION, 0, usize::MAX, data, size)
-        })
-        .map(Option::unwrap_or_default)
+        buffer(BUFFER_PLUGIN_CONFIGURATION, usize::MAX)
+    }
+
+    fn response_body(&self, size: usize) -> Result<Vec<u8>, HostError> {
+        buffer(BUFFER_RESPONSE_BODY, size)
     }
 
     fn reply(&self, reply: &Reply) -> Result<(), HostError> {
@@ -317,11 +327,21 @@ struct CallAdapter(Call<Envoy>);
 impl Context for CallAdapter {}
 
 impl HttpContext for CallAdapter {
-    fn on_http_request_headers(&mut self, _number: usize, _end_of_stream: bool) -> Action {
-        match self.0.request_headers() {
+    fn on_http_request_headers(&mut self, _number: usize, end_of_stream: bool) -> Action {
+        match self.0.request_headers(end_of_stream) {
             Flow::Continue => Action::Continue,
             Flow::Stop => Action::Pause,
         }
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+        self.0.request_body(end_of_stream);
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _number: usize) -> Action {
+        self.0.request_trailers();
+        Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _number: usize, end_of_stream: bool) -> Action {
@@ -329,8 +349,8 @@ impl HttpContext for CallAdapter {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
-        self.0.response_body(end_of_stream);
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.0.response_body(size, end_of_stream);
         Action::Continue
     }
 

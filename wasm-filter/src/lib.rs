@@ -1,7 +1,6 @@
 //! Bimetal's core as a filter for Envoy and Istio, compiled to WebAssembly.
 //!
-//! - [`call`]: one request's life; `admitted`: what it keeps; [`answer`]: what it reads from an
-//!   answer.
+//! - [`call`]: one request, told to the core as it goes on; [`answer`]: what Envoy knows of an answer.
 //! - [`root`]: configuration and tick; [`registry`]: what outlives a configuration.
 //! - [`flags`]: what Envoy's response flags mean, in one table.
 //! - [`board`]: where the breakers of several workers meet.
@@ -14,7 +13,6 @@
 //! Nothing in here panics on purpose: a panic would end the worker's VM and every plugin in it.
 //! What fails at run time lets the request pass and is counted in `bimetal_decision_errors_total`.
 
-mod admitted;
 pub mod answer;
 pub mod board;
 pub mod call;

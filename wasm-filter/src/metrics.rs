@@ -3,7 +3,8 @@
 //! Envoy's Wasm metrics have no labels, so labels go into the name in the form that Istio takes
 //! apart again (`key=.=value;.;` before the metric's name). A metric is defined when it first
 //! counts something and its id is kept, because Envoy spends memory on each definition. Counts are
-//! published as differences on the tick: no request pays for them.
+//! published as differences on the tick, and durations are recorded there: no request waits for
+//! them.
 
 use crate::port::{Host, HostError, MetricKind};
 use bimetal_core::Engine;
@@ -41,11 +42,24 @@ pub struct Publisher {
     // In the order of the engine's series, which only grows.
     rows: Vec<Row>,
     durations: Vec<(Arc<str>, Metric)>,
+    /// Durations since the last tick.
+    waiting: Vec<Sample>,
     errors: Counter,
     lost: Counter,
     scopes: Counter,
     outstanding: Counter,
 }
+
+/// How long one call took.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Its policy's place in `durations`.
+    place: usize,
+    millis: u64,
+}
+
+/// Most durations that wait for the tick. A worker that is faster records them earlier.
+const MAX_WAITING: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
@@ -65,7 +79,7 @@ impl Publisher {
         engine: &Engine,
         errors: u64,
     ) -> Result<(), HostError> {
-        let mut result = Ok(());
+        let mut result = self.record_waiting(host);
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
                 let metrics = [Metric::Unknown; FIELDS];
@@ -113,7 +127,7 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::publish`].
     pub fn withdraw(&mut self, host: &impl Host) -> Result<(), HostError> {
-        let mut result = Ok(());
+        let mut result = self.record_waiting(host);
         for row in &mut self.rows {
             for (field, (published, metric)) in
                 row.published.iter_mut().zip(&mut row.metrics).enumerate()
@@ -132,10 +146,10 @@ impl Publisher {
         result
     }
 
-    /// Records how long a call of `policy` took, in milliseconds.
+    /// Notes how long a call of `policy` took, in milliseconds. It is recorded on the tick.
     ///
     /// # Errors
-    /// When the host refuses it.
+    /// When so many waited that they were recorded now, and the host refused it.
     pub fn took(
         &mut self,
         host: &impl Host,
@@ -143,18 +157,30 @@ impl Publisher {
         millis: u64,
     ) -> Result<(), HostError> {
         let same = |(name, _): &(Arc<str>, Metric)| Arc::ptr_eq(name, policy) || name == policy;
-        let index = self.durations.iter().position(same).unwrap_or_else(|| {
+        let place = self.durations.iter().position(same).unwrap_or_else(|| {
             self.durations.push((policy.clone(), Metric::Unknown));
             self.durations.len() - 1
         });
-        let Some((_, metric)) = self.durations.get_mut(index) else {
-            return Ok(());
-        };
-        let name = || format!("policy=.={policy};.;bimetal_request_duration_ms");
-        match id(host, metric, MetricKind::Histogram, name)? {
-            Some(id) => host.record(id, millis),
-            None => Ok(()),
+        self.waiting.push(Sample { place, millis });
+        if self.waiting.len() < MAX_WAITING { Ok(()) } else { self.record_waiting(host) }
+    }
+
+    /// Records the durations that wait. One that the host refuses is lost, and counted as an error.
+    fn record_waiting(&mut self, host: &impl Host) -> Result<(), HostError> {
+        let mut result = Ok(());
+        for Sample { place, millis } in self.waiting.drain(..) {
+            let Some((policy, metric)) = self.durations.get_mut(place) else {
+                continue;
+            };
+            let name = || format!("policy=.={policy};.;bimetal_request_duration_ms");
+            let recorded = match id(host, metric, MetricKind::Histogram, name) {
+                Ok(Some(id)) => host.record(id, millis),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            result = recorded.and(result);
         }
+        result
     }
 }
 

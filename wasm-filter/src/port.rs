@@ -51,6 +51,12 @@ pub trait Host: Clone + 'static {
     /// When there is none in this phase.
     fn configuration(&self) -> Result<Vec<u8>, HostError>;
 
+    /// The first `size` bytes of the part of the answer's body that is shown now.
+    ///
+    /// # Errors
+    /// When no part is shown in this phase.
+    fn response_body(&self, size: usize) -> Result<Vec<u8>, HostError>;
+
     /// Answers the request in place of the upstream.
     ///
     /// # Errors
@@ -142,6 +148,8 @@ pub enum Property {
     ResponseFlags,
     /// Who made the answer, and why.
     ResponseDetails,
+    /// How many tries the router made.
+    Attempts,
 }
 
 impl Property {
@@ -157,6 +165,7 @@ impl Property {
             Self::ClientAddress => "source\0address",
             Self::ResponseFlags => "response\0flags",
             Self::ResponseDetails => "response\0code_details",
+            Self::Attempts => "upstream\0request_attempt_count",
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn host_calls(bytes: &[u8]) -> Behaviour {
     let mut source = Source::new(events);
     let mut kinds = 0_u32;
     while !source.is_empty() {
-        let kind = source.byte() % 16;
+        let kind = source.byte() % 18;
         kinds |= 1 << kind;
         plugin.event(kind, &mut source);
         plugin.check();
@@ -79,18 +79,21 @@ impl Plugin {
             4..=6 if self.calls.len() < MOST => {
                 if let Some(root) = any(&mut self.roots, source) {
                     let mut call = root.call();
-                    self.stopped += u32::from(call.request_headers() == Flow::Stop);
+                    self.stopped +=
+                        u32::from(call.request_headers(end_of_stream(source)) == Flow::Stop);
                     self.calls.push(call);
                 }
             }
             // Envoy does not do it; nothing may break all the same.
-            7 => self.with_call(source, |call, _| {
-                call.request_headers();
+            7 => self.with_call(source, |call, source| {
+                call.request_headers(end_of_stream(source));
             }),
             8 | 9 => {
                 self.with_call(source, |call, source| call.response_headers(end_of_stream(source)))
             }
-            10 => self.with_call(source, |call, source| call.response_body(end_of_stream(source))),
+            10 => self.with_call(source, |call, source| {
+                call.response_body(usize::from(source.byte()), end_of_stream(source));
+            }),
             11 => self.with_call(source, |call, _| call.response_trailers()),
             12 => self.with_call(source, |call, _| call.log()),
             13 if !self.calls.is_empty() => {
@@ -104,6 +107,8 @@ impl Plugin {
                 let by = source.number();
                 self.host.jump(|now| now.wrapping_add(by));
             }
+            16 => self.with_call(source, |call, source| call.request_body(end_of_stream(source))),
+            17 => self.with_call(source, |call, _| call.request_trailers()),
             _ => {}
         }
     }

@@ -215,6 +215,12 @@ impl Host for Fuzzed {
         })
     }
 
+    fn response_body(&self, size: usize) -> Result<Vec<u8>, HostError> {
+        let mut state = self.state();
+        state.works("response_body")?;
+        Ok(state.source(|source| source.bytes(size).to_vec()))
+    }
+
     fn configuration(&self) -> Result<Vec<u8>, HostError> {
         let mut state = self.state();
         state.works("configuration")?;

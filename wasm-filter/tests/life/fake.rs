@@ -17,6 +17,7 @@ pub(crate) struct State {
     pub(crate) headers: BTreeMap<(&'static str, String), Vec<u8>>,
     pub(crate) properties: BTreeMap<&'static str, Vec<u8>>,
     pub(crate) configuration: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     pub(crate) reply: Option<Reply>,
     pub(crate) ticks: Option<u32>,
     pub(crate) metrics: Vec<(MetricKind, String, i64)>,
@@ -132,6 +133,10 @@ impl Host for Fake {
 
     fn configuration(&self) -> Result<Vec<u8>, HostError> {
         self.call("configuration", |state| state.configuration.clone())
+    }
+
+    fn response_body(&self, size: usize) -> Result<Vec<u8>, HostError> {
+        self.call("response_body", |state| state.body.iter().copied().take(size).collect())
     }
 
     fn reply(&self, reply: &Reply) -> Result<(), HostError> {

@@ -18,7 +18,7 @@ fn outcome(name: &str, play: impl FnOnce(&Fake, &mut Call<Fake>)) -> String {
 
 fn play_once(host: &Fake, root: &Root<Fake>, play: impl FnOnce(&Fake, &mut Call<Fake>)) -> String {
     let mut call = root.call();
-    assert_eq!(call.request_headers(), Flow::Continue);
+    assert_eq!(call.request_headers(END_OF_STREAM), Flow::Continue);
     play(host, &mut call);
     call.log();
     drop(call);
@@ -41,9 +41,9 @@ fn answers_of_the_upstream() {
     let found = outcome("body", |host, call| {
         answer(host, "200", "via_upstream");
         call.response_headers(MORE_FOLLOWS);
-        call.response_body(MORE_FOLLOWS);
+        call.response_body(9, MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 0);
-        call.response_body(END_OF_STREAM);
+        call.response_body(9, END_OF_STREAM);
         assert_eq!(host.outcomes().len(), 1);
     });
     assert_eq!(found, "success");
@@ -51,7 +51,7 @@ fn answers_of_the_upstream() {
         answer(host, "500", "via_upstream");
         call.response_headers(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 1, "a failure settles at once");
-        call.response_body(END_OF_STREAM);
+        call.response_body(9, END_OF_STREAM);
     });
     assert_eq!(found, "failure");
 }
@@ -65,7 +65,7 @@ fn slow_is_strictly_later() {
             call.response_headers(MORE_FOLLOWS);
             // The body may take its time.
             pass(host, 10_000);
-            call.response_body(END_OF_STREAM);
+            call.response_body(9, END_OF_STREAM);
         });
         assert_eq!(found, expected, "{millis}");
     }
@@ -95,7 +95,7 @@ fn grpc_settles_at_its_status() {
             call.response_headers(MORE_FOLLOWS);
             // As Envoy: in later phases the headers are gone.
             host.set(|state| state.headers.retain(|(map, _), _| *map != "response"));
-            call.response_body(MORE_FOLLOWS);
+            call.response_body(9, MORE_FOLLOWS);
             host.header(Map::Trailers, "grpc-status", code);
             assert_eq!(host.outcomes().len(), 0);
             call.response_trailers();
@@ -126,7 +126,7 @@ fn endless_answers_settle_at_headers() {
         host.header(Map::Response, "content-type", kind);
         call.response_headers(MORE_FOLLOWS);
         assert_eq!(host.outcomes().len(), 1);
-        call.response_body(MORE_FOLLOWS);
+        call.response_body(9, MORE_FOLLOWS);
         flags(host, &["DC"]);
     });
     assert_eq!(events, "success");
@@ -186,7 +186,7 @@ fn what_breaks_off_settles_in_the_log() {
         let within = outcome(&format!("within {flag}"), |host, call| {
             answer(host, "200", "via_upstream");
             call.response_headers(MORE_FOLLOWS);
-            call.response_body(MORE_FOLLOWS);
+            call.response_body(9, MORE_FOLLOWS);
             flags(host, &[flag]);
         });
         assert_eq!((flag, &*before, &*within), (flag, expected, expected));
@@ -228,7 +228,7 @@ fn a_client_that_leaves() {
 fn a_dropped_call_is_neutral() {
     let (host, root) = plugin("dropped", json!({}));
     let mut call = root.call();
-    assert_eq!(call.request_headers(), Flow::Continue);
+    assert_eq!(call.request_headers(END_OF_STREAM), Flow::Continue);
     drop(call);
     assert_eq!(host.outcomes(), ["neutral"]);
     // One that was never decided says nothing.
@@ -241,7 +241,7 @@ fn an_own_rejection_is_ignored() {
     let (host, root) = plugin("own", json!({}));
     trip(&host, &root);
     let mut call = root.call();
-    assert_eq!(call.request_headers(), Flow::Stop);
+    assert_eq!(call.request_headers(END_OF_STREAM), Flow::Stop);
     let reply = host.set(|state| state.reply.clone()).unwrap();
     assert_eq!((reply.status, &*reply.details), (503, "bimetal_echo_breaker"));
     answer(&host, "503", "bimetal_echo_breaker");
@@ -279,18 +279,18 @@ fn good_headers_free_a_probe() {
     trip(&host, &root);
     pass(&host, 10_000);
     let mut probe = root.call();
-    assert_eq!(probe.request_headers(), Flow::Continue);
-    assert_eq!(root.call().request_headers(), Flow::Stop);
+    assert_eq!(probe.request_headers(END_OF_STREAM), Flow::Continue);
+    assert_eq!(root.call().request_headers(END_OF_STREAM), Flow::Stop);
     answer(&host, "200", "via_upstream");
     probe.response_headers(MORE_FOLLOWS);
-    assert_eq!(root.call().request_headers(), Flow::Continue);
+    assert_eq!(root.call().request_headers(END_OF_STREAM), Flow::Continue);
 }
 
 #[test]
 fn modes_that_do_not_act() {
     let (host, root) = plugin("disabled", json!({"mode": "disabled", "debug_headers": true}));
     let mut call = root.call();
-    assert_eq!(call.request_headers(), Flow::Continue);
+    assert_eq!(call.request_headers(END_OF_STREAM), Flow::Continue);
     answer(&host, "500", "via_upstream");
     call.response_headers(END_OF_STREAM);
     call.log();
@@ -303,9 +303,13 @@ fn modes_that_do_not_act() {
     let (host, root) = plugin("shadow", json!({"mode": "shadow"}));
     trip(&host, &root);
     let mut call = root.call();
-    assert_eq!(call.request_headers(), Flow::Continue, "nothing is applied in shadow mode");
+    assert_eq!(
+        call.request_headers(END_OF_STREAM),
+        Flow::Continue,
+        "nothing is applied in shadow mode"
+    );
     call.response_headers(END_OF_STREAM);
     assert_eq!(host.outcomes().len(), 1, "and what would have been rejected is no evidence");
-    let timeout = ("request", "x-envoy-upstream-rq-timeout-ms".to_owned());
+    let timeout = ("request", "x-envoy-upstream-rq-per-try-timeout-ms".to_owned());
     assert!(!host.set(|state| state.headers.contains_key(&timeout)));
 }

@@ -1,5 +1,6 @@
 //! What must hold of the compiled module, one function a promise.
 
+mod budget;
 mod configuration;
 mod failing;
 mod hostile;
@@ -52,6 +53,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         headers_of_every_kind,
         blocks_of_headers_that_lie,
         documents_of_every_kind;
+    budget:
+        a_call_makes_few_host_calls;
     memory:
         a_hundred_thousand_requests_in_flat_memory;
     random:

@@ -169,14 +169,15 @@ fn maps(linker: &mut Linker<VmHandle>) -> Result<()> {
     linker.func_wrap(
         "env",
         BUFFER,
-        |mut vm: Asking<'_>, buffer: u32, _: u32, _: u32, data: u32, length: u32| {
-            let plugin_configuration = 7;
+        |mut vm: Asking<'_>, buffer: u32, _: u32, most: u32, data: u32, length: u32| {
+            let (response_body, plugin_configuration) = (1, 7);
             let found = known(&vm, |context| {
-                if buffer == plugin_configuration {
-                    Ok(context.configuration.clone())
-                } else {
-                    Err(status::BAD_ARGUMENT)
-                }
+                let whole = match buffer {
+                    _ if buffer == response_body => &context.body,
+                    _ if buffer == plugin_configuration => &context.configuration,
+                    _ => return Err(status::BAD_ARGUMENT),
+                };
+                Ok(whole.iter().copied().take(most as usize).collect())
             });
             give(&mut vm, BUFFER, found, data, length)
         },

@@ -155,9 +155,26 @@ impl Vm {
         self.call(root, "proxy_on_tick", (root,))
     }
 
-    /// Request headers of a context, whose map is set before.
+    /// Request headers of a context, whose map is set before; nothing comes after them.
     pub(crate) fn request(&mut self, context: u32) -> Result<Action> {
         self.headers(context, "proxy_on_request_headers", 1)
+    }
+
+    /// The same of a request with a body.
+    pub(crate) fn request_begins(&mut self, context: u32) -> Result<Action> {
+        self.headers(context, "proxy_on_request_headers", 0)
+    }
+
+    /// A part of a request's body.
+    pub(crate) fn request_body(&mut self, context: u32, end: bool) -> Result<()> {
+        self.ask(context, "proxy_on_request_body", (context, 1_u32, u32::from(end))).map(drop)
+    }
+
+    /// A part of an answer's body.
+    pub(crate) fn response_body(&mut self, context: u32, part: &[u8], end: bool) -> Result<()> {
+        self.know(context, |context| context.body = part.to_vec());
+        let size = u32::try_from(part.len()).unwrap();
+        self.ask(context, "proxy_on_response_body", (context, size, u32::from(end))).map(drop)
     }
 
     /// Response headers; nothing comes after them when `end` is 1.

@@ -48,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) trailers: Option<Pairs>,
     pub(crate) properties: BTreeMap<&'static str, Vec<u8>>,
     pub(crate) configuration: Vec<u8>,
+    /// The part of the answer's body that is shown now.
+    pub(crate) body: Vec<u8>,
     pub(crate) reply: Option<Reply>,
 }
 
