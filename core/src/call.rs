@@ -198,8 +198,9 @@ impl Call {
         }
     }
 
-    /// A piece of the answer's body, cut anywhere. Only where [`Call::wants_body`] says so.
-    pub fn body(&mut self, _now: Instant, piece: &[u8]) -> Effect {
+    /// A piece of the answer's body, cut anywhere; none where the host could not see it. Only where
+    /// [`Call::wants_body`] says so.
+    pub fn body(&mut self, _now: Instant, piece: Option<&[u8]>) -> Effect {
         let Some(answer) = self.attempt.answer.as_mut().filter(|_| !self.settled) else {
             return Effect::None;
         };

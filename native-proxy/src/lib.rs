@@ -1,6 +1,7 @@
 //! The native host, and the commands of `bimetal`.
 
 mod admin;
+mod attempt;
 pub mod board;
 mod call;
 pub mod cli;

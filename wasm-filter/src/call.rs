@@ -237,8 +237,9 @@ impl<H: Host> Call<H> {
         };
         if size > 0 && admitted.life.wants_body() {
             // A piece that cannot be had is not seen, and then the call says nothing.
-            let piece = worker.ok(self.host.response_body(size)).unwrap_or_default();
-            self.tell(&worker, false, |life, now| life.body(now, &piece));
+            let piece = worker.ok(self.host.response_body(size));
+            let piece = piece.filter(|piece| piece.len() == size);
+            self.tell(&worker, false, |life, now| life.body(now, piece.as_deref()));
         }
         if end_of_stream {
             self.tell(&worker, false, |life, now| life.ended(now));

@@ -99,10 +99,15 @@ impl Media {
         matches!(self, Self::GrpcWeb(_))
     }
 
-    /// Reads a piece of the body; gives the status once it is there.
-    pub(super) fn read(&mut self, piece: &[u8]) -> Option<u32> {
-        match self {
-            Self::GrpcWeb(scanner) => scanner.read(piece),
+    /// Reads a piece of the body; gives the status once it is there. Behind a piece that was not seen
+    /// nothing can be read.
+    pub(super) fn read(&mut self, piece: Option<&[u8]>) -> Option<u32> {
+        match (self, piece) {
+            (Self::GrpcWeb(scanner), Some(piece)) => scanner.read(piece),
+            (Self::GrpcWeb(scanner), None) => {
+                scanner.give_up();
+                None
+            }
             _ => None,
         }
     }

@@ -58,6 +58,11 @@ impl StatusScanner {
         Self { base64: Some(Base64 { bits: 0, count: 0 }), frame: START }
     }
 
+    /// Reads no more: something of the body was missed.
+    pub(super) fn give_up(&mut self) {
+        self.frame = Frame::Over;
+    }
+
     /// Reads the next piece of the body. The status, once it is known.
     pub(super) fn read(&mut self, mut piece: &[u8]) -> Option<u32> {
         while let Some((byte, rest)) = piece.split_first() {

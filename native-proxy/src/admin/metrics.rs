@@ -151,6 +151,18 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
         let counts = stats.iter().filter_map(|worker| worker.refusals.get(place));
         page.line(&[("reason", reason)], counts.sum());
     }
+    let mut failures: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (upstream, reason, count) in stats.iter().flat_map(|stats| &stats.failures) {
+        *failures.entry((upstream, reason)).or_default() += count;
+    }
+    page.head(
+        "bimetal_upstream_failures_total",
+        "counter",
+        "Tries without a whole answer, and answers that broke off, by what went wrong.",
+    );
+    for ((upstream, reason), count) in failures {
+        page.line(&[("upstream", upstream), ("reason", reason)], count);
+    }
     page.head("bimetal_connections", "gauge", "Connections from clients.");
     page.line(&[], sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();

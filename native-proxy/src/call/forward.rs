@@ -1,17 +1,17 @@
 //! A call that goes upstream.
 
 use super::answer::{self, Answer};
-use super::settlement::Settlement;
 use super::stream::{self, Streamed};
+use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop};
+use crate::attempt::{Attempt, AttemptError};
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Broken, Checkout, Connection, ContinueGate, NoConnection, Upload, Upstream};
-use bimetal_core::Plan;
-use bimetal_core::outcome::Transport;
+use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
+use bimetal_core::{Instant, call};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For a connection, where the policy gives no time.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -20,34 +20,25 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// request.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
-/// Why a call has no answer.
-enum NoAnswer {
-    /// The upstream's fault, or that of the way to it.
-    Upstream(Transport, StatusCode, String),
-    /// The client's own: its request broke off or its body is not HTTP.
-    Client,
-}
-
 /// What a call needs beside its request to be sent.
 struct Sending<'a> {
     client: &'a Client,
-    upstream: &'a Upstream,
-    plan: &'a Plan,
-    ask: Ask,
+    attempt: Attempt<'a>,
+    queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
-/// upstream's leave.
+/// upstream's permission.
 pub(super) async fn forward(
     client: &Client,
     upstream: &Upstream,
     mut request: Request<Upload>,
-    call: AdmittedCall,
+    admitted: AdmittedCall,
     gate: Option<&ContinueGate>,
 ) -> Response<Answer> {
-    let AdmittedCall { mut settlement, plan, state } = call;
+    let AdmittedCall { mut call, plan, state } = admitted;
     let protocol = hop::upgrade(request.headers());
     let ask = match (request.method(), &protocol) {
         (&Method::HEAD, _) => Ask::Head,
@@ -56,18 +47,29 @@ pub(super) async fn forward(
     };
     let version = request.version();
     prepare(client, upstream, &mut request, protocol);
-    let policy = settlement.policy().cloned();
-    let sending = Sending { client, upstream, plan: &plan, ask, version, gate };
-    let mut response = match sending.send(request, &mut settlement).await {
-        Ok((response, connection)) => receive(client, response, connection, settlement),
-        Err(NoAnswer::Client) => broke_off(client),
-        Err(NoAnswer::Upstream(how, status, text)) => {
-            settlement.broken(how);
-            match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
-                Some(fallback) => {
-                    answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text)
+    let policy = call.policy().cloned();
+    let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
+    let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
+    let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
+    let sending = Sending { client, attempt, queue_limit, version, gate };
+    let mut response = match sending.send(request, &mut call).await {
+        Ok((response, connection)) => receive(client, response, connection, call),
+        Err(error) => {
+            client.worker.upstream_failed(&upstream.settings().name, &error);
+            match error.kind.transport() {
+                // The client is gone or speaks no HTTP: the drop of the call says so.
+                None => broke_off(client),
+                Some(how) => {
+                    call.broken(how);
+                    match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
+                        Some(fallback) => answer::fallback(
+                            fallback,
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            &error.text(),
+                        ),
+                        None => answer::error(error.kind.status(), &error.text()),
+                    }
                 }
-                None => answer::error(status, &text),
             }
         }
     };
@@ -137,51 +139,39 @@ impl Sending<'_> {
     async fn send(
         &self,
         mut request: Request<Upload>,
-        settlement: &mut Settlement,
-    ) -> Result<(Response<Incoming>, Box<Connection>), NoAnswer> {
-        let (worker, upstream, plan) = (&self.client.worker, self.upstream, self.plan);
-        let queue_wait = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-        let (mut checkout, now) = match upstream.pool.take() {
-            Some(checkout) => (checkout, settlement.begun()),
-            None => {
-                let checkout = upstream.checkout(queue_wait).await?;
-                (checkout, worker.clock.now())
-            }
-        };
-        settlement.handed(now, plan.request_timeout);
-        let deadline = plan.request_timeout.map(|limit| worker.clock.timer_instant(now + limit));
+        call: &mut TrackedCall,
+    ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
+        let mut now = call.begun();
         loop {
-            let (mut connection, used_before) = match checkout {
-                Checkout::Connection(connection) => (connection, true),
-                Checkout::Slot(slot) => {
-                    let limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
-                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                    let limit = left.map_or(limit, |left| left.min(limit));
-                    match upstream.open(slot, limit).await {
-                        Ok(connection) => (connection, false),
-                        Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
-                            return Err(Broken::Timeout.into());
-                        }
-                        Err(none) => return Err(none.into()),
-                    }
+            let upload = upload_of(&request, self.attempt.ask);
+            let checkout = self.check_out(now, upload, call).await?;
+            match self.attempt.run(checkout, request, call, |head| self.tell(head)).await {
+                Err(AttemptError { unsent: Some(unsent), .. }) => {
+                    request = *unsent;
+                    now = call.now();
                 }
-            };
-            match connection.exchange(request, self.ask, deadline, |head| self.tell(head)).await {
-                Ok(response) => return Ok((response, connection)),
-                // The upstream had closed it while it was idle. Nothing was sent, so nothing is
-                // sent twice.
-                Err(Broken::NotSent(back)) if used_before => {
-                    request = *back;
-                    drop(connection);
-                    checkout = upstream.checkout(queue_wait).await?;
-                }
-                // A new connection on which the upstream spoke first.
-                Err(Broken::NotSent(_)) if connection.is_refused() => {
-                    return Err(Broken::Garbage.into());
-                }
-                Err(broken) => return Err(broken.into()),
+                result => return result,
             }
         }
+    }
+
+    /// A connection or permission to make one, from the queue where none is free. Time in the queue
+    /// is not the upstream's.
+    async fn check_out(
+        &self,
+        now: Instant,
+        upload: call::Upload,
+        call: &mut TrackedCall,
+    ) -> Result<Checkout, AttemptError> {
+        let upstream = self.attempt.upstream;
+        if let Some(checkout) = upstream.pool.take() {
+            call.handed_over(now, upload);
+            return Ok(checkout);
+        }
+        call.queued(now);
+        let checkout = upstream.checkout(self.queue_limit).await?;
+        call.handed_over(call.now(), upload);
+        Ok(checkout)
     }
 
     /// Passes an informational head on (RFC 9110, 15.2): not to a client that knows none. The
@@ -198,18 +188,28 @@ impl Sending<'_> {
     }
 }
 
+/// How far a request is when it is handed over. An upgrade is complete at its head.
+fn upload_of(request: &Request<Upload>, ask: Ask) -> call::Upload {
+    if ask == Ask::Upgrade || request.body().is_end_stream() {
+        call::Upload::Complete
+    } else {
+        call::Upload::WaitsForUpstream
+    }
+}
+
 /// Settles what the headers say, and makes of the upstream's answer the client's.
 fn receive(
     client: &Client,
     response: Response<Incoming>,
     connection: Box<Connection>,
-    mut settlement: Settlement,
+    mut call: TrackedCall,
 ) -> Response<Answer> {
     let worker = &client.worker;
     let now = worker.clock.now();
     let (mut head, body) = response.into_parts();
-    let has_failed = settlement.headers(now, head.status.as_u16(), &head.headers);
-    let fallback = settlement.policy().and_then(|policy| policy.fallback_when_failed());
+    let is_over = body.is_end_stream();
+    let has_failed = call.headers(now, head.status.as_u16(), &head.headers, is_over);
+    let fallback = call.policy().and_then(|policy| policy.fallback_when_failed());
     if has_failed && let Some(fallback) = fallback {
         let text = format_args!("upstream answered {}", head.status.as_u16()).to_string();
         let response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
@@ -234,50 +234,10 @@ fn receive(
         return Response::from_parts(head, Answer::Whole(None));
     }
     if body.is_end_stream() {
-        settlement.finished(now);
+        call.finished(now);
         connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(worker.clone(), client.requests.clone(), body, connection, settlement);
+    let body = Streamed::new(worker.clone(), client.requests.clone(), body, connection, call);
     Response::from_parts(head, Answer::Streamed(body))
-}
-
-impl From<NoConnection> for NoAnswer {
-    fn from(none: NoConnection) -> Self {
-        match none {
-            NoConnection::Overflow => Self::Upstream(
-                Transport::Overflow,
-                StatusCode::SERVICE_UNAVAILABLE,
-                String::from("all connections to the upstream are in use"),
-            ),
-            // Our own want is no fault of the upstream: it counts as our limits do.
-            NoConnection::Exhausted(why) => Self::Upstream(
-                Transport::Overflow,
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("the proxy can open no more connections: {why}"),
-            ),
-            NoConnection::Connect(why) => Self::Upstream(
-                Transport::Connect,
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("upstream connection failed: {why}"),
-            ),
-        }
-    }
-}
-
-impl From<Broken> for NoAnswer {
-    fn from(broken: Broken) -> Self {
-        // The statuses are Envoy's for the same events, so that clients see one behaviour.
-        let (how, status, text) = match broken {
-            Broken::Client => return Self::Client,
-            Broken::Timeout => (Transport::Timeout, StatusCode::GATEWAY_TIMEOUT, answer::TIMED_OUT),
-            Broken::Garbage => {
-                (Transport::Reset, StatusCode::BAD_GATEWAY, "upstream sent no valid HTTP")
-            }
-            Broken::Reset | Broken::NotSent(_) => {
-                (Transport::Reset, StatusCode::SERVICE_UNAVAILABLE, "upstream connection was reset")
-            }
-        };
-        Self::Upstream(how, status, text.into())
-    }
 }

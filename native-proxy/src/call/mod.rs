@@ -4,12 +4,12 @@ pub(crate) mod answer;
 mod facts;
 mod forward;
 mod hop;
-mod settlement;
 mod stream;
+mod tracked;
 
 pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
-pub(crate) use settlement::{Ledger, Settlement};
+pub(crate) use tracked::{Ledger, TrackedCall};
 
 use crate::framing::Requests;
 use crate::upstream::{Connection, ContinueGate, Upload};
@@ -73,7 +73,7 @@ impl Client {
 
 /// An admitted call on its way upstream: what to do for it, and how to settle it.
 struct AdmittedCall {
-    settlement: Settlement,
+    call: TrackedCall,
     plan: Plan,
     // For the debug headers; none where no breaker was asked.
     state: Option<State>,
@@ -150,22 +150,21 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<R
     };
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
-    let account = |policy, ticket| Settlement::new(worker.clone(), policy, ticket, begun);
-    let call = |policy: Option<Arc<Policy>>, plan, state, ticket| AdmittedCall {
-        settlement: account(policy, ticket),
+    let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
+        call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
         plan,
         state,
     };
-    let call = match worker.admit(begun, &facts) {
-        Verdict::Unmatched => call(None, Plan::default(), None, None),
+    let admitted = match worker.admit(begun, &facts) {
+        Verdict::Unmatched => admitted(None, Plan::default(), None, None),
         Verdict::Pass(pass) => {
             let state = match pass.why {
                 PassReason::Shadow(rejection) => Some(rejection.state()),
                 PassReason::Disabled | PassReason::TableFull => None,
             };
-            call(Some(pass.policy), Plan::default(), state, None)
+            admitted(Some(pass.policy), Plan::default(), state, None)
         }
-        Verdict::Admit(admission) => call(
+        Verdict::Admit(admission) => admitted(
             Some(admission.policy),
             admission.plan,
             Some(admission.state),
@@ -173,7 +172,7 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<R
         ),
         Verdict::Reject(refusal) => return Err(Box::new(answer::rejection(&refusal))),
     };
-    Ok((route.target.clone(), call))
+    Ok((route.target.clone(), admitted))
 }
 
 /// Answers that need no route.
@@ -197,11 +196,11 @@ fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
 }
 
 /// `POST /test-failure`: the call was admitted, and fails.
-fn test_failure(call: AdmittedCall) -> Response<Answer> {
-    let AdmittedCall { mut settlement, state, .. } = call;
-    settlement.failed_on_purpose();
+fn test_failure(admitted: AdmittedCall) -> Response<Answer> {
+    let AdmittedCall { mut call, state, .. } = admitted;
+    call.failed_on_purpose();
     let mut response = answer::error(StatusCode::SERVICE_UNAVAILABLE, &"test failure");
-    if let Some(policy) = settlement.policy() {
+    if let Some(policy) = call.policy() {
         answer::debug(&mut response, policy, state);
     }
     response

@@ -1,11 +1,11 @@
 //! The body of an upstream's answer on its way to the client.
 
 use super::answer::BrokeOff;
-use super::settlement::Settlement;
+use super::tracked::TrackedCall;
+use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Requests;
 use crate::upstream::Connection;
 use crate::worker::Worker;
-use bimetal_core::outcome::Transport;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -20,7 +20,7 @@ pub(crate) struct Streamed {
     requests: Rc<Requests>,
     body: Incoming,
     // Present until the end.
-    rest: Option<(Box<Connection>, Settlement)>,
+    rest: Option<(Box<Connection>, TrackedCall)>,
 }
 
 type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
@@ -32,9 +32,9 @@ impl Streamed {
         requests: Rc<Requests>,
         body: Incoming,
         connection: Box<Connection>,
-        settlement: Settlement,
+        call: TrackedCall,
     ) -> Box<Self> {
-        Box::new(Self { worker, requests, body, rest: Some((connection, settlement)) })
+        Box::new(Self { worker, requests, body, rest: Some((connection, call)) })
     }
 
     /// The next piece.
@@ -49,10 +49,12 @@ impl Streamed {
         match step {
             Poll::Pending => self.stand_still(cx),
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some((connection, settlement)) = &mut self.rest {
+                if let Some((connection, call)) = &mut self.rest {
                     connection.moved();
                     if let Some(trailers) = frame.trailers_ref() {
-                        settlement.trailers(self.worker.clock.now(), trailers);
+                        call.trailers(self.worker.clock.now(), trailers);
+                    } else if call.wants_body() {
+                        call.body(frame.data_ref().map(|data| &**data));
                     }
                 }
                 // A body is not asked again after the last piece of a known length, nor after its
@@ -67,7 +69,10 @@ impl Streamed {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                self.break_off(Transport::Reset);
+                self.break_off(|connection| AttemptError {
+                    kind: ErrorKind::BrokeOff,
+                    ..connection.error(&error)
+                });
                 Poll::Ready(Some(Err(error.into())))
             }
         }
@@ -77,19 +82,25 @@ impl Streamed {
     fn stand_still(&mut self, cx: &mut Context<'_>) -> Step {
         if let Some((connection, _)) = &mut self.rest {
             ready!(connection.poll_stalled(cx));
-            self.break_off(Transport::Timeout);
+            self.break_off(|_| AttemptError::new(ErrorKind::Stalled, "no byte for too long"));
             return Poll::Ready(Some(Err("the upstream's answer stands still".into())));
         }
         Poll::Pending
     }
 
-    fn break_off(&mut self, how: Transport) {
-        if let Some((_, mut settlement)) = self.rest.take() {
-            // A request that turns bad while it is being answered takes the answer with it.
-            match self.requests.broken() {
-                Some(_) => settlement.not_evidence(),
-                None => settlement.broken(how),
-            }
+    fn break_off(&mut self, why: impl FnOnce(&Connection) -> AttemptError) {
+        let Some((connection, mut call)) = self.rest.take() else {
+            return;
+        };
+        // A request that turns bad while it is being answered takes the answer with it.
+        if self.requests.broken().is_some() {
+            return call.not_evidence();
+        }
+        let error = why(&connection);
+        self.worker.upstream_failed(connection.slot.pool().upstream(), &error);
+        call.upload(call.now(), connection.upload());
+        if let Some(how) = error.kind.transport() {
+            call.broken(how);
         }
     }
 
@@ -109,9 +120,9 @@ impl Streamed {
     }
 
     fn finish(&mut self) {
-        if let Some((connection, mut settlement)) = self.rest.take() {
+        if let Some((connection, mut call)) = self.rest.take() {
             let now = self.worker.clock.now();
-            settlement.finished(now);
+            call.finished(now);
             connection.release(now);
         }
     }

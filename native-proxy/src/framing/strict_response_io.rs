@@ -29,6 +29,23 @@ pub struct Answers {
     ask: Cell<Option<Ask>>,
     interim: RefCell<Vec<Interim>>,
     refused: Cell<Option<super::Refusal>>,
+    write: Cell<Write>,
+}
+
+/// What became of the last write of the request under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Write {
+    /// Nothing of it was written yet.
+    #[default]
+    None,
+    /// The system took it.
+    Taken,
+    /// The system takes nothing at present.
+    Pending,
+    /// The connection takes nothing any more. What the upstream said before that can still be read.
+    Broken,
+    /// Nobody watches: the connection is a tunnel.
+    Unwatched,
 }
 
 /// One informational head.
@@ -44,6 +61,22 @@ impl Answers {
     /// To be told before a request is written.
     pub fn ask(&self, ask: Ask) {
         self.ask.set(Some(ask));
+        self.write.set(Write::None);
+    }
+
+    /// The connection is a tunnel from now on.
+    pub fn switch(&self) {
+        self.write.set(Write::Unwatched);
+    }
+
+    /// Whether the system takes nothing of the request at present.
+    pub fn write_is_pending(&self) -> bool {
+        self.write.get() == Write::Pending
+    }
+
+    /// Whether the rest of the request goes nowhere, because the connection broke under it.
+    pub fn write_is_broken(&self) -> bool {
+        self.write.get() == Write::Broken
     }
 
     /// Informational heads that came since the last time, as they go to a client.
@@ -180,6 +213,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictResponseIo<T> {
             self.refuse(super::Refusal::Malformed("a request before the answer's end"));
         }
     }
+
+    /// Watches over a write of `size` bytes. An upstream that refuses an upload answers and closes,
+    /// and the write then breaks before the answer is read. So a write that breaks within a request
+    /// is taken for one that went through: what is there to be read says what happened (RFC 9112,
+    /// 9.5). A connection that was dead from the first byte on is told at once.
+    fn written(&self, size: usize, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let before = self.answers.write.get();
+        if before == Write::Unwatched {
+            return write;
+        }
+        let (after, write) = match write {
+            Poll::Ready(Ok(size)) => (Write::Taken, Poll::Ready(Ok(size))),
+            Poll::Pending => (Write::Pending, Poll::Pending),
+            Poll::Ready(Err(_)) if before != Write::None => (Write::Broken, Poll::Ready(Ok(size))),
+            Poll::Ready(Err(error)) => (before, Poll::Ready(Err(error))),
+        };
+        self.answers.write.set(after);
+        write
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictResponseIo<T> {
@@ -190,7 +242,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictResponseIo<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.note_request();
-        Pin::new(&mut this.io).poll_write(cx, bytes)
+        if this.answers.write_is_broken() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let write = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.written(bytes.len(), write)
     }
 
     fn poll_write_vectored(
@@ -200,7 +256,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictResponseIo<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.note_request();
-        gather::poll_write(&mut this.io, cx, pieces)
+        let size = pieces.iter().map(|piece| piece.len()).sum();
+        if this.answers.write_is_broken() {
+            return Poll::Ready(Ok(size));
+        }
+        let write = gather::poll_write(&mut this.io, cx, pieces);
+        this.written(size, write)
     }
 
     fn is_write_vectored(&self) -> bool {

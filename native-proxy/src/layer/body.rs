@@ -2,7 +2,7 @@
 
 use super::replica::Account;
 use bimetal_core::outcome::Transport;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -60,8 +60,14 @@ impl<B: Body<Data: From<Bytes>>> Body for GuardBody<B> {
         let step = body.as_mut().poll_frame(cx);
         match &step {
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(trailers), Some(account)) = (frame.trailers_ref(), &mut *account) {
-                    account.trailers(account.now(), trailers);
+                if let Some(account) = &mut *account {
+                    if let Some(trailers) = frame.trailers_ref() {
+                        account.trailers(account.now(), trailers);
+                    } else if let Some(data) = frame.data_ref()
+                        && account.wants_body()
+                    {
+                        show(account, data);
+                    }
                 }
                 // A body of known length is not asked again after its last piece.
                 if body.is_end_stream() {
@@ -94,6 +100,12 @@ impl<B: Body<Data: From<Bytes>>> Body for GuardBody<B> {
             Kind::Inner { body, .. } => body.size_hint(),
         }
     }
+}
+
+/// Shows a piece that is one stretch of memory; of any other not all can be seen without taking it.
+fn show(account: &mut Account, data: &impl Buf) {
+    let piece = data.chunk();
+    account.body((piece.len() == data.remaining()).then_some(piece));
 }
 
 fn finish(account: &mut Option<Account>) {

@@ -3,10 +3,12 @@
 use super::body::GuardBody;
 use super::replica::Account;
 use super::stopped::{Classify, OnStopped, Stopped};
+use super::upload::UploadWatch;
 use crate::call::answer;
-use bimetal_core::Duration;
+use crate::clock::Clock;
 use bimetal_core::event::State;
 use bimetal_core::outcome::Transport;
+use bimetal_core::{Duration, Instant};
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Response, StatusCode};
@@ -14,7 +16,6 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 use tokio::time::{Sleep, sleep_until};
 
 /// A call that was admitted.
@@ -23,8 +24,12 @@ pub(super) struct Running<F, R, C> {
     pub inner: F,
     /// Its account.
     pub account: Account,
-    /// When it must have given headers, and how long that is after it was handed over.
-    pub deadline: Option<(Instant, Duration)>,
+    /// The clock that its times are on.
+    pub clock: Clock,
+    /// How long it may take for its headers.
+    pub limit: Option<Duration>,
+    /// How far the request's body is, where somebody watches that.
+    pub watch: Option<UploadWatch>,
     /// State of the breaker; none where it was not asked.
     pub state: Option<State>,
     /// What becomes of it at the deadline.
@@ -52,7 +57,9 @@ pin_project! {
             // Made when the service first has to be waited for.
             #[pin]
             timer: Option<Sleep>,
-            deadline: Option<(Instant, Duration)>,
+            clock: Clock,
+            limit: Option<Duration>,
+            watch: Option<UploadWatch>,
             state: Option<State>,
             on_stopped: R,
             classify: C,
@@ -69,7 +76,9 @@ impl<F, E, R, C> GuardFuture<F, E, R, C> {
             stage: Stage::Running {
                 inner: running.inner,
                 timer: None,
-                deadline: running.deadline,
+                clock: running.clock,
+                limit: running.limit,
+                watch: running.watch,
                 state: running.state,
                 on_stopped: running.on_stopped,
                 classify: running.classify,
@@ -99,26 +108,44 @@ where
             StagePinned::Running {
                 inner,
                 mut timer,
-                deadline,
+                clock,
+                limit,
+                watch,
                 state,
                 on_stopped,
                 classify,
                 account,
             } => match inner.poll(cx) {
-                Poll::Ready(Ok(response)) => Ok(receive(response, take(account), *state)),
+                Poll::Ready(Ok(response)) => {
+                    let mut account = take(account);
+                    deadline(&mut account, watch.as_ref());
+                    Ok(receive(response, account, *state))
+                }
                 Poll::Ready(Err(error)) => {
                     let how = classify.transport(&error);
                     failed(error, how, take(account), *state)
                 }
                 Poll::Pending => {
-                    let Some((at, after)) = *deadline else {
+                    let (Some(call), Some(after)) = (account.as_mut(), *limit) else {
                         return Poll::Pending;
                     };
-                    if timer.is_none() {
-                        timer.set(Some(sleep_until(at.into())));
-                    }
-                    if let Some(timer) = timer.as_pin_mut() {
-                        ready!(timer.poll(cx));
+                    loop {
+                        let found = deadline(call, watch.as_ref());
+                        // Where the clock stands another task may go on reading the body without our
+                        // knowing: look again after a while.
+                        let at = found.unwrap_or_else(|| call.now() + after);
+                        let at = clock.timer_instant(at).into();
+                        match timer.as_mut().as_pin_mut() {
+                            None => timer.set(Some(sleep_until(at))),
+                            Some(timer) if timer.deadline() != at => timer.reset(at),
+                            Some(_) => {}
+                        }
+                        if let Some(timer) = timer.as_mut().as_pin_mut() {
+                            ready!(timer.poll(cx));
+                        }
+                        if found.is_some() && deadline(call, watch.as_ref()) == found {
+                            break;
+                        }
                     }
                     own(timed_out(take(account), after, *state, on_stopped))
                 }
@@ -128,6 +155,14 @@ where
         stage.set(Stage::Ended { result: None });
         Poll::Ready(result)
     }
+}
+
+/// Tells how far the request's body is; gives when the call's time ends as things stand.
+fn deadline(account: &mut Account, watch: Option<&UploadWatch>) -> Option<Instant> {
+    if let Some(watch) = watch {
+        account.upload(account.now(), watch.get());
+    }
+    account.deadline()
 }
 
 fn take<T>(there: &mut Option<T>) -> T {
@@ -146,7 +181,8 @@ fn receive<B: Body>(
 ) -> Response<GuardBody<B>> {
     let now = account.now();
     let policy = account.policy().cloned();
-    let has_failed = account.headers(now, response.status().as_u16(), response.headers());
+    let (status, is_over) = (response.status().as_u16(), response.body().is_end_stream());
+    let has_failed = account.headers(now, status, response.headers(), is_over);
     let fallback = policy.as_ref().and_then(|policy| policy.fallback_when_failed());
     let mut response = match fallback {
         Some(fallback) if has_failed => {

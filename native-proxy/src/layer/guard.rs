@@ -162,9 +162,9 @@ impl Guard {
         self.shared.clock.now()
     }
 
-    /// The same moment on the clock that timers use.
-    pub(super) fn timer_instant(&self, at: Instant) -> std::time::Instant {
-        self.shared.clock.timer_instant(at)
+    /// The clock of all its replicas.
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock
     }
 
     /// The replica of the thread that asks. Looks after the others where that is due.

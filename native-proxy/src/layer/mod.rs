@@ -17,6 +17,9 @@
 //! # Ok::<(), bimetal_proxy::bimetal_core::doc::Problems>(())
 //! ```
 //!
+//! A service that reads slow clients' uploads needs [`UploadLayer`] outside of the guard, or their time
+//! counts as the service's.
+//!
 //! Time limits need tokio's timer; nothing else in here needs a runtime.
 
 mod body;
@@ -25,9 +28,11 @@ mod guard;
 mod replica;
 mod service;
 mod stopped;
+mod upload;
 
 pub use body::GuardBody;
 pub use future::GuardFuture;
 pub use guard::{Guard, GuardBuilder};
 pub use service::{CallFacts, GuardLayer, GuardService};
 pub use stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
+pub use upload::{UploadBody, UploadLayer, UploadService};

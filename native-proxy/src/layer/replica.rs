@@ -1,6 +1,6 @@
 //! One thread's engine.
 
-use crate::call::{Ledger, Settlement};
+use crate::call::{Ledger, TrackedCall};
 use crate::clock::Clock;
 use bimetal_core::event::Event;
 use bimetal_core::outcome::Report;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// The account of one call that a layer guards.
-pub(super) type Account = Settlement<Arc<Replica>>;
+pub(super) type Account = TrackedCall<Arc<Replica>>;
 
 /// An engine behind a lock that hardly ever has two threads at it: each thread asks its own. Only a
 /// call that moved to another thread, or more threads than replicas, make one wait.
@@ -85,6 +85,10 @@ impl Ledger for Arc<Replica> {
 
     fn answered(&self, now: Instant, ticket: &mut Ticket) {
         self.with(|engine| engine.answered(now, ticket));
+    }
+
+    fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool) {
+        self.with(|engine| engine.upstream_clock(now, ticket, runs));
     }
 
     fn settle(&self, now: Instant, ticket: Ticket, report: Report) {

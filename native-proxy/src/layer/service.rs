@@ -5,7 +5,9 @@ use super::future::{GuardFuture, Running};
 use super::guard::Guard;
 use super::replica::Account;
 use super::stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
+use super::upload::UploadWatch;
 use crate::call::RequestFacts;
+use bimetal_core::call::Upload;
 use bimetal_core::{PassReason, Plan, Verdict};
 use bytes::Bytes;
 use hyper::body::Body;
@@ -103,6 +105,7 @@ where
         let GuardLayer { guard, on_stopped, classify } = &self.layer;
         let now = guard.now();
         let replica = guard.replica(now);
+        let watch = request.extensions().get::<UploadWatch>().cloned();
         let known = request.extensions().get::<CallFacts>();
         let facts = RequestFacts {
             method: request.method(),
@@ -112,30 +115,36 @@ where
             destination: known.and_then(|known| known.destination.as_deref()),
             route: known.and_then(|known| known.route.as_deref()),
         };
-        let account = |policy, ticket| Account::new(replica.clone(), policy, ticket, now);
-        let (mut account, plan, state) = match replica.admit(now, &facts) {
-            Verdict::Unmatched => (account(None, None), Plan::default(), None),
+        let account = |policy, ticket, limit| {
+            let mut account = Account::new(replica.clone(), policy, ticket, limit, now);
+            let upload = watch.as_ref().map_or(Upload::Complete, UploadWatch::get);
+            account.handed_over(now, upload);
+            account
+        };
+        let (account, plan, state) = match replica.admit(now, &facts) {
+            Verdict::Unmatched => (account(None, None, None), Plan::default(), None),
             Verdict::Pass(pass) => {
                 let state = match pass.why {
                     PassReason::Shadow(rejection) => Some(rejection.state()),
                     PassReason::Disabled | PassReason::TableFull => None,
                 };
-                (account(Some(pass.policy), None), Plan::default(), state)
+                (account(Some(pass.policy), None, None), Plan::default(), state)
             }
             Verdict::Admit(admission) => {
-                let account = account(Some(admission.policy), Some(admission.ticket));
+                let limit = admission.plan.request_timeout;
+                let account = account(Some(admission.policy), Some(admission.ticket), limit);
                 (account, admission.plan, Some(admission.state))
             }
             Verdict::Reject(refusal) => {
                 return GuardFuture::ended(on_stopped.answer(Stopped::Rejected(refusal)));
             }
         };
-        account.handed(now, plan.request_timeout);
-        let deadline = plan.request_timeout.map(|limit| (guard.timer_instant(now + limit), limit));
         GuardFuture::running(Running {
             inner: self.inner.call(request),
             account,
-            deadline,
+            clock: guard.clock(),
+            limit: plan.request_timeout,
+            watch,
             state,
             on_stopped: on_stopped.clone(),
             classify: classify.clone(),

@@ -6,10 +6,13 @@
 //! sweep of the pool, notices what happened meanwhile.
 
 use super::pool::Slot;
-use super::upload::Upload;
+use super::upload::{Upload, UploadProgress};
+use crate::attempt::{AttemptError, ErrorKind};
+use crate::call::TrackedCall;
+use crate::clock::Clock;
 use crate::framing::{Answers, Ask, Interim, StrictResponseIo};
 use crate::timer::{Alarm, Pause};
-use bimetal_core::Instant;
+use bimetal_core::{Instant, call};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -17,7 +20,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -34,6 +36,8 @@ pub(crate) struct Connection {
     http: Option<HttpConnection>,
     alarm: Option<Alarm>,
     answers: Rc<Answers>,
+    /// The body of the request under way, where it has one.
+    upload: Option<Rc<UploadProgress>>,
     /// How long it may stand still within an answer's body.
     pause: Pause,
     /// Since when it waits in the pool.
@@ -43,21 +47,6 @@ pub(crate) struct Connection {
 }
 
 type HttpConnection = http1::Connection<TokioIo<StrictResponseIo<TcpStream>>, Upload>;
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// Not one byte of the request left: it may go elsewhere.
-    NotSent(Box<Request<Upload>>),
-    /// The connection broke after the request, or a part of it, was sent.
-    Reset,
-    /// What came was not HTTP/1.
-    Garbage,
-    /// The client broke off its request.
-    Client,
-    /// No headers by the deadline.
-    Timeout,
-}
 
 impl Connection {
     /// Begins HTTP/1 on a connection that was just made; its answers' bodies may stand still for
@@ -78,6 +67,7 @@ impl Connection {
             http: Some(http),
             alarm: None,
             answers,
+            upload: None,
             pause: Pause::new(idle),
             idle_since: Instant::ZERO,
             slot,
@@ -124,25 +114,25 @@ impl Connection {
         self.is_ready()
     }
 
-    /// Sends a request and waits for the headers of its answer, until `deadline`. Informational
-    /// heads are handed to `tell` as they come.
+    /// Sends a request and waits for the headers of its answer, at most until the deadline of
+    /// `call`, whose clock follows the request on its way. Informational heads are handed to `tell`
+    /// as they come.
     ///
     /// # Errors
-    /// [`Broken`]; the connection is of no more use then.
+    /// [`AttemptError`]; the connection is of no more use then.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Upload>,
         ask: Ask,
-        deadline: Option<std::time::Instant>,
+        call: &mut TrackedCall,
+        clock: &Clock,
         tell: impl Fn(Interim),
-    ) -> Result<Response<Incoming>, Broken> {
+    ) -> Result<Response<Incoming>, AttemptError> {
         self.answers.ask(ask);
-        if let Some(deadline) = deadline {
-            match &mut self.alarm {
-                Some(alarm) => alarm.set(deadline),
-                empty => *empty = Some(Alarm::new(deadline)),
-            }
-        }
+        // An upgrade is complete at its head: what follows belongs to the tunnel.
+        self.upload = if ask == Ask::Upgrade { None } else { request.body().progress() };
+        let mut seen = self.upload();
+        let mut is_timed = self.set_alarm(call, clock);
         // Nobody but `drive` below can bring the answer, so its waker has nothing to do, and a
         // wake-up of this task by itself is saved. Unconstrained, because the runtime's budget
         // would wake that waker.
@@ -156,39 +146,80 @@ impl Connection {
                 self.http = None;
                 answered = answer.as_mut().poll(noop);
             }
+            let upload = self.upload();
+            if upload != seen {
+                seen = upload;
+                call.upload(call.now(), upload);
+                is_timed = self.set_alarm(call, clock);
+            }
             if let Poll::Ready(answered) = answered {
-                return Poll::Ready(answered.map_err(|mut failed| match failed.take_message() {
-                    Some(request) => Broken::NotSent(Box::new(request)),
-                    None => Broken::from(&failed.into_error()),
+                return Poll::Ready(answered.map_err(|mut failed| {
+                    let unsent = failed.take_message().map(Box::new);
+                    AttemptError { unsent, ..self.error(&failed.into_error()) }
                 }));
             }
-            match self.alarm.as_mut().filter(|_| deadline.is_some()) {
-                Some(alarm) => Pin::new(alarm).poll(cx).map(|()| Err(Broken::Timeout)),
+            match self.alarm.as_mut().filter(|_| is_timed) {
+                Some(alarm) => Pin::new(alarm)
+                    .poll(cx)
+                    .map(|()| Err(AttemptError::new(ErrorKind::Timeout, "no headers in time"))),
                 None => Poll::Pending,
             }
         })
         .await
     }
 
+    /// Sets the alarm to the deadline of `call`; false where there is none now.
+    fn set_alarm(&mut self, call: &TrackedCall, clock: &Clock) -> bool {
+        let Some(deadline) = call.deadline().map(|at| clock.timer_instant(at)) else {
+            return false;
+        };
+        match &mut self.alarm {
+            Some(alarm) => alarm.set(deadline),
+            empty => *empty = Some(Alarm::new(deadline)),
+        }
+        true
+    }
+
+    /// How far the request under way is. What the kernel or the HTTP library took counts as taken.
+    pub(crate) fn upload(&self) -> call::Upload {
+        let is_complete = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        if self.answers.write_is_pending()
+            || self.answers.write_is_broken() && self.upload.is_some()
+        {
+            call::Upload::WaitsForUpstream
+        } else if is_complete {
+            call::Upload::Complete
+        } else if self.upload.as_ref().is_some_and(|upload| upload.waits_for_client()) {
+            call::Upload::WaitsForClient
+        } else {
+            call::Upload::WaitsForUpstream
+        }
+    }
+
+    /// What an error of the HTTP library is.
+    pub(crate) fn error(&self, error: &hyper::Error) -> AttemptError {
+        if let Some(why) = self.answers.refused() {
+            return AttemptError::new(ErrorKind::NotHttp, why.to_string());
+        }
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let kind = if error.is_parse() {
+            ErrorKind::NotHttp
+        } else if error.is_user() {
+            ErrorKind::Client
+        } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+            ErrorKind::Closed
+        } else {
+            ErrorKind::Reset
+        };
+        AttemptError::new(kind, cause)
+    }
+
     /// The bare connection after a switch of protocols, and what was read beyond the answer; none
     /// where the connection ended meanwhile.
     pub(crate) fn into_tunnel(self) -> Option<(StrictResponseIo<TcpStream>, Bytes, Slot)> {
+        self.answers.switch();
         let parts = self.http?.into_parts();
         Some((parts.io.into_inner(), parts.read_buf, self.slot))
-    }
-}
-
-impl From<&hyper::Error> for Broken {
-    fn from(error: &hyper::Error) -> Self {
-        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        let is_refused = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData);
-        if error.is_parse() || is_refused {
-            Self::Garbage
-        } else if error.is_user() {
-            Self::Client
-        } else {
-            Self::Reset
-        }
     }
 }
 

@@ -5,7 +5,7 @@ mod pool;
 mod resolve;
 mod upload;
 
-pub(crate) use connection::{Broken, Connection};
+pub(crate) use connection::Connection;
 pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
 pub(crate) use upload::{ContinueGate, Upload};
@@ -48,11 +48,14 @@ impl Upstream {
         workers: usize,
     ) -> Self {
         let share = |total: usize| total.div_ceil(workers.max(1));
-        let pool = Pool::new(Limits {
-            max_connections: share(settings.pool.max_connections).max(1),
-            max_pending: share(settings.pool.max_pending),
-            idle: settings.pool.idle,
-        });
+        let pool = Pool::new(
+            settings.name.clone(),
+            Limits {
+                max_connections: share(settings.pool.max_connections).max(1),
+                max_pending: share(settings.pool.max_pending),
+                idle: settings.pool.idle,
+            },
+        );
         Self { settings, resolver, turn: Cell::new(0), pool }
     }
 

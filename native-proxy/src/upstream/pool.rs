@@ -7,6 +7,7 @@ use bimetal_core::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Bounds of a worker's pool.
@@ -23,6 +24,7 @@ pub(crate) struct Limits {
 /// One worker's connections to one upstream.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    upstream: Arc<str>,
     limits: Limits,
     open: Cell<usize>,
     #[expect(
@@ -66,14 +68,20 @@ impl Drop for Slot {
 
 impl Pool {
     /// An empty pool.
-    pub(crate) fn new(limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(upstream: Arc<str>, limits: Limits) -> Rc<Self> {
         Rc::new(Self {
+            upstream,
             limits,
             open: Cell::new(0),
             idle: RefCell::default(),
             waiting: RefCell::default(),
             retired: Cell::new(false),
         })
+    }
+
+    /// The upstream's name.
+    pub(crate) fn upstream(&self) -> &Arc<str> {
+        &self.upstream
     }
 
     /// A connection or permission to open one, where that takes no waiting.

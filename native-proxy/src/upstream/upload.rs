@@ -22,6 +22,27 @@ pub(crate) struct Upload {
     body: Incoming,
     gate: Option<Rc<ContinueGate>>,
     alarm: Option<Alarm>,
+    progress: Option<Rc<UploadProgress>>,
+}
+
+/// What whoever drives a connection knows of the body that goes out on it.
+#[derive(Debug, Default)]
+pub(crate) struct UploadProgress {
+    waits_for_client: Cell<bool>,
+    has_ended: Cell<bool>,
+}
+
+impl UploadProgress {
+    /// Whether more was asked for and the client had none, or waits for permission itself: our own
+    /// patience with its expectation is waiting for nobody.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.waits_for_client.get()
+    }
+
+    /// Whether all of it was handed on.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
 }
 
 /// Holds a request's body back until the upstream's 100 (Continue) opens it.
@@ -49,7 +70,13 @@ impl ContinueGate {
 impl Upload {
     /// The body of a request; with a gate it waits until that is opened.
     pub(crate) fn new(body: Incoming, gate: Option<Rc<ContinueGate>>) -> Self {
-        Self { body, gate, alarm: None }
+        let progress = (!body.is_end_stream()).then(Rc::default);
+        Self { body, gate, alarm: None, progress }
+    }
+
+    /// What can be known of it once it is on its way; none for a body that is empty.
+    pub(crate) fn progress(&self) -> Option<Rc<UploadProgress>> {
+        self.progress.clone()
     }
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -73,8 +100,17 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        ready!(this.poll_gate(cx));
-        Pin::new(&mut this.body).poll_frame(cx)
+        let step = match this.poll_gate(cx) {
+            Poll::Ready(()) => Pin::new(&mut this.body).poll_frame(cx),
+            Poll::Pending => Poll::Pending,
+        };
+        if let Some(progress) = &this.progress {
+            progress.waits_for_client.set(step.is_pending());
+            // A body of known length is not asked again after its last piece.
+            let is_over = matches!(step, Poll::Ready(None)) || this.body.is_end_stream();
+            progress.has_ended.set(is_over);
+        }
+        step
     }
 
     fn is_end_stream(&self) -> bool {

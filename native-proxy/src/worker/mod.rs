@@ -2,17 +2,21 @@
 //! with other workers but the words of breakers on the board, which are atomics; so a request waits
 //! for no other thread. Only a scope that this worker has not seen before takes the board's lock.
 
+mod failures;
 mod histogram;
 mod keeper;
 mod routing;
 mod stats;
 mod thread;
 
+use failures::Failures;
 pub(crate) use histogram::{BOUNDS, Histogram};
 pub(crate) use routing::{Routing, Target};
 pub(crate) use stats::{BreakerRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
 
+use crate::attempt::AttemptError;
+use crate::call::Ledger;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::framing::Refusals;
@@ -20,9 +24,9 @@ use crate::log::{self, Level};
 use crate::upstream::Resolver;
 use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
-use bimetal_core::outcome::Report;
+use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Duration, Engine, Instant, Settled, Ticket, Verdict, engine::Tracing};
+use bimetal_core::{Duration, Engine, Instant, Ticket, Verdict, engine::Tracing};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -47,6 +51,7 @@ pub(crate) struct Worker {
     routing: RefCell<Rc<Routing>>,
     durations: RefCell<Vec<(Arc<str>, Histogram)>>,
     decision_errors: Cell<u64>,
+    failures: Failures,
     resolver: Rc<Resolver>,
     level: Level,
     connections: RefCell<Connections>,
@@ -83,6 +88,7 @@ impl Worker {
             routing: RefCell::default(),
             durations: RefCell::new(vec![("".into(), Histogram::default())]),
             decision_errors: Cell::new(0),
+            failures: Failures::default(),
             resolver: Rc::default(),
             level: start.level,
             connections: RefCell::default(),
@@ -141,28 +147,22 @@ impl Worker {
         }
     }
 
-    /// Good response headers arrived.
-    pub(crate) fn answered(&self, now: Instant, ticket: &mut Ticket) {
+    /// A try failed.
+    pub(crate) fn upstream_failed(&self, upstream: &Arc<str>, error: &AttemptError) {
+        self.failures.add(self.clock.now(), upstream, error);
+    }
+
+    /// Tells the engine of a call. What happened in it is written down.
+    fn tell(&self, verb: impl FnOnce(&mut Engine)) {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return self.decision_error();
         };
-        engine.answered(now, ticket);
+        verb(&mut engine);
         self.drain_events(&mut engine);
-    }
-
-    /// What became of a call.
-    pub(crate) fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            self.decision_error();
-            return None;
-        };
-        let settled = engine.settle(now, ticket, report);
-        self.drain_events(&mut engine);
-        Some(settled)
     }
 
     /// Counts how long a request took, for the policy that matched it or for none.
-    pub(crate) fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
+    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
         let Ok(mut durations) = self.durations.try_borrow_mut() else {
             return;
         };
@@ -195,11 +195,40 @@ impl Worker {
         while let Some(event) = engine.take_event() {
             if self.level == Level::Debug {
                 log::bare(&event);
-            } else if let EventKind::Transition(change) = &event.kind {
-                log_transition(&event.policy, &event.scope, change);
+            } else if let EventKind::Transition(change) = &event.kind
+                && !change.adopted
+            {
+                // Whoever made the change tells of it: one line, however many workers follow.
+                log_transition(&event.policy, &event.scope_name(), change);
             }
             self.keeper.notify_one();
         }
+    }
+}
+
+impl Ledger for Rc<Worker> {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn answered(&self, now: Instant, ticket: &mut Ticket) {
+        self.tell(|engine| engine.answered(now, ticket));
+    }
+
+    fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool) {
+        self.tell(|engine| engine.upstream_clock(now, ticket, runs));
+        // The lease may end earlier than the keeper knows.
+        self.keeper.notify_one();
+    }
+
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
+        self.tell(|engine| {
+            engine.settle(now, ticket, report);
+        });
+    }
+
+    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
+        Worker::took(self, policy, duration);
     }
 }
 
@@ -209,10 +238,10 @@ fn log_transition(policy: &str, scope: &str, change: &Transition) {
         State::Open => {
             let length = change.open_for;
             log::info!(
-                "breaker {policy}, scope {scope:?}: {from} to {to} for {length} after {cause}"
+                "breaker {policy}, scope {scope}: {from} to {to} for {length} after {cause}"
             );
         }
-        _ => log::info!("breaker {policy}, scope {scope:?}: {from} to {to} after {cause}"),
+        _ => log::info!("breaker {policy}, scope {scope}: {from} to {to} after {cause}"),
     }
 }
 
@@ -223,6 +252,7 @@ pub(crate) fn unshared(document: &Document) -> Document {
     for policy in &mut document.policies {
         let mut own = Policy::clone(policy);
         own.name = Arc::from(&*own.name);
+        own.failure = Arc::new(FailureRules::clone(&own.failure));
         *policy = Arc::new(own);
     }
     document

@@ -5,6 +5,7 @@ use crate::framing::Refusal;
 use bimetal_core::engine::Totals;
 use bimetal_core::series::Counts;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Counts of one worker.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct WorkerStats {
     pub panics: u64,
     /// Requests that were refused, in the order of [`Refusal::REASONS`].
     pub refusals: [u64; Refusal::REASONS.len()],
+    /// Tries that failed: upstream, reason, how often.
+    pub failures: Vec<(Arc<str>, &'static str, u64)>,
     /// Connections from clients.
     pub connections: usize,
     /// Connections by upstream.
@@ -95,6 +98,7 @@ impl Worker {
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
             refusals: self.refusals.counts(),
+            failures: self.failures.counts(),
             connections: self.connections(),
             upstreams: upstreams.collect(),
         }

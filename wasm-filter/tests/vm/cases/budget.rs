@@ -70,10 +70,18 @@ fn grpc_web(vm: &mut Vm, call: u32) -> TestResult {
     vm.response_body(call, b"", true)
 }
 
-fn by_envoy(vm: &mut Vm, call: u32) -> TestResult {
+fn denied(vm: &mut Vm, call: u32) -> TestResult {
+    by_envoy(vm, call, "ext_authz_denied", 0x1000)
+}
+
+fn refused(vm: &mut Vm, call: u32) -> TestResult {
+    by_envoy(vm, call, "upstream_reset_before_response_started{connection_failure}", 0x20)
+}
+
+fn by_envoy(vm: &mut Vm, call: u32, details: &str, flags: u64) -> TestResult {
     vm.request(call)?;
-    vm.answer(call, "503", "upstream_reset_before_response_started{connection_failure}");
-    let flags = 0x20_u64.to_le_bytes().to_vec();
+    vm.answer(call, "503", details);
+    let flags = flags.to_le_bytes().to_vec();
     vm.know(call, |context| context.properties.insert("response\0flags", flags));
     vm.response(call, 0).map(drop)
 }
@@ -110,7 +118,9 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         Row { name: "gRPC", policy: full(), play: grpc, buffers: 4 },
         Row { name: "gRPC-Web", policy: full(), play: grpc_web, buffers: 5 },
         // The flags in place of the headers.
-        Row { name: "Envoy answers", policy: full(), play: by_envoy, buffers: 3 },
+        Row { name: "another filter answers", policy: full(), play: denied, buffers: 3 },
+        // A failure is shown to the other workers: a read, and a read with its swap.
+        Row { name: "no connection", policy: full(), play: refused, buffers: 5 },
         // The flags and the number of tries.
         Row { name: "the client leaves", policy: full(), play: client_leaves, buffers: 3 },
     ];
@@ -124,9 +134,8 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
             let call = vm.begin(root)?;
             vm.know(call, |context| {
                 context.properties.insert("source\0address", b"10.0.0.1:1".to_vec());
-                context
-                    .properties
-                    .insert("upstream\0request_attempt_count", vec![1, 0, 0, 0, 0, 0, 0, 0]);
+                let tries = 1_u64.to_le_bytes().to_vec();
+                context.properties.insert("upstream\0request_attempt_count", tries);
             });
             play(&mut vm, call)?;
             vm.end(call)?;

@@ -102,7 +102,7 @@ fn traffic(vm: &mut Vm, root: u32) -> wasmtime::Result<Vec<Action>> {
         let call = vm.begin(root)?;
         vm.know(call, |context| {
             // What the client may not set: the filter removes it.
-            let limit = (b"x-envoy-upstream-rq-per-try-timeout-ms".to_vec(), b"1".to_vec());
+            let limit = (b"x-envoy-upstream-rq-timeout-ms".to_vec(), b"1".to_vec());
             context.request.get_or_insert_default().push(limit);
         });
         actions.push(vm.request(call)?);

@@ -1,0 +1,211 @@
+//! A call that the core follows, with the ticket that it settles by.
+//!
+//! The core's [`Call`](bimetal_core::call::Call) knows what a call's life means; in here is who
+//! carries out what it says. The in-app layer uses the same.
+
+use crate::worker::Worker;
+use bimetal_core::call::{AnsweredBy, Call, Effect, Fields, Head, Upload};
+use bimetal_core::outcome::{Outcome, Report, Transport};
+use bimetal_core::policy::Policy;
+use bimetal_core::{Duration, Instant, Ticket};
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use std::rc::Rc;
+use std::sync::Arc;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Where calls are settled: the proxy's worker, or a replica of the in-app layer.
+pub(crate) trait Ledger {
+    /// The time now.
+    fn now(&self) -> Instant;
+    /// Good response headers arrived for a probe.
+    fn answered(&self, now: Instant, ticket: &mut Ticket);
+    /// The upstream's clock of a probe runs or stands.
+    fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool);
+    /// What became of a call.
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report);
+    /// How long a call took in all, for the policy that matched it or for none.
+    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration);
+}
+
+/// One call. Dropped before its end is known, it settles as what that means: the client left.
+#[derive(Debug)]
+pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
+    ledger: L,
+    policy: Option<Arc<Policy>>,
+    /// None where the call passes without a permit, or is settled.
+    held: Option<Held>,
+    begun: Instant,
+    ended: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Held {
+    ticket: Ticket,
+    life: Call,
+}
+
+impl<L: Ledger> TrackedCall<L> {
+    /// A call that began at `begun` and has `limit` on the upstream's clock. Without a ticket only
+    /// its duration is counted.
+    pub(crate) fn new(
+        ledger: L,
+        policy: Option<Arc<Policy>>,
+        ticket: Option<Ticket>,
+        limit: Option<Duration>,
+        begun: Instant,
+    ) -> Self {
+        let held = ticket.zip(policy.as_ref()).map(|(ticket, policy)| {
+            let life = Call::new(policy.failure.clone(), limit);
+            Held { ticket, life }
+        });
+        Self { ledger, policy, held, begun, ended: None }
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Instant {
+        self.ledger.now()
+    }
+
+    /// When the request's head was there.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// The policy that matched.
+    pub(crate) fn policy(&self) -> Option<&Arc<Policy>> {
+        self.policy.as_ref()
+    }
+
+    /// The call waits in a queue of ours.
+    pub(crate) fn queued(&mut self, now: Instant) {
+        self.tell(now, |life| life.queued(now));
+    }
+
+    /// The call is handed to the upstream.
+    pub(crate) fn handed_over(&mut self, now: Instant, upload: Upload) {
+        self.tell(now, |life| life.handed_over(now, upload));
+    }
+
+    /// The request got further, or stopped.
+    pub(crate) fn upload(&mut self, now: Instant, upload: Upload) {
+        self.tell(now, |life| life.upload(now, upload));
+    }
+
+    /// When its time on the upstream's clock ends; none while that stands, or without a limit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.held.as_ref()?.life.deadline()
+    }
+
+    /// Headers of the upstream arrived. Whether they mean that the call failed.
+    pub(crate) fn headers(
+        &mut self,
+        now: Instant,
+        status: u16,
+        headers: &HeaderMap,
+        end_of_stream: bool,
+    ) -> bool {
+        let (by, fields) = (AnsweredBy::Upstream, &AnswerFields(headers));
+        let head = Head { status, by, latency: None, end_of_stream, fields };
+        self.tell(now, |life| life.headers(now, &head))
+    }
+
+    /// Whether pieces of the answer's body are to be shown.
+    pub(crate) fn wants_body(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.life.wants_body())
+    }
+
+    /// A piece of the answer's body; none where it cannot be shown.
+    pub(crate) fn body(&mut self, piece: Option<&[u8]>) {
+        let now = self.now();
+        self.tell(now, |life| life.body(now, piece));
+    }
+
+    /// Trailers arrived.
+    pub(crate) fn trailers(&mut self, now: Instant, trailers: &HeaderMap) {
+        let status = AnswerFields(trailers);
+        self.tell(now, |life| life.trailers(now, status.grpc_status()));
+    }
+
+    /// The answer ended well.
+    pub(crate) fn finished(&mut self, now: Instant) {
+        self.ended = Some(now);
+        self.tell(now, |life| life.ended(now));
+    }
+
+    /// The upstream did not answer, or broke off.
+    pub(crate) fn broken(&mut self, how: Transport) {
+        let now = self.now();
+        self.tell(now, |life| life.broken(now, how));
+    }
+
+    /// The call ended without an answer, and that says nothing about the upstream.
+    pub(crate) fn not_evidence(&mut self) {
+        let now = self.now();
+        self.tell(now, |life| life.dropped(now));
+    }
+
+    /// The call failed because somebody wanted it to.
+    pub(crate) fn failed_on_purpose(&mut self) {
+        self.settle(self.now(), Outcome::Failure.into());
+    }
+
+    /// Tells the core what was seen and carries out what it decides. Whether the call failed.
+    fn tell(&mut self, now: Instant, see: impl FnOnce(&mut Call) -> Effect) -> bool {
+        let Some(Held { ticket, life }) = &mut self.held else {
+            return false;
+        };
+        let effect = see(life);
+        match effect {
+            Effect::None => {}
+            Effect::Clock { .. } | Effect::Answered if !ticket.is_probe() => {}
+            Effect::Clock { runs } => self.ledger.upstream_clock(now, ticket, runs),
+            Effect::Answered => self.ledger.answered(now, ticket),
+            Effect::Settle(report) => self.settle(now, report),
+        }
+        effect.is_failure()
+    }
+
+    fn settle(&mut self, now: Instant, report: Report) {
+        if let Some(Held { ticket, .. }) = self.held.take() {
+            self.ledger.settle(now, ticket, report);
+        }
+    }
+}
+
+impl<L: Ledger> Drop for TrackedCall<L> {
+    fn drop(&mut self) {
+        // The end of a good stream is the end of the call: no need to look at the clock again.
+        let now = self.ended.unwrap_or_else(|| self.ledger.now());
+        if self.held.is_some() {
+            // A fault of ours says nothing about the upstream.
+            let ours = std::thread::panicking();
+            self.tell(now, |life| if ours { life.dropped(now) } else { life.client_gone(now) });
+        }
+        self.ledger.took(self.policy.as_ref(), now.since(self.begun));
+    }
+}
+
+/// Headers as the core asks for them.
+struct AnswerFields<'a>(&'a HeaderMap);
+
+impl AnswerFields<'_> {
+    fn get(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.0.get(name).map(|value| value.as_bytes())
+    }
+}
+
+impl Fields for AnswerFields<'_> {
+    fn content_type(&self) -> Option<&[u8]> {
+        self.get(&CONTENT_TYPE)
+    }
+
+    fn grpc_status(&self) -> Option<&[u8]> {
+        self.get(&GRPC_STATUS)
+    }
+
+    fn retry_after(&self) -> Option<&[u8]> {
+        self.get(&RETRY_AFTER)
+    }
+}
