@@ -5,6 +5,7 @@ mod flood;
 mod load;
 mod mesh;
 mod outcome;
+mod time;
 mod update;
 
 use crate::matrix;
@@ -59,6 +60,14 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         an_event_stream_is_good_at_its_headers,
         an_http2_upstream_that_speaks_http1,
         a_grpc_failure_in_trailers;
+    time:
+        slow_uploads_are_within_the_timeout,
+        slow_uploads_are_not_slow_answers,
+        clients_that_leave_within_their_own_uploads_open_nothing,
+        a_long_answer_is_not_cut,
+        a_shorter_limit_of_the_route_stays,
+        a_longer_limit_of_the_route_gives_way,
+        a_probe_whose_client_holds_back_gives_its_slot_back;
     mesh:
         injected_faults_are_no_evidence,
         injected_faults_count_when_asked,

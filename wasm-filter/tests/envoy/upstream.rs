@@ -76,6 +76,16 @@ fn serve(stream: &TcpStream, seen: &Seen, failing: &AtomicU32, notes: &Notes) ->
         let (what, argument) = (words.next()?, words.next().unwrap_or("0"));
         match what {
             "status" => answer(stream, argument, "", "x")?,
+            // Answers behind the request's body.
+            "body" => {
+                let length = field(&head, "content-length").parse().ok()?;
+                let read =
+                    std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).ok()?;
+                if read < length {
+                    return None;
+                }
+                answer(stream, argument, "", "x")?;
+            }
             "flaky" => {
                 let fails = |left: u32| left.checked_sub(1);
                 let failed =

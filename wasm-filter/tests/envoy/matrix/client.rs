@@ -50,8 +50,14 @@ impl Play {
     async fn http1(&self) -> Result<u16, Boxed> {
         let mut stream = TcpStream::connect(self.envoy).await?;
         let more = match self.client {
-            Client::LeavesInRequest | Client::HoldsRequest | Client::SendsTooMuch => {
-                "content-length: 100\r\nconnection: close\r\n"
+            Client::LeavesInRequest
+            | Client::HoldsRequest
+            | Client::SendsTooMuch
+            | Client::UploadsLate
+            | Client::LeavesLateInRequest => "content-length: 100\r\nconnection: close\r\n",
+            Client::GrpcWeb => {
+                "content-length: 0\r\ncontent-type: application/grpc-web+proto\r\n\
+                 x-grpc-web: 1\r\nconnection: close\r\n"
             }
             Client::Upgrades => "connection: upgrade\r\nupgrade: websocket\r\n",
             _ => "connection: close\r\n",
@@ -64,9 +70,10 @@ impl Play {
         );
         stream.write_all(head.as_bytes()).await?;
         match self.client {
-            Client::LeavesInRequest | Client::HoldsRequest => {
-                stream.write_all(b"ten bytes.").await?;
-            }
+            Client::LeavesInRequest
+            | Client::HoldsRequest
+            | Client::UploadsLate
+            | Client::LeavesLateInRequest => stream.write_all(b"ten bytes.").await?,
             Client::SendsTooMuch => stream.write_all(&[b'x'; 100]).await?,
             _ => {}
         }
@@ -75,10 +82,15 @@ impl Play {
                 self.arrived().await;
                 return Ok(0);
             }
-            Client::LeavesLate => {
+            Client::LeavesLate | Client::LeavesLateInRequest => {
                 self.arrived().await;
                 tokio::time::sleep(SLOW).await;
                 return Ok(0);
+            }
+            Client::UploadsLate => {
+                self.arrived().await;
+                tokio::time::sleep(SLOW).await;
+                stream.write_all(&[b'x'; 90]).await?;
             }
             _ => {}
         }
@@ -119,7 +131,11 @@ impl Play {
         let connection = tokio::spawn(connection);
         let ends = !matches!(
             self.client,
-            Client::LeavesInRequest | Client::HoldsRequest | Client::SendsTooMuch
+            Client::LeavesInRequest
+                | Client::HoldsRequest
+                | Client::SendsTooMuch
+                | Client::UploadsLate
+                | Client::LeavesLateInRequest
         );
         let request = Request::builder()
             .method(if ends { "GET" } else { "POST" })
@@ -129,11 +145,15 @@ impl Play {
             .header("x-number", self.number)
             .header("x-cluster", "unknown")
             .header("te", "trailers")
+            .header("content-length", if ends { 0 } else { 100 })
             .body(())?;
         let mut send = send.ready().await?;
         let (answer, mut body) = send.send_request(request, ends)?;
         match self.client {
-            Client::LeavesInRequest | Client::HoldsRequest => {
+            Client::LeavesInRequest
+            | Client::HoldsRequest
+            | Client::UploadsLate
+            | Client::LeavesLateInRequest => {
                 body.send_data(Bytes::from_static(b"ten bytes."), false)?;
             }
             Client::SendsTooMuch => body.send_data(Bytes::from_static(&[b'x'; 100]), true)?,
@@ -146,11 +166,16 @@ impl Play {
                 body.send_reset(Reason::CANCEL);
                 return Ok(0);
             }
-            Client::LeavesLate => {
+            Client::LeavesLate | Client::LeavesLateInRequest => {
                 self.arrived().await;
                 tokio::time::sleep(SLOW).await;
                 body.send_reset(Reason::CANCEL);
                 return Ok(0);
+            }
+            Client::UploadsLate => {
+                self.arrived().await;
+                tokio::time::sleep(SLOW).await;
+                body.send_data(Bytes::from_static(&[b'x'; 90]), true)?;
             }
             Client::CutsConnection => {
                 self.arrived().await;

@@ -61,6 +61,12 @@ enum Client {
     LeavesInRequest,
     /// Sends half its request, and reads the answer.
     HoldsRequest,
+    /// Sends the rest of its request later than `slower_than`.
+    UploadsLate,
+    /// Leaves with half its request sent, later than `slower_than`.
+    LeavesLateInRequest,
+    /// Speaks gRPC-Web.
+    GrpcWeb,
     /// Leaves when the upstream has the request.
     LeavesBeforeAnswer,
     /// The same, later than `slower_than`.
@@ -144,6 +150,7 @@ fn play(tools: &Tools, workers: u32, times: usize) -> TestResult {
         config.concurrency = workers;
         config.log = Log::Events;
         filters(config);
+        config.more_clusters.push(cluster("authz", Up::Http1, http1.address));
         for row in ROWS {
             config.first_routes.push(row.route());
             let address = match row.up {
@@ -264,12 +271,22 @@ fn filters(config: &mut Config) {
     let fault = json!({"@type": format!("{FILTERS}.fault.v3.HTTPFault")});
     let denied = json!({"@type": format!("{FILTERS}.rbac.v3.RBAC")});
     let buffer = json!({"@type": format!("{FILTERS}.buffer.v3.Buffer"), "max_request_bytes": 10});
+    let web = json!({"@type": format!("{FILTERS}.grpc_web.v3.GrpcWeb")});
+    // A service that answers 403 over HTTP: Envoy copies its answer and the router's marks on it.
+    let service = json!({"server_uri": {"uri": "http://authz", "cluster": "authz", "timeout": "5s"},
+        "path_prefix": "/status/403"});
+    let asked =
+        json!({"@type": format!("{FILTERS}.ext_authz.v3.ExtAuthz"), "http_service": service});
     for (name, typed) in [("fault-before", &fault), ("buffer-before", &buffer)] {
         config.first_filters.push(json!({"name": name, "typed_config": typed, "disabled": true}));
     }
-    for (name, typed) in
-        [("fault-after", fault), ("denied-after", denied), ("buffer-after", buffer)]
-    {
+    for (name, typed) in [
+        ("fault-after", fault),
+        ("denied-after", denied),
+        ("buffer-after", buffer),
+        ("web-after", web),
+        ("asked-after", asked),
+    ] {
         config.more_filters.push(json!({"name": name, "typed_config": typed, "disabled": true}));
     }
 }
@@ -304,30 +321,33 @@ impl Row {
     }
 
     fn cluster(&self, upstream: SocketAddr) -> Value {
-        let name = self.id();
-        let version = match self.up {
-            Up::Http2 | Up::Confused => Upstream::Http2,
-            _ => Upstream::Http1,
-        };
-        let version = match version {
-            Upstream::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
-            Upstream::Http2 => json!({"http2_protocol_options": {}}),
-        };
-        let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        let mut options = json!({"@type": format!("type.googleapis.com/{kind}"),
+        cluster(&self.id(), self.up, upstream)
+    }
+}
+
+fn cluster(name: &str, up: Up, upstream: SocketAddr) -> Value {
+    let version = match up {
+        Up::Http2 | Up::Confused => Upstream::Http2,
+        _ => Upstream::Http1,
+    };
+    let version = match version {
+        Upstream::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
+        Upstream::Http2 => json!({"http2_protocol_options": {}}),
+    };
+    let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let mut options = json!({"@type": format!("type.googleapis.com/{kind}"),
             "explicit_http_config": version});
-        if self.up == Up::Limited {
-            options["common_http_protocol_options"] = json!({"max_stream_duration": "0.5s"});
-        }
-        let (ip, port) = (upstream.ip().to_string(), upstream.port());
-        let host = json!({"endpoint": {"address":
+    if up == Up::Limited {
+        options["common_http_protocol_options"] = json!({"max_stream_duration": "0.5s"});
+    }
+    let (ip, port) = (upstream.ip().to_string(), upstream.port());
+    let host = json!({"endpoint": {"address":
             {"socket_address": {"address": ip, "port_value": port}}}});
-        let hosts = if self.up == Up::Empty { json!([]) } else { json!([host]) };
-        let most = if self.up == Up::Full { 0 } else { 1000 };
-        json!({"name": name, "type": "STATIC", "connect_timeout": "5s",
+    let hosts = if up == Up::Empty { json!([]) } else { json!([host]) };
+    let most = if up == Up::Full { 0 } else { 1000 };
+    json!({"name": name, "type": "STATIC", "connect_timeout": "5s",
             "typed_extension_protocol_options": {kind: options},
             "circuit_breakers": {"thresholds": [{"max_requests": most,
                 "max_pending_requests": most, "max_connections": 1000, "max_retries": 1000}]},
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]}})
-    }
 }

@@ -1,8 +1,8 @@
 //! The table.
 
 use super::Client::{
-    CutsConnection, HoldsRequest, LeavesAtHeaders, LeavesBeforeAnswer, LeavesInAnswer,
-    LeavesInRequest, LeavesLate, SendsTooMuch, Stays, Upgrades,
+    CutsConnection, GrpcWeb, HoldsRequest, LeavesAtHeaders, LeavesBeforeAnswer, LeavesInAnswer,
+    LeavesInRequest, LeavesLate, LeavesLateInRequest, SendsTooMuch, Stays, Upgrades, UploadsLate,
 };
 use super::{Client, Down, FILTERS, Up};
 use serde_json::{Value, json};
@@ -127,6 +127,18 @@ fn denied_after() -> (Value, Value) {
     (json!({}), json!({"denied-after": denied}))
 }
 
+fn asked_after() -> (Value, Value) {
+    let asked = json!({"@type": format!("{FILTERS}.ext_authz.v3.ExtAuthzPerRoute"),
+        "check_settings": {}});
+    (json!({}), json!({"asked-after": asked}))
+}
+
+fn web_after() -> (Value, Value) {
+    let web = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "config": {}});
+    (json!({}), json!({"web-after": web}))
+}
+
 fn buffer() -> Value {
     json!({"@type": format!("{FILTERS}.buffer.v3.BufferPerRoute"),
         "buffer": {"max_request_bytes": 10}})
@@ -164,6 +176,9 @@ pub(super) const ROWS: &[Row] = &[
     row("100 before the answer", H1, "continue", Stays, OK),
     row("answer before the request ends", H1, "status/200", HoldsRequest, OK),
     row("answer before the request ends over http2", H2, "status/200", HoldsRequest, OK),
+    row("slow upload", H1, "body/200", UploadsLate, OK),
+    row("slow upload over http2", H21, "body/200", UploadsLate, OK),
+    row("answer before the end of a slow upload", H1, "status/200", UploadsLate, OK),
     row("more body than announced", H1, "bytes/more", Stays, OK),
     row("upgrade", H1, "upgrade", Upgrades, ("success", 101)).on(upgrade),
     // No connection.
@@ -177,6 +192,7 @@ pub(super) const ROWS: &[Row] = &[
     row("closed before headers", H1, "close", Stays, ("failure", 503)),
     row("reset before headers", H1, "reset", Stays, ("failure", 503)),
     row("reset before headers over http2", H2, "reset", Stays, ("failure", 503)),
+    row("reset within an upload", H1, "reset", HoldsRequest, ("neutral", 503)),
     row("stream refused over http2", H2, "refuse", Stays, ("failure", 503)),
     row("connection lost before headers over http2", H2, "close", Stays, ("failure", 503)),
     row("closed after headers", H1, "half", Stays, ("failure", 200)),
@@ -213,6 +229,8 @@ pub(super) const ROWS: &[Row] = &[
     row("client resets within the answer, http2", H2, "stall", LeavesInAnswer, ("neutral", 200)),
     row("client leaves before the answer, to http2", H12, "hang", LeavesBeforeAnswer, ("neutral", 0)),
     row("client resets within the answer, to http1", H21, "stall", LeavesInAnswer, ("neutral", 200)),
+    row("client leaves late in its request", H1, "body/200", LeavesLateInRequest, ("neutral", 0)),
+    row("client resets late in its request, http2", H21, "body/200", LeavesLateInRequest, ("neutral", 0)),
     row("client leaves late", H1, "hang", LeavesLate, ("slow", 0)),
     row("client resets late, http2", H2, "hang", LeavesLate, ("slow", 0)),
     // Retries of the route: one call, whatever the tries.
@@ -227,6 +245,7 @@ pub(super) const ROWS: &[Row] = &[
     row("fault filter after ours", H1, "status/200", Stays, ("neutral", 500)).on(fault_after).tries(0),
     row("fault filter before ours", H1, "status/200", Stays, ("", 500)).on(fault_before).tries(0).unseen(),
     row("authorization after ours", H1, "status/200", Stays, ("neutral", 403)).on(denied_after).tries(0),
+    row("authorization service after ours denies", H1, "status/200", Stays, ("neutral", 403)).on(asked_after).tries(0),
     row("body too large for a filter after ours", H1, "status/200", SendsTooMuch, ("neutral", 413)).on(buffer_after).tries(0),
     row("body too large for a filter before ours", H1, "status/200", SendsTooMuch, ("", 413)).on(buffer_before).tries(0).unseen(),
     row("direct response", (Down::Http1, Up::None), "", Stays, ("neutral", 503)).on(direct),
@@ -238,7 +257,11 @@ pub(super) const ROWS: &[Row] = &[
     row("grpc not found in trailers", H2, "grpc-trailers/5", Stays, OK),
     row("grpc unavailable in headers alone", H2, "grpc/14", Stays, ("failure", 200)),
     row("grpc status that is no number", H2, "grpc-trailers/x", Stays, OK),
-    row("grpc without a status", H2, "grpc-none", Stays, OK),
+    row("grpc without a status", H2, "grpc-none", Stays, ("neutral", 200)),
+    row("grpc-web good", H12, "grpc-trailers/0", GrpcWeb, OK).on(web_after),
+    row("grpc-web unavailable in its body", H12, "grpc-trailers/14", GrpcWeb, ("failure", 200)).on(web_after),
+    row("grpc-web unavailable in headers alone", H12, "grpc/14", GrpcWeb, ("failure", 200)).on(web_after),
+    row("grpc-web without a status", H12, "grpc-none", GrpcWeb, ("neutral", 200)).on(web_after),
     row("grpc reset", H2, "grpc-reset", Stays, ("failure", 200)),
     row("grpc cancelled", H2, "grpc-stall", LeavesInAnswer, ("neutral", 200)),
 ];
