@@ -41,6 +41,7 @@ pub struct Call {
     /// What the host was told of the clock: a lease runs from its admission on.
     told_running: bool,
     attempt: Try,
+    handed_over: bool,
     settled: bool,
 }
 
@@ -102,22 +103,25 @@ impl Call {
             upload: Upload::WaitsForUpstream,
             told_running: true,
             attempt: Try::default(),
+            handed_over: false,
             settled: false,
         }
     }
 
     /// The call waits in a queue of the host: the clock stands until it is handed over.
     pub fn queued(&mut self, now: Instant) -> Effect {
+        self.handed_over = false;
         self.clock.stand(now);
         self.clock_effect()
     }
 
     /// The call is handed to the upstream. Once more for each further try: then what the try before
-    /// it proposed is void.
+    /// it proposed is void. A host that waits between two tries says [`Call::queued`] meanwhile.
     #[inline]
     pub fn handed_over(&mut self, now: Instant, upload: Upload) -> Effect {
         self.attempt = Try { began: self.clock.elapsed(now), answer: None };
         self.settled = false;
+        self.handed_over = true;
         self.upload(now, upload)
     }
 
@@ -126,7 +130,7 @@ impl Call {
     pub fn upload(&mut self, now: Instant, upload: Upload) -> Effect {
         self.upload = upload;
         match upload {
-            _ if self.is_answered() || self.settled => return Effect::None,
+            _ if !self.handed_over || self.is_answered() || self.settled => return Effect::None,
             Upload::WaitsForClient => self.clock.stand(now),
             Upload::WaitsForUpstream | Upload::Complete => self.clock.run(now),
         }
@@ -150,14 +154,14 @@ impl Call {
         match head.by {
             AnsweredBy::Upstream => {}
             AnsweredBy::Injected => {
-                return self.observe(&Observation::Injected { status: head.status });
+                let grpc = Media::of(head.fields).status_in(head.fields);
+                return self.observe(&Observation::Injected { status: head.status, grpc });
             }
             AnsweredBy::Other => return self.observe(&Observation::NotEvidence),
         }
-        let media = head.fields.content_type().map_or(Media::Plain, Media::named);
+        let media = Media::of(head.fields);
         let latency = head.latency.unwrap_or(measured);
-        let grpc = if media.has_grpc_status() { head.fields.grpc_status() } else { None };
-        let grpc = grpc.map(answer::grpc_status);
+        let grpc = media.status_in(head.fields);
         let answer = self.attempt.answer.insert(Answer { status: head.status, latency, media });
         let outcome = self.rules.classify(&answer.seen(grpc));
         if outcome == Outcome::Failure {
@@ -243,7 +247,9 @@ impl Call {
     /// answer is then lost with the connection (RFC 9112, 9.6).
     pub fn broken(&mut self, _now: Instant, how: Transport) -> Effect {
         let seen = match how {
-            Transport::Timeout if self.waits_for_client() => Observation::NotEvidence,
+            Transport::Timeout if self.waits_for_client() || !self.handed_over => {
+                Observation::NotEvidence
+            }
             Transport::Reset if self.lost_in_upload() => Observation::NotEvidence,
             _ => Observation::Broken(how),
         };
@@ -253,10 +259,18 @@ impl Call {
     /// The client went away. That can hide a black hole, because clients time out first: the
     /// upstream's clock says who kept whom waiting.
     pub fn client_gone(&mut self, now: Instant) -> Effect {
+        if let Some(answer) = &self.attempt.answer {
+            // Good headers, and then nobody who wanted the rest: all that is known is whether they
+            // came late.
+            let outcome = match self.rules.classify(&answer.seen(None)) {
+                Outcome::Slow => Outcome::Slow,
+                _ => Outcome::Neutral,
+            };
+            return self.settle(outcome.into());
+        }
         self.observe(&Observation::ClientGone {
             elapsed: self.clock.elapsed(now) - self.attempt.began,
             deadline: self.limit.map(|limit| limit - self.attempt.began),
-            answered: self.attempt.answer.as_ref().map(|answer| answer.latency),
         })
     }
 
@@ -291,7 +305,7 @@ impl Call {
     }
 
     fn waits_for_client(&self) -> bool {
-        self.upload == Upload::WaitsForClient && !self.is_answered()
+        self.upload == Upload::WaitsForClient
     }
 
     fn lost_in_upload(&self) -> bool {

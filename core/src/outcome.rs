@@ -78,19 +78,19 @@ pub enum Observation {
     },
     /// The upstream did not answer, or broke off within its answer.
     Broken(Transport),
-    /// The client went away.
+    /// The client went away before response headers.
     ClientGone {
         /// What the upstream's clock showed when the client left.
         elapsed: Duration,
         /// The time the call had, where the host knows one.
         deadline: Option<Duration>,
-        /// Latency of the response headers, where they had arrived.
-        answered: Option<Duration>,
     },
     /// A fault that the mesh injected.
     Injected {
         /// The status that was injected.
         status: u16,
+        /// `grpc-status`, where the fault is a gRPC one.
+        grpc: Option<u32>,
     },
     /// Nothing that says anything about the upstream: an answer made by this host, no route, the
     /// call dropped before it was sent.
@@ -162,11 +162,9 @@ impl FailureRules {
         match *seen {
             Observation::Answer { status, grpc, latency } => self.answer(status, grpc, latency),
             Observation::Broken(how) => self.broken(how),
-            Observation::ClientGone { elapsed, deadline, answered } => {
-                self.client_gone(elapsed, deadline, answered)
-            }
-            Observation::Injected { status } if self.count_injected => {
-                self.answer(status, None, Duration::ZERO)
+            Observation::ClientGone { elapsed, deadline } => self.client_gone(elapsed, deadline),
+            Observation::Injected { status, grpc } if self.count_injected => {
+                self.answer(status, grpc, Duration::ZERO)
             }
             Observation::Injected { .. } | Observation::NotEvidence => Outcome::Neutral,
         }
@@ -204,20 +202,13 @@ impl FailureRules {
     }
 
     /// Client aborts can hide a black hole, because clients time out first: an abort at or after
-    /// the known deadline is a timeout, one after `slower_than` is slow. Once headers had arrived
-    /// only their latency counts: nobody was kept waiting afterwards.
-    fn client_gone(
-        &self,
-        elapsed: Duration,
-        deadline: Option<Duration>,
-        answered: Option<Duration>,
-    ) -> Outcome {
-        if answered.is_none() && deadline.is_some_and(|limit| elapsed >= limit) {
+    /// the known deadline is a timeout, one after `slower_than` is slow.
+    fn client_gone(&self, elapsed: Duration, deadline: Option<Duration>) -> Outcome {
+        if deadline.is_some_and(|limit| elapsed >= limit) {
             return self.broken(Transport::Timeout);
         }
-        let waited = answered.unwrap_or(elapsed);
         match self.slower_than {
-            Some(limit) if waited > limit => Outcome::Slow,
+            Some(limit) if elapsed > limit => Outcome::Slow,
             _ => Outcome::Neutral,
         }
     }

@@ -211,22 +211,20 @@ impl<H: Host> Call<H> {
 
     /// Envoy or another filter answered: nothing more will come from the upstream.
     fn answered_here(&mut self, worker: &Worker, end_of_stream: bool) {
-        let status = |host: &H| {
-            let headers = worker.ok(host.headers(Map::Response)).unwrap_or_default();
-            answer::status(&headers)
-        };
-        let (by, status) = match flags::meaning(answer::flags(&self.host, worker)) {
+        let read = |host: &H| worker.ok(host.headers(Map::Response)).unwrap_or_default();
+        let (by, headers) = match flags::meaning(answer::flags(&self.host, worker)) {
             Some(Meaning::Broken(how)) => {
                 return self.tell(worker, false, |life, now| life.broken(now, how));
             }
             // The status says whom Envoy waited for.
-            Some(Meaning::Idle) if status(&self.host) == 504 => {
+            Some(Meaning::Idle) if answer::status(&read(&self.host)) == 504 => {
                 return self.tell(worker, false, |life, now| life.broken(now, Transport::Timeout));
             }
-            Some(Meaning::Injected) => (AnsweredBy::Injected, status(&self.host)),
-            _ => (AnsweredBy::Other, 0),
+            Some(Meaning::Injected) => (AnsweredBy::Injected, read(&self.host)),
+            _ => (AnsweredBy::Other, Headers::default()),
         };
-        let head = Head { status, by, latency: None, end_of_stream, fields: &Headers::default() };
+        let status = answer::status(&headers);
+        let head = Head { status, by, latency: None, end_of_stream, fields: &headers };
         self.tell(worker, false, |life, now| life.headers(now, &head));
     }
 

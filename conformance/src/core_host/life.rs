@@ -148,7 +148,7 @@ impl CoreHost<'_> {
                     Some(Mutant::InjectedCounted) => {
                         Observation::Answer { status, grpc: None, latency: Span::ZERO }
                     }
-                    _ => Observation::Injected { status },
+                    _ => Observation::Injected { status, grpc: None },
                 };
                 self.settle(index, &seen, None);
                 self.over(index, Answer::Status(status));
@@ -232,7 +232,10 @@ impl CoreHost<'_> {
         let seen = match self.mutant {
             Some(Mutant::AbortsAreResets) => Observation::Broken(Transport::Reset),
             _ => {
-                Observation::ClientGone { elapsed, deadline: life.timeout, answered: life.answered }
+                match life.answered {
+                    Some(_) => Observation::NotEvidence,
+                    None => Observation::ClientGone { elapsed, deadline: life.timeout },
+                }
             }
         };
         self.settle(index, &seen, None);

@@ -69,6 +69,19 @@ pub(super) enum Media {
 }
 
 impl Media {
+    /// The kind of an answer with these headers.
+    #[inline]
+    pub(super) fn of(fields: &impl Fields) -> Self {
+        fields.content_type().map_or(Self::Plain, Self::named)
+    }
+
+    /// The gRPC status in its headers, where it is of a kind that has one.
+    #[inline]
+    pub(super) fn status_in(&self, fields: &impl Fields) -> Option<u32> {
+        let value = if self.has_grpc_status() { fields.grpc_status() } else { None };
+        value.map(grpc_status)
+    }
+
     /// The kind that a `content-type` names.
     pub(super) fn named(content_type: &[u8]) -> Self {
         let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -126,8 +139,11 @@ pub(super) fn retry_after(value: &[u8]) -> Option<Duration> {
     number(value).map(Duration::from_secs)
 }
 
+/// Digits alone: `+7` is no number here.
 fn number<N: core::str::FromStr>(value: &[u8]) -> Option<N> {
-    core::str::from_utf8(value).ok()?.trim().parse().ok()
+    let digits = value.trim_ascii();
+    let text = core::str::from_utf8(digits).ok()?;
+    digits.iter().all(u8::is_ascii_digit).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

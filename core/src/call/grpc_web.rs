@@ -41,6 +41,8 @@ enum Line {
     Gap,
     /// Within the value.
     Value(u32),
+    /// Behind the value, where only blanks may stand.
+    Behind(u32),
     /// The value is no number.
     NoNumber,
     /// Another name.
@@ -156,9 +158,11 @@ impl Line {
             },
             Self::Gap if byte == b' ' || byte == b'\t' => Self::Gap,
             Self::Gap => Self::digit(0, byte),
-            // What may stand behind a value.
-            value @ Self::Value(_) if byte == b'\r' || byte == b' ' || byte == b'\t' => value,
+            Self::Value(value) | Self::Behind(value) if matches!(byte, b'\r' | b' ' | b'\t') => {
+                Self::Behind(value)
+            }
             Self::Value(value) => Self::digit(value, byte),
+            Self::Behind(_) => Self::NoNumber,
             other @ (Self::NoNumber | Self::Other) => other,
         };
         None
@@ -176,7 +180,7 @@ impl Line {
     /// The status that the line gave, if it was its line.
     const fn ends(&self) -> Option<u32> {
         match self {
-            Self::Value(value) => Some(*value),
+            Self::Value(value) | Self::Behind(value) => Some(*value),
             Self::NoNumber | Self::Gap => Some(UNKNOWN),
             Self::Name(_) | Self::Other => None,
         }
