@@ -37,6 +37,9 @@ async fn connection(stream: TcpStream, notes: Notes) -> Option<()> {
     }
 }
 
+/// A message of gRPC: not compressed, of one byte.
+const MESSAGE: Bytes = Bytes::from_static(b"\0\0\0\0\x01x");
+
 /// One request. A client that is gone needs no report.
 async fn serve(
     request: Request<h2::RecvStream>,
@@ -104,24 +107,24 @@ async fn serve(
         }
         "grpc-trailers" => {
             let mut body = started(&mut respond)?;
-            body.send_data(Bytes::from_static(b"x"), false).ok()?;
+            body.send_data(MESSAGE, false).ok()?;
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", grpc(argument)?);
             body.send_trailers(trailers).ok()?;
         }
         "grpc-none" => {
             let mut body = started(&mut respond)?;
-            body.send_data(Bytes::from_static(b"x"), true).ok()?;
+            body.send_data(MESSAGE, true).ok()?;
         }
         "grpc-reset" => {
             let mut body = started(&mut respond)?;
-            body.send_data(Bytes::from_static(b"x"), false).ok()?;
+            body.send_data(MESSAGE, false).ok()?;
             notes.client(&name).await;
             body.send_reset(Reason::INTERNAL_ERROR);
         }
         "grpc-stall" => {
             let mut body = started(&mut respond)?;
-            body.send_data(Bytes::from_static(b"x"), false).ok()?;
+            body.send_data(MESSAGE, false).ok()?;
             forever().await;
         }
         // "hang": the client's move.
