@@ -108,7 +108,10 @@ fn default_failures() {
         ] {
             assert_eq!(rules.classify(&Observation::Broken(how)), outcome, "{how:?}");
         }
-        assert_eq!(rules.classify(&Observation::Injected { status: 503, grpc: None }), Outcome::Neutral);
+        assert_eq!(
+            rules.classify(&Observation::Injected { status: 503, grpc: None }),
+            Outcome::Neutral
+        );
     }
 }
 
@@ -132,7 +135,10 @@ fn ignored_answers_are_neutral() {
         assert_eq!(answer(rules, status, grpc), outcome, "{status} {grpc:?}");
     }
     assert_eq!(rules.classify(&Observation::Broken(Transport::Reset)), Outcome::Neutral);
-    assert_eq!(rules.classify(&Observation::Injected { status: 500, grpc: None }), Outcome::Failure);
+    assert_eq!(
+        rules.classify(&Observation::Injected { status: 500, grpc: None }),
+        Outcome::Failure
+    );
     assert_eq!(rules.slower_than, Some(secs(1)));
 }
 

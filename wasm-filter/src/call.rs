@@ -46,7 +46,13 @@ struct Admitted {
     ticket: Ticket,
     life: call::Call,
     at: Instant,
+    /// Whether the limit that Envoy keeps is one that the client asked for.
+    limit_is_the_clients: bool,
 }
+
+/// By these a client chooses Envoy's limits.
+const LIMITS: [&str; 2] =
+    ["x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms"];
 
 /// What `debug_headers` say.
 #[derive(Debug)]
@@ -119,8 +125,10 @@ impl<H: Host> Call<H> {
         let Admission { policy, ticket, plan, state } = admission;
         self.mark(&policy, Some(state));
         self.apply(worker, plan, facts);
+        let asks = |name: &&str| facts.headers().is_some_and(|all| all.get(name).is_some());
+        let limit_is_the_clients = plan.request_timeout.is_none() && LIMITS.iter().any(asks);
         let life = call::Call::new(policy.failure.clone(), plan.request_timeout);
-        self.admitted = Some(Admitted { policy, ticket, life, at: now });
+        self.admitted = Some(Admitted { policy, ticket, life, at: now, limit_is_the_clients });
         self.tell(worker, false, |life, now| life.handed_over(now, upload));
     }
 
@@ -213,9 +221,7 @@ impl<H: Host> Call<H> {
     fn answered_here(&mut self, worker: &Worker, end_of_stream: bool) {
         let read = |host: &H| worker.ok(host.headers(Map::Response)).unwrap_or_default();
         let (by, headers) = match flags::meaning(answer::flags(&self.host, worker)) {
-            Some(Meaning::Broken(how)) => {
-                return self.tell(worker, false, |life, now| life.broken(now, how));
-            }
+            Some(Meaning::Broken(how)) => return self.broken(worker, how),
             // The status says whom Envoy waited for.
             Some(Meaning::Idle) if answer::status(&read(&self.host)) == 504 => {
                 return self.tell(worker, false, |life, now| life.broken(now, Transport::Timeout));
@@ -226,6 +232,17 @@ impl<H: Host> Call<H> {
         let status = answer::status(&headers);
         let head = Head { status, by, latency: None, end_of_stream, fields: &headers };
         self.tell(worker, false, |life, now| life.headers(now, &head));
+    }
+
+    /// The upstream did not answer, or broke off. Where the client chose a limit, its end is the
+    /// client's patience: a client that asks for a millisecond must not open the breaker for others.
+    fn broken(&mut self, worker: &Worker, how: Transport) {
+        let impatient = self.admitted.as_ref().is_some_and(|call| call.limit_is_the_clients);
+        if impatient && how == Transport::Timeout {
+            self.tell(worker, true, |life, now| life.client_gone(now));
+        } else {
+            self.tell(worker, false, |life, now| life.broken(now, how));
+        }
     }
 
     /// A part of the answer's body, of `size` bytes.
@@ -263,8 +280,10 @@ impl<H: Host> Call<H> {
         };
         let (host, answered) = (self.host.clone(), admitted.life.is_answered());
         let flags = answer::flags(&host, &worker);
+        if let Some(Meaning::Broken(how)) = flags::meaning(flags) {
+            return self.broken(&worker, how);
+        }
         self.tell(&worker, true, |life, now| match flags::meaning(flags) {
-            Some(Meaning::Broken(how)) => life.broken(now, how),
             // How long the client waited says nothing where a fault filter held the request back,
             // nor where Envoy had not come to a try yet.
             Some(Meaning::ClientGone)

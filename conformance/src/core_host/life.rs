@@ -231,12 +231,10 @@ impl CoreHost<'_> {
         let elapsed = self.instant(self.now).since(self.instant(life.sent));
         let seen = match self.mutant {
             Some(Mutant::AbortsAreResets) => Observation::Broken(Transport::Reset),
-            _ => {
-                match life.answered {
-                    Some(_) => Observation::NotEvidence,
-                    None => Observation::ClientGone { elapsed, deadline: life.timeout },
-                }
-            }
+            _ => match life.answered {
+                Some(_) => Observation::NotEvidence,
+                None => Observation::ClientGone { elapsed, deadline: life.timeout },
+            },
         };
         self.settle(index, &seen, None);
         self.over(index, Answer::Gone);

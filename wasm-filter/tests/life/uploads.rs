@@ -238,3 +238,23 @@ fn a_probe_whose_client_keeps_its_request_back_gives_its_slot_back() {
     let transitions: Vec<_> = host.events("transition").iter().map(|e| e["to"].clone()).collect();
     assert_eq!(transitions, ["open", "half_open", "closed"]);
 }
+
+#[test]
+fn a_limit_that_the_client_chose_is_its_own_patience() {
+    for name in ["x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms"] {
+        for (millis, own, expected) in [(1, "", "neutral"), (101, "", "slow"), (1, "1s", "failure")]
+        {
+            let timeout = if own.is_empty() { json!({}) } else { json!({"request": own}) };
+            let (host, root) =
+                plugin(&format!("{name} {millis} {own}"), json!({"timeout": timeout}));
+            host.header(Map::Request, name, "1");
+            let mut call = root.call();
+            assert_eq!(call.request_headers(END_OF_STREAM), Flow::Continue);
+            pass(&host, millis);
+            answer(&host, "504", "response_timeout");
+            flags(&host, &["UT"]);
+            call.response_headers(END_OF_STREAM);
+            assert_eq!(host.outcomes(), [expected], "{name} {millis} {own}");
+        }
+    }
+}
