@@ -171,7 +171,7 @@ static TIMEOUT: Object = Object {
         Field::new(
             "request",
             Kind::OrObject { plain: &TIME, object: None },
-            "From handing the call to the upstream until its response headers.",
+            "Until the response headers, on the upstream's clock.",
         ),
         Field::new("connect", TIME, "For the connection (proxy only).").only(NATIVE),
         Field::later("per_try", "For each try."),
