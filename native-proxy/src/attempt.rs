@@ -22,8 +22,8 @@ pub(crate) struct AttemptError {
     pub kind: ErrorKind,
     /// The same for people: which rule of framing, which system error.
     pub detail: Cow<'static, str>,
-    /// The request, where not one byte of it left: it may be tried again.
-    pub unsent: Option<Box<Request<Upload>>>,
+    /// Whether not one byte of the request left: it may be tried again, and is where it was.
+    pub may_retry: bool,
 }
 
 /// What went wrong.
@@ -115,7 +115,7 @@ impl ErrorKind {
 impl AttemptError {
     /// An error behind which the request is gone.
     pub(crate) fn new(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), unsent: None }
+        Self { kind, detail: detail.into(), may_retry: false }
     }
 
     /// What the client is told in words. Which rule or system error it was is for the log.
@@ -150,14 +150,15 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Sends `request` on what was checked out and waits for the headers of the answer. The clock of
-    /// `call` follows the request on its way; informational heads are handed to `tell`.
+    /// `call` follows the request on its way; informational heads are handed to `tell`. The request
+    /// is taken when it is sent, and put back where not one byte of it left.
     ///
     /// # Errors
     /// [`AttemptError`]; the connection is gone then.
     pub(crate) async fn run(
         &self,
         checkout: Checkout,
-        request: Request<Upload>,
+        request: &mut Option<Request<Upload>>,
         call: &mut TrackedCall,
         tell: impl Fn(Interim),
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
@@ -181,9 +182,9 @@ impl Attempt<'_> {
             Ok(response) => Ok((response, connection)),
             // The upstream had closed it while it was idle. Nothing was sent, so nothing is sent
             // twice.
-            Err(error) if used_before || error.unsent.is_none() => Err(error),
+            Err(error) if used_before || !error.may_retry => Err(error),
             // A new connection on which the upstream spoke first, or which it closed at once.
-            Err(error) => Err(AttemptError { unsent: None, ..error }),
+            Err(error) => Err(AttemptError { may_retry: false, ..error }),
         }
     }
 }

@@ -138,18 +138,16 @@ impl Sending<'_> {
     /// already.
     async fn send(
         &self,
-        mut request: Request<Upload>,
+        request: Request<Upload>,
         call: &mut TrackedCall,
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
+        let upload = upload_of(&request, self.attempt.ask);
+        let mut request = Some(request);
         let mut now = call.begun();
         loop {
-            let upload = upload_of(&request, self.attempt.ask);
             let checkout = self.check_out(now, upload, call).await?;
-            match self.attempt.run(checkout, request, call, |head| self.tell(head)).await {
-                Err(AttemptError { unsent: Some(unsent), .. }) => {
-                    request = *unsent;
-                    now = call.now();
-                }
+            match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {
+                Err(error) if error.may_retry => now = call.now(),
                 result => return result,
             }
         }

@@ -32,8 +32,15 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 /// trailers` stays, because trailers pass through.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     // Most messages have none of them, and looking at each name once is cheaper than six look-ups.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
+    let mut hop_by_hop = headers.keys().filter(|name| HOP_BY_HOP.contains(name));
+    match (hop_by_hop.next(), hop_by_hop.next()) {
+        (None, _) => return,
+        // What browsers and many servers say.
+        (Some(&CONNECTION), None) if names_nothing(headers) => {
+            headers.remove(CONNECTION);
+            return;
+        }
+        _ => {}
     }
     let named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
@@ -53,6 +60,15 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether the one `Connection` there is names no header.
+fn names_nothing(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let is_plain = |value: &[u8]| {
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    };
+    values.next().is_some_and(is_plain) && values.next().is_none()
 }
 
 /// Says from whom a request came, by the rules of the table in `docs/proxy.md`:
@@ -152,6 +168,21 @@ mod tests {
                 ("te", "trailers")
             ])
         );
+    }
+
+    #[test]
+    fn a_connection_that_names_nothing_goes_and_one_that_names_something_takes_it_along() {
+        for (sent, kept) in [
+            (&[("connection", "Keep-Alive"), ("x-a", "1")][..], &[("x-a", "1")][..]),
+            (&[("connection", "close")], &[]),
+            (&[("connection", "keep-alive"), ("connection", "x-a"), ("x-a", "1")], &[]),
+            (&[("connection", "x-a"), ("x-a", "1")], &[]),
+            (&[("connection", "close"), ("keep-alive", "5")], &[]),
+        ] {
+            let mut all = headers(sent);
+            strip(&mut all);
+            assert_eq!(all, headers(kept), "{sent:?}");
+        }
     }
 
     #[test]

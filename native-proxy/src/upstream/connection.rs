@@ -116,27 +116,30 @@ impl Connection {
 
     /// Sends a request and waits for the headers of its answer, at most until the deadline of
     /// `call`, whose clock follows the request on its way. Informational heads are handed to `tell`
-    /// as they come.
+    /// as they come. The request is put back where nothing of it was sent.
     ///
     /// # Errors
     /// [`AttemptError`]; the connection is of no more use then.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<Upload>,
+        request: &mut Option<Request<Upload>>,
         ask: Ask,
         call: &mut TrackedCall,
         clock: &Clock,
         tell: impl Fn(Interim),
     ) -> Result<Response<Incoming>, AttemptError> {
+        let Some(sending) = request.take() else {
+            return Err(AttemptError::new(ErrorKind::Closed, "no request to send"));
+        };
         self.answers.ask(ask);
         // An upgrade is complete at its head: what follows belongs to the tunnel.
-        self.upload = if ask == Ask::Upgrade { None } else { request.body().progress() };
+        self.upload = if ask == Ask::Upgrade { None } else { sending.body().progress() };
         let mut seen = self.upload();
         let mut is_timed = self.set_alarm(call, clock);
         // Nobody but `drive` below can bring the answer, so its waker has nothing to do, and a
         // wake-up of this task by itself is saved. Unconstrained, because the runtime's budget
         // would wake that waker.
-        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(sending)));
         poll_fn(|cx| {
             let noop = &mut Context::from_waker(Waker::noop());
             let end = self.poll_end(cx);
@@ -148,14 +151,21 @@ impl Connection {
             }
             let upload = self.upload();
             if upload != seen {
+                let stood = [seen, upload].contains(&call::Upload::WaitsForClient);
                 seen = upload;
-                call.upload(call.now(), upload);
-                is_timed = self.set_alarm(call, clock);
+                if stood {
+                    call.upload(call.now(), upload);
+                    is_timed = self.set_alarm(call, clock);
+                } else {
+                    // The clock goes on, and needs no look at ours.
+                    call.upload(call.begun(), upload);
+                }
             }
             if let Poll::Ready(answered) = answered {
                 return Poll::Ready(answered.map_err(|mut failed| {
-                    let unsent = failed.take_message().map(Box::new);
-                    AttemptError { unsent, ..self.error(&failed.into_error()) }
+                    *request = failed.take_message();
+                    let may_retry = request.is_some();
+                    AttemptError { may_retry, ..self.error(&failed.into_error()) }
                 }));
             }
             match self.alarm.as_mut().filter(|_| is_timed) {

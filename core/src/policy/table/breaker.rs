@@ -88,7 +88,12 @@ static SLOW_RATE: Object = Object {
     doc: "A share of slow answers in a window.",
     fields: &[
         THRESHOLD,
-        Field::new("slower_than", TIME, "An answer whose headers take longer on the upstream's clock is slow.").required(),
+        Field::new(
+            "slower_than",
+            TIME,
+            "An answer whose headers take longer on the upstream's clock is slow.",
+        )
+        .required(),
         WINDOW_FIELD,
         MINIMUM_CALLS,
         CONFIDENCE,
@@ -137,8 +142,12 @@ static HALF_OPEN: Object = Object {
         Field::new("max_probes", Kind::Integer { min: 1, max: 1_000 }, "Most probes outstanding.")
             .default("1"),
         Field::new("required_successes", COUNT, "Successes that close it.").default("1"),
-        Field::new("lease", TIME, "How long a probe may wait for response headers, on the upstream's clock.")
-            .computed("10s, or timeout.request where that is longer"),
+        Field::new(
+            "lease",
+            TIME,
+            "How long a probe may wait for response headers, on the upstream's clock.",
+        )
+        .computed("10s, or timeout.request where that is longer"),
     ],
     rules: &[],
 };
