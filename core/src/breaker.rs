@@ -146,16 +146,15 @@ impl Breaker {
                     return Err(self.still_open(until.since(now)));
                 }
                 Phase::Open { .. } => {
-                    let first = Probing { outstanding: 1, ..Probing::default() };
+                    let first = Probing::default().admitting();
                     self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
                 }
                 Phase::HalfOpen(probing) => {
-                    let outstanding = probing.outstanding + 1;
-                    if outstanding > self.policy.half_open.max_probes {
-                        let outstanding = probing.outstanding;
+                    let outstanding = probing.outstanding;
+                    if outstanding >= self.policy.half_open.max_probes {
                         return Err(Rejection::by_breaker(Reason::Probing { outstanding }));
                     }
-                    self.record.counting(Phase::HalfOpen(Probing { outstanding, ..probing }))
+                    self.record.counting(Phase::HalfOpen(probing.admitting()))
                 }
             };
             if self.change(now, next) {

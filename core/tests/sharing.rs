@@ -295,6 +295,28 @@ fn a_worker_that_died_with_a_probe_does_not_hold_up_the_others() {
     assert_eq!(workers.states(), [State::Closed]);
 }
 
+/// A slot that is given back and taken again is one that moves, though the same counts stand there
+/// afterwards: a worker that only ticks must not take it for one that a dead worker kept.
+#[test]
+fn a_slot_that_changes_hands_is_not_lost() {
+    let mut workers = Workers::new(2, policy());
+    (0..3).for_each(|_| {
+        workers.call(0, Failure);
+    });
+    let mut probe = workers.at(10).permit(0);
+    for secs in (12..=32).step_by(2) {
+        let now = workers.at(secs).now;
+        workers.breakers[1].poll(now);
+        if secs % 4 == 0 {
+            assert!(!workers.settles_late(0, probe, Neutral));
+            probe = workers.permit(0);
+        }
+    }
+    assert!(workers.rejects(1), "the only slot is taken");
+    assert!(!workers.settles_late(0, probe, Success));
+    assert_eq!(workers.states()[0], State::Closed);
+}
+
 #[test]
 fn levels_rise_over_all_workers() {
     let mut growing = policy();

@@ -6,7 +6,7 @@
 //! | 2–7 | level of the open time |
 //! | 8–10 | what caused the last change |
 //! | 11–26 | generation, modulo 2^16 |
-//! | 27–63 | closed: streak of failures; open: its end in ms; half-open: 10 bits each for probes outstanding, successes, and leases that ran out in a row |
+//! | 27–63 | closed: streak of failures; open: its end in ms; half-open: 10 bits each for probes outstanding, successes, and leases that ran out in a row, then 7 for the number of the last probe |
 //!
 //! The zero word is a closed breaker that never changed.
 
@@ -58,6 +58,20 @@ pub struct Probing {
     pub successes: u32,
     /// Leases that ran out since the last good headers.
     pub missed: u32,
+    /// Number of the last probe, modulo [`NUMBERS`]. A slot that is given back and taken again looks
+    /// different by it, so others see that something moved.
+    pub number: u32,
+}
+
+/// How many numbers of probes there are.
+pub const NUMBERS: u32 = 128;
+
+impl Probing {
+    /// With one probe more.
+    pub const fn admitting(self) -> Self {
+        let number = (self.number + 1) % NUMBERS;
+        Self { outstanding: self.outstanding + 1, number, ..self }
+    }
 }
 
 impl Record {
@@ -93,9 +107,10 @@ impl Record {
     pub fn pack(&self) -> u64 {
         let (state, payload) = match self.phase {
             Phase::Closed { streak } => (0, u64::from(streak)),
-            Phase::HalfOpen(Probing { outstanding, successes, missed }) => {
+            Phase::HalfOpen(Probing { outstanding, successes, missed, number }) => {
                 let fields = [outstanding, successes, missed].map(|n| u64::from(n.min(1023)));
-                (1, fields.into_iter().rev().fold(0, |word, field| word << 10 | field))
+                let number = u64::from(number % NUMBERS);
+                (1, fields.into_iter().rev().fold(number, |word, field| word << 10 | field))
             }
             Phase::Open { until } => (2, until.as_nanos().div_ceil(1_000_000).min(MAX_MILLIS)),
         };
@@ -115,6 +130,7 @@ impl Record {
                 outstanding: field(0),
                 successes: field(1),
                 missed: field(2),
+                number: field(3) % NUMBERS,
             }),
             _ => Phase::Open { until: Instant::from_millis(payload) },
         };
@@ -165,9 +181,9 @@ mod tests {
         prop_oneof![
             any::<u32>().prop_map(|streak| Phase::Closed { streak }),
             (0..=MAX_MILLIS).prop_map(|at| Phase::Open { until: Instant::from_millis(at) }),
-            (0..=MAX_PROBES, 0..=MAX_PROBES, 0..=MAX_PROBES).prop_map(
-                |(outstanding, successes, missed)| {
-                    Phase::HalfOpen(Probing { outstanding, successes, missed })
+            (0..=MAX_PROBES, 0..=MAX_PROBES, 0..=MAX_PROBES, 0..NUMBERS).prop_map(
+                |(outstanding, successes, missed, number)| {
+                    Phase::HalfOpen(Probing { outstanding, successes, missed, number })
                 }
             ),
         ]
