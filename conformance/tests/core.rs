@@ -7,7 +7,9 @@ use std::path::Path;
 
 fn scenarios() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    read_all(&folder).unwrap_or_else(|error| panic!("{error}"))
+    let scenarios = read_all(&folder).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!scenarios.is_empty(), "no scenario in {}", folder.display());
+    scenarios
 }
 
 #[test]

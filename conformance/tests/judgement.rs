@@ -9,15 +9,18 @@ use bimetal_conformance::scenario::{Answer, Scenario};
 
 /// Each scenario with its right recording, changed in one way after the other.
 fn each_change(mut check: impl FnMut(&Scenario, &Recording) -> Vec<Recording>) {
+    let mut changes = 0;
     for scenario in support::scenarios() {
         let right = play(&scenario, &Shift::default(), None);
         assert_eq!(judge(&scenario, &right), Verdict::Equal);
         for (nth, changed) in check(&scenario, &right).iter().enumerate() {
+            changes += 1;
             let verdict = judge(&scenario, changed);
             let name = &scenario.name;
             assert!(matches!(verdict, Verdict::Different(_)), "{name}: change {nth} is not seen");
         }
     }
+    assert!(changes >= support::scenarios().len(), "{changes} changes say little");
 }
 
 #[test]

@@ -147,7 +147,10 @@ fn long_keys_are_kept_apart_and_short() {
     let (one, two) = ("x".repeat(60_000) + "1", "x".repeat(60_000) + "2");
     world.trip(Request("/echo", &one));
     world.call(Request("/echo", &two), Success);
-    assert!(world.engine.breakers(world.now).all(|seen| seen.key.len() <= 128));
+    let keys: Vec<_> = world.engine.breakers(world.now).map(|seen| seen.key.to_vec()).collect();
+    assert_eq!(keys.len(), 2);
+    assert_ne!(keys[0], keys[1]);
+    assert!(keys.iter().all(|key| key.len() <= 128), "{:?}", keys.iter().map(Vec::len));
 }
 
 #[test]

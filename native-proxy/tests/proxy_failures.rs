@@ -71,8 +71,8 @@ fn a_refused_connection_is_503_and_trips() {
     let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((59..=60).contains(&after), "{after}");
     assert_eq!(proxy.outcomes("failure"), 3.0);
-    let rejected = proxy.sum("bimetal_requests_total{policy=\"p\"", "decision=\"breaker\"} ");
-    assert_eq!(rejected, 1.0);
+    let labels = [("policy", "p"), ("decision", "breaker")];
+    assert_eq!(proxy.metrics().sum("bimetal_requests_total", &labels), 1.0);
 }
 
 #[test]

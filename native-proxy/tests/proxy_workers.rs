@@ -53,7 +53,8 @@ fn every_admitted_call_is_settled_exactly_once() {
     });
     let outcomes: f64 =
         ["success", "failure", "slow", "neutral"].iter().map(|name| proxy.outcomes(name)).sum();
-    let admitted = proxy.sum("bimetal_requests_total{policy=\"p\"", "decision=\"admitted\"} ");
+    let labels = [("policy", "p"), ("decision", "admitted")];
+    let admitted = proxy.metrics().sum("bimetal_requests_total", &labels);
     assert_eq!(outcomes, admitted);
     // Of those who left at once, some were never heard.
     assert!((answers..=8.0 * 140.0).contains(&admitted), "{admitted} of {answers}");

@@ -260,6 +260,8 @@ fn the_manifests_of_istio_say_what_the_chart_says() {
     }
     let chosen = plugin["spec"]["selector"]["matchLabels"].as_object().unwrap();
     let labels = rendered["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    // An empty selector would choose every pod of the namespace.
+    assert!(!chosen.is_empty());
     assert!(chosen.iter().all(|(key, value)| labels.get(key) == Some(value)));
     let rule = kind(&mesh, "DestinationRule")[0];
     assert_eq!(

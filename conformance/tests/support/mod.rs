@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 /// Every scenario of this room.
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    read_all(&folder).unwrap_or_else(|error| panic!("{error}"))
+    let scenarios = read_all(&folder).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!scenarios.is_empty(), "no scenario in {}", folder.display());
+    scenarios
 }
 
 /// Where the processes of a test put their files.
@@ -45,12 +47,18 @@ pub(crate) fn every_scenario_holds(host: HostName) {
     let results = run(host, &tools, &scenarios, Limits::Respected, &folder);
     let red = differences(&results);
     assert!(red.is_empty(), "- expected, + seen\n{red}");
+    assert_eq!(results.len(), scenarios.len(), "not every scenario was played");
+    // What a host cannot play is not equal either.
+    let equal = results.iter().filter(|result| result.verdict == Verdict::Equal).count();
+    assert!(equal * 10 >= scenarios.len() * 9, "{equal} of {} were compared", scenarios.len());
 }
 
 /// Each entry of `host` in the table of limits: the scenarios that need it must fail without it.
 pub(crate) fn the_limits_are_exact(host: HostName) {
     let tools = Tools::find().unwrap();
-    for limit in LIMITS.iter().filter(|limit| limit.host == host) {
+    let limits: Vec<_> = LIMITS.iter().filter(|limit| limit.host == host).collect();
+    assert!(!limits.is_empty(), "{host} has no limits");
+    for limit in limits {
         let all = scenarios().into_iter();
         let affected: Vec<Scenario> = all.filter(|scenario| limit.need.is_of(scenario)).collect();
         assert!(!affected.is_empty(), "no scenario needs {limit:?}");

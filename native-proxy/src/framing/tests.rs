@@ -3,11 +3,15 @@
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
+use super::strict_request_io::STAND_IN;
 use super::{Limits, Refusal, Requests, StrictRequestIo, independent};
 use proptest::prelude::*;
+use std::io::ErrorKind;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 const LIMITS: Limits = Limits { max_body: u64::MAX, idle: Duration::from_secs(60) };
 
@@ -197,7 +201,9 @@ proptest! {
         let at_once = whole(&bytes);
         prop_assert_eq!(&feed(&bytes, &sizes), &at_once);
         prop_assert_eq!(&feed(&bytes, &[1]), &at_once);
-        prop_assert!(bytes.starts_with(&at_once.passed));
+        // What is read is the client's own bytes, however they come and are asked for.
+        prop_assert_eq!(read_through(&bytes, &sizes), expected(&bytes, &at_once));
+        prop_assert_eq!(read_through(&bytes, &[usize::MAX]), expected(&bytes, &at_once));
     }
 
     #[test]
@@ -210,9 +216,69 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_judged(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_judged(
+        good in 0_usize..3,
+        noise in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let bytes = [GET.repeat(good).as_bytes(), &noise].concat();
         let scanned = whole(&bytes);
-        prop_assert!(bytes.starts_with(&scanned.passed));
+        prop_assert!(scanned.passed.len() >= GET.len() * good);
+        prop_assert!(independent::requests(&scanned.passed).is_ok());
+        prop_assert_eq!(read_through(&bytes, &[usize::MAX]), expected(&bytes, &scanned));
+    }
+}
+
+/// What a connection's reader gets, and the error that it ends in.
+type Read = (Vec<u8>, Option<ErrorKind>);
+
+/// What the reader must get of `bytes` by the scanner's judgement: a beginning of them and, where a
+/// head is refused, what stands in for it.
+fn expected(bytes: &[u8], scanned: &Scanned) -> Read {
+    let passed = &bytes[..scanned.passed.len()];
+    match scanned.refused {
+        None => (passed.to_vec(), None),
+        Some(Refused::Head(_)) => ([passed, STAND_IN].concat(), None),
+        Some(Refused::Body(_)) => (passed.to_vec(), Some(ErrorKind::InvalidData)),
+    }
+}
+
+/// Reads `bytes` where they come, and are asked for, in pieces of these sizes.
+fn read_through(bytes: &[u8], sizes: &[usize]) -> Read {
+    let client = Pieces { rest: bytes.to_vec(), sizes: sizes.to_vec(), at: 0 };
+    let mut io = StrictRequestIo::new(client, Rc::default(), LIMITS);
+    let mut read = Vec::new();
+    for at in 0.. {
+        let mut space = vec![0; sizes[at % sizes.len()].min(10_000)];
+        let mut buf = ReadBuf::new(&mut space);
+        match Pin::new(&mut io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf) {
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => break,
+            Poll::Ready(Ok(())) => read.extend_from_slice(buf.filled()),
+            Poll::Ready(Err(error)) => return (read, Some(error.kind())),
+            // Behind a refusal there is no end of the stream.
+            Poll::Pending => break,
+        }
+    }
+    (read, None)
+}
+
+/// A client whose bytes come in pieces of these sizes, again and again; then it has left.
+struct Pieces {
+    rest: Vec<u8>,
+    sizes: Vec<usize>,
+    at: usize,
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let size = self.sizes[self.at % self.sizes.len()];
+        self.at += 1;
+        let size = size.min(self.rest.len()).min(buf.remaining());
+        buf.put_slice(&self.rest.drain(..size).collect::<Vec<_>>());
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -106,7 +106,10 @@ impl Seen {
 
     pub(crate) fn body(&self) -> String {
         let text = self.text();
-        text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+        let Some((_, body)) = text.split_once("\r\n\r\n") else {
+            panic!("no end of a head in {self:?}");
+        };
+        body.to_owned()
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -52,8 +52,12 @@ pub(crate) fn long_open() -> Guard {
 
 /// How many calls counted as `outcome`, over all replicas.
 pub(crate) fn count(guard: &Guard, outcome: Outcome) -> u64 {
-    let mut sum = 0;
-    guard.series(|_, _, _, counts| sum += counts.outcome(outcome));
+    let (mut sum, mut rows) = (0, 0);
+    guard.series(|_, _, _, counts| {
+        sum += counts.outcome(outcome);
+        rows += 1;
+    });
+    assert!(rows > 0, "nothing was counted: 0 would say nothing");
     sum
 }
 
@@ -77,8 +81,12 @@ pub(crate) fn outstanding(guard: &Guard) -> u64 {
 
 /// How many of the replicas that have a breaker say this state.
 pub(crate) fn replicas_in(guard: &Guard, state: State) -> usize {
-    let mut sum = 0;
-    guard.breakers(|_, breaker| sum += usize::from(breaker.view.state == state));
+    let (mut sum, mut all) = (0, 0);
+    guard.breakers(|_, breaker| {
+        sum += usize::from(breaker.view.state == state);
+        all += 1;
+    });
+    assert!(all > 0, "there is no breaker");
     sum
 }
 

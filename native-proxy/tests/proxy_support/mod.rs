@@ -1,11 +1,13 @@
 //! A running proxy, upstreams made of raw sockets, and a client that sees every byte.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod metrics;
 pub(crate) mod program;
 
 use bimetal_proxy::config::{self, Settings, Syntax};
 use bimetal_proxy::log::Level;
 use bimetal_proxy::proxy::Proxy;
+use metrics::Metrics;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -51,31 +53,33 @@ impl Running {
         self.client().ask(request)
     }
 
-    /// A metric's value; its labels as they are written on the page.
+    /// The metrics now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::of(self.admin)
+    }
+
+    /// A metric's value; its labels as they are written on the page. None where it is absent.
     pub(crate) fn metric(&self, line: &str) -> Option<f64> {
-        let page = Client::connect(self.admin).ask(&get("/metrics")).text();
-        let value = page.lines().find_map(|row| row.strip_prefix(line)?.strip_prefix(' '));
-        value.map(|value| value.parse().unwrap())
+        self.metrics().line(line)
     }
 
     /// How many calls of the policy `p` counted as `outcome`, over all scopes.
+    ///
+    /// # Panics
+    /// There is no such policy, it saw no call yet, or there is no such outcome.
     pub(crate) fn outcomes(&self, outcome: &str) -> f64 {
-        self.sum("bimetal_outcomes_total{policy=\"p\"", &format!("outcome=\"{outcome}\"}} "))
-    }
-
-    /// The sum of the metrics whose line begins with one text and has another before the value.
-    pub(crate) fn sum(&self, begin: &str, end: &str) -> f64 {
-        let page = Client::connect(self.admin).ask(&get("/metrics")).text();
-        let rows = page.lines().filter(|row| row.starts_with(begin));
-        let values = rows.filter_map(|row| row.split_once(end)).map(|(_, value)| value);
-        values.map(|value| value.parse::<f64>().unwrap()).sum()
+        self.metrics().sum("bimetal_outcomes_total", &[("policy", "p"), ("outcome", outcome)])
     }
 
     /// Waits until this many calls counted as `outcome`, and nothing is outstanding.
     pub(crate) fn wait_for_outcomes(&self, outcome: &str, count: f64) {
+        let labels = [("policy", "p"), ("outcome", outcome)];
         wait_for(outcome, || {
-            let settled = self.metric("bimetal_calls_outstanding") == Some(0.0);
-            (settled && self.outcomes(outcome) == count).then_some(())
+            let metrics = self.metrics();
+            let is_settled = metrics.line("bimetal_calls_outstanding") == Some(0.0);
+            // Before its first call a policy has no row.
+            let counted = metrics.find("bimetal_outcomes_total", &labels);
+            (is_settled && counted == Some(count)).then_some(())
         });
     }
 }

@@ -22,6 +22,15 @@ impl Program {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::reading(command, "")
+    }
+
+    /// One whose lines are JSON: there its addresses stand before a quote.
+    pub(crate) fn spawn_json(command: &mut Command) -> Self {
+        Self::reading(command, "\"}")
+    }
+
+    fn reading(command: &mut Command, end: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, log) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -30,8 +39,9 @@ impl Program {
         });
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut program = Self { child, log, listen: nobody, admin: nobody, health: nobody };
-        program.listen = program.log_with("listening on ").parse().unwrap();
-        let rest = program.log_with("admin on ");
+        let after = |text: &str| program.log_with(text).strip_suffix(end).unwrap().to_owned();
+        let (listen, rest) = (after("listening on "), after("admin on "));
+        program.listen = listen.parse().unwrap();
         let (admin, health) = rest.split_once(", health on ").unwrap();
         (program.admin, program.health) = (admin.parse().unwrap(), health.parse().unwrap());
         program

@@ -57,11 +57,24 @@ impl Fake {
     }
 
     /// The sum of every metric whose name contains all parts.
+    ///
+    /// # Panics
+    /// There is none: a sum of nothing would be 0, whatever is asked for.
     pub(crate) fn metric(&self, parts: &[&str]) -> i64 {
+        self.find_metric(parts).unwrap_or_else(|| {
+            let state = self.0.borrow();
+            let names: Vec<_> = state.metrics.iter().map(|(_, name, _)| name).collect();
+            panic!("no metric with {parts:?} among {names:#?}")
+        })
+    }
+
+    /// The same; none where nothing was counted under such a name yet.
+    pub(crate) fn find_metric(&self, parts: &[&str]) -> Option<i64> {
         let state = self.0.borrow();
         let ours =
             state.metrics.iter().filter(|(_, name, _)| parts.iter().all(|p| name.contains(p)));
-        ours.map(|(_, _, value)| value).sum()
+        let values: Vec<i64> = ours.map(|(_, _, value)| *value).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
     }
 
     /// Events of a kind so far, as JSON.

@@ -99,6 +99,24 @@ pub(crate) struct ProcessState {
 #[derive(Clone)]
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
+/// How the names of the filter's metrics end.
+const METRICS: [&str; 14] = [
+    "board_writes_total",
+    "breaker_replicas",
+    "breaker_transitions_total",
+    "calls_outstanding",
+    "decision_errors_total",
+    "events_lost_total",
+    "late_total",
+    "outcomes_total",
+    "request_duration_ms",
+    "requests_total",
+    "scopes",
+    "shadow_total",
+    "unprotected_total",
+    "unsupported_skipped",
+];
+
 impl Process {
     /// A process that has just begun; its random numbers follow from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
@@ -121,11 +139,30 @@ impl Process {
     }
 
     /// The sum of every metric whose name contains all parts.
+    ///
+    /// # Panics
+    /// There is none: a sum of nothing would be 0, whatever is asked for.
     pub(crate) fn metric(&self, parts: &[&str]) -> i64 {
+        self.find_metric(parts).unwrap_or_else(|| {
+            let state = self.lock();
+            let names: Vec<_> = state.metrics.iter().map(|metric| &metric.name).collect();
+            panic!("no metric with {parts:?} among {names:#?}")
+        })
+    }
+
+    /// The same; none where nothing was counted under such a name yet. The last part names the
+    /// metric, and every metric has a name that is known here: one that got another is no zero.
+    pub(crate) fn find_metric(&self, parts: &[&str]) -> Option<i64> {
+        let name = parts.last().expect("the name of a metric");
+        assert!(METRICS.contains(name), "{name} is no metric of the filter");
         let state = self.lock();
+        for metric in &state.metrics {
+            assert!(METRICS.iter().any(|name| metric.name.ends_with(name)), "{}", metric.name);
+        }
         let ours =
             state.metrics.iter().filter(|metric| parts.iter().all(|p| metric.name.contains(p)));
-        ours.map(|metric| metric.value).sum()
+        let values: Vec<i64> = ours.map(|metric| metric.value).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
     }
 
     /// Events of a kind so far.
