@@ -92,7 +92,7 @@ pub(crate) fn error<B: From<Bytes>>(status: StatusCode, text: &dyn Display) -> R
 pub(crate) fn rejection<B: From<Bytes>>(rejected: &Rejected) -> Response<B> {
     let (policy, rejection) = (&rejected.policy, &rejected.rejection);
     let status = status(rejection.rule.status());
-    let text = format_args!("circuit breaker: {}", rejection.reason).to_string();
+    let text = format_args!("circuit breaker: {}", rejection.reason);
     let mut response = match policy.fallback_when_rejected() {
         Some(fallback) => self::fallback(fallback, status, &text),
         None => error(status, &text),
