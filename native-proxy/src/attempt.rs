@@ -63,6 +63,19 @@ pub(crate) enum Whose {
 }
 
 impl ErrorKind {
+    /// Every kind that is a failure of a try: all but the client's doing.
+    pub(crate) const FAILURES: [Self; 9] = [
+        Self::Overflow,
+        Self::Exhausted,
+        Self::Connect,
+        Self::Timeout,
+        Self::Reset,
+        Self::Closed,
+        Self::NotHttp,
+        Self::BrokeOff,
+        Self::Stalled,
+    ];
+
     /// The name in metrics and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {

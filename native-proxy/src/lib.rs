@@ -1,5 +1,6 @@
 //! The native host, and the commands of `bimetal`.
 
+mod account;
 mod admin;
 mod attempt;
 pub mod board;

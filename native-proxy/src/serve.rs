@@ -3,7 +3,6 @@
 use crate::call::{self, Client};
 use crate::config::Listener;
 use crate::framing::{Limits, Requests, StrictRequestIo};
-use crate::log::warning;
 use crate::timer::Alarms;
 use crate::upstream::Connection;
 use crate::worker::{Place, Worker};
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tracing::warn;
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -131,7 +131,7 @@ async fn accept(listening: Rc<ListenerState>, listener: TcpListener) {
             Err(error) => {
                 if warned.is_none_or(|at| at.elapsed() >= QUIET) {
                     warned = Some(Instant::now());
-                    warning!("cannot accept on {}, trying on: {error}", listening.address);
+                    warn!("cannot accept on {}, trying on: {error}", listening.address);
                 }
                 tokio::time::sleep(RESPITE).await;
             }

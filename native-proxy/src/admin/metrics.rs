@@ -1,9 +1,11 @@
 //! The page of metrics, in Prometheus' text format: every name and label of the contract, summed
 //! over the workers.
 
+use crate::account::{AnsweredBy, End};
+use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
 use crate::proxy::Shared;
-use crate::worker::{BOUNDS, Histogram, WorkerStats};
+use crate::worker::{BOUNDS, CLASSES, Histogram, WorkerStats};
 use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome;
 use bimetal_core::series::{Counts, SHARED_LABEL, TRANSITIONS};
@@ -151,7 +153,13 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
         let counts = stats.iter().filter_map(|worker| worker.refusals.get(place));
         page.line(&[("reason", reason)], counts.sum());
     }
+    requests(page, stats);
+    let settings = shared.settings();
     let mut failures: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for upstream in &settings.upstreams {
+        // What did not happen yet is 0 and not absent.
+        failures.extend(ErrorKind::FAILURES.map(|kind| ((&*upstream.name, kind.name()), 0)));
+    }
     for (upstream, reason, count) in stats.iter().flat_map(|stats| &stats.failures) {
         *failures.entry((upstream, reason)).or_default() += count;
     }
@@ -181,9 +189,24 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
         "gauge",
         "Parts of the configuration that were left out.",
     );
-    page.line(&[], shared.settings().skipped.len() as u64);
+    page.line(&[], settings.skipped.len() as u64);
     page.head("bimetal_workers", "gauge", "Workers.");
     page.line(&[], stats.len() as u64);
+}
+
+/// How requests ended and which answers they got, whoever gave them.
+fn requests(page: &mut Page, stats: &[WorkerStats]) {
+    page.head("bimetal_requests_ended_total", "counter", "Every request, by how it ended.");
+    for (place, end) in End::NAMES.into_iter().enumerate() {
+        page.line(&[("end", end)], stats.iter().map(|worker| worker.ends[place]).sum());
+    }
+    page.head("bimetal_answers_total", "counter", "Answers given, by whose they are.");
+    for (whose, by) in AnsweredBy::NAMES.into_iter().enumerate() {
+        for (place, class) in CLASSES.into_iter().enumerate() {
+            let count = stats.iter().map(|worker| worker.answers[whose][place]).sum();
+            page.line(&[("by", by), ("class", class)], count);
+        }
+    }
 }
 
 #[derive(Default)]

@@ -5,7 +5,6 @@ mod gather;
 mod metrics;
 mod ready;
 
-use crate::log::warning;
 use crate::proxy::Shared;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tracing::warn;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -43,7 +43,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::
         let runtime =
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime,
-                Err(error) => return warning!("no admin interface: {error}"),
+                Err(error) => return warn!("no admin interface: {error}"),
             };
         runtime.block_on(async move {
             tokio::join!(
@@ -58,7 +58,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::
 async fn accept(shared: Arc<Shared>, face: Face, socket: Socket) {
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
-        Err(error) => return warning!("no admin interface: {error}"),
+        Err(error) => return warn!("no admin interface: {error}"),
     };
     loop {
         match listener.accept().await {

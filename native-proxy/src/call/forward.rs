@@ -4,6 +4,7 @@ use super::answer::{self, Answer};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop};
+use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError};
 use crate::framing::{Ask, Interim};
 use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
@@ -37,6 +38,7 @@ pub(super) async fn forward(
     mut request: Request<Upload>,
     admitted: AdmittedCall,
     gate: Option<&ContinueGate>,
+    account: &mut RequestAccount,
 ) -> Response<Answer> {
     let AdmittedCall { mut call, plan, state } = admitted;
     let protocol = hop::upgrade(request.headers());
@@ -52,13 +54,14 @@ pub(super) async fn forward(
     let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
     let sending = Sending { client, attempt, queue_limit, version, gate };
-    let mut response = match sending.send(request, &mut call).await {
-        Ok((response, connection)) => receive(client, response, connection, call),
+    let mut response = match sending.send(request, &mut call, account).await {
+        Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {
+            account.failed(error.kind);
             client.worker.upstream_failed(&upstream.settings().name, &error);
             match error.kind.transport() {
                 // The client is gone or speaks no HTTP: the drop of the call says so.
-                None => broke_off(client),
+                None => broke_off(client, account),
                 Some(how) => {
                     call.broken(how);
                     match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
@@ -81,9 +84,12 @@ pub(super) async fn forward(
 }
 
 /// What a client is told whose request broke off; nothing that follows it would be understood.
-fn broke_off(client: &Client) -> Response<Answer> {
+fn broke_off(client: &Client, account: &mut RequestAccount) -> Response<Answer> {
     let mut response = match client.requests.broken() {
-        Some(why) => answer::error(why.status(), &why),
+        Some(why) => {
+            account.ends(End::Refused(why));
+            answer::error(why.status(), &why)
+        }
         None => answer::error(StatusCode::BAD_REQUEST, &"the request broke off"),
     };
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -140,11 +146,13 @@ impl Sending<'_> {
         &self,
         request: Request<Upload>,
         call: &mut TrackedCall,
+        account: &mut RequestAccount,
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
         let upload = upload_of(&request, self.attempt.ask);
         let mut request = Some(request);
         let mut now = call.begun();
         loop {
+            account.attempted();
             let checkout = self.check_out(now, upload, call).await?;
             match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {
                 Err(error) if error.may_retry => now = call.now(),
@@ -201,6 +209,7 @@ fn receive(
     response: Response<Incoming>,
     connection: Box<Connection>,
     mut call: TrackedCall,
+    account: &mut RequestAccount,
 ) -> Response<Answer> {
     let worker = &client.worker;
     let now = worker.clock.now();
@@ -218,6 +227,7 @@ fn receive(
         }
         return response;
     }
+    account.answered_by_upstream();
     let protocol = hop::upgrade(&head.headers);
     hop::strip(&mut head.headers);
     head.version = Version::HTTP_11;
@@ -233,9 +243,10 @@ fn receive(
     }
     if body.is_end_stream() {
         call.finished(now);
+        account.complete(now);
         connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(worker.clone(), client.requests.clone(), body, connection, call);
+    let body = Streamed::new(client.requests.clone(), body, connection, call);
     Response::from_parts(head, Answer::Streamed(body))
 }

@@ -11,9 +11,10 @@ pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
+use crate::account::{Decision, End, RequestAccount};
 use crate::framing::Requests;
 use crate::upstream::{Connection, ContinueGate, Upload};
-use crate::worker::{Target, Worker};
+use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
@@ -79,6 +80,14 @@ struct AdmittedCall {
     state: Option<State>,
 }
 
+/// Where a request goes.
+enum Decided {
+    /// Along this route.
+    Goes(Rc<Route>, AdmittedCall),
+    /// Nowhere: this answers it.
+    Ends(Response<Answer>),
+}
+
 /// Answers one request.
 ///
 /// # Errors
@@ -87,30 +96,47 @@ pub(crate) async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    if let Some(refusal) = client.requests.next() {
-        // What stands here for the refused request is not the client's: nothing else looks at it.
-        return Ok(answer::error(refusal.status(), &refusal));
-    }
-    let (mut head, body) = request.into_parts();
-    let gate = gate(&mut head, &body);
-    let mut response = match decide(&client, &head) {
-        Ok((Target::Upstream(upstream), call)) => {
-            let request = Request::from_parts(head, Upload::new(body, gate.clone()));
-            forward::forward(&client, &upstream, request, call, gate.as_deref()).await
+    let mut account = RequestAccount::open(&client.worker);
+    let mut response = match client.requests.next() {
+        None => {
+            let (mut head, body) = request.into_parts();
+            account.asked(&head);
+            let gate = gate(&mut head, &body);
+            let mut response = match decide(&client, &head, &mut account) {
+                Decided::Goes(route, call) => match &route.target {
+                    Target::Upstream(upstream) => {
+                        let request = Request::from_parts(head, Upload::new(body, gate.clone()));
+                        let (gate, account) = (gate.as_deref(), &mut account);
+                        forward::forward(&client, upstream, request, call, gate, account).await
+                    }
+                    Target::TestFailure => {
+                        swallow(body);
+                        test_failure(call)
+                    }
+                },
+                Decided::Ends(response) => {
+                    swallow(body);
+                    response
+                }
+            };
+            let is_open = |gate: Rc<ContinueGate>| gate.is_open();
+            if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
-        Ok((Target::TestFailure, call)) => {
-            swallow(body);
-            test_failure(call)
-        }
-        Err(response) => {
-            swallow(body);
-            *response
+        Some(refusal) => {
+            // What stands here for the refused request is not the client's: nothing looks at it.
+            account.ends(End::Refused(refusal));
+            answer::error(refusal.status(), &refusal)
         }
     };
-    let is_open = |gate: Rc<ContinueGate>| gate.is_open();
-    if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    account.answers(response.status());
+    match response.body_mut() {
+        Answer::Streamed(stream) => stream.follow(account),
+        // What is known whole goes out as soon as the client takes it.
+        Answer::Whole(_) => account.ends(End::Answered),
     }
     Ok(response)
 }
@@ -129,11 +155,10 @@ fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<ContinueGate>> {
 }
 
 /// Finds the route and asks the engine; an answer of our own where it ends here.
-fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<Response<Answer>>> {
-    let worker = &client.worker;
-    let begun = worker.clock.now();
+fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decided {
+    let (worker, begun) = (&client.worker, account.begun());
     if let Some(answer) = own_answer(worker, head) {
-        return Err(Box::new(answer));
+        return Decided::Ends(answer);
     }
     let routing = worker.routing();
     let mut facts = RequestFacts {
@@ -145,9 +170,9 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<R
         route: None,
     };
     let Some(route) = routing.find(&facts) else {
-        let response = answer::error(StatusCode::NOT_FOUND, &"endpoint not found");
-        return Err(Box::new(response));
+        return Decided::Ends(answer::error(StatusCode::NOT_FOUND, &"endpoint not found"));
     };
+    account.routed(route);
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
@@ -162,17 +187,20 @@ fn decide(client: &Client, head: &Parts) -> Result<(Target, AdmittedCall), Box<R
                 PassReason::Shadow(rejection) => Some(rejection.state()),
                 PassReason::Disabled | PassReason::TableFull => None,
             };
+            account.decided(&pass.policy, Decision::Passed);
             admitted(Some(pass.policy), Plan::default(), state, None)
         }
-        Verdict::Admit(admission) => admitted(
-            Some(admission.policy),
-            admission.plan,
-            Some(admission.state),
-            Some(admission.ticket),
-        ),
-        Verdict::Reject(refusal) => return Err(Box::new(answer::rejection(&refusal))),
+        Verdict::Admit(admission) => {
+            account.decided(&admission.policy, Decision::Admitted);
+            let state = Some(admission.state);
+            admitted(Some(admission.policy), admission.plan, state, Some(admission.ticket))
+        }
+        Verdict::Reject(refusal) => {
+            account.decided(&refusal.policy, Decision::Rejected(refusal.rejection.rule));
+            return Decided::Ends(answer::rejection(&refusal));
+        }
     };
-    Ok((route.target.clone(), admitted))
+    Decided::Goes(route.clone(), admitted)
 }
 
 /// Answers that need no route.

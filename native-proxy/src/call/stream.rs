@@ -2,10 +2,12 @@
 
 use super::answer::BrokeOff;
 use super::tracked::TrackedCall;
+use crate::account::{End, RequestAccount};
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Requests;
 use crate::upstream::Connection;
 use crate::worker::Worker;
+use bimetal_core::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -16,11 +18,12 @@ use std::task::{Context, Poll, Waker, ready};
 /// asks for more: that is the backpressure. Dropped before its end, it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Streamed {
-    worker: Rc<Worker>,
     requests: Rc<Requests>,
     body: Incoming,
     // Present until the end.
     rest: Option<(Box<Connection>, TrackedCall)>,
+    // From when the answer goes out until its end.
+    account: Option<RequestAccount>,
 }
 
 type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
@@ -28,13 +31,17 @@ type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
 impl Streamed {
     /// The body of an answer that has one.
     pub(crate) fn new(
-        worker: Rc<Worker>,
         requests: Rc<Requests>,
         body: Incoming,
         connection: Box<Connection>,
         call: TrackedCall,
     ) -> Box<Self> {
-        Box::new(Self { worker, requests, body, rest: Some((connection, call)) })
+        Box::new(Self { requests, body, rest: Some((connection, call)), account: None })
+    }
+
+    /// The answer goes out: its end is that of the request.
+    pub(crate) fn follow(&mut self, account: RequestAccount) {
+        self.account = Some(account);
     }
 
     /// The next piece.
@@ -52,7 +59,7 @@ impl Streamed {
                 if let Some((connection, call)) = &mut self.rest {
                     connection.moved();
                     if let Some(trailers) = frame.trailers_ref() {
-                        call.trailers(self.worker.clock.now(), trailers);
+                        call.trailers(call.now(), trailers);
                     } else if call.wants_body() {
                         call.body(frame.data_ref().map(|data| &**data));
                     }
@@ -93,11 +100,16 @@ impl Streamed {
             return;
         };
         // A request that turns bad while it is being answered takes the answer with it.
-        if self.requests.broken().is_some() {
+        if let Some(why) = self.requests.broken() {
+            self.end(End::Refused(why), None);
             return call.not_evidence();
         }
         let error = why(&connection);
-        self.worker.upstream_failed(connection.slot.pool().upstream(), &error);
+        if let Some(account) = &mut self.account {
+            account.failed(error.kind);
+            account.worker().upstream_failed(connection.slot.pool().upstream(), &error);
+        }
+        self.end(End::BrokeOff, None);
         call.upload(call.now(), connection.upload());
         if let Some(how) = error.kind.transport() {
             call.broken(how);
@@ -121,9 +133,19 @@ impl Streamed {
 
     fn finish(&mut self) {
         if let Some((connection, mut call)) = self.rest.take() {
-            let now = self.worker.clock.now();
+            let now = call.now();
             call.finished(now);
+            self.end(End::Answered, Some(now));
             connection.release(now);
+        }
+    }
+
+    fn end(&mut self, end: End, at: Option<Instant>) {
+        if let Some(mut account) = self.account.take() {
+            account.ends(end);
+            if let Some(now) = at {
+                account.complete(now);
+            }
         }
     }
 }

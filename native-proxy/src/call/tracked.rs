@@ -25,8 +25,6 @@ pub(crate) trait Ledger {
     fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool);
     /// What became of a call.
     fn settle(&self, now: Instant, ticket: Ticket, report: Report);
-    /// How long a call took in all, for the policy that matched it or for none.
-    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration);
 }
 
 /// One call. Dropped before its end is known, it settles as what that means: the client left.
@@ -37,7 +35,6 @@ pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
     /// None where the call passes without a permit, or is settled.
     held: Option<Held>,
     begun: Instant,
-    ended: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -47,8 +44,8 @@ struct Held {
 }
 
 impl<L: Ledger> TrackedCall<L> {
-    /// A call that began at `begun` and has `limit` on the upstream's clock. Without a ticket only
-    /// its duration is counted.
+    /// A call that began at `begun` and has `limit` on the upstream's clock. Without a ticket there
+    /// is nothing to settle.
     pub(crate) fn new(
         ledger: L,
         policy: Option<Arc<Policy>>,
@@ -60,7 +57,7 @@ impl<L: Ledger> TrackedCall<L> {
             let life = Call::new(policy.failure.clone(), limit);
             Held { ticket, life }
         });
-        Self { ledger, policy, held, begun, ended: None }
+        Self { ledger, policy, held, begun }
     }
 
     /// The time now.
@@ -68,7 +65,7 @@ impl<L: Ledger> TrackedCall<L> {
         self.ledger.now()
     }
 
-    /// When the request's head was there.
+    /// When it began.
     pub(crate) fn begun(&self) -> Instant {
         self.begun
     }
@@ -130,7 +127,6 @@ impl<L: Ledger> TrackedCall<L> {
 
     /// The answer ended well.
     pub(crate) fn finished(&mut self, now: Instant) {
-        self.ended = Some(now);
         self.tell(now, |life| life.ended(now));
     }
 
@@ -176,14 +172,12 @@ impl<L: Ledger> TrackedCall<L> {
 
 impl<L: Ledger> Drop for TrackedCall<L> {
     fn drop(&mut self) {
-        // The end of a good stream is the end of the call: no need to look at the clock again.
-        let now = self.ended.unwrap_or_else(|| self.ledger.now());
         if self.held.is_some() {
+            let now = self.ledger.now();
             // A fault of ours says nothing about the upstream.
             let ours = std::thread::panicking();
             self.tell(now, |life| if ours { life.dropped(now) } else { life.client_gone(now) });
         }
-        self.ledger.took(self.policy.as_ref(), now.since(self.begun));
     }
 }
 

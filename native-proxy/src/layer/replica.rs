@@ -4,8 +4,7 @@ use crate::call::{Ledger, TrackedCall};
 use crate::clock::Clock;
 use bimetal_core::event::Event;
 use bimetal_core::outcome::Report;
-use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Engine, Facts, Instant, Ticket, Verdict};
+use bimetal_core::{Engine, Facts, Instant, Ticket, Verdict};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,9 +93,6 @@ impl Ledger for Arc<Replica> {
     fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
         self.with(|engine| engine.settle(now, ticket, report));
     }
-
-    // A program has its own histograms.
-    fn took(&self, _: Option<&Arc<Policy>>, _: Duration) {}
 }
 
 impl fmt::Debug for Replica {

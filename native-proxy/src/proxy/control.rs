@@ -2,11 +2,11 @@
 
 use super::{DRAIN, Options, Proxy, RunError, Shared};
 use crate::config::{self, ConfigError, Settings};
-use crate::log::{info, warning};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ async fn serve(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.reload.recv() => match &mut watch {
                 Some(watch) => watch.reload(&proxy.shared),
-                None => warning!("no configuration file to read again"),
+                None => warn!("no configuration file to read again"),
             },
             () = changed(&mut watch) => {
                 if let Some(watch) = &mut watch {
@@ -135,7 +135,9 @@ impl Watch {
                     ConfigError::Unreadable(_) => "cannot be read",
                     ConfigError::Wrong(_) => "is wrong",
                 };
-                warning!("{} {what} and is not used:\n{error}", self.file.display());
+                warn!("{} {what} and is not used", self.file.display());
+                // One for each problem: a line of the log has no end of line within.
+                error.to_string().lines().for_each(|problem| warn!("{problem}"));
             }
         }
     }

@@ -5,9 +5,9 @@ use crate::admin;
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
-use crate::log::{Level, info, warning};
+use crate::log::Level;
 use crate::serve::{Sharing, bind};
-use crate::worker::{self, Command, Start};
+use crate::worker::{self, Command, FailureLog, Start};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
 
 /// What the threads of a proxy know in common. None of it is on a request's path.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Shared {
             (settings.listeners.clone(), settings.admin, settings.health, settings.workers)
         };
         if fixed(&settings) != fixed(&before) {
-            warning!("listeners, admin, health and workers change with the next start only");
+            warn!("listeners, admin, health and workers change with the next start only");
             (settings.listeners, settings.admin, settings.health, settings.workers) =
                 fixed(&before);
         }
@@ -89,6 +90,7 @@ impl Proxy {
         let ready_path: Arc<str> = format!("/.bimetal/{:016x}", random()).into();
         let settings = Arc::new(settings);
         let board = Arc::new(MemoryBoard::default());
+        let failure_log = Arc::new(FailureLog::default());
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..settings.workers {
             let start = Start {
@@ -97,6 +99,7 @@ impl Proxy {
                 seed: random(),
                 board: board.clone(),
                 level,
+                failure_log: failure_log.clone(),
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),
                 settings: settings.clone(),
@@ -161,7 +164,7 @@ impl Proxy {
 
 fn note_skipped(settings: &Settings) {
     for skipped in &settings.skipped {
-        warning!("skipped {skipped}");
+        warn!("skipped {skipped}");
     }
 }
 

@@ -2,16 +2,22 @@
 //! with other workers but the words of breakers on the board, which are atomics; so a request waits
 //! for no other thread. Only a scope that this worker has not seen before takes the board's lock.
 
+mod ended;
 mod failures;
 mod histogram;
 mod keeper;
 mod routing;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod thread;
 
+pub(crate) use ended::CLASSES;
+use ended::EndedRequests;
+pub(crate) use failures::FailureLog;
 use failures::Failures;
 pub(crate) use histogram::{BOUNDS, Histogram};
-pub(crate) use routing::{Routing, Target};
+pub(crate) use routing::{Route, Routing, Target};
 pub(crate) use stats::{BreakerRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
 
@@ -20,13 +26,13 @@ use crate::call::Ledger;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::framing::Refusals;
-use crate::log::{self, Level};
+use crate::log::{CORE_EVENTS, Level};
 use crate::upstream::Resolver;
 use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Duration, Engine, Instant, Ticket, Verdict, engine::Tracing};
+use bimetal_core::{Engine, Instant, Ticket, Verdict, engine::Tracing};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -49,7 +55,7 @@ pub(crate) struct Worker {
     pub refusals: Rc<Refusals>,
     engine: RefCell<Engine>,
     routing: RefCell<Rc<Routing>>,
-    durations: RefCell<Vec<(Arc<str>, Histogram)>>,
+    ended: EndedRequests,
     decision_errors: Cell<u64>,
     failures: Failures,
     resolver: Rc<Resolver>,
@@ -58,6 +64,7 @@ pub(crate) struct Worker {
     // Rung when a connection ends.
     left: Notify,
     draining: Cell<bool>,
+    cuts_off: Cell<bool>,
     // Tells the listeners.
     drain: watch::Sender<bool>,
     // Rung when a breaker may have something to do earlier than the keeper knows.
@@ -86,14 +93,15 @@ impl Worker {
             refusals: Rc::default(),
             engine: RefCell::new(engine),
             routing: RefCell::default(),
-            durations: RefCell::new(vec![("".into(), Histogram::default())]),
+            ended: EndedRequests::default(),
             decision_errors: Cell::new(0),
-            failures: Failures::default(),
+            failures: Failures::new(start.failure_log.clone()),
             resolver: Rc::default(),
             level: start.level,
             connections: RefCell::default(),
             left: Notify::new(),
             draining: Cell::new(false),
+            cuts_off: Cell::new(false),
             drain: watch::Sender::new(false),
             keeper: Notify::new(),
         })
@@ -103,13 +111,7 @@ impl Worker {
     /// the same keep their connections.
     pub(crate) fn load(&self, settings: &Settings) {
         let document = unshared(&settings.document);
-        let mut durations = self.durations.borrow_mut();
-        for policy in &document.policies {
-            match durations.iter_mut().find(|(name, _)| **name == *policy.name) {
-                Some((name, _)) => *name = policy.name.clone(),
-                None => durations.push((policy.name.clone(), Histogram::default())),
-            }
-        }
+        self.ended.load(&document.policies);
         let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
         self.routing.replace(Rc::new(routing));
         let mut engine = self.engine.borrow_mut();
@@ -161,20 +163,6 @@ impl Worker {
         self.drain_events(&mut engine);
     }
 
-    /// Counts how long a request took, for the policy that matched it or for none.
-    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
-        let Ok(mut durations) = self.durations.try_borrow_mut() else {
-            return;
-        };
-        let same = |name: &Arc<str>| match policy {
-            Some(policy) => Arc::ptr_eq(name, &policy.name) || **name == *policy.name,
-            None => name.is_empty(),
-        };
-        if let Some((_, histogram)) = durations.iter_mut().find(|(name, _)| same(name)) {
-            histogram.record(duration);
-        }
-    }
-
     /// Whether the worker drains: it takes no new work and finishes what it has.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
@@ -186,6 +174,16 @@ impl Worker {
         drop(self.drain.subscribe().wait_for(|draining| *draining).await);
     }
 
+    /// A drain is over: what is left ends now.
+    pub(crate) fn cut_off(&self) {
+        self.cuts_off.set(true);
+    }
+
+    /// Whether what ends now is cut off.
+    pub(crate) fn cuts_off(&self) -> bool {
+        self.cuts_off.get()
+    }
+
     fn decision_error(&self) {
         self.decision_errors.set(self.decision_errors.get() + 1);
     }
@@ -194,7 +192,7 @@ impl Worker {
     fn drain_events(&self, engine: &mut Engine) {
         while let Some(event) = engine.take_event() {
             if self.level == Level::Debug {
-                log::bare(&event);
+                tracing::debug!(target: CORE_EVENTS, "{event}");
             } else if let EventKind::Transition(change) = &event.kind
                 && !change.adopted
             {
@@ -226,23 +224,22 @@ impl Ledger for Rc<Worker> {
             engine.settle(now, ticket, report);
         });
     }
-
-    fn took(&self, policy: Option<&Arc<Policy>>, duration: Duration) {
-        Worker::took(self, policy, duration);
-    }
 }
 
 fn log_transition(policy: &str, scope: &str, change: &Transition) {
-    let (from, to, cause) = (change.from.name(), change.to.name(), change.cause);
-    match change.to {
-        State::Open => {
-            let length = change.open_for;
-            log::info!(
-                "breaker {policy}, scope {scope}: {from} to {to} for {length} after {cause}"
-            );
-        }
-        _ => log::info!("breaker {policy}, scope {scope}: {from} to {to} after {cause}"),
-    }
+    let (from, to, why) = (change.from.name(), change.to.name(), change.cause);
+    let length = match change.to {
+        State::Open => format!(" for {}", change.open_for),
+        _ => String::new(),
+    };
+    tracing::info!(
+        policy,
+        scope,
+        from,
+        to,
+        cause = why.name(),
+        "breaker {policy}, scope {scope}: {from} to {to}{length} after {why}"
+    );
 }
 
 /// A copy of its own: workers that count references to the same policy would pass its cache line
@@ -319,87 +316,5 @@ impl Drop for Place {
         }
         connections.free.push(self.index);
         worker.left.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Listener;
-    use crate::serve::{self, Sharing, bind};
-    use std::net::SocketAddr;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-    use tokio::runtime::{Builder, LocalOptions};
-
-    fn worker() -> (Rc<Worker>, Arc<Settings>) {
-        let settings = Arc::new(crate::config::builtin("127.0.0.1").unwrap());
-        let worker = Worker::new(&Start {
-            index: 0,
-            clock: Clock::start(),
-            seed: 1,
-            board: Arc::default(),
-            level: Level::Info,
-            ready_path: "/ready".into(),
-            sockets: Vec::new(),
-            settings: settings.clone(),
-        });
-        worker.load(&settings);
-        (worker, settings)
-    }
-
-    fn run(test: impl Future<Output = ()>) {
-        let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
-        let patience = std::time::Duration::from_secs(20);
-        let test = async { tokio::time::timeout(patience, test).await.expect("the test hangs") };
-        runtime.block_on(test);
-    }
-
-    #[test]
-    fn a_panic_ends_one_connection_and_is_counted() {
-        let (worker, _) = worker();
-        let place = worker.enter();
-        let other = worker.enter();
-        run(async {
-            let task = tokio::task::spawn_local(async move {
-                let _place = place;
-                panic!("a fault of ours");
-            });
-            assert!(task.await.unwrap_err().is_panic());
-        });
-        assert_eq!((worker.panics.get(), worker.connections()), (1, 1));
-        drop(other);
-        assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
-    }
-
-    /// What a listener answers to one request, until it closes.
-    async fn ask(address: SocketAddr) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        // A connection that breaks has no answer.
-        let _ = stream.read_to_string(&mut answer).await;
-        answer
-    }
-
-    #[test]
-    #[expect(clippy::await_holding_refcell_ref, reason = "that is the fault")]
-    fn a_panic_within_a_request_leaves_the_listener_at_work() {
-        let (worker, settings) = worker();
-        let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Alone).unwrap();
-        let address = socket.local_addr().unwrap();
-        // One place only: a panic that kept it would hold all others up.
-        let listener = Listener { max_connections: 1, ..settings.listeners[0].clone() };
-        run(async {
-            serve::listen(&worker, listener, socket, 1).unwrap();
-            assert!(ask(address).await.starts_with("HTTP/1.1 404 "));
-            // A request that finds the routes taken panics where it looks for its own.
-            let taken = worker.routing.borrow_mut();
-            assert_eq!(ask(address).await, "");
-            drop(taken);
-            assert!(ask(address).await.starts_with("HTTP/1.1 404 "));
-        });
-        assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Routes and upstreams in force.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
-    routes: Vec<Route>,
+    routes: Vec<Rc<Route>>,
     upstreams: Vec<Rc<Upstream>>,
 }
 
@@ -56,11 +56,11 @@ impl Routing {
             }
         }
         let routes = settings.routes.iter().filter_map(|route| Route::build(route, &upstreams));
-        Self { routes: routes.collect(), upstreams }
+        Self { routes: routes.map(Rc::new).collect(), upstreams }
     }
 
     /// The first route that matches.
-    pub(crate) fn find(&self, facts: &RequestFacts<'_>) -> Option<&Route> {
+    pub(crate) fn find(&self, facts: &RequestFacts<'_>) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.matcher.matches(facts))
     }
 

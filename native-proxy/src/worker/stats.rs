@@ -1,5 +1,6 @@
 //! Counts and breakers of one worker, as the admin pages show them.
 
+use super::ended::{Answers, Ends};
 use super::{Histogram, Worker};
 use crate::framing::Refusal;
 use bimetal_core::engine::Totals;
@@ -14,6 +15,10 @@ pub(crate) struct WorkerStats {
     pub series: Vec<Series>,
     /// Sums over everything.
     pub totals: Totals,
+    /// How requests ended.
+    pub ends: Ends,
+    /// Which answers they got.
+    pub answers: Answers,
     /// Durations by policy; an empty name stands for no policy.
     pub durations: Vec<(String, Histogram)>,
     /// Failures of the decision itself, where the call passed.
@@ -86,15 +91,15 @@ impl Worker {
             scope: scope.into(),
             counts: *counts,
         });
-        let durations = self.durations.borrow();
-        let durations = durations.iter().map(|(name, all)| (String::from(&**name), all.clone()));
         let routing = self.routing();
         let upstreams = routing.upstreams().iter();
         let upstreams = upstreams.map(|up| (up.settings().name.to_string(), up.pool.open()));
         WorkerStats {
             series: series.collect(),
             totals: engine.totals(),
-            durations: durations.collect(),
+            ends: self.ended.ends(),
+            answers: self.ended.answers(),
+            durations: self.ended.durations(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
             refusals: self.refusals.counts(),

@@ -1,10 +1,10 @@
 //! A worker's thread, from its start to the end of its drain.
 
-use super::{BreakerRow, Worker, WorkerStats, keeper};
+use super::{BreakerRow, FailureLog, Worker, WorkerStats, keeper};
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
-use crate::log::{Level, info, warning};
+use crate::log::Level;
 use crate::serve;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Start {
     pub board: Arc<MemoryBoard>,
     /// How much it logs.
     pub level: Level,
+    /// Where the workers agree on who logs failed tries.
+    pub failure_log: Arc<FailureLog>,
     /// See [`Worker::ready_path`].
     pub ready_path: Arc<str>,
     /// Its own sockets, already listening.
@@ -109,8 +112,9 @@ async fn drain(
             biased;
             () = worker.emptied() => return info!("worker {index} drained"),
             () = &mut end => {
+                worker.cut_off();
                 let left = worker.connections();
-                return warning!("worker {index}: {left} connections cut at the end of the drain");
+                return warn!("worker {index}: {left} connections cut at the end of the drain");
             }
             Some(command) = commands.recv() => match command {
                 Command::Stats(reply) => drop(reply.send(worker.stats())),

@@ -1,0 +1,278 @@
+//! The account of one request: what became of it, told once, when it ends.
+//!
+//! A [`RequestAccount`] is opened when a request's head is there and filled in on its way. Its drop,
+//! wherever that happens, tells the worker. Logs and metrics are made from that one event; requests
+//! that were refused, rejected, answered by the proxy itself or given up by their client have it
+//! like all others.
+
+use crate::attempt::ErrorKind;
+use crate::framing::Refusal;
+use crate::worker::{Route, Worker};
+use bimetal_core::decision::Rule;
+use bimetal_core::policy::Policy;
+use bimetal_core::{Duration, Instant};
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Most bytes of a path, and of a method, that the log shows.
+const LONGEST_PATH: usize = 256;
+const LONGEST_METHOD: usize = 32;
+
+/// A request that has ended.
+#[derive(Debug)]
+pub(crate) struct RequestEnded {
+    /// When its head was there.
+    pub begun: Instant,
+    /// From its head to the end of its answer; zero where neither metrics nor the log want it.
+    pub duration: Duration,
+    /// What was asked; only where the log wants it, and never of a refused head.
+    pub line: Option<Box<RequestLine>>,
+    /// The status that was given; none where there was no answer.
+    pub status: Option<StatusCode>,
+    /// Whose answer that was.
+    pub by: AnsweredBy,
+    /// The route; none where the request ended before one was found.
+    pub route: Option<Rc<Route>>,
+    /// The policy that matched.
+    pub policy: Option<Arc<Policy>>,
+    /// What was decided.
+    pub decision: Decision,
+    /// How it ended.
+    pub end: End,
+    /// Why its last try failed.
+    pub failure: Option<ErrorKind>,
+    /// How often it was sent upstream, or a connection for it was asked for.
+    pub attempts: u32,
+}
+
+impl RequestEnded {
+    /// Whether the metrics tell how long it took: not what was turned away at once.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.route.is_some() && !matches!(self.decision, Decision::Rejected(_))
+    }
+}
+
+/// What was asked, as far as people are shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestLine {
+    /// The method.
+    pub method: String,
+    /// The path without its query, which may hold secrets.
+    pub path: String,
+}
+
+impl RequestLine {
+    #[cold]
+    fn of(head: &Parts) -> Box<Self> {
+        // Both are visible ASCII: see `framing`.
+        let cut = |text: &str, longest| text.get(..longest).unwrap_or(text).to_owned();
+        Box::new(Self {
+            method: cut(head.method.as_str(), LONGEST_METHOD),
+            path: cut(head.uri.path(), LONGEST_PATH),
+        })
+    }
+}
+
+/// What was decided of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing: no policy was for it, or none was asked.
+    #[default]
+    None,
+    /// It passes without a permit: the policy does not act, or had no room for its scope.
+    Passed,
+    /// It goes upstream with a permit.
+    Admitted,
+    /// It was turned away by this rule.
+    Rejected(Rule),
+}
+
+impl Decision {
+    /// The name in logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Passed => "passed",
+            Self::Admitted => "admitted",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+}
+
+/// Whose answer the client got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AnsweredBy {
+    /// The proxy's own.
+    #[default]
+    Proxy,
+    /// The upstream's.
+    Upstream,
+}
+
+impl AnsweredBy {
+    /// Both names in metrics and logs, each in its place.
+    pub(crate) const NAMES: [&'static str; 2] = ["proxy", "upstream"];
+
+    /// Its place among the names.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Proxy => 0,
+            Self::Upstream => 1,
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub(crate) const fn name(self) -> &'static str {
+        Self::NAMES[self.place()]
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its answer is whole.
+    Answered,
+    /// Its answer broke off by the upstream's doing.
+    BrokeOff,
+    /// Its client left, or took nothing for too long.
+    ClientGone,
+    /// It was refused for its form or size.
+    Refused(Refusal),
+    /// It lasted longer than a drain.
+    CutOff,
+    /// Our own code panicked in it.
+    Panicked,
+}
+
+impl End {
+    /// Every name in metrics and logs, each in its place.
+    pub(crate) const NAMES: [&'static str; 6] =
+        ["answered", "broke_off", "client_gone", "refused", "cut_off", "panicked"];
+
+    /// Its place among the names.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Answered => 0,
+            Self::BrokeOff => 1,
+            Self::ClientGone => 2,
+            Self::Refused(_) => 3,
+            Self::CutOff => 4,
+            Self::Panicked => 5,
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub(crate) const fn name(self) -> &'static str {
+        Self::NAMES[self.place()]
+    }
+}
+
+/// The account of a request under way. Its drop is the request's end.
+#[derive(Debug)]
+pub(crate) struct RequestAccount {
+    worker: Rc<Worker>,
+    /// What is known so far. The client leaves, unless another end comes first.
+    request: RequestEnded,
+    is_complete: bool,
+}
+
+impl RequestAccount {
+    /// Opens the account of a request whose head is there.
+    pub(crate) fn open(worker: &Rc<Worker>) -> Self {
+        let request = RequestEnded {
+            begun: worker.clock.now(),
+            duration: Duration::ZERO,
+            line: None,
+            status: None,
+            by: AnsweredBy::Proxy,
+            route: None,
+            policy: None,
+            decision: Decision::None,
+            end: End::ClientGone,
+            failure: None,
+            attempts: 0,
+        };
+        Self { worker: worker.clone(), request, is_complete: false }
+    }
+
+    /// Whose request it is.
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// When the request's head was there.
+    pub(crate) fn begun(&self) -> Instant {
+        self.request.begun
+    }
+
+    /// The head is the client's own.
+    #[inline]
+    pub(crate) fn asked(&mut self, head: &Parts) {
+        if self.worker.logs_requests() {
+            self.request.line = Some(RequestLine::of(head));
+        }
+    }
+
+    /// A route was found.
+    pub(crate) fn routed(&mut self, route: &Rc<Route>) {
+        self.request.route = Some(route.clone());
+    }
+
+    /// A policy matched, and this is what it says.
+    pub(crate) fn decided(&mut self, policy: &Arc<Policy>, decision: Decision) {
+        self.request.policy = Some(policy.clone());
+        self.request.decision = decision;
+    }
+
+    /// The request is sent upstream, or a connection for it is asked for.
+    pub(crate) fn attempted(&mut self) {
+        self.request.attempts += 1;
+    }
+
+    /// Its last try failed.
+    pub(crate) fn failed(&mut self, kind: ErrorKind) {
+        self.request.failure = Some(kind);
+    }
+
+    /// The upstream's answer is the client's.
+    pub(crate) fn answered_by_upstream(&mut self) {
+        self.request.by = AnsweredBy::Upstream;
+    }
+
+    /// An answer with `status` goes to the client.
+    pub(crate) fn answers(&mut self, status: StatusCode) {
+        self.request.status = Some(status);
+    }
+
+    /// Nothing of the answer is left to come, since `now`.
+    pub(crate) fn complete(&mut self, now: Instant) {
+        self.is_complete = true;
+        self.request.duration = now.since(self.request.begun);
+    }
+
+    /// How it ended, where that is known before; the first word counts.
+    pub(crate) fn ends(&mut self, end: End) {
+        if self.request.end == End::ClientGone {
+            self.request.end = end;
+        }
+    }
+}
+
+impl Drop for RequestAccount {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if !self.is_complete && (self.request.is_timed() || worker.logs_requests()) {
+            self.request.duration = worker.clock.now().since(self.request.begun);
+        }
+        if self.request.end == End::ClientGone {
+            if std::thread::panicking() {
+                self.request.end = End::Panicked;
+            } else if worker.cuts_off() {
+                self.request.end = End::CutOff;
+            }
+        }
+        worker.request_ended(&self.request);
+    }
+}

@@ -1,0 +1,85 @@
+//! Panics within a worker.
+
+use super::*;
+use crate::account::End;
+use crate::config::Listener;
+use crate::serve::{self, Sharing, bind};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+
+fn worker() -> (Rc<Worker>, Arc<Settings>) {
+    let settings = Arc::new(crate::config::builtin("127.0.0.1").unwrap());
+    let worker = Worker::new(&Start {
+        index: 0,
+        clock: Clock::start(),
+        seed: 1,
+        board: Arc::default(),
+        level: Level::Info,
+        failure_log: Arc::default(),
+        ready_path: "/ready".into(),
+        sockets: Vec::new(),
+        settings: settings.clone(),
+    });
+    worker.load(&settings);
+    (worker, settings)
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+    let patience = std::time::Duration::from_secs(20);
+    let test = async { tokio::time::timeout(patience, test).await.expect("the test hangs") };
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_panic_ends_one_connection_and_is_counted() {
+    let (worker, _) = worker();
+    let place = worker.enter();
+    let other = worker.enter();
+    run(async {
+        let task = tokio::task::spawn_local(async move {
+            let _place = place;
+            panic!("a fault of ours");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+    });
+    assert_eq!((worker.panics.get(), worker.connections()), (1, 1));
+    drop(other);
+    assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
+}
+
+/// What a listener answers to one request, until it closes.
+async fn ask(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    // A connection that breaks has no answer.
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+#[test]
+#[expect(clippy::await_holding_refcell_ref, reason = "that is the fault")]
+fn a_panic_within_a_request_leaves_the_listener_at_work() {
+    let (worker, settings) = worker();
+    let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Alone).unwrap();
+    let address = socket.local_addr().unwrap();
+    // One place only: a panic that kept it would hold all others up.
+    let listener = Listener { max_connections: 1, ..settings.listeners[0].clone() };
+    run(async {
+        serve::listen(&worker, listener, socket, 1).unwrap();
+        assert!(ask(address).await.starts_with("HTTP/1.1 404 "));
+        // A request that finds the routes taken panics where it looks for its own.
+        let taken = worker.routing.borrow_mut();
+        assert_eq!(ask(address).await, "");
+        drop(taken);
+        assert!(ask(address).await.starts_with("HTTP/1.1 404 "));
+    });
+    assert_eq!((worker.stats().panics, worker.stats().connections), (1, 0));
+    // Each of the three has its account.
+    let count = |end: End| worker.stats().ends[end.place()];
+    assert_eq!((count(End::Answered), count(End::Panicked)), (2, 1));
+}
