@@ -1,21 +1,30 @@
 //! The core alone, in virtual time: the smallest host there is.
 //!
-//! It plays a scenario on a queue of moments, without a clock, a socket or a thread. It is also
-//! where the deliberate host mutants live: a mutated host is this one with a single mistake.
+//! It plays a scenario on a queue of moments, without a clock, a socket or a thread. The virtual
+//! world makes the moments; an adapter tells the core what a host sees of them. It is also where the
+//! deliberate host mutants live: a mutated host is this one with a single mistake.
 
+mod adapter;
 mod facts;
-mod life;
+mod mistaken;
 pub mod mutant;
+mod played_call;
 mod queue;
 pub mod sharpness;
+mod sighting;
+mod world;
+
+pub use world::UPLOAD_PIECES;
 
 use crate::log::{LoadSeen, Loaded, Recording};
 use crate::scenario::{Scenario, StepKind};
 use bimetal_core::engine::{Engine, Tracing};
+use bimetal_core::event::EventKind;
 use bimetal_core::policy::{Document, Host};
-use bimetal_core::{Duration as Span, Instant, Ticket};
-use life::Life;
+use bimetal_core::{Duration as Span, Instant};
+use mistaken::Memory;
 use mutant::Mutant;
+use played_call::PlayedCall;
 use queue::{Moment, Queue};
 use serde_json::Value;
 use std::time::Duration;
@@ -25,7 +34,7 @@ use std::time::Duration;
 pub struct Shift {
     /// Added to the start of each step, at most half a tick either way; in steps' order, repeated.
     pub steps: Vec<i64>,
-    /// Added to each delay of the upstream, in nanoseconds.
+    /// Added to each delay of the upstream and of a client's upload, in nanoseconds.
     pub delay: u64,
     /// Where the clock begins, in nanoseconds: windows in time have borders on its multiples.
     pub origin: u64,
@@ -69,13 +78,11 @@ struct CoreHost<'a> {
     mutant: Option<Mutant>,
     engine: Engine,
     queue: Queue,
-    lives: Vec<Life>,
+    calls: Vec<PlayedCall>,
     recording: Recording,
     now: Duration,
-    /// Status of the last own rejection, kept only by the mutant that counts it.
-    own_rejection: Option<u16>,
-    /// The newest ticket, kept only by the mutant that mixes tickets up.
-    newest: Option<Ticket>,
+    /// What a mutant keeps of other calls.
+    memory: Memory,
 }
 
 impl<'a> CoreHost<'a> {
@@ -86,11 +93,10 @@ impl<'a> CoreHost<'a> {
             mutant,
             engine: Engine::new(1),
             queue: Queue::default(),
-            lives: Vec::new(),
+            calls: Vec::new(),
             recording: Recording::default(),
             now: Duration::ZERO,
-            own_rejection: None,
-            newest: None,
+            memory: Memory::default(),
         };
         host.engine.set_tracing(Tracing::All);
         host
@@ -101,8 +107,13 @@ impl<'a> CoreHost<'a> {
         Instant::from_nanos(self.shift.origin) + Span::from(at)
     }
 
+    /// The same the other way.
+    fn on_timeline(&self, at: Instant) -> Duration {
+        Duration::from_nanos(at.as_nanos().saturating_sub(self.shift.origin))
+    }
+
     fn poll_until(&mut self, until: Duration) {
-        if self.mutant == Some(Mutant::LeasesNeverPolled) {
+        if self.mutant == Some(Mutant::NobodyPolls) {
             return;
         }
         while let Some(due) = self.engine.next_wakeup().filter(|due| *due <= self.instant(until)) {
@@ -117,10 +128,9 @@ impl<'a> CoreHost<'a> {
                 StepKind::Call(_) => self.begin(index, 1),
                 StepKind::Load(document) => self.update(index, document),
             },
-            Moment::Headers(life) => self.headers(life),
-            Moment::End(life) => self.ended(life),
-            Moment::Broken(life, how) => self.broken(life, how),
-            Moment::ClientGone(life) => self.client_gone(life),
+            Moment::Call(step, nth) => self.begin(step, nth),
+            Moment::Seen(call, sighting) => self.see(call, &sighting),
+            Moment::Deadline(call) => self.deadline(call),
         }
     }
 
@@ -151,7 +161,11 @@ impl<'a> CoreHost<'a> {
     fn take_events(&mut self) {
         while let Some(event) = self.engine.take_event() {
             // The arrival is the time of the event: this host's clock is the timeline.
-            let at = event_time(&event, self.shift.origin);
+            let at = match &event.kind {
+                EventKind::Transition(change) => change.at,
+                _ => event.at,
+            };
+            let at = self.on_timeline(at);
             self.recording.events.push((at, event.to_string()));
         }
     }
@@ -163,22 +177,13 @@ impl<'a> CoreHost<'a> {
         if totals.events_lost != 0 {
             complaints.push(format!("{} events lost", totals.events_lost));
         }
-        let held = self.lives.iter().filter(|life| life.holds_a_ticket()).count() as u64;
+        let held = self.calls.iter().filter(|call| call.holds_a_ticket()).count() as u64;
         let outstanding = totals.issued.checked_sub(totals.settled);
         if outstanding != Some(held) && self.mutant != Some(Mutant::UpdateForgets) {
             let (issued, settled) = (totals.issued, totals.settled);
             complaints.push(format!("{issued} tickets given out, {settled} settled, {held} held"));
         }
-        self.recording.calls = self.lives.into_iter().map(Life::into_seen).collect();
+        self.recording.calls = self.calls.into_iter().map(PlayedCall::into_seen).collect();
         self.recording
     }
-}
-
-fn event_time(event: &bimetal_core::event::Event, origin: u64) -> Duration {
-    use bimetal_core::event::EventKind;
-    let at = match &event.kind {
-        EventKind::Transition(change) => change.at,
-        _ => event.at,
-    };
-    Duration::from_nanos(at.as_nanos().saturating_sub(origin))
 }

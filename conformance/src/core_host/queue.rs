@@ -1,22 +1,20 @@
 //! What happens next on the virtual timeline.
 
-use bimetal_core::outcome::Transport;
+use super::sighting::Sighting;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Something that happens at a moment; numbers are indices of steps and of lives of calls.
-#[derive(Clone, Copy, Debug)]
+/// Something that happens at a moment; numbers are indices of steps and of played calls.
+#[derive(Clone, Debug)]
 pub(super) enum Moment {
     /// A step begins.
     Step(usize),
-    /// Response headers arrive.
-    Headers(usize),
-    /// The answer's body ends.
-    End(usize),
-    /// The upstream breaks off, or the host gives up.
-    Broken(usize, Transport),
-    /// The client goes away.
-    ClientGone(usize),
+    /// The n-th call of a step begins.
+    Call(usize, u32),
+    /// The host sees something of a call.
+    Seen(usize, Sighting),
+    /// A call's time for its response headers may be over.
+    Deadline(usize),
 }
 
 /// Moments in order of time, those of one time in the order in which they were added.

@@ -1,6 +1,6 @@
 //! Real hosts in real time: processes, sockets, and a clock that does not wait.
 //!
-//! Each scenario has its own echo server and its own host, so many can be played side by side. A
+//! Each scenario has its own upstream and its own host, so many can be played side by side. A
 //! machine that stood still for half a tick or more spoils a play; that is measured, and only such
 //! a play is repeated.
 
@@ -12,6 +12,7 @@ mod player;
 mod process;
 pub(crate) mod tail;
 pub mod tools;
+mod upstream;
 
 pub use player::{Play, Ready, prepare};
 
@@ -25,7 +26,7 @@ use tools::Tools;
 
 /// A host as a process of its own. Ended when dropped.
 pub trait RealHost: Sized + Send {
-    /// Starts it in front of `echo` with the scenario's document, its files in `folder`, and waits
+    /// Starts it in front of `upstream` with the scenario's document, its files in `folder`, and waits
     /// until it serves.
     ///
     /// # Errors
@@ -33,7 +34,7 @@ pub trait RealHost: Sized + Send {
     fn start(
         tools: &Tools,
         scenario: &Scenario,
-        echo: SocketAddr,
+        upstream: SocketAddr,
         folder: &Path,
     ) -> io::Result<Self>;
 

@@ -1,8 +1,8 @@
 //! Plays a scenario on a real host: each step at its time, and everything written down.
 
-use super::echo::Echo;
 use super::tail::Tail;
 use super::tools::Tools;
+use super::upstream::Upstream;
 use super::{RealHost, client};
 use crate::log::{CallSeen, LoadSeen, Recording};
 use crate::scenario::{Answer, Call, Scenario, Step, StepKind, call_name};
@@ -22,7 +22,7 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 pub struct Ready<'a, H> {
     scenario: &'a Scenario,
     host: H,
-    echo: Echo,
+    upstream: Upstream,
     tail: Tail,
 }
 
@@ -35,7 +35,7 @@ pub struct Play {
     pub spoilt: Option<Duration>,
 }
 
-/// Starts an echo server and a host for `scenario`, their files in `folder`.
+/// Starts an upstream and a host for `scenario`, their files in `folder`.
 ///
 /// # Errors
 /// When one of them does not start.
@@ -45,23 +45,22 @@ pub fn prepare<'a, H: RealHost>(
     folder: &Path,
 ) -> io::Result<Ready<'a, H>> {
     std::fs::create_dir_all(folder)?;
-    let echo = Echo::start(tools.bimetal(), folder)?;
-    let host = H::start(tools, scenario, echo.address(), folder)?;
+    let upstream = Upstream::start(scenario)?;
+    let host = H::start(tools, scenario, upstream.address(), folder)?;
     let tail = Tail::follow(&host.log_file())?;
-    Ok(Ready { scenario, host, echo, tail })
+    Ok(Ready { scenario, host, upstream, tail })
 }
 
 impl<H: RealHost> Ready<'_, H> {
     /// Plays the scenario and ends the processes.
     ///
     /// # Errors
-    /// When the echo server or the host cannot be told what to do.
+    /// When the host cannot be told what to do.
     pub fn play(mut self) -> io::Result<Play> {
         let scenario = self.scenario;
         self.tail.begin();
-        let planned = Instant::now();
-        self.echo.plan(scenario, LEAD)?;
-        let start = planned + LEAD;
+        let start = Instant::now() + LEAD;
+        self.upstream.plan(scenario, start);
         let end = start + scenario.end;
         let (sender, receiver) = mpsc::channel();
         let mut loads = Vec::new();
@@ -84,7 +83,7 @@ impl<H: RealHost> Ready<'_, H> {
             }
         }
         thread::sleep(end.saturating_duration_since(Instant::now()));
-        let received = self.echo.received()?;
+        let received = self.upstream.received();
         // Clients that still wait leave only after this.
         thread::sleep(LAST_LINES);
         let quiet = Instant::now();

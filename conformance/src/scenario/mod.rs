@@ -3,10 +3,13 @@
 //! The file format is taught in the README of this room; [`read`] turns a file into a
 //! [`Scenario`] and refuses what could not be judged.
 
+mod call;
+mod content;
 mod raw;
 pub mod read;
 mod times;
 
+pub use content::Content;
 pub use read::{ReadError, read_all, read_file, read_text};
 pub use times::{parse_span, show_span};
 
@@ -48,7 +51,7 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub enum StepKind {
     /// A client makes a call, or several one after the other.
-    Call(Call),
+    Call(Box<Call>),
     /// The host gets another policy document.
     Load(Value),
 }
@@ -66,6 +69,8 @@ pub struct Call {
     pub host: String,
     /// More headers, names in lower case.
     pub headers: BTreeMap<String, String>,
+    /// From the call to the end of its body. Zero: it is sent whole, at once.
+    pub upload: Duration,
     /// What the upstream does.
     pub upstream: Upstream,
     /// When the client goes away, from its call.
@@ -76,7 +81,7 @@ pub struct Call {
     pub reaches_upstream: bool,
 }
 
-/// What the upstream does with a call.
+/// What the upstream does with a call, or others in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upstream {
     /// It answers.
@@ -85,15 +90,40 @@ pub enum Upstream {
     Refuses,
     /// It takes the call and never answers.
     Hangs,
-    /// It takes the call and breaks the connection.
-    ResetsBeforeHeaders,
-    /// It sends headers and a part of the body, then breaks the connection.
-    ResetsAfterHeaders,
-    /// The mesh answers in its place.
+    /// It takes the connection and the head, and nothing of the body, for ever.
+    TakesNothing,
+    /// It breaks the connection instead of answering.
+    Resets {
+        /// Whether it does so before it has the whole request.
+        early: bool,
+    },
+    /// The mesh injects a fault in its place.
     Injected {
         /// With this status.
         status: u16,
     },
+    /// Another filter of the mesh answers in its place: authorisation, a cache, a script.
+    Denied {
+        /// With this status.
+        status: u16,
+    },
+}
+
+impl Upstream {
+    /// Whether it gets to see the call.
+    pub const fn sees_the_call(&self) -> bool {
+        !matches!(self, Self::Refuses | Self::Injected { .. } | Self::Denied { .. })
+    }
+
+    /// How long it takes nothing of the request's body; zero where it reads as it comes. A body that
+    /// is to fill every buffer on its way has to be long.
+    pub const fn takes_after(&self) -> Duration {
+        match self {
+            Self::TakesNothing => Duration::MAX,
+            Self::Answers(reply) => reply.takes_after,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// An upstream's answer.
@@ -101,14 +131,40 @@ pub enum Upstream {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// From the call to the headers.
+    /// From the end of the request to the headers; from its beginning where the answer is `early`.
     pub after: Duration,
     /// From the headers to the end of the body.
     pub body: Duration,
+    /// Whether it answers without waiting for the end of the request.
+    pub early: bool,
+    /// Whether the connection breaks in place of the answer's end.
+    pub breaks: bool,
+    /// For so long it takes nothing of the request's body.
+    pub takes_after: Duration,
+    /// How often an informational head (103) is sent until the headers.
+    pub informs_every: Option<Duration>,
     /// Its `retry-after`, in whole seconds.
     pub retry_after: Option<u32>,
-    /// Its `grpc-status`, in an answer of headers alone.
+    /// How it tells its end.
+    pub media: Media,
+    /// Its `grpc-status`; where that stands, `media` says.
     pub grpc_status: Option<u32>,
+}
+
+/// How an answer tells its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Media {
+    /// By the end of its body.
+    #[default]
+    Plain,
+    /// gRPC whose answer is headers alone, with the status in them.
+    GrpcHeaders,
+    /// gRPC, by a status in the trailers behind its body.
+    Grpc,
+    /// gRPC-Web, by a status in the last frame of its body.
+    GrpcWeb,
+    /// Not at all: a stream of events.
+    Events,
 }
 
 /// What a client got.
@@ -140,7 +196,7 @@ impl Scenario {
     pub fn calls(&self) -> impl Iterator<Item = (String, &Step, &Call)> {
         self.steps.iter().flat_map(|step| {
             let call = match &step.kind {
-                StepKind::Call(call) => Some(call),
+                StepKind::Call(call) => Some(&**call),
                 StepKind::Load(_) => None,
             };
             call.into_iter().flat_map(move |call| {

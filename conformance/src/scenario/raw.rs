@@ -35,6 +35,8 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub(super) upstream: Option<RawUpstream>,
     #[serde(default)]
+    pub(super) upload: Option<Span>,
+    #[serde(default)]
     pub(super) abort: Option<Span>,
     #[serde(default)]
     pub(super) load: Option<Value>,
@@ -52,21 +54,21 @@ pub(super) enum RawUpstream {
     Reply(RawReply),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawReply {
-    #[serde(default)]
     pub(super) status: Option<u16>,
-    #[serde(default)]
     pub(super) after: Option<Span>,
-    #[serde(default)]
     pub(super) body: Option<Span>,
-    #[serde(default)]
+    pub(super) early: bool,
+    pub(super) breaks: bool,
+    pub(super) takes_after: Option<Span>,
+    pub(super) informs_every: Option<Span>,
     pub(super) retry_after: Option<u32>,
-    #[serde(default)]
+    pub(super) media: Option<String>,
     pub(super) grpc_status: Option<u32>,
-    #[serde(default)]
     pub(super) injected: Option<u16>,
+    pub(super) denied: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +78,7 @@ pub(super) enum RawClient {
     Text(String),
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {

@@ -1,7 +1,8 @@
 //! Reading scenario files, and refusing what could not be judged.
 
-use super::raw::{RawClient, RawReply, RawScenario, RawStep, RawUpstream};
-use super::{Answer, Call, Reply, Scenario, Step, StepKind, Upstream, show_span};
+use super::call::read_call;
+use super::raw::{RawScenario, RawStep};
+use super::{Scenario, Step, StepKind, show_span};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -151,121 +152,9 @@ fn read_step(raw: RawStep) -> Result<Step, String> {
             }
             StepKind::Load(document(policies))
         }
-        None => StepKind::Call(read_call(raw)?),
+        None => StepKind::Call(Box::new(read_call(raw)?)),
     };
     Ok(Step { name, at, kind })
-}
-
-fn read_call(raw: RawStep) -> Result<Call, String> {
-    let call = raw.call.ok_or("it needs call: METHOD PATH, or load")?;
-    let times = raw.times.unwrap_or(1);
-    if times == 0 {
-        return Err("times: 0 makes no call; leave the step out".to_owned());
-    }
-    let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
-    let upstream = read_upstream(raw.upstream)?;
-    let abort = raw.abort.map(|abort| abort.0);
-    if times > 1 && upstream == Upstream::Hangs && abort.is_none() {
-        let why =
-            "the first of these calls may keep the others waiting for ever; write a step for each";
-        return Err(format!("times: {times}: {why}"));
-    }
-    let expect = raw.expect.ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
-    let rule = expect.strip_prefix("rejected by ");
-    let answer = match (rule, expect.as_str(), raw.client) {
-        (Some(rule), _, client) => rejected(rule, client)?,
-        (None, "admitted" | "passed", Some(RawClient::Status(status))) => Answer::Status(status),
-        (None, "admitted" | "passed", Some(RawClient::Text(text))) => named_answer(&text)?,
-        (None, "admitted" | "passed", None) if abort.is_some() => Answer::Gone,
-        (None, "admitted" | "passed", None) => usual_answer(&upstream),
-        _ => {
-            return Err(format!("expect: {expect} is not admitted, passed, rejected by RULE"));
-        }
-    };
-    let unseen = matches!(upstream, Upstream::Refuses | Upstream::Injected { .. });
-    let reaches_upstream = !(rule.is_some() || unseen);
-    let headers = raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
-    Ok(Call {
-        times,
-        method: method.to_owned(),
-        path: path.to_owned(),
-        host: raw.host.unwrap_or_else(|| "echo".to_owned()),
-        headers: headers.collect(),
-        upstream,
-        abort,
-        expect: answer,
-        reaches_upstream,
-    })
-}
-
-fn read_upstream(raw: Option<RawUpstream>) -> Result<Upstream, String> {
-    let reply = match raw {
-        None => RawReply::default(),
-        Some(RawUpstream::Status(status)) => {
-            RawReply { status: Some(status), ..RawReply::default() }
-        }
-        Some(RawUpstream::Text(text)) => return named_upstream(&text),
-        Some(RawUpstream::Reply(RawReply { injected: Some(status), .. })) => {
-            return Ok(Upstream::Injected { status: final_status(status)? });
-        }
-        Some(RawUpstream::Reply(reply)) => reply,
-    };
-    Ok(Upstream::Answers(Reply {
-        status: final_status(reply.status.unwrap_or(200))?,
-        after: reply.after.map_or(Duration::ZERO, |span| span.0),
-        body: reply.body.map_or(Duration::ZERO, |span| span.0),
-        retry_after: reply.retry_after,
-        grpc_status: reply.grpc_status,
-    }))
-}
-
-/// A status that ends an exchange: no host could be told to send another.
-fn final_status(status: u16) -> Result<u16, String> {
-    match status {
-        200..=599 => Ok(status),
-        _ => Err(format!("upstream: {status} is no final status, 200 to 599")),
-    }
-}
-
-fn named_upstream(text: &str) -> Result<Upstream, String> {
-    match text {
-        "refuses" => Ok(Upstream::Refuses),
-        "hangs" => Ok(Upstream::Hangs),
-        "resets before headers" => Ok(Upstream::ResetsBeforeHeaders),
-        "resets after headers" => Ok(Upstream::ResetsAfterHeaders),
-        _ => Err(format!(
-            "upstream: {text} is not a status, {{status, after, body, retry_after, grpc_status}}, \
-             {{injected}}, refuses, hangs, resets before headers, resets after headers"
-        )),
-    }
-}
-
-fn rejected(rule: &str, client: Option<RawClient>) -> Result<Answer, String> {
-    let status = match client {
-        None => 503,
-        Some(RawClient::Status(status)) => status,
-        Some(RawClient::Text(text)) => return Err(format!("client: {text} is no status")),
-    };
-    Ok(Answer::Rejected { status, rule: rule.to_owned() })
-}
-
-fn named_answer(text: &str) -> Result<Answer, String> {
-    match text {
-        "error" => Ok(Answer::Error),
-        "broken" => Ok(Answer::Broken),
-        "gone" => Ok(Answer::Gone),
-        "waiting" => Ok(Answer::Waiting),
-        _ => Err(format!("client: {text} is not a status, error, broken, gone, waiting")),
-    }
-}
-
-fn usual_answer(upstream: &Upstream) -> Answer {
-    match upstream {
-        Upstream::Answers(reply) => Answer::Status(reply.status),
-        Upstream::Injected { status } => Answer::Status(*status),
-        Upstream::ResetsAfterHeaders => Answer::Broken,
-        Upstream::Refuses | Upstream::Hangs | Upstream::ResetsBeforeHeaders => Answer::Error,
-    }
 }
 
 #[cfg(test)]
@@ -294,11 +183,8 @@ mod tests {
             ("{step: 2, at: 1s, call: /echo, expect: admitted}", "METHOD PATH"),
             ("{step: 2, at: 1s, call: POST /echo}", "it needs expect"),
             ("{step: 2, at: 1s, call: POST /echo, expect: maybe}", "expect: maybe is not"),
-            ("{step: 2, at: 1s, call: POST /echo, expect: admitted, upstream: sleeps}", "sleeps"),
             ("{step: 2, at: 1s, call: POST /echo, expect: admitted, wait: 1s}", "wait"),
             ("{step: 2, at: 1s, load: [], expect: admitted}", "load stands alone"),
-            ("{step: 2, at: 1s, call: POST /echo, upstream: 101, expect: admitted}", "101 is no"),
-            ("{step: 2, at: 1s, call: GET /, upstream: {injected: 600}, expect: passed}", "600 is"),
         ] {
             let refused = refusal(&[STEP, second]);
             assert!(refused.contains(why), "{second}: {refused}");

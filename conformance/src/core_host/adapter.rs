@@ -1,0 +1,62 @@
+//! Between a host and the core: tells the core what the host saw of a call, and carries out what
+//! the core decides. What an answer, an abort or a reset means is the core's to know.
+
+use super::sighting::Sighting;
+use bimetal_core::call::{Call, Effect, Head};
+use bimetal_core::{Admission, Engine, Instant, Ticket};
+
+/// The adapter of one admitted call.
+pub(super) struct Adapter {
+    call: Call,
+    /// Held until the call is settled.
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Adapter {
+    pub(super) fn new(admission: Admission) -> Self {
+        let Admission { policy, ticket, plan, .. } = admission;
+        let call = Call::new(policy.failure.clone(), plan.request_timeout);
+        Self { call, ticket: Some(ticket) }
+    }
+
+    /// Tells the core what was seen.
+    pub(super) fn tell(&mut self, now: Instant, sighting: &Sighting) -> Effect {
+        let call = &mut self.call;
+        match sighting {
+            Sighting::HandedOver(upload) => call.handed_over(now, *upload),
+            Sighting::Upload(upload) => call.upload(now, *upload),
+            Sighting::Informational => call.informational(now),
+            Sighting::Headers(head) => {
+                let (status, by, latency) = (head.status, head.by, head.latency);
+                let end_of_stream = head.whole;
+                call.headers(now, &Head { status, by, latency, end_of_stream, fields: head })
+            }
+            Sighting::Body(piece) if call.wants_body() => call.body(now, piece),
+            Sighting::Body(_) => Effect::None,
+            Sighting::Trailers(status) => call.trailers(now, Some(status.to_string().as_bytes())),
+            Sighting::Ended => call.ended(now),
+            Sighting::Broken(how) => call.broken(now, *how),
+            Sighting::ClientGone => call.client_gone(now),
+            Sighting::Dropped => call.dropped(now),
+        }
+    }
+
+    /// Carries out what the core decided.
+    pub(super) fn carry_out(&mut self, engine: &mut Engine, now: Instant, effect: Effect) {
+        match (effect, &mut self.ticket) {
+            (Effect::Clock { runs }, Some(ticket)) => engine.upstream_clock(now, ticket, runs),
+            (Effect::Answered, Some(ticket)) => engine.answered(now, ticket),
+            (Effect::Settle(report), ticket) => {
+                if let Some(ticket) = ticket.take() {
+                    engine.settle(now, ticket, report);
+                }
+            }
+            (Effect::None, _) | (_, None) => {}
+        }
+    }
+
+    /// When the call's time for response headers is over as things stand.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.call.deadline()
+    }
+}
