@@ -3,7 +3,7 @@
 //! A scenario that needs one of these is not played on that host. Tests hold the table to be
 //! exact: each entry is needed by a scenario, and without the entry that scenario is red.
 
-use crate::scenario::{Scenario, StepKind, Upstream, parse_span};
+use crate::scenario::{Scenario, Upstream};
 use std::fmt;
 
 /// Who plays a scenario.
@@ -37,10 +37,12 @@ impl fmt::Display for HostName {
 pub enum Need {
     /// Faults injected by the mesh.
     InjectedFaults,
+    /// Answers of other filters of the mesh.
+    OtherFilters,
     /// A fallback in place of failures.
     FallbackForFailures,
-    /// An answer that lasts longer than the request's time, though its headers came in time.
-    LongAnswers,
+    /// The time in which an upstream takes nothing of an upload.
+    BlockedUploads,
 }
 
 /// One thing that one host cannot.
@@ -57,12 +59,18 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 3] = [
+pub const LIMITS: [Limit; 4] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
         what: "faults injected by the mesh",
         why: "it stands in no mesh, so nobody injects a fault between it and the upstream",
+    },
+    Limit {
+        host: HostName::Native,
+        need: Need::OtherFilters,
+        what: "answers of other filters",
+        why: "nothing stands between it and the upstream that could answer in its place",
     },
     Limit {
         host: HostName::Envoy,
@@ -72,9 +80,9 @@ pub const LIMITS: [Limit; 3] = [
     },
     Limit {
         host: HostName::Envoy,
-        need: Need::LongAnswers,
-        what: "a request timeout that ends with the headers",
-        why: "the router's request timeout is for the whole answer; a body that lasts longer is a failure",
+        need: Need::BlockedUploads,
+        what: "the time in which an upstream takes nothing of an upload",
+        why: "the router's clock, its timeout and so the filter's begin with the end of the request",
     },
 ];
 
@@ -86,11 +94,12 @@ pub fn in_the_way(scenario: &Scenario, host: HostName) -> Option<&'static Limit>
 impl Need {
     /// Whether `scenario` has it.
     pub fn is_of(self, scenario: &Scenario) -> bool {
+        let any = |wanted: fn(&Upstream) -> bool| {
+            scenario.calls().any(|(_, _, call)| wanted(&call.upstream))
+        };
         match self {
-            Self::InjectedFaults => scenario.steps.iter().any(|step| match &step.kind {
-                StepKind::Call(call) => matches!(call.upstream, Upstream::Injected { .. }),
-                StepKind::Load(_) => false,
-            }),
+            Self::InjectedFaults => any(|upstream| matches!(upstream, Upstream::Injected { .. })),
+            Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {
@@ -99,19 +108,7 @@ impl Need {
                 };
                 policies.is_some_and(|policies| policies.iter().any(failed))
             }
-            Self::LongAnswers => {
-                let policies = scenario.document["policies"].as_array();
-                let limits = policies.into_iter().flatten();
-                let limits = limits.filter_map(|policy| policy["timeout"]["request"].as_str());
-                limits.filter_map(parse_span).any(|limit| {
-                    scenario.calls().any(|(_, _, call)| match call.upstream {
-                        Upstream::Answers(reply) => {
-                            reply.after < limit && reply.after + reply.body > limit
-                        }
-                        _ => false,
-                    })
-                })
-            }
+            Self::BlockedUploads => any(|upstream| !upstream.takes_after().is_zero()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The filter in a real Envoy with one worker.
 
 use super::RealHost;
+use super::client::DENY;
 use super::tools::{Tools, envoy};
 use crate::envoy::{Config, Envoy, Filter, Update};
 use crate::log::Loaded;
@@ -10,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+const LUA: &str = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
 const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /// Envoy with the filter.
@@ -25,15 +27,29 @@ impl RealHost for EnvoyHost {
     fn start(
         tools: &Tools,
         scenario: &Scenario,
-        echo: SocketAddr,
+        upstream: SocketAddr,
         folder: &Path,
     ) -> io::Result<Self> {
         let (program, module) = envoy()?;
-        let mut config = Config::new(echo);
+        let mut config = Config::new(upstream);
         // The mesh's part: it answers in place of the upstream when a request asks for it.
         config.more_filters.push(json!({"name": "fault", "typed_config": {
             "@type": FAULT,
             "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+        }}));
+        // Another filter that answers, with a header that Envoy's own answers never have: filters
+        // that ask a service of their own copy it (authorisation over HTTP).
+        let source = format!(
+            "function envoy_on_request(handle)
+               local status = handle:headers():get('{DENY}')
+               if status ~= nil then
+                 local head = {{[':status'] = status, ['x-envoy-upstream-service-time'] = '0'}}
+                 handle:respond(head, 'no')
+               end
+             end"
+        );
+        config.more_filters.push(json!({"name": "another", "typed_config": {
+            "@type": LUA, "default_source_code": {"inline_string": source},
         }}));
         config.filters = vec![Filter::new(&module, scenario.document.to_string())];
         tools.tamper_with(&mut config);
