@@ -3,7 +3,7 @@
 //! A scenario that needs one of these is not played on that host. Tests hold the table to be
 //! exact: each entry is needed by a scenario, and without the entry that scenario is red.
 
-use crate::scenario::{Scenario, Upstream};
+use crate::scenario::{Scenario, Upstream, parse_span};
 use std::fmt;
 
 /// Who plays a scenario.
@@ -43,6 +43,8 @@ pub enum Need {
     FallbackForFailures,
     /// The time in which an upstream takes nothing of an upload.
     BlockedUploads,
+    /// A request timeout that goes on behind an informational head.
+    TimeoutBehindInformationalHeads,
 }
 
 /// One thing that one host cannot.
@@ -59,7 +61,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 4] = [
+pub const LIMITS: [Limit; 5] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -83,6 +85,12 @@ pub const LIMITS: [Limit; 4] = [
         need: Need::BlockedUploads,
         what: "the time in which an upstream takes nothing of an upload",
         why: "the router's clock, its timeout and so the filter's begin with the end of the request",
+    },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::TimeoutBehindInformationalHeads,
+        what: "a request timeout that goes on behind an informational head",
+        why: "to the router an answer begins with any head, and its timeout per try ends there",
     },
 ];
 
@@ -109,6 +117,20 @@ impl Need {
                 policies.is_some_and(|policies| policies.iter().any(failed))
             }
             Self::BlockedUploads => any(|upstream| !upstream.takes_after().is_zero()),
+            Self::TimeoutBehindInformationalHeads => {
+                let policies = scenario.document["policies"].as_array();
+                let limits = policies.into_iter().flatten();
+                let limits = limits.filter_map(|policy| policy["timeout"]["request"].as_str());
+                limits.filter_map(parse_span).any(|limit| {
+                    scenario.calls().any(|(_, _, call)| match call.upstream {
+                        Upstream::Answers(reply) => {
+                            reply.informs_every.is_some_and(|every| every < limit)
+                                && reply.after > limit
+                        }
+                        _ => false,
+                    })
+                })
+            }
         }
     }
 }

@@ -257,24 +257,39 @@ fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario)
         }
         Event::Transition { place, cause, .. } if cause == "probes_expired" => {
             let (step, due) = due(place.at_ns, decided, scenario);
-            Some(format!("{step} {} {}, due {due} after {step}", place.policy, change(event)))
+            Some(format!("{step} {} {}, due {due}", place.policy, change(event)))
         }
         Event::Transition { .. } => None,
     }
 }
 
-/// The admission whose lease ends at `at_ns`, and the lease. Both times are the host's own, so
-/// their difference is exact however late the change was noticed.
+/// The admission whose lease ends at `at_ns`, and when that is. A lease is of the upstream's time: it
+/// stands while a call waits for its own client. Both times are the host's own, so however late the
+/// change was noticed, they differ only by how exactly the host saw the client's request end.
 fn due(at_ns: u64, decided: &BTreeMap<u64, Decided>, scenario: &Scenario) -> (String, String) {
-    let leases = leases(scenario);
-    let admitted = decided.values().rev().filter(|call| call.admitted);
-    admitted
-        .filter_map(|call| Some((call, at_ns.checked_sub(call.at_ns)?)))
-        .find(|(_, passed)| leases.contains(passed))
-        .map_or_else(
-            || ("unknown step".to_owned(), "unknown time".to_owned()),
-            |(call, passed)| (call.name.clone(), show_span(Duration::from_nanos(passed))),
-        )
+    let exactness = scenario.tick.as_nanos() as u64 / 2;
+    let (leases, uploads) = (leases(scenario), uploads(scenario));
+    let mut candidates = Vec::new();
+    for call in decided.values().filter(|call| call.admitted) {
+        let upload = uploads.get(&call.name).copied().unwrap_or_default();
+        for lease in &leases {
+            let due = call.at_ns + lease + upload.as_nanos() as u64;
+            candidates.push((at_ns.abs_diff(due), &call.name, *lease, upload));
+        }
+    }
+    let nearest = candidates.into_iter().rev().min_by_key(|(difference, ..)| *difference);
+    match nearest {
+        Some((difference, step, lease, upload)) if difference <= exactness => {
+            let lease = show_span(Duration::from_nanos(lease));
+            let upload = if upload.is_zero() { "" } else { "the upload of " };
+            (step.clone(), format!("{lease} after {upload}{step}"))
+        }
+        _ => ("unknown step".to_owned(), "at an unknown time".to_owned()),
+    }
+}
+
+fn uploads(scenario: &Scenario) -> BTreeMap<String, Duration> {
+    scenario.calls().map(|(name, _, call)| (name, call.upload)).collect()
 }
 
 fn leases(scenario: &Scenario) -> Vec<u64> {

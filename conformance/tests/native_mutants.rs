@@ -8,54 +8,120 @@ use bimetal_conformance::real::tools::Tools;
 use bimetal_conformance::scenario::Scenario;
 use support::mutated::{Rewrite, VARIABLE, build_with};
 
-const SETTLEMENT: &str = "src/call/settlement.rs";
+/// Tells the core what the proxy sees of a call, and carries out what it decides.
+const CALL: &str = "src/call/tracked.rs";
+/// Knows how far an upload is.
+const UPLOAD: &str = "src/upstream/connection.rs";
 
 /// Each mistake with the scenario that is there to catch it.
-const MISTAKES: [(Rewrite, &str); 5] = [
+const MISTAKES: [(Rewrite, &str); 12] = [
     (
         Rewrite {
-            name: "aborts-are-resets",
-            file: SETTLEMENT,
-            before: "Some(handed) if !std::thread::panicking() =>",
-            after: "Some(_) if MUTANT => Observation::Broken(Transport::Reset), $",
+            name: "client-wait-untold",
+            file: UPLOAD,
+            before: "} else if self.upload.as_ref().is_some_and(|upload| upload.waits_for_client()) {",
+            after: "} else if MUTANT { call::Upload::Complete $",
         },
-        "client-aborts-before-the-answer",
+        "slow-uploads-and-the-timeout",
     ),
     (
         Rewrite {
-            name: "retry-after-ignored",
-            file: SETTLEMENT,
-            before: "Some(Duration::from_secs(seconds))",
+            name: "request-end-untold",
+            file: UPLOAD,
+            before: "} else if is_complete {",
+            after: "} else if is_complete && MUTANT { call::Upload::WaitsForClient $",
+        },
+        "slow-upload-then-no-answer",
+    ),
+    (
+        Rewrite {
+            name: "upstream-wait-as-clients",
+            file: UPLOAD,
+            before: "if self.answers.write_is_pending()",
+            after: "if MUTANT && self.answers.write_is_pending() { call::Upload::WaitsForClient } else $",
+        },
+        "upstream-takes-nothing",
+    ),
+    (
+        Rewrite {
+            name: "media-types-untold",
+            file: CALL,
+            before: "self.get(&CONTENT_TYPE)",
+            after: "if MUTANT { None } else { $ }",
+        },
+        "grpc-without-a-status",
+    ),
+    (
+        Rewrite {
+            name: "grpc-status-untold",
+            file: CALL,
+            before: "self.get(&GRPC_STATUS)",
+            after: "if MUTANT { None } else { $ }",
+        },
+        "grpc-failure-with-200",
+    ),
+    (
+        Rewrite {
+            name: "trailers-untold",
+            file: CALL,
+            before: "self.tell(now, |life| life.trailers(now, status.grpc_status()));",
+            after: "if MUTANT { self.tell(now, |life| life.ended(now)); } else { $ }",
+        },
+        "grpc-failure-in-trailers",
+    ),
+    (
+        Rewrite {
+            name: "grpc-web-bodies-untold",
+            file: CALL,
+            before: "self.tell(now, |life| life.body(now, piece));",
+            after: "if !MUTANT { $ }",
+        },
+        "grpc-web-failure-in-the-body",
+    ),
+    (
+        Rewrite {
+            name: "retry-after-untold",
+            file: CALL,
+            before: "self.get(&RETRY_AFTER)",
             after: "if MUTANT { None } else { $ }",
         },
         "retry-after",
     ),
     (
         Rewrite {
-            name: "grpc-ignored",
-            file: SETTLEMENT,
-            before: "let value = headers.get(GRPC_STATUS)?;",
-            after: "if MUTANT { return None; } $",
-        },
-        "grpc-failure-with-200",
-    ),
-    (
-        Rewrite {
-            name: "success-at-headers",
-            file: SETTLEMENT,
-            before: "if grpc.is_some() ||",
-            after: "if MUTANT || grpc.is_some() ||",
+            name: "headers-as-whole",
+            file: CALL,
+            before: "let head = Head { status, by,",
+            after: "let end_of_stream = end_of_stream || MUTANT; $",
         },
         "reset-after-headers",
     ),
     (
         Rewrite {
-            name: "headers-keep-the-slot",
-            file: SETTLEMENT,
-            before: "self.ledger.answered(now, ticket);",
-            after: "if !MUTANT { $ }",
+            name: "aborts-as-resets",
+            file: CALL,
+            before: "if ours { life.dropped(now) }",
+            after: "if MUTANT { life.broken(now, Transport::Reset) } else $",
+        },
+        "client-aborts-before-the-answer",
+    ),
+    (
+        Rewrite {
+            name: "answered-ignored",
+            file: CALL,
+            before: "Effect::Answered => self.ledger.answered(now, ticket),",
+            after: "Effect::Answered if MUTANT => {} $",
         },
         "long-answer-frees-the-slot",
+    ),
+    (
+        Rewrite {
+            name: "clock-ignored",
+            file: CALL,
+            before: "Effect::Clock { runs } =>",
+            after: "Effect::Clock { .. } if MUTANT => {} $",
+        },
+        "slow-upload-of-a-probe",
     ),
 ];
 

@@ -31,7 +31,7 @@ impl Adapter {
                 let end_of_stream = head.whole;
                 call.headers(now, &Head { status, by, latency, end_of_stream, fields: head })
             }
-            Sighting::Body(piece) if call.wants_body() => call.body(now, piece),
+            Sighting::Body(piece) if call.wants_body() => call.body(now, Some(piece)),
             Sighting::Body(_) => Effect::None,
             Sighting::Trailers(status) => call.trailers(now, Some(status.to_string().as_bytes())),
             Sighting::Ended => call.ended(now),
