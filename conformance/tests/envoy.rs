@@ -50,6 +50,27 @@ fn each_mistake_around_the_filter_is_seen(host: HostName) {
     }
 }
 
+/// Where the router is told to write no headers of its own, the filter measures by itself.
+const SCENARIOS_OF_TIME: [&str; 5] = [
+    "client-aborts-after-its-upload",
+    "slow-probe",
+    "slow-rate",
+    "slow-upload-of-a-probe",
+    "slow-uploads-are-not-slow-answers",
+];
+
+fn latency_is_the_same_without_the_routers_own(host: HostName) {
+    let mut scenarios = support::scenarios();
+    scenarios.retain(|scenario| SCENARIOS_OF_TIME.contains(&scenario.name.as_str()));
+    assert_eq!(scenarios.len(), SCENARIOS_OF_TIME.len(), "a scenario is gone");
+    let suppressed: fn(&mut Config) =
+        |config| config.router = json!({"suppress_envoy_headers": true});
+    let tools = Tools::find().unwrap().tampered(suppressed);
+    let folder = support::folder(&format!("{host}-suppressed"));
+    let red = support::differences(&run(host, &tools, &scenarios, Limits::Respected, &folder));
+    assert!(red.is_empty(), "- expected, + seen\n{red}");
+}
+
 fn main() {
     let missing = tools::envoy().err();
     if let Some(why) = &missing {
@@ -65,6 +86,10 @@ fn main() {
     let trials = vec![
         trial("every_scenario_holds_in_envoy", support::every_scenario_holds),
         trial("what_envoy_cannot_is_in_the_table", support::the_limits_are_exact),
+        trial(
+            "latency_is_the_same_without_the_routers_own",
+            latency_is_the_same_without_the_routers_own,
+        ),
         trial("each_mistake_around_the_filter_is_seen", each_mistake_around_the_filter_is_seen),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -99,6 +99,8 @@ pub struct Config {
     pub first_routes: Vec<Value>,
     /// Fields added to the route's action, as Envoy's own JSON (`{"retry_policy": …}`).
     pub route: Value,
+    /// Fields added to the router's configuration, as Envoy's own JSON.
+    pub router: Value,
     /// What the log holds.
     pub log: Log,
     /// More arguments for the program.
@@ -120,6 +122,7 @@ impl Config {
             more_clusters: Vec::new(),
             first_routes: Vec::new(),
             route: json!({}),
+            router: json!({}),
             log: Log::default(),
             arguments: Vec::new(),
         }
@@ -175,15 +178,15 @@ impl Config {
 
     pub(super) fn listeners(&self, access_log: &Path) -> Value {
         let mut action = json!({"cluster": "echo", "timeout": "0s"});
-        if let (Some(action), Some(more)) = (action.as_object_mut(), self.route.as_object()) {
-            action.extend(more.clone());
-        }
+        extend(&mut action, &self.route);
         let mut routes = self.first_routes.clone();
         routes.push(json!({"name": "default", "match": {"prefix": "/"}, "route": action}));
         let mut filters = self.first_filters.clone();
         filters.extend(self.filters.iter().map(Filter::to_json));
         filters.extend(self.more_filters.iter().cloned());
-        filters.push(json!({"name": "router", "typed_config": {"@type": ROUTER}}));
+        let mut router = json!({"@type": ROUTER});
+        extend(&mut router, &self.router);
+        filters.push(json!({"name": "router", "typed_config": router}));
         let access = match self.log {
             Log::Quiet => json!([]),
             Log::Events => json!([{"name": "file", "typed_config": {
@@ -213,6 +216,13 @@ impl Config {
                 "http_filters": filters,
             }}]}],
         }]})
+    }
+}
+
+/// Adds the fields of `more`.
+fn extend(object: &mut Value, more: &Value) {
+    if let (Some(object), Some(more)) = (object.as_object_mut(), more.as_object()) {
+        object.extend(more.clone());
     }
 }
 
