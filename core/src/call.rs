@@ -310,7 +310,8 @@ impl Call {
 
     fn lost_in_upload(&self) -> bool {
         let refused = |answer: &Answer| answer.status >= 300;
-        self.upload != Upload::Complete && self.attempt.answer.as_ref().is_none_or(refused)
+        let is_whole = self.handed_over && self.upload == Upload::Complete;
+        !is_whole && self.attempt.answer.as_ref().is_none_or(refused)
     }
 
     fn clock_effect(&mut self) -> Effect {

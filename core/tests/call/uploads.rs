@@ -184,6 +184,12 @@ row! { a_request_that_is_complete_within_our_queue_starts_no_clock, given().slow
     9_500  Ended                        => Success;
 }
 
+row! { a_reset_while_our_queue_has_the_whole_request_is_neutral, given();
+    0      Queued                       => Stands;
+    1_000  Request(Complete)            => Nothing;
+    2_000  Broken(Reset)                => Neutral;
+}
+
 // Clocks that misbehave.
 
 row! { a_clock_that_goes_backwards_shows_no_time, given().limit(2_000).slower_than(500);
