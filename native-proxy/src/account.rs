@@ -226,6 +226,11 @@ impl RequestAccount {
         self.request.decision = decision;
     }
 
+    /// The policy that matched.
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.request.policy.as_deref()
+    }
+
     /// The request is sent upstream, or a connection for it is asked for.
     pub(crate) fn attempted(&mut self) {
         self.request.attempts += 1;

@@ -49,7 +49,6 @@ pub(super) async fn forward(
     };
     let version = request.version();
     prepare(client, upstream, &mut request, protocol);
-    let policy = call.policy().cloned();
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
     let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
@@ -64,7 +63,7 @@ pub(super) async fn forward(
                 None => broke_off(client, account),
                 Some(how) => {
                     call.broken(how);
-                    match policy.as_ref().and_then(|policy| policy.fallback_when_failed()) {
+                    match account.policy().and_then(|policy| policy.fallback_when_failed()) {
                         Some(fallback) => answer::fallback(
                             fallback,
                             StatusCode::SERVICE_UNAVAILABLE,
@@ -76,7 +75,7 @@ pub(super) async fn forward(
             }
         }
     };
-    if let Some(policy) = &policy {
+    if let Some(policy) = account.policy() {
         answer::debug(&mut response, policy, state);
     }
     client.requests.told().await;
