@@ -57,9 +57,12 @@ enum Task {
     },
     /// Measure a decision's cost and a request's, each beside others in the same run
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
-        cargo xtask bench --json figures.json e2e\n  cargo xtask bench --ab\n\n\
+        cargo xtask bench --json figures.json e2e\n  cargo xtask bench --ab\n  \
+        cargo xtask bench instructions\n  \
+        BIMETAL_BEFORE=/path/to/bimetal cargo xtask bench instructions\n\n\
         BIMETAL_BEFORE=/path/to/bimetal and BIMETAL_FILTER_BEFORE=/path/to/filter.wasm add\n\
-        arms of the time before a change to --ab.")]
+        arms of the time before a change to --ab. Beside instructions, BIMETAL_BEFORE and\n\
+        BIMETAL_CALLS_BEFORE=/path/to/bimetal-instructions are counted in the same run.")]
     Bench {
         /// Short: shows that everything works, its figures mean little
         #[arg(long)]
@@ -73,7 +76,12 @@ enum Task {
         /// Fixes the order of the blocks and the bootstrap
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// One half alone
+        /// Keep the instructions as those of the last release (docs/instructions.json); COMMIT is
+        /// what was built, where it is not the work tree's
+        #[arg(long, value_name = "COMMIT", num_args = 0..=1, require_equals = true,
+              default_missing_value = "", conflicts_with = "quick")]
+        save: Option<String>,
+        /// One part alone; without, both halves (core and e2e)
         half: Option<bench::Half>,
     },
     /// Send many calls with random faults through each host; every one must be accounted for
@@ -137,11 +145,12 @@ fn carry_out(task: Task) -> Result<ExitCode> {
         Task::Test { full } => {
             test::run(if full { test::Extent::Full } else { test::Extent::Usual })?
         }
-        Task::Bench { quick, json, ab, seed, half } => bench::bench(&bench::Options {
+        Task::Bench { quick, json, ab, seed, save, half } => bench::bench(&bench::Options {
             extent: if quick { bench::Extent::Quick } else { bench::Extent::Usual },
             purpose: if ab { bench::Purpose::Judge } else { bench::Purpose::Compare },
             json,
             seed,
+            save,
             half,
         })
         .map(|()| true)?,

@@ -144,6 +144,11 @@ impl Running {
         self.child.try_wait().with_context(|| format!("cannot watch {}", self.name))
     }
 
+    /// Asks it to end (SIGTERM), with all it started. [`Running::wait`] waits for that.
+    pub fn ask_to_end(&self) {
+        let _ = killpg(Pid::from_raw(group_of(&self.child)), Signal::SIGTERM);
+    }
+
     /// Waits for the end, telling every [`say::BEAT`] how long it takes.
     ///
     /// # Errors

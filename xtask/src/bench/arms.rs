@@ -61,10 +61,7 @@ struct Programs {
 impl Programs {
     fn get() -> Result<Self> {
         let given = |variable| std::env::var_os(variable).map(PathBuf::from);
-        let bimetal = match given("BIMETAL") {
-            Some(bimetal) => bimetal,
-            None => build_bimetal()?,
-        };
+        let bimetal = bimetal()?;
         let filters = given("BIMETAL_FILTER").zip(given("BIMETAL_NOOP_FILTER"));
         let (filter, noop) = match filters {
             Some(filters) => filters,
@@ -77,21 +74,31 @@ impl Programs {
     }
 }
 
-fn build_bimetal() -> Result<PathBuf> {
+/// Our proxy: the one that `BIMETAL` names, else built.
+///
+/// # Errors
+/// The build fails.
+pub fn bimetal() -> Result<PathBuf> {
+    given_or_built("BIMETAL", "bimetal-proxy", "bimetal")
+}
+
+/// A program of ours: the one that the environment names, else built as for a release.
+///
+/// # Errors
+/// The build fails.
+pub fn given_or_built(variable: &str, package: &str, program: &str) -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os(variable) {
+        return Ok(PathBuf::from(given));
+    }
     let since = Instant::now();
-    say::begins("bimetal", "the native proxy, built as for a release");
+    say::begins(program, "built as for a release");
     let mut build = Command::new(wasm::cargo());
-    build.current_dir(place::root()).args([
-        "build",
-        "--release",
-        "--package",
-        "bimetal-proxy",
-        "--bin",
-        "bimetal",
-    ]);
-    process::succeed("bimetal release build", &mut build, Duration::from_secs(3600))?;
-    say::ended("bimetal", "built", since.elapsed());
-    Ok(place::target().join("release/bimetal"))
+    build.current_dir(place::root());
+    build.args(["build", "--release", "--package", package, "--bin", program]);
+    let name = format!("{program} release build");
+    process::succeed(&name, &mut build, Duration::from_secs(3600))?;
+    say::ended(program, "built", since.elapsed());
+    Ok(place::target().join("release").join(program))
 }
 
 /// One arm at work.
@@ -289,7 +296,10 @@ impl Arm {
 }
 
 /// A port that is free now.
-fn free_port() -> Result<SocketAddr> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?)
 }

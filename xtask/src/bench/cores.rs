@@ -21,13 +21,24 @@ impl Cores {
     /// # Errors
     /// There is only one: load and proxy would share it, and nothing could be told from the run.
     pub fn take() -> Result<Self> {
-        let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot ask for the cores")?;
-        let mut free = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
-        match (free.next(), free.next()) {
-            (Some(proxy), Some(load)) => Ok(Self { proxy, load }),
+        match allowed()?.as_slice() {
+            [proxy, load, ..] => Ok(Self { proxy: *proxy, load: *load }),
             _ => bail!("the benchmark needs two cores: one for the proxies, one for the load"),
         }
     }
+}
+
+/// The last core that this process may use.
+///
+/// # Errors
+/// The operating system does not tell.
+pub fn last() -> Result<usize> {
+    allowed()?.pop().context("this process may use no core")
+}
+
+fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0)).context("cannot ask for the cores")?;
+    Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
 }
 
 /// Does `work` on `core`; programs that it starts stay there.
@@ -68,9 +79,57 @@ pub fn time_used(process: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Whether every thread of a process sleeps: it has done all there is to do.
+///
+/// # Errors
+/// The process is gone.
+pub fn rests(process: u32) -> Result<bool> {
+    let folder = format!("/proc/{process}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    for thread in threads {
+        // A thread that has ended meanwhile does nothing more.
+        let stat = fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+        // The name before the state may hold anything, also brackets.
+        match stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()) {
+            Some([b'Z' | b'X', ..]) => bail!("process {process} has ended"),
+            Some([b'S', ..]) | None => {}
+            Some(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_waits_rests_and_one_that_works_does_not() {
+        let run = |script| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let (mut waits, mut works) = (run("read line"), run("while :; do :; done"));
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !rests(waits.id()).unwrap() || rests(works.id()).unwrap() {
+            assert!(std::time::Instant::now() < deadline, "they are not told apart");
+            std::thread::yield_now();
+        }
+        for program in [&mut waits, &mut works] {
+            program.kill().unwrap();
+        }
+        while rests(works.id()).is_ok() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "a program that was killed is still there"
+            );
+            std::thread::yield_now();
+        }
+        for program in [&mut waits, &mut works] {
+            program.wait().unwrap();
+            assert!(rests(program.id()).is_err());
+        }
+    }
 
     #[test]
     fn time_passes_while_working() {

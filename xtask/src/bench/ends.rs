@@ -182,7 +182,8 @@ pub fn plain_table() -> Table {
     table
 }
 
-fn right_aligned(mut table: Table) -> Table {
+/// The same with every column but the first to the right.
+pub fn right_aligned(mut table: Table) -> Table {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

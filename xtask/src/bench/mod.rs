@@ -6,13 +6,14 @@ mod blocks;
 mod cores;
 mod decisions;
 mod ends;
+mod instructions;
 mod load;
 mod plan;
 mod servers;
 mod stats;
 
 use crate::say;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::Write;
@@ -27,13 +28,15 @@ pub enum Extent {
     Quick,
 }
 
-/// Which half is measured.
+/// What is measured: one of two halves, or instructions, which only run when they are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Half {
     /// Decisions of the core, beside other circuit breakers.
     Core,
     /// Requests through proxies, beside other proxies.
     E2e,
+    /// Instructions of a request and of a decision, beside the last release's.
+    Instructions,
 }
 
 /// What a run from end to end is for.
@@ -50,10 +53,13 @@ pub enum Purpose {
 pub struct Options {
     /// How long.
     pub extent: Extent,
-    /// One half alone; both where none is named.
+    /// One part alone; both halves where none is named.
     pub half: Option<Half>,
     /// What the end-to-end half is for.
     pub purpose: Purpose,
+    /// Whether the instructions counted are to be those of the last release from now on, and the
+    /// commit that was measured; empty for the work tree's.
+    pub save: Option<String>,
     /// Where the figures go as JSON.
     pub json: Option<PathBuf>,
     /// Fixes the order of the blocks and the bootstrap.
@@ -66,15 +72,23 @@ pub struct Options {
 /// Something needed cannot be had, a request failed, or the file cannot be written. An aim that is
 /// not reached is no error: it is printed.
 pub fn bench(options: &Options) -> Result<()> {
+    if options.save.is_some() && options.half != Some(Half::Instructions) {
+        bail!("--save keeps instructions: cargo xtask bench instructions --save");
+    }
     // Before minutes of measuring, not after.
     let mut file = options.json.as_deref().map(create).transpose()?;
     let mut all = Map::new();
     all.insert("quick".into(), (options.extent == Extent::Quick).into());
-    if options.half != Some(Half::E2e) && options.purpose == Purpose::Compare {
+    let wanted = |half| options.half.is_none_or(|named| named == half);
+    if options.half == Some(Half::Instructions) {
+        let counted = instructions::run(options.extent, options.save.as_deref())?;
+        all.insert("instructions".into(), counted);
+    }
+    if wanted(Half::Core) && options.purpose == Purpose::Compare {
         all.insert("core".into(), decisions::run(options.extent)?);
         println!();
     }
-    if options.half != Some(Half::Core) {
+    if wanted(Half::E2e) {
         let plan = match options.purpose {
             Purpose::Compare => plan::compare(options.extent),
             Purpose::Judge => plan::ab(options.extent, plan::Before::named()),

@@ -54,7 +54,7 @@ pub enum Package {
 }
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 11] = [
+pub const TOOLS: [Tool; 12] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -92,6 +92,13 @@ pub const TOOLS: [Tool; 11] = [
         file: "haproxy",
         why: "an arm of the benchmarks",
         package: Package::Debian { packages: &["haproxy"] },
+    },
+    Tool {
+        name: "valgrind",
+        variable: "VALGRIND",
+        file: "valgrind",
+        why: "counts instructions in the benchmarks",
+        package: Package::Debian { packages: &["valgrind"] },
     },
     Tool {
         name: "rustc-wasm",
