@@ -50,7 +50,7 @@ fn a_play_sees_what_the_simulation_saw() {
     let mut compared = 0;
     for seed in 0..400 {
         let alone = history(seed).into_iter().map(|step| match step {
-            Step::Call { key, .. } => Step::Call { worker: 0, key },
+            Step::Call { key, start, .. } => Step::Call { worker: 0, key, start },
             Step::Tick { .. } => Step::Tick { worker: 0 },
             other => other,
         });
@@ -58,7 +58,8 @@ fn a_play_sees_what_the_simulation_saw() {
         // As many steps as can be told: one that cannot would end the comparison.
         let tellable =
             |length: &usize| Story::of(seed, &spaced(&steps[..*length])).left_out.is_empty();
-        let longest = (0..steps.len()).rev().find(tellable).unwrap_or(0);
+        let lengths: Vec<_> = (0..steps.len()).collect();
+        let longest = lengths.partition_point(tellable).saturating_sub(1);
         let text = Story::of(seed, &spaced(&steps[..longest])).text(seed, "a comparison");
         let Ok(scenario) = read_text("told", &text) else {
             assert!(!text.contains("  - {step"), "{text}");

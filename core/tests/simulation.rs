@@ -1,5 +1,6 @@
-//! Thousands of seeded histories: several workers on one board, calls whose results come late or
-//! never, clocks that jump, policies that change. After every step the rules must hold.
+//! Thousands of seeded histories: several workers on one board, calls that live through any order of
+//! what a host can see of them, results that come late or never, workers that die, clocks that jump,
+//! policies that change. After every step the rules must hold.
 //!
 //! `BIMETAL_SEEDS=100000 cargo test -p bimetal-core --test simulation` plays more of them,
 //! `BIMETAL_SEED=17` one alone. A history that breaks a rule is made as short as it gets and

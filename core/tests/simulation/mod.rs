@@ -1,14 +1,23 @@
 //! Histories: how they are drawn, played and checked.
 
+mod calls;
+mod coverage;
+mod documents;
+mod draw;
+mod inputs;
+mod probes;
 mod rules;
 mod told;
+mod watched;
 mod world;
 
-use bimetal_core::outcome::Outcome;
-use bimetal_core::rng::Rng;
+pub(crate) use coverage::Coverage;
+pub(crate) use documents::Documents;
+pub(crate) use draw::{Character, history};
+pub(crate) use inputs::{By, Input, Media, Reply, Start};
 #[allow(unused_imports, reason = "the conformance room plays what is told")]
 pub(crate) use told::{Story, Told, spaced, tell};
-pub(crate) use world::{Coverage, Documents, World};
+pub(crate) use world::World;
 
 /// One step of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +26,16 @@ pub(crate) enum Step {
     Wait { millis: u64 },
     /// A worker's clock reads earlier than it did; the next step reads right again.
     ClockBack { millis: u64 },
-    /// A caller asks a worker.
-    Call { worker: usize, key: usize },
-    /// Good headers for one of the calls under way (modulo their number).
-    Headers { call: usize },
-    /// One of the calls under way ends.
-    End { call: usize, outcome: Outcome, retry_after: u64 },
+    /// A caller asks a worker; its request is sent so where it is admitted.
+    Call { worker: usize, key: usize, start: Start },
+    /// The host sees something of one of the calls under way (modulo their number, or the [`NEWEST`]).
+    See { call: usize, input: Input },
     /// One of the calls under way is never heard of again.
     Lose { call: usize },
     /// A worker's tick.
     Tick { worker: usize },
+    /// A worker dies with all its calls; another one takes its place.
+    Restart { worker: usize },
     /// All workers take another document.
     Load { document: usize },
 }
@@ -40,45 +49,11 @@ pub(crate) enum Rule {
     NeverOpens,
 }
 
+/// The call that was admitted last, among those under way.
+pub(crate) const NEWEST: usize = 1_000;
+
 pub(crate) const WORKERS: usize = 3;
 pub(crate) const KEYS: usize = 4;
-
-/// The history of a seed. Some are made of failures, some are healthy, most are mixed.
-pub(crate) fn history(seed: u64) -> Vec<Step> {
-    let mut rng = Rng::new(seed);
-    let failing = rng.next_share();
-    let patience = 1 + rng.next_u64() % 4_000;
-    let mut below = |limit: u64| rng.next_u64() % limit;
-    let steps = 60 + below(140);
-    (0..steps)
-        .map(|_| {
-            let call = below(64) as usize;
-            match below(100) {
-                0..25 => Step::Wait { millis: below(patience) },
-                25..26 => Step::ClockBack { millis: below(5_000) },
-                26..60 => Step::Call {
-                    worker: below(WORKERS as u64) as usize,
-                    key: below(KEYS as u64) as usize,
-                },
-                60..66 => Step::Headers { call },
-                66..92 => {
-                    let outcome = match below(1_000) as f64 / 1_000.0 {
-                        share if share < failing => Outcome::Failure,
-                        share if share < failing + 0.05 => Outcome::Slow,
-                        share if share < failing + 0.10 => Outcome::Neutral,
-                        _ => Outcome::Success,
-                    };
-                    // Whole seconds, as the header has them.
-                    let retry_after = if below(10) == 0 { below(20) * 1_000 } else { 0 };
-                    Step::End { call, outcome, retry_after }
-                }
-                92..94 => Step::Lose { call },
-                94..99 => Step::Tick { worker: below(WORKERS as u64) as usize },
-                _ => Step::Load { document: below(world::DOCUMENTS.len() as u64) as usize },
-            }
-        })
-        .collect()
-}
 
 /// Plays a history. `Err` says which rule broke, and when.
 pub(crate) fn play(seed: u64, steps: &[Step]) -> Result<Coverage, String> {

@@ -5,8 +5,10 @@
 //! first made to fit where it still breaks then: one worker, one tenant, no two things at one time,
 //! open times without jitter. What does not fit is named in the file.
 
-use super::world::{DOCUMENTS, Documents, World, told_policies};
-use super::{Rule, Step, play_in, play_with, shortest};
+use super::documents::{DOCUMENTS, Documents, told_policies};
+use super::{Input, Rule, Start, Step, World, play_in, play_with, shortest};
+use bimetal_core::Duration;
+use bimetal_core::call::Upload;
 use bimetal_core::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -46,12 +48,13 @@ pub(crate) fn tell(seed: u64, steps: &[Step], rule: Rule) -> Told {
 /// One worker, then one tenant, where the rule stays broken.
 fn simpler(steps: Vec<Step>, breaks: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let one_worker = |step: &Step| match *step {
-        Step::Call { key, .. } => Step::Call { worker: 0, key },
+        Step::Call { key, start, .. } => Step::Call { worker: 0, key, start },
         Step::Tick { .. } => Step::Tick { worker: 0 },
+        Step::Restart { .. } => Step::Restart { worker: 0 },
         other => other,
     };
     let one_tenant = |step: &Step| match *step {
-        Step::Call { worker, .. } => Step::Call { worker, key: 0 },
+        Step::Call { worker, start, .. } => Step::Call { worker, key: 0, start },
         other => other,
     };
     let mut steps = steps;
@@ -69,6 +72,31 @@ pub(crate) fn spaced(steps: &[Step]) -> Vec<Step> {
     let gap = Step::Wait { millis: GAP };
     let apart = steps.iter().flat_map(|step| [gap, *step]);
     apart.chain([gap, Step::Tick { worker: 0 }]).collect()
+}
+
+/// How many scopes a document has room for.
+fn most_scopes(document: usize) -> usize {
+    let policies = told_policies(document);
+    policies[0]["scopes"]["max"].as_u64().map_or(usize::MAX, |most| most as usize)
+}
+
+/// What a scenario cannot tell of a step. It tells the result in its place.
+fn untellable(step: &Step) -> Option<&'static str> {
+    match *step {
+        Step::ClockBack { .. } => Some("a clock that jumps back"),
+        Step::Restart { .. } => Some("a worker that dies"),
+        Step::Call { start, .. } => (start != Start::HandedOver(Upload::Complete))
+            .then_some("a request that waits, or is sent bit by bit"),
+        Step::See { input, .. } => match input {
+            Input::Headers(reply) if reply.is_plain() => None,
+            Input::Ended | Input::Informational => None,
+            Input::Queued | Input::HandedOver(_) | Input::Upload(_) => {
+                Some("how far a request is, and its tries")
+            }
+            _ => Some("how a call was answered, or broke"),
+        },
+        Step::Wait { .. } | Step::Lose { .. } | Step::Tick { .. } | Step::Load { .. } => None,
+    }
 }
 
 /// One call of the history, and what became of it. Times in milliseconds from the start.
@@ -106,38 +134,30 @@ impl Story {
         let start = world.now;
         let mut document = seed as usize % DOCUMENTS.len();
         let mut loaded = BTreeSet::from([document]);
+        let mut keys = BTreeSet::new();
         let (lines, calls, left_out) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut story = Self { lines, calls, end: 0, left_out };
         for step in steps {
             let at = world.now.since(start).as_nanos() / 1_000_000;
-            let picked = |world: &World, call| world.pick(call).map(|at| world.calls[at].number);
-            match *step {
-                Step::Headers { call } => {
-                    if let Some(number) = picked(&world, call) {
-                        story.calls[number].headers.get_or_insert(at);
-                    }
+            story.left_out.extend(untellable(step));
+            if let Step::Load { document: next } = *step {
+                if next != document && !loaded.insert(next) {
+                    story.left_out.insert("what a board keeps of a policy that comes back");
                 }
-                Step::End { call, outcome, retry_after } => {
-                    if let Some(number) = picked(&world, call) {
-                        story.calls[number].end = Some((at, outcome, retry_after));
-                    }
-                }
-                Step::Load { document: next } => {
-                    if next != document && !loaded.insert(next) {
-                        story.left_out.insert("what a board keeps of a policy that comes back");
-                    }
-                    document = next;
-                    story.lines.push(Line::Load { at, document });
-                }
-                Step::ClockBack { .. } => {
-                    story.left_out.insert("a clock that jumps back");
-                }
-                Step::Call { .. } | Step::Wait { .. } | Step::Lose { .. } | Step::Tick { .. } => {}
+                document = next;
+                keys.clear();
+                story.lines.push(Line::Load { at, document });
+            }
+            if let Step::Call { key, .. } = *step
+                && keys.insert(key)
+                && keys.len() > most_scopes(document)
+            {
+                story.left_out.insert("what a board keeps of a scope that comes back");
             }
             let admitted = world.coverage.admitted;
             // A step that breaks a rule is the last one: what it did is still told.
             let _ = world.take(*step);
-            if let Step::Call { worker, key } = *step {
+            if let Step::Call { worker, key, .. } = *step {
                 story.lines.push(Line::Call(story.calls.len()));
                 story.calls.push(SimulatedCall {
                     at,
@@ -148,6 +168,13 @@ impl Story {
                     end: None,
                     slower_than: DOCUMENTS[document].contains("slow_rate").then_some(1_000),
                 });
+            }
+            for (number, report) in world.reports.drain(..) {
+                let retry_after = report.retry_after.map_or(0, Duration::as_millis);
+                story.calls[number].end = Some((at, report.outcome, retry_after));
+            }
+            for call in world.calls.iter().filter(|call| call.happened.answered.is_some()) {
+                story.calls[call.number].headers.get_or_insert(at);
             }
             story.end = at;
         }
