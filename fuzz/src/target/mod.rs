@@ -1,6 +1,7 @@
 //! What is fuzzed: one file for each room's promises.
 
 mod answers;
+mod call;
 mod engine;
 mod filter;
 mod filter_host;
@@ -11,7 +12,7 @@ mod scenario;
 use crate::Target;
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "policy-json",
         act: policy::json,
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 7] = [
         corpus: &["corpus/answers"],
     },
     Target { name: "filter", act: filter::host_calls, words: &[], corpus: &["corpus/filter"] },
+    Target { name: "call", act: call::inputs, words: call::WORDS, corpus: &["corpus/call"] },
     Target { name: "engine", act: engine::verbs, words: &[], corpus: &["corpus/engine"] },
 ];
 
