@@ -1,9 +1,9 @@
 //! Listening sockets and the connections of clients.
 
-use crate::call::{self, Client};
-use crate::config::Listener;
+use crate::call::{self, Client, ClientRules};
+use crate::config::{Listener, Underscores};
 use crate::framing::{Limits, Requests, StrictRequestIo};
-use crate::timer::Alarms;
+use crate::timer::NoAlarms;
 use crate::upstream::Connection;
 use crate::worker::{Place, Worker};
 use hyper::server::conn::http1;
@@ -28,7 +28,7 @@ const BACKLOG: i32 = 4096;
 /// How long to let go of accepting when the system has no more file descriptors.
 const RESPITE: Duration = Duration::from_millis(100);
 
-/// Between two warnings that nobody can be let in.
+/// Between two warnings of one kind: that nobody can be let in, that somebody speaks TLS.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How the system asks after ends that say nothing: after a minute, and it takes two to give them
@@ -80,6 +80,8 @@ struct ListenerState {
     max_connections: usize,
     limits: Limits,
     trusted_hops: usize,
+    underscores: Underscores,
+    told_of_tls: Cell<Option<Instant>>,
     connections: Cell<usize>,
     left: Notify,
 }
@@ -96,7 +98,7 @@ pub(crate) fn listen(
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let mut builder = http1::Builder::new();
-    builder.timer(Alarms).header_read_timeout(Duration::from(settings.header_timeout));
+    builder.timer(NoAlarms(Instant::now())).header_read_timeout(QUIET);
     let listening = Rc::new(ListenerState {
         worker: worker.clone(),
         builder,
@@ -105,7 +107,11 @@ pub(crate) fn listen(
         limits: Limits {
             max_body: settings.max_body.unwrap_or(u64::MAX),
             idle: settings.idle.into(),
+            header: settings.header_timeout.into(),
+            keep_alive: settings.keep_alive.into(),
         },
+        underscores: settings.underscores,
+        told_of_tls: Cell::new(None),
         trusted_hops: settings.trusted_hops,
         connections: Cell::new(0),
         left: Notify::new(),
@@ -194,7 +200,9 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
     let worker = listening.worker.clone();
     let requests = Rc::new(Requests::new(worker.refusals.clone()));
     let stream = StrictRequestIo::new(stream, requests.clone(), listening.limits);
-    let client = Client::new(worker.clone(), peer.ip(), listening.trusted_hops, requests);
+    let rules =
+        ClientRules { trusted_hops: listening.trusted_hops, underscores: listening.underscores };
+    let client = Client::new(worker.clone(), peer.ip(), rules, requests.clone());
     let client = Rc::new(client);
     let answerer = client.clone();
     let service = service_fn(move |request| call::answer(answerer.clone(), request));
@@ -216,6 +224,10 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
         Poll::Pending
     })
     .await;
+    if requests.is_tls() && listening.told_of_tls.get().is_none_or(|at| at.elapsed() >= QUIET) {
+        listening.told_of_tls.set(Some(Instant::now()));
+        warn!("{peer} speaks TLS to {}, which is plain HTTP", listening.address);
+    }
     if let Some(upstream) = client.take_tunnel() {
         let ended = connection.into_parts();
         // However it ends, both ends close.

@@ -61,11 +61,12 @@ fn headers_of_one_hop_stay_there() {
          x-forwarded-for: 9.9.9.9\r\nx-kept: 2\r\n\r\n",
     );
     let head = requests.recv().unwrap();
-    for gone in ["connection", "x-secret", "keep-alive", "proxy-connection", "upgrade"] {
+    for gone in ["x-secret", "keep-alive", "proxy-connection", "upgrade"] {
         assert_eq!(value(&head, gone), None, "{gone} in {head}");
     }
     for (kept, wanted) in [
         ("te", "trailers"),
+        ("connection", "te"),
         ("x-kept", "2"),
         ("host", "t"),
         ("x-forwarded-for", "9.9.9.9, 127.0.0.1"),
@@ -192,7 +193,9 @@ fn a_switch_of_protocols_joins_both_ends() {
         let line = peer.line();
         peer.send(&line.to_uppercase());
     });
-    let proxy = Running::start(upstream.address, &policy(""));
+    let text = proxy_support::file(upstream.address, &policy(""))
+        .replace("{upstream: echo}", "{upstream: echo, upgrades: [chat]}");
+    let proxy = Running::with(&text);
     let mut client = proxy.client();
     client.peer.send("GET / HTTP/1.1\r\nhost: t\r\nconnection: Upgrade\r\nupgrade: chat\r\n\r\n");
     let head = client.peer.head().unwrap();

@@ -211,7 +211,7 @@ fn an_upstream_that_stops_within_its_answer_is_a_failure() {
 #[test]
 fn a_connection_without_a_request_is_closed() {
     let upstream = Upstream::answering(ok("fine"));
-    let proxy = listening(upstream.address, "header_timeout: 200ms", "");
+    let proxy = listening(upstream.address, "header_timeout: 200ms, keep_alive: 200ms", "");
     // One that never asks, and one that does not ask again.
     let mut silent = proxy.client();
     let mut once = proxy.client();

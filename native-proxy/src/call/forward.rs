@@ -3,14 +3,16 @@
 use super::answer::{self, Answer};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
-use super::{AdmittedCall, Client, hop};
+use super::{AdmittedCall, Client, hop, unusual};
 use crate::account::{End, RequestAccount};
-use crate::attempt::{Attempt, AttemptError};
+use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::{Ask, Interim};
 use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
 use bimetal_core::{Instant, call};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use std::time::Duration;
 
@@ -40,20 +42,27 @@ pub(super) async fn forward(
     gate: Option<&ContinueGate>,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
-    let AdmittedCall { mut call, plan, state } = admitted;
-    let protocol = hop::upgrade(request.headers());
+    let AdmittedCall { mut call, plan, state, protocol } = admitted;
     let ask = match (request.method(), &protocol) {
         (&Method::HEAD, _) => Ask::Head,
         (_, Some(_)) => Ask::Upgrade,
         (_, None) => Ask::Plain,
     };
     let version = request.version();
-    prepare(client, upstream, &mut request, protocol);
+    prepare(client, upstream, &mut request, protocol.as_ref());
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
     let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
     let sending = Sending { client, attempt, queue_limit, version, gate };
-    let mut response = match sending.send(request, &mut call, account).await {
+    let sent = sending.send(request, &mut call, account).await.and_then(|(response, connection)| {
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
+            let why = "a switch to another protocol than was asked for";
+            return Err(AttemptError::new(ErrorKind::NotHttp, why));
+        }
+        Ok((response, connection))
+    });
+    let mut response = match sent {
         Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {
             account.failed(error.kind);
@@ -100,7 +109,7 @@ fn prepare(
     client: &Client,
     upstream: &Upstream,
     request: &mut Request<Upload>,
-    protocol: Option<HeaderValue>,
+    protocol: Option<&HeaderValue>,
 ) {
     if let Some(authority) = request.uri().authority() {
         // Absolute form becomes origin form, and its authority the Host (RFC 9112, 3.2.2).
@@ -111,12 +120,15 @@ fn prepare(
             request.headers_mut().insert(HOST, host);
         }
     }
+    let via = unusual::via(request.version());
     *request.version_mut() = Version::HTTP_11;
     let unknown_length =
         !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
     hop::strip(headers);
-    hop::forwarded(headers, &client.forwarded_for, client.trusted_hops);
+    hop::forwarded(headers, &client.forwarded_for, client.rules.trusted_hops);
+    // The names of other proxies stay: a line of its own is the same as one more in a list.
+    headers.append(VIA, via);
     if unknown_length {
         // Said outright, because hyper takes a GET of unknown length for one without a body.
         headers.remove(CONTENT_LENGTH);
@@ -133,8 +145,9 @@ fn prepare(
         headers.insert(HOST, name);
     }
     if let Some(protocol) = protocol {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
+        // With `TE` there is a Connection already.
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
     }
 }
 
@@ -227,10 +240,11 @@ fn receive(
         return response;
     }
     account.answered_by_upstream();
-    let protocol = hop::upgrade(&head.headers);
+    let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let protocol = head.headers.get(UPGRADE).filter(|_| switches).cloned();
     hop::strip(&mut head.headers);
     head.version = Version::HTTP_11;
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+    if switches {
         // Asked for it was, or it had not come this far.
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
@@ -239,6 +253,10 @@ fn receive(
         client.requests.switch();
         client.tunnel.replace(Some(connection));
         return Response::from_parts(head, Answer::Whole(None));
+    }
+    if head.status == StatusCode::NO_CONTENT {
+        // RFC 9110, 8.6: not even a length of nothing.
+        head.headers.remove(CONTENT_LENGTH);
     }
     if body.is_end_stream() {
         call.finished(now);

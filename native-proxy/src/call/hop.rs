@@ -1,9 +1,12 @@
 //! Headers that are for one hop alone (RFC 9110, 7.6.1), and those a proxy adds.
 
+use crate::config::Underscores;
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
 use std::net::{IpAddr, SocketAddr};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -16,16 +19,38 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// What senders say of where a request came from.
 const CLAIMS: [HeaderName; 4] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED];
 
-const HOP_BY_HOP: [HeaderName; 6] =
-    [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE, TE, UPGRADE, PROXY_CONNECTION];
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// The switch of protocols that a message asks for or grants: the value of `Upgrade`, where
-/// `Connection` names it.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let protocol = headers.get(UPGRADE)?;
-    connection_options(headers)
-        .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-        .then(|| protocol.clone())
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE, TE, UPGRADE, PROXY_CONNECTION, HTTP2_SETTINGS];
+
+/// The switch of protocols that a request asks for, where it may: the first protocol of `Upgrade`
+/// that is `allowed`, as it was written. A request with a body, of HTTP/1.0 or HEAD asks in vain; so
+/// does one whose `Connection` does not name it.
+pub(crate) fn upgrade(head: &Parts, allowed: &[Box<str>]) -> Option<HeaderValue> {
+    let headers = &head.headers;
+    let offered = headers.get_all(UPGRADE);
+    let may_switch = head.version == Version::HTTP_11
+        && head.method != Method::HEAD
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && headers
+            .get(CONTENT_LENGTH)
+            .is_none_or(|length| length.as_bytes().iter().all(|digit| *digit == b'0'))
+        && connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let may_be = |protocol: &&[u8]| {
+        allowed.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(protocol))
+    };
+    let protocol = offered.iter().flat_map(options).find(may_be).filter(|_| may_switch)?;
+    HeaderValue::from_bytes(protocol).ok()
+}
+
+/// Whether an answer switches to the protocol that was asked for, and to no other.
+pub(crate) fn switches_to(headers: &HeaderMap, asked: Option<&HeaderValue>) -> bool {
+    let mut granted = headers.get_all(UPGRADE).iter().flat_map(options);
+    let is_asked = |protocol: &[u8]| {
+        asked.is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol))
+    };
+    granted.next().is_some_and(is_asked) && granted.next().is_none()
 }
 
 /// Removes what is not for the next hop: the fixed set and whatever `Connection` names. `TE:
@@ -59,7 +84,37 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        // RFC 9110, 10.1.4: a hop that knows nothing of it must not pass it on.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
+}
+
+/// Removes the headers that `goes` names.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether some program may take the name for another one: CGI makes an underscore of each dash,
+/// others of whatever is no letter and no digit.
+fn is_odd(name: &HeaderName) -> bool {
+    !name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Removes headers whose names may be taken for others.
+pub(crate) fn drop_odd(headers: &mut HeaderMap) {
+    remove(headers, is_odd);
+}
+
+/// Leaves of a request's trailers what may come after a body: nothing of where it comes from, and
+/// nothing for one hop.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, underscores: Underscores) {
+    let drops = underscores == Underscores::Drop;
+    remove(trailers, |name| {
+        CLAIMS.contains(name) || HOP_BY_HOP.contains(name) || (drops && is_odd(name))
+    });
 }
 
 /// Whether the one `Connection` there is names no header.
@@ -165,7 +220,8 @@ mod tests {
                 ("host", "a"),
                 ("content-length", "0"),
                 ("x-stays", "3"),
-                ("te", "trailers")
+                ("te", "trailers"),
+                ("connection", "te"),
             ])
         );
     }
@@ -185,11 +241,53 @@ mod tests {
         }
     }
 
+    fn asked(sent: &[(&'static str, &'static str)], method: Method, version: Version) -> String {
+        let request = hyper::Request::builder().method(method).version(version).body(()).unwrap();
+        let mut head = request.into_parts().0;
+        head.headers = headers(sent);
+        let allowed = [Box::from("websocket"), Box::from("tcp")];
+        upgrade(&head, &allowed).map_or_else(String::new, |asked| asked.to_str().unwrap().into())
+    }
+
     #[test]
-    fn an_upgrade_is_one_only_where_connection_names_it() {
-        assert_eq!(upgrade(&headers(&[("upgrade", "websocket")])), None);
-        let asked = headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
-        assert_eq!(upgrade(&asked), Some(HeaderValue::from_static("websocket")));
+    fn an_upgrade_is_one_only_where_all_agree_on_it() {
+        const ASKED: (&str, &str) = ("connection", "keep-alive, Upgrade");
+        for (sent, wanted) in [
+            (&[("upgrade", "websocket"), ASKED][..], "websocket"),
+            (&[("upgrade", "WebSocket"), ASKED], "WebSocket"),
+            (&[("upgrade", "h2c, websocket"), ASKED], "websocket"),
+            (&[("upgrade", "h2c"), ("upgrade", "tcp"), ASKED], "tcp"),
+            (&[("upgrade", "websocket"), ASKED, ("content-length", "0")], "websocket"),
+            (&[("upgrade", "websocket"), ASKED, ("content-length", "5")], ""),
+            (&[("upgrade", "websocket"), ASKED, ("transfer-encoding", "chunked")], ""),
+            (&[("upgrade", "websocket")], ""),
+            (&[("upgrade", "websocket"), ("connection", "close")], ""),
+            (&[("upgrade", "h2c"), ASKED], ""),
+            (&[("upgrade", "H2C"), ASKED, ("http2-settings", "AAMAAABkAAQAAP__")], ""),
+            (&[("upgrade", "websockets"), ASKED], ""),
+            (&[("upgrade", "websocket/1"), ASKED], ""),
+        ] {
+            assert_eq!(asked(sent, Method::GET, Version::HTTP_11), wanted, "{sent:?}");
+        }
+        let sent = [("upgrade", "websocket"), ASKED];
+        assert_eq!(asked(&sent, Method::POST, Version::HTTP_11), "websocket");
+        assert_eq!(asked(&sent, Method::HEAD, Version::HTTP_11), "");
+        assert_eq!(asked(&sent, Method::GET, Version::HTTP_10), "");
+    }
+
+    #[test]
+    fn a_switch_is_to_what_was_asked_for_and_to_that_alone() {
+        let asked = HeaderValue::from_static("websocket");
+        for (granted, good) in [
+            (&[("upgrade", "WebSocket")][..], true),
+            (&[("upgrade", "h2c")], false),
+            (&[("upgrade", "websocket, h2c")], false),
+            (&[("upgrade", "websocket"), ("upgrade", "h2c")], false),
+            (&[], false),
+        ] {
+            assert_eq!(switches_to(&headers(granted), Some(&asked)), good, "{granted:?}");
+            assert!(!switches_to(&headers(granted), None));
+        }
     }
 
     /// What is sent, with how many trusted hops, and what goes on; the peer is 10.0.0.1.

@@ -3,15 +3,17 @@
 pub(crate) mod answer;
 mod facts;
 mod forward;
-mod hop;
+pub(crate) mod hop;
 mod stream;
 mod tracked;
+mod unusual;
 
 pub(crate) use answer::Answer;
 pub(crate) use facts::RequestFacts;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
 use crate::account::{Decision, End, RequestAccount};
+use crate::config::Underscores;
 use crate::framing::Requests;
 use crate::upstream::{Connection, ContinueGate, Upload};
 use crate::worker::{Route, Target, Worker};
@@ -29,6 +31,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// By what rules of its listener a client's requests are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientRules {
+    /// So many proxies in front are believed.
+    pub trusted_hops: usize,
+    /// What becomes of names that others may take for other names.
+    pub underscores: Underscores,
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -36,18 +47,18 @@ pub(crate) struct Client {
     address: IpAddr,
     // Made once for all its requests.
     forwarded_for: HeaderValue,
-    trusted_hops: usize,
+    rules: ClientRules,
     // The upstream's end, once both sides agreed to switch protocols.
     tunnel: RefCell<Option<Box<Connection>>>,
     requests: Rc<Requests>,
 }
 
 impl Client {
-    /// A client at `address`, served by `worker`; so many proxies in front are believed.
+    /// A client at `address`, served by `worker`.
     pub(crate) fn new(
         worker: Rc<Worker>,
         address: IpAddr,
-        trusted_hops: usize,
+        rules: ClientRules,
         requests: Rc<Requests>,
     ) -> Self {
         // A v4 address that came in by a v6 socket is still that v4 address.
@@ -56,12 +67,12 @@ impl Client {
         let forwarded_for =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let tunnel = RefCell::new(None);
-        Self { worker, address, forwarded_for, trusted_hops, tunnel, requests }
+        Self { worker, address, forwarded_for, rules, tunnel, requests }
     }
 
     /// Whose call it is.
     fn caller(&self, headers: &HeaderMap) -> IpAddr {
-        match self.trusted_hops {
+        match self.rules.trusted_hops {
             0 => self.address,
             hops => hop::client(headers, hops).unwrap_or(self.address),
         }
@@ -78,6 +89,8 @@ struct AdmittedCall {
     plan: Plan,
     // For the debug headers; none where no breaker was asked.
     state: Option<State>,
+    // The protocol to switch to, where the client asks for one that the route allows.
+    protocol: Option<HeaderValue>,
 }
 
 /// Where a request goes.
@@ -99,32 +112,9 @@ pub(crate) async fn answer(
     let mut account = RequestAccount::open(&client.worker);
     let mut response = match client.requests.next() {
         None => {
-            let (mut head, body) = request.into_parts();
+            let (head, body) = request.into_parts();
             account.asked(&head);
-            let gate = gate(&mut head, &body);
-            let mut response = match decide(&client, &head, &mut account) {
-                Decided::Goes(route, call) => match &route.target {
-                    Target::Upstream(upstream) => {
-                        let request = Request::from_parts(head, Upload::new(body, gate.clone()));
-                        let (gate, account) = (gate.as_deref(), &mut account);
-                        forward::forward(&client, upstream, request, call, gate, account).await
-                    }
-                    Target::TestFailure => {
-                        swallow(body);
-                        test_failure(call)
-                    }
-                },
-                Decided::Ends(response) => {
-                    swallow(body);
-                    response
-                }
-            };
-            let is_open = |gate: Rc<ContinueGate>| gate.is_open();
-            if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
+            respond(&client, head, body, &mut account).await
         }
         Some(refusal) => {
             // What stands here for the refused request is not the client's: nothing looks at it.
@@ -138,7 +128,47 @@ pub(crate) async fn answer(
         // What is known whole goes out as soon as the client takes it.
         Answer::Whole(_) => account.ends(End::Answered),
     }
+    client.requests.answered();
     Ok(response)
+}
+
+async fn respond(
+    client: &Client,
+    mut head: Parts,
+    body: Incoming,
+    account: &mut RequestAccount,
+) -> Response<Answer> {
+    if client.requests.may_be_unusual()
+        && let Some(response) = unusual::look(client, &mut head)
+    {
+        swallow(body);
+        return response;
+    }
+    let gate = gate(&mut head, &body);
+    let mut response = match decide(client, &head, account) {
+        Decided::Goes(route, call) => match &route.target {
+            Target::Upstream(upstream) => {
+                let body = Upload::new(body, gate.clone(), client.rules.underscores);
+                let request = Request::from_parts(head, body);
+                let gate = gate.as_deref();
+                forward::forward(client, upstream, request, call, gate, account).await
+            }
+            Target::TestFailure => {
+                swallow(body);
+                test_failure(call)
+            }
+        },
+        Decided::Ends(response) => {
+            swallow(body);
+            response
+        }
+    };
+    let is_open = |gate: Rc<ContinueGate>| gate.is_open();
+    if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The gate before the body of a client that waits for 100 (Continue).
@@ -175,10 +205,15 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     account.routed(route);
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
+    let protocol = match client.requests.may_be_unusual() {
+        true => hop::upgrade(head, &route.upgrades),
+        false => None,
+    };
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
         call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
         plan,
         state,
+        protocol: protocol.clone(),
     };
     let admitted = match worker.admit(begun, &facts) {
         Verdict::Unmatched => admitted(None, Plan::default(), None, None),

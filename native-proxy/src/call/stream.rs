@@ -36,6 +36,7 @@ impl Streamed {
         connection: Box<Connection>,
         call: TrackedCall,
     ) -> Box<Self> {
+        requests.streams(true);
         Box::new(Self { requests, body, rest: Some((connection, call)), account: None })
     }
 
@@ -147,6 +148,12 @@ impl Streamed {
                 account.complete(now);
             }
         }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        self.requests.streams(false);
     }
 }
 

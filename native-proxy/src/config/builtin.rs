@@ -29,6 +29,7 @@ pub fn builtin(server: &str) -> Result<Settings, Problems> {
                 ..Match::default()
             },
             target: Target::TestFailure(0),
+            upgrades: Arc::default(),
         },
     );
     Ok(settings)

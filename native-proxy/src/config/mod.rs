@@ -48,8 +48,12 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Most connections at once over all workers; more wait to be accepted.
     pub max_connections: usize,
-    /// How long a connection may take to send a request's head, and be idle before it.
+    /// How long a head may take from its first byte; the first one, from the connection's begin.
     pub header_timeout: Duration,
+    /// How long a connection may be without a request, once it had one.
+    pub keep_alive: Duration,
+    /// What becomes of headers whose names others may take for other names.
+    pub underscores: Underscores,
     /// Most bytes of a request's body; `None`: bodies are streamed whatever their size.
     pub max_body: Option<u64>,
     /// How long a client may send nothing of a body that is waited for, or take nothing of its
@@ -57,6 +61,17 @@ pub struct Listener {
     pub idle: Duration,
     /// How many proxies in front are believed.
     pub trusted_hops: usize,
+}
+
+/// What becomes of headers with other bytes in their names than letters, digits and dashes. To CGI
+/// and WSGI programs, and to some servers, `x_a` and `x-a` are one header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// They go on.
+    Allow,
 }
 
 /// One upstream.
@@ -94,6 +109,8 @@ pub struct Route {
     pub matcher: Match,
     /// Where they go.
     pub target: Target,
+    /// Protocols to which a client and the upstream may switch.
+    pub upgrades: Arc<[Box<str>]>,
 }
 
 /// Where a route leads. The numbers are places in [`Settings::upstreams`].

@@ -2,7 +2,7 @@
 
 use super::Endpoint;
 use super::table::FILE;
-use super::{Listener, Pool, Route, Settings, Target, Upstream};
+use super::{Listener, Pool, Route, Settings, Target, Underscores, Upstream};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Node, Path, Problems, Unsupported};
@@ -96,6 +96,11 @@ fn listener(node: &Node) -> Option<Listener> {
         address: address(node)?,
         max_connections: count(node, "max_connections"),
         header_timeout: node.duration("header_timeout")?,
+        keep_alive: node.duration("keep_alive")?,
+        underscores: match node.text("underscores") {
+            Some("allow") => Underscores::Allow,
+            _ => Underscores::Drop,
+        },
         max_body: node.size("max_body"),
         idle: node.duration("idle")?,
         trusted_hops: count(node, "trusted_hops"),
@@ -147,6 +152,7 @@ fn route(node: &Node, upstreams: &[(String, Node)]) -> Option<Route> {
         name: Arc::from(format!("{host}{shown}")),
         matcher: Match { hosts, path, ..Match::default() },
         target: Target::Upstream(place),
+        upgrades: node.texts("upgrades").map(Box::from).collect(),
     })
 }
 

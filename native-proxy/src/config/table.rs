@@ -71,9 +71,21 @@ static LISTENER: Object = Object {
         Field::new(
             "header_timeout",
             Kind::Duration { min: MILLI, max: DAY },
-            "How long a connection may take until the head of its next request is complete.",
+            "How long the head of a request may take from its first byte; the first one, from the connection's begin.",
         )
         .default(r#""10s""#),
+        Field::new(
+            "keep_alive",
+            Kind::Duration { min: MILLI, max: DAY },
+            "How long a connection may be without a request, once it had one.",
+        )
+        .default(r#""75s""#),
+        Field::new(
+            "underscores",
+            Kind::Keywords(&[Keyword::new("drop"), Keyword::new("allow")]),
+            "What becomes of a request's headers whose names have other bytes than letters, digits and dashes: many programs take `x_a` for `x-a`.",
+        )
+        .default(r#""drop""#),
         Field::new(
             "max_body",
             Kind::Size { min: 0, max: 1 << 50 },
@@ -206,8 +218,27 @@ static ROUTE: Object = Object {
         Field::new("path", Kind::Text(&PATH), "This path alone."),
         Field::new("path_prefix", Kind::Text(&PATH), "This path and all below it."),
         Field::new("upstream", Kind::Text(&NAME), "The upstream's name.").required(),
+        Field::new(
+            "upgrades",
+            Kind::List { of: &Kind::Text(&PROTOCOL), min: 0 },
+            "Protocols to which a client and the upstream may switch (`Upgrade`); a request for others goes on without it.",
+        )
+        .default(r#"["websocket"]"#),
     ],
     rules: &[Rule::AtMostOne(&["path", "path_prefix"])],
+};
+
+/// HTTP/2 and TLS would carry calls past routes and breakers.
+static PROTOCOL: Form = Form {
+    what: "a protocol",
+    allowed: r#"a protocol's name as in `Upgrade`, such as "websocket" or "tcp"; neither HTTP nor TLS"#,
+    pattern: None,
+    test: |text| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+        let name = text.split('/').next().unwrap_or_default().to_ascii_lowercase();
+        let hidden = ["h2", "h2c", "h3", "http", "https", "tls"];
+        !name.is_empty() && text.bytes().all(legal) && !hidden.contains(&name.as_str())
+    },
 };
 
 static ADDRESS: Form = Form {

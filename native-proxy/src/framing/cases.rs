@@ -6,7 +6,8 @@ pub(super) const CHUNKED: &str = "POST /echo HTTP/1.1\r\nhost: echo\r\ntransfer-
     5\r\nhello\r\n00A;a;b=c;d=\"e\\\"f g\"\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n";
 
 /// Good requests besides those.
-pub(super) const GOOD: [&str; 9] = [
+pub(super) const GOOD: [&str; 10] = [
+    "GET /\"{a}|^\\~[b]?`{c}|^\\[d]' HTTP/1.1\r\nhost: a%41_b:80\r\n\r\n",
     "\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
     "GET / HTTP/1.0\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -19,7 +20,7 @@ pub(super) const GOOD: [&str; 9] = [
 ];
 
 /// Heads that are refused, and by what status. `^` stands for a NUL.
-pub(super) const BAD: [(u16, &str); 59] = [
+pub(super) const BAD: [(u16, &str); 74] = [
     // Length and coding.
     (400, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n"),
@@ -73,7 +74,23 @@ pub(super) const BAD: [(u16, &str); 59] = [
     (400, "GET / HTTP/1.1\r\nhost: a, b\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost: a/b\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost:\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: a:b\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: :80\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: user@a\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: ::1\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: [::1\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: a%zz\r\n\r\n"),
+    (400, "GET http://a:b/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET http://[::1/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET http://a%41/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "CONNECT a:b HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "CONNECT user@a:443 HTTP/1.1\r\nhost: a\r\n\r\n"),
     // Request line.
+    (400, "GET /<a> HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET /`a HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "GET /?\"a\" HTTP/1.1\r\nhost: a\r\n\r\n"),
+    // TLS.
+    (400, "\u{16}\u{3}\u{1}\r\n\r\n"),
     (400, "GET /a\u{1}b HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET /a^b HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET /a b HTTP/1.1\r\nhost: a\r\n\r\n"),

@@ -1,7 +1,8 @@
 //! One request's head.
 
 use super::Refusal::{self, Expectation, HeadTooLarge, Malformed, TargetTooLong, Version};
-use super::bytes::{self, HOST, TOKEN};
+use super::authority::{is_authority, is_target_authority};
+use super::bytes::{self, PLAIN, TOKEN};
 use super::lengths::{Lengths, Minor, Told};
 use super::lines::Lines;
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE};
@@ -19,6 +20,18 @@ pub(super) enum Body {
     Chunked,
 }
 
+/// What of a head is rare, and for somebody else to look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// It has a field that not every request has and that means something to a proxy, or a name
+    /// that others may take for another.
+    pub is_unusual: bool,
+    /// It has `Upgrade`: what follows may be another protocol.
+    pub may_switch: bool,
+    /// `OPTIONS` for a whole server, in absolute form.
+    pub is_for_server: bool,
+}
+
 /// What is known of a head so far.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -27,6 +40,7 @@ pub(super) struct Head {
     minor: Option<Minor>,
     fields: usize,
     has_host: bool,
+    traits: Traits,
     lengths: Lengths,
 }
 
@@ -46,11 +60,21 @@ impl Head {
                         return Err(Malformed("empty lines in place of a request"));
                     }
                 }
-                (None, false) => self.minor = Some(request_line(line)?),
+                (None, false) => {
+                    let (minor, is_for_server) = request_line(line)?;
+                    self.minor = Some(minor);
+                    self.traits.is_for_server = is_for_server;
+                    self.traits.is_unusual = is_for_server;
+                }
                 (Some(_), false) => self.field(line)?,
                 (Some(minor), true) => return Ok(Some((self.lines.length(), self.finish(minor)?))),
             }
         }
+    }
+
+    /// What is rare in a head that was read whole.
+    pub(super) const fn traits(&self) -> Traits {
+        self.traits
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -58,8 +82,16 @@ impl Head {
         if self.fields > MAX_FIELDS {
             return Err(HeadTooLarge);
         }
-        let (name, value) = field(line)?;
+        let (name, value, is_plain) = split(line)?;
+        self.traits.is_unusual |= !is_plain;
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => self.unusual(),
+            3 if name.eq_ignore_ascii_case(b"via") => self.unusual(),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.traits.may_switch = true;
+                self.unusual()
+            }
+            12 if name.eq_ignore_ascii_case(b"max-forwards") => self.unusual(),
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => expectation(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -70,11 +102,16 @@ impl Head {
         }
     }
 
+    const fn unusual(&mut self) -> Result<(), Refusal> {
+        self.traits.is_unusual = true;
+        Ok(())
+    }
+
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if std::mem::replace(&mut self.has_host, true) {
             return Err(Malformed("more than one Host"));
         }
-        if value.is_empty() || !bytes::all(HOST, value) {
+        if !is_authority(value) {
             return Err(Malformed("Host is no host"));
         }
         Ok(())
@@ -110,8 +147,9 @@ fn expectation(value: &[u8]) -> Result<(), Refusal> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Expectation) }
 }
 
-/// `METHOD target HTTP/1.x`, with exactly one space between.
-fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
+/// `METHOD target HTTP/1.x`, with exactly one space between; its version, and whether it asks for
+/// the options of a whole server.
+fn request_line(line: &[u8]) -> Result<(Minor, bool), Refusal> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
     else {
@@ -136,9 +174,22 @@ fn request_line(line: &[u8]) -> Result<Minor, Refusal> {
     let fits = match target.first() {
         Some(b'/') => true,
         Some(b'*') => target == b"*" && method == b"OPTIONS",
-        _ => method == b"CONNECT" || has_scheme(target),
+        _ if method == b"CONNECT" => is_target_authority(target),
+        _ => has_scheme(target),
     };
-    if fits { Ok(minor) } else { Err(Malformed("the target is neither a path nor an address")) }
+    if !fits {
+        return Err(Malformed("the target is neither a path nor an address"));
+    }
+    Ok((minor, method == b"OPTIONS" && is_bare(target)))
+}
+
+/// Whether an absolute target ends with its authority.
+fn is_bare(target: &[u8]) -> bool {
+    let rest = target.windows(3).position(|three| three == b"://").map(|at| at + 3);
+    !target.starts_with(b"/")
+        && rest
+            .and_then(|at| target.get(at..))
+            .is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
 }
 
 /// An absolute target's authority becomes the Host, so it must be one: no user, no blanks.
@@ -147,7 +198,7 @@ fn has_scheme(target: &[u8]) -> bool {
         target.split_at_checked(scheme.len()).is_some_and(|(start, rest)| {
             let is_end = |byte: &u8| matches!(byte, b'/' | b'?');
             let host = rest.split(is_end).next().unwrap_or_default();
-            start.eq_ignore_ascii_case(scheme) && !host.is_empty() && bytes::all(HOST, host)
+            start.eq_ignore_ascii_case(scheme) && is_target_authority(host)
         })
     };
     starts(b"http://") || starts(b"https://")
@@ -155,6 +206,11 @@ fn has_scheme(target: &[u8]) -> bool {
 
 /// `name: value`; the value without the blanks around it.
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    split(line).map(|(name, value, _)| (name, value))
+}
+
+/// The same, and whether the name is of letters, digits and dashes alone.
+fn split(line: &[u8]) -> Result<(&[u8], &[u8], bool), Refusal> {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
         return Err(Malformed("a folded header line"));
     }
@@ -162,7 +218,8 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Malformed("a header line without colon"));
     };
     let (name, value) = line.split_at(colon);
-    if name.is_empty() || !bytes::all(TOKEN, name) {
+    let classes = bytes::common(TOKEN | PLAIN, name);
+    if name.is_empty() || classes & TOKEN == 0 {
         return Err(Malformed("a header name is no token"));
     }
     // The colon itself may stand in a value.
@@ -170,7 +227,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Malformed("a control byte in a header"));
     }
     let value = value.strip_prefix(b":").unwrap_or(value);
-    Ok((name, trimmed(value)))
+    Ok((name, trimmed(value), classes & PLAIN != 0))
 }
 
 /// Without spaces and tabs around: those and no other bytes are blanks here.

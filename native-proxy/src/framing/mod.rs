@@ -23,6 +23,7 @@
 #[cfg(test)]
 mod answer_cases;
 pub mod answers;
+mod authority;
 mod bytes;
 #[cfg(test)]
 mod cases;

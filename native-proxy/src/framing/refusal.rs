@@ -23,24 +23,29 @@ pub enum Refusal {
     BodyTooLarge,
     /// The client sent nothing of its body for the listener's `idle`.
     Stalled,
+    /// The first byte of TLS, on a listener without it.
+    Tls,
+    /// The request has been here before: its `Via` names this process.
+    Loop,
 }
 
 impl Refusal {
     /// The status that tells the client.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Tls => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
 
     /// Every [`reason`](Self::reason), in the order of [`Refusals::counts`].
-    pub const REASONS: [&'static str; 7] = [
+    pub const REASONS: [&'static str; 9] = [
         "malformed",
         "target_too_long",
         "head_too_large",
@@ -48,6 +53,8 @@ impl Refusal {
         "expectation",
         "body_too_large",
         "stalled",
+        "tls",
+        "loop",
     ];
 
     /// Its kind, as metrics name it.
@@ -64,6 +71,8 @@ impl Refusal {
             Self::Expectation => 4,
             Self::BodyTooLarge => 5,
             Self::Stalled => 6,
+            Self::Tls => 7,
+            Self::Loop => 8,
         }
     }
 }
@@ -78,6 +87,8 @@ impl fmt::Display for Refusal {
             Self::Expectation => "nothing is known of this expectation",
             Self::BodyTooLarge => "the body is too large",
             Self::Stalled => "the body did not come in time",
+            Self::Tls => "this port speaks HTTP without TLS",
+            Self::Loop => "the request has been here before: the upstream leads back to this proxy",
         })
     }
 }

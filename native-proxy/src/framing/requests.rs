@@ -15,6 +15,10 @@ pub struct Requests {
     begun: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
     broken: Cell<Option<(u64, Refusal)>>,
+    answered: Cell<u64>,
+    streams: Cell<bool>,
+    unusual: Cell<u64>,
+    for_server: RefCell<Vec<u64>>,
     protocol: Cell<Protocol>,
     interim: RefCell<Vec<u8>>,
     counts: Rc<Refusals>,
@@ -40,6 +44,43 @@ impl Requests {
         self.begun.set(number);
         let (refused, why) = self.refused.get()?;
         (refused == number).then_some(why)
+    }
+
+    /// To be told when the head of the answer to the request under way is known.
+    pub fn answered(&self) {
+        self.answered.set(self.begun.get());
+    }
+
+    /// To be told when the body of an answer begins to go out piece by piece, and when it ends.
+    pub fn streams(&self, streams: bool) {
+        self.streams.set(streams);
+    }
+
+    /// Whether the request under way may have what not every request has. Where it says no, there
+    /// is no `Via`, `TE`, `Upgrade` nor `Max-Forwards`, no name of other bytes than letters, digits
+    /// and dashes, and it is no `OPTIONS` for a whole server in absolute form.
+    pub fn may_be_unusual(&self) -> bool {
+        self.begun.get() <= self.unusual.get()
+    }
+
+    /// Whether the request under way asks for the options of a whole server, in absolute form; to
+    /// be asked once.
+    pub fn is_for_server(&self) -> bool {
+        let number = self.begun.get();
+        let mut all = self.for_server.borrow_mut();
+        let before = all.len();
+        all.retain(|other| *other != number);
+        all.len() < before
+    }
+
+    /// Counts a refusal that the service found itself.
+    pub fn refused(&self, why: Refusal) {
+        self.counts.count(why);
+    }
+
+    /// Whether what came was TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.refused.get(), Some((_, Refusal::Tls)))
     }
 
     /// Why the body of the request under way broke off, where that was our doing.
@@ -70,6 +111,22 @@ impl Requests {
 
     pub(super) fn has_switched(&self) -> bool {
         self.protocol.get() == Protocol::Other
+    }
+
+    /// Whether the head of the answer to this request is known.
+    pub(super) fn has_answered(&self, number: u64) -> bool {
+        self.answered.get() >= number
+    }
+
+    /// Whether a request up to this one is not answered whole yet.
+    pub(super) fn is_busy(&self, number: u64) -> bool {
+        self.streams.get() || !self.has_answered(number)
+    }
+
+    /// Request `number` is the last unusual one, and these ask for the options of a whole server.
+    pub(super) fn note(&self, number: u64, for_server: Vec<u64>) {
+        self.unusual.set(number);
+        self.for_server.borrow_mut().extend(for_server);
     }
 
     pub(super) fn refuse(&self, number: u64, why: Refusal) {

@@ -11,12 +11,17 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request, and most trailers.
 pub const MAX_FIELDS: usize = 100;
 
+/// The first byte of a TLS connection; no method begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Follows the requests of one connection.
 #[derive(Debug)]
 pub struct Scanner {
     phase: Phase,
     requests: u64,
     max_body: u64,
+    unusual: u64,
+    for_server: Vec<u64>,
 }
 
 impl Default for Scanner {
@@ -32,6 +37,8 @@ enum Phase {
     /// So many bytes of a body are to come.
     Length(u64),
     Chunked(Chunked),
+    /// Whose the next bytes are, the answer says.
+    Answer,
 }
 
 impl Default for Phase {
@@ -62,7 +69,7 @@ impl Scanner {
     /// One that refuses bodies of more than `max_body` bytes: those of known length by their head,
     /// chunked ones at the chunk that passes the limit.
     pub fn with_max_body(max_body: u64) -> Self {
-        Self { phase: Phase::default(), requests: 0, max_body }
+        Self { phase: Phase::default(), requests: 0, max_body, unusual: 0, for_server: Vec::new() }
     }
 
     /// Whether a body is under way.
@@ -80,6 +87,11 @@ impl Scanner {
                 return Scan { pass, refused: None };
             }
             match &mut self.phase {
+                Phase::Answer => return Scan { pass, refused: None },
+                Phase::Head(_) if rest.first() == Some(&TLS_HANDSHAKE) => {
+                    self.requests += 1;
+                    return Scan { pass, refused: Some(Refused::Head(Refusal::Tls)) };
+                }
                 Phase::Head(head) => match head.advance(rest) {
                     Ok(None) => {
                         return Scan { pass, refused: None };
@@ -92,7 +104,15 @@ impl Scanner {
                     Ok(Some((length, body))) => {
                         pass += length;
                         self.requests += 1;
+                        let traits = head.traits();
+                        if traits.is_unusual {
+                            self.unusual = self.requests;
+                        }
+                        if traits.is_for_server {
+                            self.for_server.push(self.requests);
+                        }
                         self.phase = match body {
+                            Body::None if traits.may_switch => Phase::Answer,
                             Body::None => Phase::default(),
                             Body::Length(length) => Phase::Length(length),
                             Body::Chunked => Phase::Chunked(Chunked::new(self.max_body)),
@@ -126,6 +146,26 @@ impl Scanner {
                 }
             }
         }
+    }
+
+    /// Whether it depends on an answer what the next bytes are: an upgrade was asked for.
+    pub(super) const fn awaits_answer(&self) -> bool {
+        matches!(self.phase, Phase::Answer)
+    }
+
+    /// The answer that was waited for is no switch of protocols.
+    pub(super) fn go_on(&mut self) {
+        self.phase = Phase::default();
+    }
+
+    /// The last request with something that not every request has; 0 for none.
+    pub(super) const fn unusual(&self) -> u64 {
+        self.unusual
+    }
+
+    /// Requests for the options of a whole server, since the last time.
+    pub(super) fn take_for_server(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.for_server)
     }
 
     /// Heads so far, the refused one included.

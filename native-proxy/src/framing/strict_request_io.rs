@@ -4,23 +4,26 @@ use super::gather;
 use super::held::Held;
 use super::requests::Requests;
 use super::scan::{Refused, Scan, Scanner};
-use crate::timer::Pause;
+use crate::timer::{Alarm, Pause};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 /// What the parser gets in place of a refused request. Its answer is the refusal.
 pub(super) const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// After a refusal the client's bytes are read and dropped for so long, and so many of them:
-/// closing on unread bytes would be a reset, which can overtake the answer.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
+/// What a client still sends behind its last answer is read and dropped for so long, and until it
+/// is quiet for so long: closing on unread bytes would be a reset, which can overtake the answer
+/// (RFC 9112, 9.6). Many clients read nothing before they have sent everything.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_QUIET: Duration = Duration::from_secs(5);
+
+/// Most bytes behind a request for an upgrade that are kept until its answer is known.
+const MOST_EARLY: usize = 64 * 1024;
 
 /// A client's stream. Reading from it yields well-formed requests only.
 #[derive(Debug)]
@@ -30,9 +33,17 @@ pub struct StrictRequestIo<T> {
     requests: Rc<Requests>,
     held: Held,
     state: State,
-    linger: Option<Pin<Box<Sleep>>>,
-    lingered: usize,
-    /// The client sends nothing.
+    /// When dropping ends, and when it was quiet for too long.
+    linger: Option<Box<(Alarm, Pause)>>,
+    /// The last read brought something.
+    is_fresh: bool,
+    /// The client has sent all that it will send, and waits for its answers.
+    is_half_closed: bool,
+    /// A request's head is not there.
+    head: Pause,
+    /// The client asks for nothing.
+    between: Pause,
+    /// The client sends nothing of a body.
     reading: Pause,
     /// The client takes nothing.
     writing: Pause,
@@ -46,6 +57,10 @@ pub struct Limits {
     /// How long the client may send nothing of a body that is waited for, or take nothing of what
     /// it is sent.
     pub idle: Duration,
+    /// How long a head may take from its first byte; the first one, from the connection's begin.
+    pub header: Duration,
+    /// How long the client may ask for nothing between requests.
+    pub keep_alive: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +83,20 @@ impl<T> StrictRequestIo<T> {
             held: Held::default(),
             state: State::Open,
             linger: None,
-            lingered: 0,
+            is_fresh: false,
+            is_half_closed: false,
+            head: Pause::new(limits.header),
+            between: Pause::new(limits.keep_alive),
             reading: Pause::new(limits.idle),
             writing: Pause::new(limits.idle),
         }
     }
 
     fn note(&mut self, scan: &Scan) {
+        if scan.pass > 0 {
+            self.head.moved();
+            self.requests.note(self.scanner.unusual(), self.scanner.take_for_server());
+        }
         match scan.refused {
             None => {}
             Some(Refused::Head(why)) => {
@@ -124,27 +146,102 @@ impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
             return Poll::Ready(Ok(true));
         }
         self.held.bytes.extend_from_slice(fresh.filled());
+        if !self.scanner.awaits_answer() {
+            self.look();
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// Looks at what is held.
+    fn look(&mut self) {
         let scan = self.scanner.scan(&self.held.bytes);
         self.held.ready = scan.pass;
         if scan.refused.is_some() {
             self.held.bytes.truncate(scan.pass);
         }
         self.note(&scan);
-        Poll::Ready(Ok(false))
     }
 
-    /// Reads and drops what a refused client still sends; ready when there is no more of it, or
-    /// enough.
+    /// One step on the way to more bytes for the parser. True at the end of the stream.
+    fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let requests = self.scanner.requests();
+        if self.scanner.awaits_answer() {
+            if self.requests.has_answered(requests) {
+                // It still speaks HTTP.
+                self.scanner.go_on();
+                self.look();
+                return Poll::Ready(Ok(false));
+            }
+            if self.held.bytes.len() >= MOST_EARLY {
+                return Poll::Pending;
+            }
+        }
+        if self.is_half_closed {
+            // Its end would read as the client's leaving, while there are answers to come.
+            return if self.requests.is_busy(requests) {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(true))
+            };
+        }
+        let before = buf.filled().len();
+        let read = if self.held.bytes.is_empty() {
+            self.poll_in_place(cx, buf)
+        } else {
+            self.poll_behind(cx)
+        };
+        match read {
+            Poll::Ready(Ok(true))
+                if buf.filled().len() == before && self.is_fresh && !self.scanner.is_in_body() =>
+            {
+                // The end came along with the request: the client may well wait for the answer.
+                self.is_half_closed = true;
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(read) => {
+                self.is_fresh = true;
+                self.reading.moved();
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                self.is_fresh = false;
+                self.poll_patience(cx)
+            }
+        }
+    }
+
+    /// Nothing came: how long that may last. True where the connection is to end.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let requests = self.scanner.requests();
+        if self.scanner.is_in_body() {
+            ready!(self.reading.poll(cx));
+            self.break_off(super::Refusal::Stalled);
+            return Poll::Ready(Ok(false));
+        }
+        if self.requests.is_busy(requests) {
+            return Poll::Pending;
+        }
+        if requests == 0 || !self.held.bytes.is_empty() {
+            self.head.poll(cx).map(|()| Ok(true))
+        } else {
+            self.between.poll(cx).map(|()| Ok(true))
+        }
+    }
+
+    /// Reads and drops what the client still sends; ready when there is no more of it.
     fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [MaybeUninit::uninit(); 4096];
-        while self.lingered < LINGER_BYTES {
+        loop {
             let mut fresh = ReadBuf::uninit(&mut space);
             match ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh)) {
-                Ok(()) if !fresh.filled().is_empty() => self.lingered += fresh.filled().len(),
+                Ok(()) if !fresh.filled().is_empty() => {
+                    if let Some(linger) = &mut self.linger {
+                        linger.1.moved();
+                    }
+                }
                 _ => return Poll::Ready(()),
             }
         }
-        Poll::Ready(())
     }
 }
 
@@ -168,24 +265,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for StrictRequestIo<T> {
                     }
                 }
                 State::Open => {
-                    let read = if this.held.bytes.is_empty() {
-                        this.poll_in_place(cx, buf)
-                    } else {
-                        this.poll_behind(cx)
-                    };
-                    match read {
-                        Poll::Ready(read) => {
-                            this.reading.moved();
-                            if read? {
-                                return Poll::Ready(Ok(()));
-                            }
-                        }
-                        // Between requests the limit for heads is at work.
-                        Poll::Pending if !this.scanner.is_in_body() => return Poll::Pending,
-                        Poll::Pending => {
-                            ready!(this.reading.poll(cx));
-                            this.break_off(super::Refusal::Stalled);
-                        }
+                    if ready!(this.poll_open(cx, buf))? {
+                        return Poll::Ready(Ok(()));
                     }
                 }
                 State::StandIn(sent) if sent < STAND_IN.len() => {
@@ -221,6 +302,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictRequestIo<T> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.writing.moved();
+        self.between.moved();
         write
     }
 
@@ -280,14 +362,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictRequestIo<T> {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            if this.state == State::Open {
+            if this.state == State::Open && !this.scanner.is_in_body() {
                 return Poll::Ready(Ok(()));
             }
+            let end = Alarm::new(Instant::now() + LINGER);
+            this.linger = Some(Box::new((end, Pause::new(LINGER_QUIET))));
         }
         if this.poll_drop(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        linger.as_mut().poll(cx).map(Ok)
+        let Some((end, quiet)) = this.linger.as_deref_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        if Pin::new(end).poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        quiet.poll(cx).map(Ok)
     }
 }

@@ -13,7 +13,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-const LIMITS: Limits = Limits { max_body: u64::MAX, idle: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    max_body: u64::MAX,
+    idle: Duration::from_secs(60),
+    header: Duration::from_secs(10),
+    keep_alive: Duration::from_secs(75),
+};
 
 /// What went on, and why the rest did not.
 #[derive(Debug, PartialEq, Eq)]

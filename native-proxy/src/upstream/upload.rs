@@ -1,5 +1,7 @@
 //! The body of a request on its way to the upstream.
 
+use crate::call::hop;
+use crate::config::Underscores;
 use crate::timer::Alarm;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -23,6 +25,7 @@ pub(crate) struct Upload {
     gate: Option<Rc<ContinueGate>>,
     alarm: Option<Alarm>,
     progress: Option<Rc<UploadProgress>>,
+    underscores: Underscores,
 }
 
 /// What whoever drives a connection knows of the body that goes out on it.
@@ -69,14 +72,32 @@ impl ContinueGate {
 
 impl Upload {
     /// The body of a request; with a gate it waits until that is opened.
-    pub(crate) fn new(body: Incoming, gate: Option<Rc<ContinueGate>>) -> Self {
+    pub(crate) fn new(
+        body: Incoming,
+        gate: Option<Rc<ContinueGate>>,
+        underscores: Underscores,
+    ) -> Self {
         let progress = (!body.is_end_stream()).then(Rc::default);
-        Self { body, gate, alarm: None, progress }
+        Self { body, gate, alarm: None, progress, underscores }
     }
 
     /// What can be known of it once it is on its way; none for a body that is empty.
     pub(crate) fn progress(&self) -> Option<Rc<UploadProgress>> {
         self.progress.clone()
+    }
+
+    /// Without trailers that a head could not have either.
+    fn checked(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if frame.is_data() {
+            return frame;
+        }
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                hop::clean_trailers(&mut trailers, self.underscores);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        }
     }
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -101,7 +122,10 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let step = match this.poll_gate(cx) {
-            Poll::Ready(()) => Pin::new(&mut this.body).poll_frame(cx),
+            Poll::Ready(()) => {
+                let step = Pin::new(&mut this.body).poll_frame(cx);
+                step.map_ok(|frame| this.checked(frame))
+            }
             Poll::Pending => Poll::Pending,
         };
         if let Some(progress) = &this.progress {

@@ -23,6 +23,8 @@ pub(crate) struct Route {
     pub destination: Arc<str>,
     /// Where it leads.
     pub target: Target,
+    /// Protocols to which a client and the upstream may switch.
+    pub upgrades: Arc<[Box<str>]>,
     matcher: Match,
 }
 
@@ -81,6 +83,7 @@ impl Route {
                 config::Target::Upstream(_) => Target::Upstream(upstream.clone()),
                 config::Target::TestFailure(_) => Target::TestFailure,
             },
+            upgrades: route.upgrades.iter().cloned().collect(),
             matcher: route.matcher.clone(),
         })
     }
