@@ -194,12 +194,18 @@ impl Drop for CountedClient {
     }
 }
 
+/// Whether the client has ended its side and nothing is left to be read.
+fn is_at_end(stream: &TcpStream) -> bool {
+    let socket = socket2::SockRef::from(stream);
+    socket.peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|size| size == 0)
+}
+
 /// Serves one client until it leaves, or until its last answer during a drain.
 async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: SocketAddr) {
     let listening = &counted.listening;
     let worker = listening.worker.clone();
     let requests = Rc::new(Requests::new(worker.refusals.clone()));
-    let stream = StrictRequestIo::new(stream, requests.clone(), listening.limits);
+    let stream = StrictRequestIo::new(stream, requests.clone(), listening.limits).asking(is_at_end);
     let rules =
         ClientRules { trusted_hops: listening.trusted_hops, underscores: listening.underscores };
     let client = Client::new(worker.clone(), peer.ip(), rules, requests.clone());

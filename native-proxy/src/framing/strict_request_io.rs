@@ -37,6 +37,9 @@ pub struct StrictRequestIo<T> {
     linger: Option<Box<(Alarm, Pause)>>,
     /// The last read brought something.
     is_fresh: bool,
+    /// Whether the end of the client's stream is there already. Asked once, where the runtime may
+    /// not know: right after a connection was accepted.
+    is_at_end: Option<fn(&T) -> bool>,
     /// The client has sent all that it will send, and waits for its answers.
     is_half_closed: bool,
     /// A request's head is not there.
@@ -84,12 +87,20 @@ impl<T> StrictRequestIo<T> {
             state: State::Open,
             linger: None,
             is_fresh: false,
+            is_at_end: None,
             is_half_closed: false,
             head: Pause::new(limits.header),
             between: Pause::new(limits.keep_alive),
             reading: Pause::new(limits.idle),
             writing: Pause::new(limits.idle),
         }
+    }
+
+    /// Asks the system itself once whether the client's end came along with its first request.
+    #[must_use]
+    pub fn asking(mut self, is_at_end: fn(&T) -> bool) -> Self {
+        self.is_at_end = Some(is_at_end);
+        self
     }
 
     fn note(&mut self, scan: &Scan) {
@@ -204,7 +215,13 @@ impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                self.is_fresh = false;
+                if std::mem::take(&mut self.is_fresh)
+                    && !self.scanner.is_in_body()
+                    && self.is_at_end.take().is_some_and(|is_at_end| is_at_end(&self.io))
+                {
+                    self.is_half_closed = true;
+                    return Poll::Ready(Ok(false));
+                }
                 self.poll_patience(cx)
             }
         }
