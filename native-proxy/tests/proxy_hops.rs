@@ -195,5 +195,5 @@ fn nothing_says_a_length_where_there_is_no_body() {
     assert_eq!((answer.status, answer.header("x-a")), (204, Some("b")));
     assert_eq!((answer.header("content-length"), answer.header("transfer-encoding")), (None, None));
     // Nor the proxy itself.
-    assert_eq!(proxy.sum("bimetal_refused_total", "} "), 0.0);
+    assert_eq!(proxy.metrics().sum("bimetal_refused_total", &[]), 0.0);
 }
