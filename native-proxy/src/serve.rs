@@ -86,6 +86,16 @@ struct ListenerState {
     left: Notify,
 }
 
+impl ListenerState {
+    /// Says that somebody speaks TLS, at most now and then.
+    fn tell_of_tls(&self, peer: SocketAddr) {
+        if self.told_of_tls.get().is_none_or(|at| at.elapsed() >= QUIET) {
+            self.told_of_tls.set(Some(Instant::now()));
+            warn!("{peer} speaks TLS to {}, which is plain HTTP", self.address);
+        }
+    }
+}
+
 /// Serves a socket from now on.
 ///
 /// # Errors
@@ -218,7 +228,11 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
     let _ = poll_fn(|cx| {
         place.wake_on_drain(cx.waker());
         let mut connection = Pin::new(&mut connection);
-        if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+        let polled = connection.as_mut().poll(cx);
+        if requests.is_tls() {
+            listening.tell_of_tls(peer);
+        }
+        if let Poll::Ready(end) = polled {
             return Poll::Ready(end);
         }
         if !told_to_end && worker.is_draining() {
@@ -230,10 +244,6 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
         Poll::Pending
     })
     .await;
-    if requests.is_tls() && listening.told_of_tls.get().is_none_or(|at| at.elapsed() >= QUIET) {
-        listening.told_of_tls.set(Some(Instant::now()));
-        warn!("{peer} speaks TLS to {}, which is plain HTTP", listening.address);
-    }
     if let Some(upstream) = client.take_tunnel() {
         let ended = connection.into_parts();
         // However it ends, both ends close.

@@ -37,9 +37,9 @@ pub struct StrictRequestIo<T> {
     linger: Option<Box<(Alarm, Pause)>>,
     /// The last read brought something.
     is_fresh: bool,
-    /// Whether the end of the client's stream is there already. Asked once, where the runtime may
-    /// not know: right after a connection was accepted.
+    /// Whether the client's end is there already: asked once, since the runtime may not know.
     is_at_end: Option<fn(&T) -> bool>,
+    asks: bool,
     /// The client has sent all that it will send, and waits for its answers.
     is_half_closed: bool,
     /// A request's head is not there.
@@ -88,6 +88,7 @@ impl<T> StrictRequestIo<T> {
             linger: None,
             is_fresh: false,
             is_at_end: None,
+            asks: false,
             is_half_closed: false,
             head: Pause::new(limits.header),
             between: Pause::new(limits.keep_alive),
@@ -205,7 +206,6 @@ impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
             Poll::Ready(Ok(true))
                 if buf.filled().len() == before && self.is_fresh && !self.scanner.is_in_body() =>
             {
-                // The end came along with the request: the client may well wait for the answer.
                 self.is_half_closed = true;
                 Poll::Ready(Ok(false))
             }
@@ -215,13 +215,8 @@ impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                if std::mem::take(&mut self.is_fresh)
-                    && !self.scanner.is_in_body()
-                    && self.is_at_end.take().is_some_and(|is_at_end| is_at_end(&self.io))
-                {
-                    self.is_half_closed = true;
-                    return Poll::Ready(Ok(false));
-                }
+                self.asks |= self.is_fresh && !self.scanner.is_in_body();
+                self.is_fresh = false;
                 self.poll_patience(cx)
             }
         }
@@ -372,6 +367,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictRequestIo<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_interim(cx))?;
+        // Last in a turn of the connection's task: an end that is there by now came along.
+        if std::mem::take(&mut this.asks)
+            && let Some(is_at_end) = this.is_at_end.take()
+        {
+            this.is_half_closed |= is_at_end(&this.io);
+        }
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
