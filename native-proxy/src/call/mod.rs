@@ -109,12 +109,45 @@ pub(crate) async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
+    let client = &*client;
+    // By its drop, because a function around this one would move all of its state.
+    let _answered = Answered(&client.requests);
     let mut account = RequestAccount::open(&client.worker);
     let mut response = match client.requests.next() {
-        None => {
-            let (head, body) = request.into_parts();
+        None => 'response: {
+            let (mut head, body) = request.into_parts();
             account.asked(&head);
-            respond(&client, head, body, &mut account).await
+            if client.requests.may_be_unusual()
+                && let Some(response) = unusual::look(client, &mut head)
+            {
+                swallow(body);
+                break 'response response;
+            }
+            let gate = gate(&mut head, &body);
+            let mut response = match decide(client, &head, &mut account) {
+                Decided::Goes(route, call) => match &route.target {
+                    Target::Upstream(upstream) => {
+                        let body = Upload::new(body, gate.clone(), client.rules.underscores);
+                        let request = Request::from_parts(head, body);
+                        let (gate, account) = (gate.as_deref(), &mut account);
+                        forward::forward(client, upstream, request, call, gate, account).await
+                    }
+                    Target::TestFailure => {
+                        swallow(body);
+                        test_failure(call)
+                    }
+                },
+                Decided::Ends(response) => {
+                    swallow(body);
+                    response
+                }
+            };
+            let is_open = |gate: Rc<ContinueGate>| gate.is_open();
+            if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         Some(refusal) => {
             // What stands here for the refused request is not the client's: nothing looks at it.
@@ -128,47 +161,16 @@ pub(crate) async fn answer(
         // What is known whole goes out as soon as the client takes it.
         Answer::Whole(_) => account.ends(End::Answered),
     }
-    client.requests.answered();
     Ok(response)
 }
 
-async fn respond(
-    client: &Client,
-    mut head: Parts,
-    body: Incoming,
-    account: &mut RequestAccount,
-) -> Response<Answer> {
-    if client.requests.may_be_unusual()
-        && let Some(response) = unusual::look(client, &mut head)
-    {
-        swallow(body);
-        return response;
+/// Tells, at its drop, that the answer to the request under way is known.
+struct Answered<'a>(&'a Requests);
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        self.0.answered();
     }
-    let gate = gate(&mut head, &body);
-    let mut response = match decide(client, &head, account) {
-        Decided::Goes(route, call) => match &route.target {
-            Target::Upstream(upstream) => {
-                let body = Upload::new(body, gate.clone(), client.rules.underscores);
-                let request = Request::from_parts(head, body);
-                let gate = gate.as_deref();
-                forward::forward(client, upstream, request, call, gate, account).await
-            }
-            Target::TestFailure => {
-                swallow(body);
-                test_failure(call)
-            }
-        },
-        Decided::Ends(response) => {
-            swallow(body);
-            response
-        }
-    };
-    let is_open = |gate: Rc<ContinueGate>| gate.is_open();
-    if !gate.is_none_or(is_open) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // Whether the body comes now, nobody can tell (RFC 9110, 10.1.1).
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// The gate before the body of a client that waits for 100 (Continue).
