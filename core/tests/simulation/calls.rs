@@ -96,7 +96,7 @@ impl UnderWay {
         let before = self.happened;
         let effect = self.give(input, well);
         self.happened.follow(input);
-        let Happened { now, answered, .. } = self.happened;
+        let answered = self.happened.answered;
         match effect {
             Effect::Clock { runs } if runs == self.happened.told => {
                 return Err("told twice of the clock".into());
@@ -109,7 +109,6 @@ impl UnderWay {
             Effect::Settle(report) => {
                 self.happened.settled = true;
                 self.happened.blame(&before, input, report.outcome)?;
-                self.stays_silent(now)?;
             }
             Effect::None | Effect::Answered => {}
         }
@@ -161,7 +160,8 @@ impl UnderWay {
     }
 
     /// A settled call says nothing more, whatever is seen of it, until a further try.
-    fn stays_silent(&self, now: Instant) -> Result<(), String> {
+    pub(super) fn stays_silent(&self) -> Result<(), String> {
+        let now = self.happened.now;
         let mut copy = self.call.clone();
         let reply = Reply { media: Media::Events, ..Reply::whole(200) };
         let effects = [

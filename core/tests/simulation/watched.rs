@@ -111,36 +111,31 @@ impl Board for Handle {
         seen.breakers[breaker].document = document;
         // A replica that is made anew knows nothing.
         let worker = self.worker;
-        seen.replicas.retain(|replica| (replica.worker, replica.breaker) != (worker, breaker));
-        seen.replicas.push(Replica { worker, breaker, word: 0, since: now, looked: now });
+        let fresh = Replica { worker, breaker, word: 0, since: now, looked: now };
+        let own = |old: &Replica| (old.worker, old.breaker) == (worker, breaker);
+        let replica = seen.replicas.iter().position(own).unwrap_or(seen.replicas.len());
+        match seen.replicas.get_mut(replica) {
+            Some(old) => *old = fresh,
+            None => seen.replicas.push(fresh),
+        }
         let board = self.board.clone();
-        Some(Arc::new(WatchedWords { worker, breaker, board, words }))
+        Some(Arc::new(WatchedWords { replica, breaker, board, words }))
     }
 }
 
 #[derive(Debug)]
 struct WatchedWords {
-    worker: usize,
+    replica: usize,
     breaker: usize,
     board: Arc<Watched>,
     words: Arc<dyn Words>,
-}
-
-impl WatchedWords {
-    fn look(&self, seen: &mut Seen, word: u64) {
-        let own =
-            |replica: &Replica| (replica.worker, replica.breaker) == (self.worker, self.breaker);
-        if let Some(replica) = seen.replicas.iter().position(own) {
-            seen.look(replica, word);
-        }
-    }
 }
 
 impl Words for WatchedWords {
     fn load(&self, index: usize) -> u64 {
         let word = self.words.load(index);
         if index == 0 {
-            self.look(&mut self.board.seen(), word);
+            self.board.seen().look(self.replica, word);
         }
         word
     }
@@ -149,7 +144,7 @@ impl Words for WatchedWords {
         let done = self.words.compare_exchange(index, old, new);
         if index == 0 {
             let mut seen = self.board.seen();
-            self.look(&mut seen, done.err().unwrap_or(new));
+            seen.look(self.replica, done.err().unwrap_or(new));
             if done.is_ok() {
                 seen.writes.push(Write { breaker: self.breaker, old, new });
             }

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(super) is_punctual: bool,
     /// Whether a clock has jumped back: times say little from then on.
     pub(super) has_jumped: bool,
+    /// Whether the history is over, and its breakers are to close.
+    pub(super) is_healing: bool,
     /// How many calls asked.
     asked: usize,
     seed: u64,
@@ -51,6 +53,7 @@ impl World {
             board: Arc::default(),
             is_punctual: !(seed / 20).is_multiple_of(4),
             has_jumped: false,
+            is_healing: false,
             asked: 0,
             seed,
             document: 0,
@@ -200,8 +203,8 @@ impl World {
             call.tries = [0, 0, 1, 2][number % 4];
         }
         // A probe's admission writes last of all.
-        let write = self.seen().writes.last().copied();
-        if let Some(write) = write.filter(|_| is_probe)
+        if is_probe
+            && let Some(write) = self.board.seen().writes.last().copied()
             && let Some((generation, _)) = probing(write.new)
         {
             let lease = self.half_open(self.document).lease;
@@ -270,6 +273,9 @@ impl World {
             }
         }
         let effect = call.see(input, well)?;
+        if matches!(effect, Effect::Settle(_)) && !self.is_healing {
+            call.stays_silent()?;
+        }
         let (now, worker) = (self.now, &mut self.workers[call.worker]);
         let probe = call.probe.map(|probe| &mut self.probes[probe]);
         match effect {
