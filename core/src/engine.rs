@@ -14,7 +14,7 @@ use crate::decision::{
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
 use crate::outcome::Report;
-use crate::policy::{Document, Mode, Policy, Scope};
+use crate::policy::{Document, Mode, Policy, Scope, Subject};
 use crate::registry::Registry;
 use crate::rng::Rng;
 use crate::series::Counts;
@@ -61,7 +61,8 @@ impl Engine {
 
     /// Decides one request by the first policy that matches it.
     pub fn admit(&mut self, now: Instant, facts: &dyn Facts) -> Verdict {
-        let matching = |registry: &&mut Registry| registry.policy.matcher.matches(facts);
+        let subject = Subject::new(facts);
+        let matching = |registry: &&mut Registry| registry.policy.matcher.holds(&subject);
         let Some(registry) = self.registries.iter_mut().find(matching) else {
             return Verdict::Unmatched;
         };

@@ -21,7 +21,8 @@ pub enum Direction {
 pub trait Facts {
     /// `Host` or `:authority` as sent, port included.
     fn authority(&self) -> Option<Cow<'_, [u8]>>;
-    /// Path and query as sent.
+    /// Path and query as they go upstream: as sent, or where the host rewrites them, as
+    /// [`path::forwarded`](crate::path::forwarded) made them. Their normal form is the core's matter.
     fn path(&self) -> Option<Cow<'_, [u8]>>;
     /// The method.
     fn method(&self) -> Option<Cow<'_, [u8]>>;

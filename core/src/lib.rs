@@ -30,6 +30,7 @@ pub mod event;
 pub mod facts;
 pub mod guard;
 pub mod outcome;
+pub mod path;
 pub mod policy;
 pub mod registry;
 pub mod rng;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use bimetal_core::policy::{Document, Host, Match};
+use bimetal_core::policy::{Document, Host, Match, Subject};
 use bimetal_core::{Direction, Facts};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -136,6 +136,78 @@ fn prefixes_end_with_a_segment() {
     paths(json!({"path_prefix": "/echo"}), &cases);
     paths(json!({"path_prefix": "/echo/"}), &cases);
     paths(json!({"path_prefix": "/"}), &[("/", true), ("/x", true), ("/?a", true), ("*", false)]);
+}
+
+#[test]
+fn every_spelling_of_a_path_is_that_path() {
+    let spellings = [
+        "/admin",
+        "//admin",
+        "/./admin",
+        "/%61dmin",
+        "/x/../admin",
+        "/%2e/admin",
+        "/../admin",
+        "/x/%2E%2e//admin",
+        "/x//../admin",
+        "/admin?x",
+        "/%61%64min#x",
+    ];
+    for path in spellings {
+        paths(json!({"path": "/admin"}), &[(path, true)]);
+        paths(json!({"path_prefix": "/admin"}), &[(path, true)]);
+        paths(json!({"path_prefix": "/x"}), &[(path, false)]);
+    }
+    // Escapes of reserved characters mean something else, in either case of their digits.
+    paths(
+        json!({"path": "/a%2fb"}),
+        &[("/a%2fb", true), ("/a%2Fb", true), ("/a/b", false), ("/a%252fb", false)],
+    );
+    paths(json!({"path": "/%C3%A9"}), &[("/%c3%a9", true), ("/\u{e9}", true)]);
+    // How the document spells it does not matter either.
+    for path in ["//admin", "/./%61dmin", "/x/../admin"] {
+        paths(json!({"path": path}), &[("/admin", true), ("/x/admin", false)]);
+        paths(json!({"path_prefix": path}), &[("/admin/a", true), ("/administrator", false)]);
+    }
+    paths(json!({"path_prefix": "/x/.."}), &[("/", true), ("/a", true)]);
+}
+
+#[test]
+fn a_path_is_asked_for_once() {
+    let facts = Counted(std::cell::Cell::new(0));
+    let subject = Subject::new(&facts);
+    for path in ["/a", "/b", "/c"] {
+        assert_eq!(matcher(json!({"path": path})).holds(&subject), path == "/c");
+    }
+    assert_eq!(facts.0.get(), 1);
+}
+
+/// Counts how often its path is asked for.
+struct Counted(std::cell::Cell<u32>);
+
+impl Facts for Counted {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        self.0.set(self.0.get() + 1);
+        Some(b"/x/../c"[..].into())
+    }
+    fn authority(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn method(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn destination(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn route(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
 }
 
 #[test]

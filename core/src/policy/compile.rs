@@ -77,12 +77,8 @@ fn policy(node: &Node) -> Policy {
 
 fn matcher(node: &Node) -> Match {
     let path = match (node.text("path"), node.text("path_prefix")) {
-        (Some(path), _) => PathMatch::Exact(path.as_bytes().into()),
-        // `/echo/` means the same as `/echo`: a prefix ends with a segment.
-        (None, Some(prefix)) => PathMatch::Prefix(match prefix.trim_end_matches('/') {
-            "" => b"/"[..].into(),
-            trimmed => trimmed.as_bytes().into(),
-        }),
+        (Some(path), _) => PathMatch::exact(path),
+        (None, Some(prefix)) => PathMatch::prefix(prefix),
         (None, None) => PathMatch::Any,
     };
     let headers = node.get("headers").map_or(&[][..], Node::as_map);

@@ -3,12 +3,46 @@
 
 use super::types::{DirectionMatch, HeaderMatch, HostPattern, Match, PathMatch};
 use crate::facts::{Direction, Facts, without_port};
+use crate::path::NormalPath;
+use core::cell::OnceCell;
+use core::fmt;
+
+/// A request that policies or routes are compared with, one after another: its path is brought into
+/// its normal form once.
+pub struct Subject<'f> {
+    facts: &'f dyn Facts,
+    path: OnceCell<Option<NormalPath<'f>>>,
+}
+
+impl<'f> Subject<'f> {
+    /// Nothing is asked yet.
+    pub const fn new(facts: &'f dyn Facts) -> Self {
+        Self { facts, path: OnceCell::new() }
+    }
+
+    fn path(&self) -> Option<&[u8]> {
+        let path = self.path.get_or_init(|| self.facts.path().map(NormalPath::of));
+        path.as_ref().map(NormalPath::as_bytes)
+    }
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 impl Match {
     /// Whether every part that is given holds for a request.
     pub fn matches(&self, facts: &dyn Facts) -> bool {
+        self.holds(&Subject::new(facts))
+    }
+
+    /// As [`Match::matches`], for a request that more than one is compared with.
+    pub fn holds(&self, subject: &Subject<'_>) -> bool {
+        let facts = subject.facts;
         self.direction_matches(facts)
-            && self.path_matches(facts)
+            && self.path_matches(subject)
             && self.methods_match(facts)
             && self.hosts_match(facts)
             && self.headers.iter().all(|(name, wanted)| header_matches(facts, name, wanted))
@@ -22,15 +56,14 @@ impl Match {
         }
     }
 
-    fn path_matches(&self, facts: &dyn Facts) -> bool {
+    fn path_matches(&self, subject: &Subject<'_>) -> bool {
         let wanted = match &self.path {
             PathMatch::Any => return true,
             PathMatch::Exact(wanted) | PathMatch::Prefix(wanted) => wanted,
         };
-        let Some(path) = facts.path() else {
+        let Some(path) = subject.path() else {
             return false;
         };
-        let path = without_query(&path);
         match (&self.path, path.strip_prefix(&**wanted)) {
             (_, Some([])) => true,
             (PathMatch::Prefix(_), Some(rest)) => wanted.ends_with(b"/") || rest.starts_with(b"/"),
@@ -71,8 +104,4 @@ fn header_matches(facts: &dyn Facts, name: &str, wanted: &HeaderMatch) -> bool {
         HeaderMatch::Present => value.is_some(),
         HeaderMatch::Exact(wanted) => value.is_some_and(|value| *value == **wanted),
     }
-}
-
-fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or(path)
 }

@@ -12,6 +12,7 @@ mod rules;
 pub mod table;
 mod types;
 
+pub use matching::Subject;
 pub use types::*;
 
 pub use crate::doc::{Problem, Problems};

@@ -1,6 +1,7 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
 use crate::outcome::FailureRules;
+use crate::path::NormalPath;
 use crate::time::Duration;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -94,7 +95,7 @@ pub enum HostPattern {
     Suffix(Box<[u8]>),
 }
 
-/// A path in `match`, compared without the query.
+/// A path in `match`, in its normal form and compared with one, see [`NormalPath`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PathMatch {
     /// Every path.
@@ -105,6 +106,23 @@ pub enum PathMatch {
     /// This path and all below it: `/echo` takes `/echo` and `/echo/a`, not `/echoes` (as Gateway
     /// API's `PathPrefix`).
     Prefix(Box<[u8]>),
+}
+
+impl PathMatch {
+    /// This path alone, however it is spelled.
+    pub fn exact(path: &str) -> Self {
+        Self::Exact(NormalPath::of(path.as_bytes().into()).as_bytes().into())
+    }
+
+    /// This path and all below it, however it is spelled. `/echo/` means the same as `/echo`: a
+    /// prefix ends with a segment.
+    pub fn prefix(path: &str) -> Self {
+        let path = NormalPath::of(path.as_bytes().into());
+        match path.as_bytes() {
+            b"/" => Self::Prefix(b"/"[..].into()),
+            path => Self::Prefix(path.strip_suffix(b"/").unwrap_or(path).into()),
+        }
+    }
 }
 
 /// A header's value in `match.headers`.
@@ -150,6 +168,11 @@ impl Scope {
     /// Whether the key comes from a client, without bound: such scopes share the metric label `*`.
     pub const fn is_keyed_by_client(&self) -> bool {
         matches!(self, Self::Client | Self::Header(_))
+    }
+
+    /// Whether each scope has a metric label of its own.
+    pub const fn is_labelled(&self) -> bool {
+        matches!(self, Self::Destination | Self::Route | Self::Authority)
     }
 }
 
