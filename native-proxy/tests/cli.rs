@@ -226,3 +226,27 @@ fn explain_follows_a_proxy_files_routes() {
         (0, &"destination".into(), &"echo".into())
     );
 }
+
+#[test]
+fn explain_and_check_know_a_path_in_every_spelling() {
+    let ask = |host: &str, path: &str| {
+        let args = ["explain", "--policy", "-", "--json", "--host", host, "POST", path];
+        let (code, out, err) = run(&args, PROXY.as_bytes());
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    for path in ["/echo", "//echo", "/x/../echo", "/%65cho?x", "/x//../echo"] {
+        let told = ask("wasm", path);
+        assert_eq!(told["request"], format!("POST {path}"), "as it was asked");
+        let plain = ask("wasm", "/echo");
+        assert_eq!(told["considered"], plain["considered"], "{path}");
+        assert_eq!(told["policy"], plain["policy"], "{path}");
+    }
+    // The proxy follows its routes by what goes upstream, and refuses some.
+    assert_eq!(ask("native", "/x/%2e%2e/echo")["scope"]["key"], "echo");
+    let refused = ask("native", "/echo/..%2Fadmin");
+    assert_eq!((&refused["decision"], &refused["policy"]), (&"refuse".into(), &Value::Null));
+    let why = refused["why"].as_str().unwrap();
+    assert!(why.starts_with("the proxy answers 400: the path hides a dot segment"), "{why}");
+    assert_ne!(ask("wasm", "/echo/..%2Fadmin")["decision"], "refuse");
+}

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 pub(crate) struct RequestFacts<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// Its target.
+    /// Its target as it goes upstream.
     pub uri: &'a Uri,
     /// Its headers.
     pub headers: &'a HeaderMap,

@@ -5,6 +5,7 @@ mod facts;
 mod forward;
 pub(crate) mod hop;
 mod stream;
+mod target;
 mod tracked;
 mod unusual;
 
@@ -122,6 +123,11 @@ pub(crate) async fn answer(
             {
                 swallow(body);
                 break 'response response;
+            }
+            if let Err(why) = target::straighten(&mut head.uri) {
+                client.requests.refused(why);
+                swallow(body);
+                break 'response answer::error(why.status(), &why);
             }
             let gate = gate(&mut head, &body);
             let mut response = match decide(client, &head, &mut account) {

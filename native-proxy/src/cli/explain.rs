@@ -7,6 +7,7 @@ use super::request::Request;
 use super::{Answer, HostName, check, describe};
 use crate::config::{Settings, Target};
 use bimetal_core::doc::Problems;
+use bimetal_core::path::HiddenDots;
 use bimetal_core::policy::{Document, Host, Mode, Policy};
 use bimetal_core::{Direction, Engine, Instant, PassReason, Verdict};
 use serde::Serialize;
@@ -148,6 +149,9 @@ fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
     let document = input::document(&args.policy).map_err(Unexplained::Input)?;
     let kind = input::Kind::of(&document);
     let host = Host::from(args.host);
+    let asked = request.line();
+    // As the proxy does before it looks for a route; the filter leaves a path as it is.
+    let is_refused = host == Host::Native && request.straighten().is_err();
     let document = match (kind, host) {
         (input::Kind::Proxy, Host::Native) => {
             let settings = crate::config::settings(&document).map_err(Unexplained::Document)?;
@@ -157,7 +161,18 @@ fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
         _ => Document::compile(&check::policies_of(document, kind), host)
             .map_err(Unexplained::Document)?,
     };
-    Ok(decide(&document, host, &request))
+    if is_refused {
+        return Ok(refused(&document, asked));
+    }
+    Ok(decide(&document, host, &request, asked))
+}
+
+/// The proxy answers by itself.
+fn refused(document: &Document, asked: String) -> Explanation {
+    let mut told = Explanation::new(document, Host::Native, asked);
+    told.decision = "refuse";
+    told.why = format!("the proxy answers 400: {HiddenDots}");
+    told
 }
 
 /// Fills in where the proxy would send `request`, as far as the command line does not say.
@@ -170,7 +185,7 @@ fn follow(settings: &Settings, request: &mut Request) {
     request.destination = request.destination.take().or(upstream);
 }
 
-fn decide(document: &Document, host: Host, request: &Request) -> Explanation {
+fn decide(document: &Document, host: Host, request: &Request, asked: String) -> Explanation {
     let mut engine = Engine::new(0);
     engine.load(Instant::ZERO, document);
     let verdict = engine.admit(Instant::ZERO, request);
@@ -178,20 +193,8 @@ fn decide(document: &Document, host: Host, request: &Request) -> Explanation {
         .breakers(Instant::ZERO)
         .next()
         .map(|breaker| String::from_utf8_lossy(breaker.key).into_owned());
-    let mut told = Explanation {
-        host: host.name(),
-        request: format!("{} {}{}", request.method, request.authority, request.path),
-        considered: consider(document, request),
-        policy: None,
-        mode: None,
-        scope: None,
-        decision: "pass",
-        why: String::new(),
-        plan: None,
-        breaker: Vec::new(),
-        when_open: None,
-        skipped: document.skipped.clone(),
-    };
+    let mut told = Explanation::new(document, host, asked);
+    told.considered = consider(document, request);
     match verdict {
         Verdict::Unmatched => "no policy is for it: it passes untouched".clone_into(&mut told.why),
         Verdict::Pass(pass) => {
@@ -226,6 +229,23 @@ fn decide(document: &Document, host: Host, request: &Request) -> Explanation {
 }
 
 impl Explanation {
+    fn new(document: &Document, host: Host, asked: String) -> Self {
+        Self {
+            host: host.name(),
+            request: asked,
+            considered: Vec::new(),
+            policy: None,
+            mode: None,
+            scope: None,
+            decision: "pass",
+            why: String::new(),
+            plan: None,
+            breaker: Vec::new(),
+            when_open: None,
+            skipped: document.skipped.clone(),
+        }
+    }
+
     fn about(&mut self, policy: &Arc<Policy>, key: Option<String>) {
         self.policy = Some(policy.name.to_string());
         self.mode = Some(policy.mode.name());

@@ -1,5 +1,6 @@
 //! A request as it is described on the command line.
 
+use bimetal_core::path::{HiddenDots, forwarded};
 use bimetal_core::{Direction, Facts};
 use std::borrow::Cow;
 
@@ -45,6 +46,21 @@ impl Request {
             }
         }
         Ok(request)
+    }
+
+    /// Method, authority and target.
+    pub(super) fn line(&self) -> String {
+        format!("{} {}{}", self.method, self.authority, self.path)
+    }
+
+    /// Brings the path into the form that the proxy sends upstream.
+    pub(super) fn straighten(&mut self) -> Result<(), HiddenDots> {
+        let end = self.path.find(['?', '#']).unwrap_or(self.path.len());
+        let (path, query) = self.path.split_at(end);
+        if let Cow::Owned(path) = forwarded(path.as_bytes())? {
+            self.path = format!("{}{query}", String::from_utf8_lossy(&path));
+        }
+        Ok(())
     }
 }
 

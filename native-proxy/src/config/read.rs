@@ -8,6 +8,7 @@ use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Node, Path, Problems, Unsupported};
 use bimetal_core::policy::{Document, Host, HostPattern, Match, PathMatch};
 use hyper::header::HeaderValue;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
         health: tree.get("health").and_then(address).unwrap_or(NOWHERE),
         workers: workers(&tree),
         upstreams: upstreams.iter().map(|(name, node)| upstream(name, node)).collect(),
-        routes: tree.items("routes").iter().filter_map(|node| route(node, upstreams)).collect(),
+        routes: routes(tree.items("routes"), upstreams),
         document,
         policies: file.get("policies").map_or_else(|| json(&Node::List(Vec::new())), json),
         skipped,
@@ -130,15 +131,30 @@ fn upstream(name: &str, node: &Node) -> Arc<Upstream> {
     })
 }
 
+/// The routes, each under a name of its own: `*/a` can be the path alone and all below it.
+fn routes(nodes: &[Node], upstreams: &[(String, Node)]) -> Vec<Route> {
+    let mut routes: Vec<Route> = nodes.iter().filter_map(|node| route(node, upstreams)).collect();
+    let mut seen: HashMap<Arc<str>, usize> = HashMap::new();
+    for route in &mut routes {
+        let times = seen.entry(route.name.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            route.name = Arc::from(format!("{}#{times}", route.name));
+        }
+    }
+    routes
+}
+
 fn route(node: &Node, upstreams: &[(String, Node)]) -> Option<Route> {
     let wanted = node.text("upstream")?;
     let place = upstreams.iter().position(|(name, _)| name == wanted)?;
     let host = node.text("host").unwrap_or("*");
     let (path, shown) = match (node.text("path"), node.text("path_prefix")) {
-        (Some(path), _) => (PathMatch::Exact(path.as_bytes().into()), path),
-        (None, Some(prefix)) => match prefix.trim_end_matches('/') {
-            "" => (PathMatch::Any, "/"),
-            trimmed => (PathMatch::Prefix(trimmed.as_bytes().into()), prefix),
+        (Some(path), _) => (PathMatch::exact(path), path),
+        (None, Some(prefix)) => match PathMatch::prefix(prefix) {
+            // Also what is no path: `*`.
+            PathMatch::Prefix(root) if *root == *b"/" => (PathMatch::Any, "/"),
+            some => (some, prefix),
         },
         (None, None) => (PathMatch::Any, "/"),
     };

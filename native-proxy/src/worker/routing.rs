@@ -3,7 +3,7 @@
 use crate::call::RequestFacts;
 use crate::config::{self, Settings};
 use crate::upstream::{Resolver, Upstream};
-use bimetal_core::policy::Match;
+use bimetal_core::policy::{Match, Subject};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -63,7 +63,8 @@ impl Routing {
 
     /// The first route that matches.
     pub(crate) fn find(&self, facts: &RequestFacts<'_>) -> Option<&Rc<Route>> {
-        self.routes.iter().find(|route| route.matcher.matches(facts))
+        let subject = Subject::new(facts);
+        self.routes.iter().find(|route| route.matcher.holds(&subject))
     }
 
     /// Every upstream.
