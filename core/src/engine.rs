@@ -45,7 +45,7 @@ impl Engine {
         Self {
             registries: Vec::new(),
             document: None,
-            recorder: Recorder::new(),
+            recorder: Recorder::new(seed),
             calls: 0,
             next_registry: 0,
             rng: Rng::new(seed),

@@ -40,6 +40,9 @@ impl Slot {
     }
 }
 
+/// What the overflow scope is called on the board: longer than any key.
+const OVERFLOW: [u8; key::LONGEST + 1] = [b'*'; key::LONGEST + 1];
+
 /// The scopes of one policy.
 #[derive(Debug)]
 pub struct Registry {
@@ -120,21 +123,30 @@ impl Registry {
         match self.overflow {
             Some(place) => place,
             None => {
-                let place = self.push_labelled(&[], SHARED_LABEL, series);
+                let place = self.next_place();
+                let mut slot = self.slot(&OVERFLOW, SHARED_LABEL, place, series);
+                // Nobody's key: what a client sends is another scope, even where it is empty.
+                slot.key = Box::default();
+                self.slots.push(slot);
                 self.overflow = Some(place);
                 place
             }
         }
     }
 
-    fn push(&mut self, key: &[u8], series: &mut SeriesTable) -> u32 {
-        let label = label(&self.policy.scope, key);
-        self.push_labelled(key, &label, series)
+    /// Whether `slot` is what further keys share.
+    pub(crate) fn is_overflow(&self, slot: &Slot) -> bool {
+        let overflow = self.overflow.and_then(|place| self.slots.get(place as usize));
+        overflow.is_some_and(|overflow| core::ptr::eq(overflow, slot))
     }
 
-    fn push_labelled(&mut self, key: &[u8], label: &str, series: &mut SeriesTable) -> u32 {
-        let place = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let slot = self.slot(key, label, place, series);
+    fn next_place(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
+    fn push(&mut self, key: &[u8], series: &mut SeriesTable) -> u32 {
+        let (label, place) = (label(&self.policy.scope, key), self.next_place());
+        let slot = self.slot(key, &label, place, series);
         self.slots.push(slot);
         place
     }

@@ -7,10 +7,17 @@ use crate::event::{Cause, Decided, State, Transition};
 use crate::outcome::Outcome;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
 
-/// Most labels at once over all policies; what comes later is counted under `*`. Hosts never free
-/// a metric, so a label that a client can choose must not make new ones without end.
+/// Most labels at once over all policies; each policy has an equal share, and what comes later is
+/// counted under `*`. Hosts never free a metric, so a label that a client can choose must not make
+/// new ones without end; nor may the labels of one policy use up those of another.
 pub const MAX_SERIES: usize = 4096;
+
+/// The least share of a policy in [`MAX_SERIES`], however many policies there are.
+pub const MIN_SERIES: usize = 64;
 
 /// The label for scopes that share their counts.
 pub const SHARED_LABEL: &str = "*";
@@ -129,9 +136,14 @@ impl Counts {
 }
 
 /// The table of counts: it outlives policies, so that counters never fall.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SeriesTable {
     rows: Vec<Row>,
+    index: HashTable<u32>,
+    hasher: FixedState,
+    /// Labels of each policy but [`SHARED_LABEL`].
+    used: Vec<(Arc<str>, usize)>,
+    share: usize,
 }
 
 #[derive(Debug)]
@@ -141,22 +153,70 @@ struct Row {
     counts: Counts,
 }
 
+impl Row {
+    fn is(&self, policy: &str, label: &str) -> bool {
+        *self.policy == *policy && *self.scope == *label
+    }
+}
+
 impl SeriesTable {
-    /// The row of a label, made where there is none; the row of [`SHARED_LABEL`] once the table is
-    /// full.
+    /// An empty table; `seed` fixes the order of its hash table, which is seen by nobody.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self {
+            rows: Vec::new(),
+            index: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            used: Vec::new(),
+            share: MAX_SERIES,
+        }
+    }
+
+    /// From now on so many policies share the table. Rows that are there stay.
+    pub(crate) fn share_between(&mut self, policies: usize) {
+        self.share = (MAX_SERIES / policies.max(1)).max(MIN_SERIES);
+    }
+
+    /// The row of a label, made where there is none; the row of [`SHARED_LABEL`] once the policy's
+    /// share is used up.
     pub(crate) fn open(&mut self, policy: &Arc<str>, label: &str) -> u32 {
-        // A scan: it runs when a scope is made, not when a call is decided.
-        let same = |row: &Row| row.policy == *policy && &*row.scope == label;
-        let found = self.rows.iter().position(same);
-        if found.is_none() && self.rows.len() >= MAX_SERIES && label != SHARED_LABEL {
+        let hash = self.hash(policy, label);
+        let rows = &self.rows;
+        let same = |row: &u32| rows.get(*row as usize).is_some_and(|row| row.is(policy, label));
+        if let Some(found) = self.index.find(hash, same) {
+            return *found;
+        }
+        if label != SHARED_LABEL && !self.takes_one_more(policy) {
             return self.open(policy, SHARED_LABEL);
         }
-        let index = found.unwrap_or(self.rows.len());
-        if found.is_none() {
-            let (policy, scope) = (policy.clone(), label.into());
-            self.rows.push(Row { policy, scope, counts: Counts::default() });
+        let row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        let (policy, scope) = (policy.clone(), label.into());
+        self.rows.push(Row { policy, scope, counts: Counts::default() });
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        let rehash = |row: &u32| {
+            let row = rows.get(*row as usize);
+            row.map_or(0, |row| hasher.hash_one((&*row.policy, &*row.scope)))
+        };
+        self.index.insert_unique(hash, row, rehash);
+        row
+    }
+
+    fn hash(&self, policy: &str, label: &str) -> u64 {
+        self.hasher.hash_one((policy, label))
+    }
+
+    /// Counts one more label of `policy` unless it has its share.
+    fn takes_one_more(&mut self, policy: &Arc<str>) -> bool {
+        let place = self.used.iter().position(|(name, _)| name == policy).unwrap_or_else(|| {
+            self.used.push((policy.clone(), 0));
+            self.used.len() - 1
+        });
+        match self.used.get_mut(place) {
+            Some((_, used)) if *used < self.share => {
+                *used += 1;
+                true
+            }
+            _ => false,
         }
-        u32::try_from(index).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn counts(&mut self, row: u32) -> Option<&mut Counts> {

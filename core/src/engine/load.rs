@@ -14,6 +14,8 @@ impl Engine {
     /// What time made due is carried out first, so that no change is lost with the old document.
     pub fn load(&mut self, now: Instant, document: &Document) {
         self.poll(now);
+        let labelled = document.policies.iter().filter(|policy| policy.scope.is_labelled());
+        self.recorder.series().share_between(labelled.count());
         let mut old = core::mem::take(&mut self.registries);
         let registries = document.policies.iter().map(|policy| {
             let same = |registry: &Registry| {

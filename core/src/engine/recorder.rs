@@ -43,9 +43,9 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
-            series: SeriesTable::default(),
+            series: SeriesTable::new(seed),
             events: VecDeque::with_capacity(MAX_EVENTS),
             tracing: Tracing::default(),
             totals: Totals::default(),

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::breaker::View;
 use crate::registry::label;
+use crate::series::SHARED_LABEL;
 use crate::time::Instant;
 use alloc::string::String;
 
@@ -26,7 +27,10 @@ impl Engine {
             registry.iter().filter_map(move |(key, slot)| {
                 let policy = &registry.policy;
                 let view = slot.guard.breaker()?.view(now);
-                let label = label(&policy.scope, key);
+                let label = match registry.is_overflow(slot) {
+                    true => SHARED_LABEL.into(),
+                    false => label(&policy.scope, key),
+                };
                 Some(Snapshot { policy: &policy.name, label, key, view })
             })
         })
