@@ -54,6 +54,18 @@ impl<'h, H: Host> Request<'h, H> {
         self.note(self.host.property(path)).flatten()
     }
 
+    /// A route's name is its own only within its virtual host, and it need not have one: Istio names
+    /// those of a VirtualService only where the user does. Then the cluster tells routes apart.
+    fn route_key(&self) -> Option<Vec<u8>> {
+        let named = |path| self.property(path).filter(|name| !name.is_empty());
+        let host = named(Property::VirtualHost).unwrap_or_default();
+        if let Some(route) = named(Property::Route) {
+            return Some(route_key(&host, b">", &route));
+        }
+        let cluster = self.destination()?;
+        Some(route_key(&host, b">>", &cluster))
+    }
+
     fn property_once<'a>(&'a self, cell: &'a Fetched, path: Property) -> Option<Cow<'a, [u8]>> {
         let fetch = || self.property(path).filter(|value| !value.is_empty());
         cell.get_or_init(fetch).as_deref().map(Cow::Borrowed)
@@ -82,7 +94,7 @@ impl<H: Host> Facts for Request<'_, H> {
     }
 
     fn route(&self) -> Option<Cow<'_, [u8]>> {
-        self.property_once(&self.route, Property::Route)
+        self.route.get_or_init(|| self.route_key()).as_deref().map(Cow::Borrowed)
     }
 
     fn client(&self) -> Option<Cow<'_, [u8]>> {
@@ -98,6 +110,25 @@ impl<H: Host> Facts for Request<'_, H> {
             Some(value) => direction(value),
             None => Direction::Unknown,
         })
+    }
+}
+
+/// Names joined so that no other names can give the same: `>` in a name is escaped.
+fn route_key(host: &[u8], between: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(host.len() + between.len() + name.len());
+    push_name(&mut key, host);
+    key.extend(between);
+    push_name(&mut key, name);
+    key
+}
+
+fn push_name(key: &mut Vec<u8>, name: &[u8]) {
+    for byte in name {
+        match byte {
+            b'%' => key.extend(b"%25"),
+            b'>' => key.extend(b"%3E"),
+            other => key.push(*other),
+        }
     }
 }
 
@@ -138,6 +169,21 @@ mod tests {
         ] {
             assert_eq!(without_port(address.as_bytes()), host.as_bytes(), "{address}");
         }
+    }
+
+    #[test]
+    fn different_routes_have_different_keys() {
+        let names = ["", "a", "a>", ">a", "a>b", "a%3Eb", "*:80", "outbound|80||echo"];
+        let mut seen = std::collections::BTreeSet::new();
+        for host in names {
+            for name in names.into_iter().filter(|name| !name.is_empty()) {
+                for between in [">", ">>"] {
+                    let key = route_key(host.as_bytes(), between.as_bytes(), name.as_bytes());
+                    assert!(seen.insert(key), "{host} {between} {name}");
+                }
+            }
+        }
+        assert_eq!(route_key(b"echo:80", b">", b"default"), b"echo:80>default");
     }
 
     #[test]

@@ -138,6 +138,8 @@ pub enum Property {
     PluginName,
     /// The cluster that the route chose.
     Cluster,
+    /// The name of the virtual host that the route belongs to.
+    VirtualHost,
     /// The route's name.
     Route,
     /// Which way a sidecar's listener points.
@@ -160,6 +162,7 @@ impl Property {
         match self {
             Self::PluginName => "plugin_name",
             Self::Cluster => "xds\0cluster_name",
+            Self::VirtualHost => "xds\0virtual_host_name",
             Self::Route => "xds\0route_name",
             Self::Direction => "xds\0listener_direction",
             Self::ClientAddress => "source\0address",

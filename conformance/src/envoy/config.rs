@@ -97,6 +97,8 @@ pub struct Config {
     pub more_clusters: Vec<Value>,
     /// Routes that come before the one to `echo`, as Envoy's own JSON.
     pub first_routes: Vec<Value>,
+    /// Virtual hosts beside the one that takes every host, as Envoy's own JSON.
+    pub more_virtual_hosts: Vec<Value>,
     /// Fields added to the route's action, as Envoy's own JSON (`{"retry_policy": …}`).
     pub route: Value,
     /// Fields added to the router's configuration, as Envoy's own JSON.
@@ -121,6 +123,7 @@ impl Config {
             more_filters: Vec::new(),
             more_clusters: Vec::new(),
             first_routes: Vec::new(),
+            more_virtual_hosts: Vec::new(),
             route: json!({}),
             router: json!({}),
             log: Log::default(),
@@ -181,6 +184,8 @@ impl Config {
         extend(&mut action, &self.route);
         let mut routes = self.first_routes.clone();
         routes.push(json!({"name": "default", "match": {"prefix": "/"}, "route": action}));
+        let mut hosts = vec![json!({"name": "all", "domains": ["*"], "routes": routes})];
+        hosts.extend(self.more_virtual_hosts.iter().cloned());
         let mut filters = self.first_filters.clone();
         filters.extend(self.filters.iter().map(Filter::to_json));
         filters.extend(self.more_filters.iter().cloned());
@@ -208,11 +213,7 @@ impl Config {
                 "@type": MANAGER,
                 "stat_prefix": "main",
                 "access_log": access,
-                "route_config": {"virtual_hosts": [{
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": routes,
-                }]},
+                "route_config": {"virtual_hosts": hosts},
                 "http_filters": filters,
             }}]}],
         }]})

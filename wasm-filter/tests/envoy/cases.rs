@@ -4,6 +4,7 @@ mod decision;
 mod flood;
 mod load;
 mod mesh;
+mod names;
 mod outcome;
 mod time;
 mod update;
@@ -68,6 +69,10 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         a_shorter_limit_of_the_route_stays,
         a_longer_limit_of_the_route_gives_way,
         a_probe_whose_client_holds_back_gives_its_slot_back;
+    names:
+        labels_are_neither_forged_nor_equal,
+        routes_of_two_virtual_hosts_are_apart,
+        a_path_is_judged_in_every_spelling;
     mesh:
         injected_faults_are_no_evidence,
         injected_faults_count_when_asked,

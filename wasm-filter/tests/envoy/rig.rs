@@ -109,7 +109,15 @@ impl Rig {
 
     /// As [`Rig::get`], with more header lines as bytes, each ended by CR LF.
     pub(crate) fn send(&self, path: &str, headers: &[u8]) -> std::io::Result<Answer> {
-        let mut stream = self.begin(path, headers)?;
+        Self::answer(self.begin(path, headers)?)
+    }
+
+    /// As [`Rig::get`], from another host.
+    pub(crate) fn get_of(&self, host: &str, path: &str) -> std::io::Result<Answer> {
+        Self::answer(self.begin_at(host, path, b"")?)
+    }
+
+    fn answer(mut stream: TcpStream) -> std::io::Result<Answer> {
         let mut bytes = Vec::new();
         // An answer that breaks off is an answer too.
         let _ = stream.read_to_end(&mut bytes);
@@ -120,9 +128,13 @@ impl Rig {
 
     /// Sends a request and leaves the answer to the caller.
     pub(crate) fn begin(&self, path: &str, headers: &[u8]) -> std::io::Result<TcpStream> {
+        self.begin_at("echo", path, headers)
+    }
+
+    fn begin_at(&self, host: &str, path: &str, headers: &[u8]) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.envoy.address())?;
         stream.set_read_timeout(Some(TEST_DEADLINE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n")?;
         stream.write_all(headers)?;
         stream.write_all(b"\r\n")?;
         Ok(stream)

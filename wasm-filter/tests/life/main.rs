@@ -9,6 +9,7 @@
 )]
 
 mod fake;
+mod names;
 mod orders;
 mod uploads;
 

@@ -98,7 +98,7 @@ pub(super) fn scopes_by_destination(tools: &Tools) -> TestResult {
     let rig_by_route = Rig::start(tools, &policy("30s", json!({"scope": "route"})), |_| {})?;
     trip(&rig_by_route)?;
     rig_by_route.until("the route as a label", || {
-        let open = &["scope=\"default\"", "state=\"open\""];
+        let open = &["scope=\"all>default\"", "state=\"open\""];
         Ok((rig_by_route.envoy.metric("bimetal_breaker_replicas", open)? == 1.0).then_some(()))
     })?;
     rig_by_route.finish()?;

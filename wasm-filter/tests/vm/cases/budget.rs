@@ -114,6 +114,8 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         // One more for a fact of the scope that no header tells.
         Row { name: "by header", policy: scoped("header:x-a"), play: good, buffers: 3 },
         Row { name: "by cluster", policy: scoped("destination"), play: good, buffers: 4 },
+        // The virtual host, the route, and without its name the cluster.
+        Row { name: "by route", policy: scoped("route"), play: good, buffers: 6 },
         Row { name: "by client", policy: scoped("client"), play: good, buffers: 4 },
         // One more for the trailers of gRPC, and for each piece of gRPC-Web until its status.
         Row { name: "gRPC", policy: full(), play: grpc, buffers: 4 },
