@@ -248,6 +248,10 @@ impl Host for Fuzzed {
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError> {
         let mut state = self.state();
         state.works("define_metric")?;
+        assert_eq!(forged(name), None, "{name}");
+        // What Envoy makes of it: a label's value has no dots at its end.
+        let twin = state.metrics.keys().find(|known| shown(known) == shown(name));
+        assert!(twin.is_none_or(|known| known == name), "{name} and {twin:?} are shown alike");
         let next = u32::try_from(state.metrics.len()).unwrap_or(u32::MAX);
         let (id, known) = *state.metrics.entry(name.to_owned()).or_insert((next, kind));
         assert_eq!(known, kind, "{name} has one kind");
@@ -291,6 +295,25 @@ impl Host for Fuzzed {
     fn logs(&self, _: Level) -> bool {
         self.state().source(|source| source.byte() % 2 == 0)
     }
+}
+
+/// The first label in a metric's name that is none of ours, or stands there twice.
+fn forged(name: &str) -> Option<&str> {
+    let ours = ["policy", "decision", "outcome", "state", "from", "to", "cause", "scope"];
+    let mut seen = Vec::new();
+    let mut parts: Vec<&str> = name.split("=.=").collect();
+    parts.pop();
+    parts.into_iter().find_map(|part| {
+        let label = part.rsplit(";.;").next().unwrap_or_default();
+        let is_good = ours.contains(&label) && !seen.contains(&label);
+        seen.push(label);
+        (!is_good).then_some(label)
+    })
+}
+
+/// A metric's labels and name as Envoy shows them: without dots at the end of a value.
+fn shown(name: &str) -> Vec<&str> {
+    name.split(";.;").map(|part| part.trim_end_matches('.')).collect()
 }
 
 /// Shared data as Envoy has it, now and then with what another program left there.

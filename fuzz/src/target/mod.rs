@@ -6,6 +6,7 @@ mod engine;
 mod filter;
 mod filter_host;
 mod framing;
+mod path;
 mod policy;
 mod scenario;
 
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 8] = [
         words: answers::WORDS,
         corpus: &["corpus/answers"],
     },
+    Target { name: "path", act: path::spelled, words: path::WORDS, corpus: &["corpus/path"] },
     Target { name: "filter", act: filter::host_calls, words: &[], corpus: &["corpus/filter"] },
     Target { name: "call", act: call::inputs, words: call::WORDS, corpus: &["corpus/call"] },
     Target { name: "engine", act: engine::verbs, words: &[], corpus: &["corpus/engine"] },
