@@ -84,6 +84,8 @@ fn a_dot_segment_that_only_some_upstreams_see_is_refused() {
     assert_eq!(targets.recv().unwrap(), "/last");
     let refused = proxy.metric("bimetal_refused_total{reason=\"malformed\"}");
     assert_eq!(refused, Some(hidden.len() as f64));
+    let ended = proxy.metric("bimetal_requests_ended_total{end=\"refused\"}");
+    assert_eq!(ended, refused);
 }
 
 #[test]

@@ -126,6 +126,7 @@ pub(crate) async fn answer(
             }
             if let Err(why) = target::straighten(&mut head.uri) {
                 client.requests.refused(why);
+                account.ends(End::Refused(why));
                 swallow(body);
                 break 'response answer::error(why.status(), &why);
             }
