@@ -16,7 +16,8 @@ const BUFFERS: [&str; 5] = [
     "proxy_get_shared_data",
 ];
 
-/// Most other host calls within one call.
+/// Most other host calls within one call. A failure makes one more: it writes to the board and says
+/// that it did.
 const MOST_OTHERS: u64 = 5;
 
 struct Row {
@@ -149,7 +150,8 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
             *(if BUFFERS.contains(call) { &mut given } else { &mut others }) += times;
         }
         assert_eq!(given, buffers, "{name}: {calls:?}");
-        assert!(others <= MOST_OTHERS, "{name}: {calls:?}");
+        let writes = calls.get("proxy_set_shared_data").copied().unwrap_or(0);
+        assert!(others <= MOST_OTHERS + writes, "{name}: {calls:?}");
         // Durations are recorded on the tick.
         assert!(!calls.contains_key("proxy_record_metric"), "{name}: {calls:?}");
         vm.tick(root)?;
