@@ -103,9 +103,11 @@ mod tests {
     /// By definition.
     fn slowly(target: &[u8]) -> usize {
         (0..target.len())
-            .find(|at| match target.get(..=*at).unwrap_or_default() {
-                [.., b'/', b'/' | b'.'] | [.., b'%' | b'?' | b'#' | b'\\' | 0x80..] => true,
-                _ => false,
+            .find(|at| {
+                matches!(
+                    target.get(..=*at).unwrap_or_default(),
+                    [.., b'/', b'/' | b'.'] | [.., b'%' | b'?' | b'#' | b'\\' | 0x80..]
+                )
             })
             .unwrap_or(target.len())
     }
