@@ -13,7 +13,7 @@ mod scenario;
 use crate::Target;
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "policy-json",
         act: policy::json,
