@@ -32,11 +32,12 @@ pub(super) fn is_target_authority(text: &[u8]) -> bool {
 fn is_port(text: &[u8]) -> bool {
     match text {
         [] => true,
-        [b':', digits @ ..] => {
+        // More digits than a number can hold are none.
+        [b':', digits @ ..] if digits.len() <= 5 => {
             let number = digits.iter().try_fold(0_u32, |number, digit| {
                 digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
             });
-            digits.len() <= 5 && number.is_some_and(|number| number <= u32::from(u16::MAX))
+            number.is_some_and(|number| number <= u32::from(u16::MAX))
         }
         _ => false,
     }
