@@ -227,7 +227,7 @@ fn shadow_decides_and_counts_but_applies_nothing() {
 
 #[test]
 fn a_fallback_is_not_applied_in_shadow() {
-    let fallback = r#""fallback": {"on": ["rejected", "failed"], "status": 500}"#;
+    let fallback = r#""fallback": {"when": ["rejected", "failed"], "status": 500}"#;
     for (mode, given) in [("enforce", true), ("forced_open", true), ("shadow", false)] {
         let world = World::new(&format!(r#""mode": "{mode}", {fallback}, {ORIGIN}"#));
         let policy = world.engine.document().unwrap().policies[0].clone();

@@ -13,7 +13,7 @@ use bimetal_core::policy::{
     BreakerPolicy, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host, HostPattern,
     Mode, Open, PathMatch, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
 };
-use policy::{FULL, compile, policy};
+use policy::{FULL, compile, policy, problems};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -210,7 +210,7 @@ fn the_full_language_in_the_filter() {
             "policies[0].timeout.idle: not supported yet by host wasm",
             "policies[0].deadline: not supported yet by host wasm",
             "policies[0].retry: not supported yet by host wasm",
-            r#"policies[0].fallback.on[1]: "failed" is not supported by host wasm"#,
+            r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported yet by host wasm",
             "policies[0].fallback.upstream: not supported yet by host wasm",
             "policies[0].anomaly: not supported yet by host wasm",
@@ -272,4 +272,34 @@ fn confidence_is_a_one_sided_quantile() {
         let z_squared = breaker.trip.failure_rate.as_ref().unwrap().z_squared;
         assert!((z_squared - z * z).abs() < 1e-6, "{confidence}: {z_squared}");
     }
+}
+
+#[test]
+fn a_fallback_is_given_when_it_says_under_any_of_three_names() {
+    let with = |fallback: Value| json!({"policies": [{"name": "a", "fallback": fallback}]});
+    let written = ["when", "on", "true"].map(|key| {
+        let policy = compile(&with(json!({key: ["failed"]})), Host::Native).policies.remove(0);
+        let on = policy.fallback.as_ref().unwrap().on;
+        assert_eq!(on, FallbackOn { rejected: false, failed: true }, "{key}");
+        policy.hash
+    });
+    assert!(written.iter().all(|hash| *hash == written[0]));
+    // The key is told as it was written, and twice is once too often, also with one value.
+    let wrong = json!({"when": ["failed"], "on": ["failed"], "true": ["often"]});
+    assert_eq!(
+        problems(&with(wrong), Host::Native),
+        [
+            "policies[0].fallback.true[0]: \"often\" is not one of rejected, failed",
+            "policies[0].fallback.true: means the same as on, which is given too",
+            "policies[0].fallback.when: means the same as on, which is given too",
+        ]
+    );
+    let twice =
+        r#"{"policies": [{"name": "a", "fallback": {"true": ["failed"], "true": ["failed"]}}]}"#;
+    let told = Document::parse(twice.as_bytes(), Host::Native).unwrap_err().to_string();
+    assert_eq!(told, "policies[0].fallback.true: given more than once");
+    assert_eq!(
+        problems(&with(json!({"wen": ["failed"]})), Host::Native),
+        ["policies[0].fallback.wen: unknown field; the nearest known one is \"when\""]
+    );
 }

@@ -16,7 +16,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
         "match": {"direction": "outbound"},
         "breaker": {"profile": "hystrix", "share": "mesh", "quorum": 2},
         "timeout": {"request": {"auto": {}}, "connect": "100ms"},
-        "fallback": {"on": ["rejected", "failed"]},
+        "fallback": {"when": ["rejected", "failed"]},
         "retry": {"tries": 3},
     }]});
     assert_same(
@@ -27,7 +27,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
             "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].timeout.request: an object is not supported yet by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
-            r#"policies[0].fallback.on[1]: "failed" is not supported by host wasm"#,
+            r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].retry: not supported yet by host wasm",
         ],
     );

@@ -155,7 +155,7 @@ fn an_error_is_a_failure_by_default() {
 #[test]
 fn the_policys_fallback_takes_the_place_of_failures_and_rejections() {
     let guard = guard(&format!(
-        r#""fallback": {{"on": ["rejected", "failed"], "status": 200, "body": "later"}}, {}"#,
+        r#""fallback": {{"when": ["rejected", "failed"], "status": 200, "body": "later"}}, {}"#,
         breaker("60s")
     ));
     let result = |says| {

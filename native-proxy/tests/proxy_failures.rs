@@ -206,7 +206,7 @@ fn a_stream_of_events_succeeds_at_its_headers() {
 fn a_fallback_stands_in_for_failures_and_rejections() {
     let upstream =
         Upstream::answering("HTTP/1.1 500 Oops\r\ncontent-length: 6\r\nx-secret: 1\r\n\r\nsecret");
-    let more = "fallback: {on: [rejected, failed], status: 200, \
+    let more = "fallback: {when: [rejected, failed], status: 200, \
                 headers: {content-type: text/plain, x-from: fallback}, body: sorry}";
     let proxy = Running::start(upstream.address, &policy(more));
     let mut client = proxy.client();
@@ -240,7 +240,7 @@ fn a_rejected_sender_gets_its_answer_and_keeps_its_connection() {
 fn modes_that_do_not_act_let_calls_pass() {
     let upstream = Upstream::answering("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n");
     for mode in ["shadow", "disabled"] {
-        let more = format!("mode: {mode}, fallback: {{on: [rejected, failed], status: 200}}");
+        let more = format!("mode: {mode}, fallback: {{when: [rejected, failed], status: 200}}");
         let proxy = Running::start(upstream.address, &policy(&more));
         for _ in 0..6 {
             assert_eq!(proxy.ask(&get("/")).status, 500, "{mode}");

@@ -72,6 +72,9 @@ impl Check {
             };
             fate == Fate::Keep
         });
+        for field in object.fields.iter().filter(|field| !field.aliases.is_empty()) {
+            self.rename(path, entries, field);
+        }
         for field in object.fields {
             if matches!(field.need, Need::Required) && node.get(field.name).is_none() {
                 self.problems.add(&path.key(field.name), "missing; this field is required");
@@ -79,6 +82,23 @@ impl Check {
         }
         for rule in object.rules {
             self.rule(path, node, *rule);
+        }
+    }
+
+    /// From here on the field has one name. That it was given by two is a problem.
+    fn rename(&mut self, path: &Path<'_>, entries: &mut [(String, Node)], field: &Field) {
+        let mut first: Option<String> = None;
+        let named = |key: &str| key == field.name || field.aliases.contains(&key);
+        for (key, _) in entries.iter_mut().filter(|(key, _)| named(key)) {
+            match &first {
+                Some(first) if first != key => {
+                    let what = format!("means the same as {first}, which is given too");
+                    self.problems.add(&path.key(key), what);
+                }
+                _ => {}
+            }
+            let written = core::mem::replace(key, String::from(field.name));
+            first.get_or_insert(written);
         }
     }
 
@@ -219,7 +239,13 @@ impl Check {
 
     fn form(&mut self, path: &Path<'_>, node: &Node, form: &Form) {
         if !node.as_text().is_some_and(form.test) {
-            self.wrong(path, node, &format!("is not {}; allowed is {}", form.what, form.allowed));
+            let mut what = format!("is not {}; allowed is {}", form.what, form.allowed);
+            if matches!(node, Node::Bool(_)) {
+                what.push_str(
+                    "; YAML takes the words yes, no, on and off for it: write them in quotes",
+                );
+            }
+            self.wrong(path, node, &what);
         }
     }
 

@@ -1,7 +1,7 @@
 //! JSON Schema (2020-12) of a document, made from its table.
 
 use super::problem::decimal;
-use super::table::{Field, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support};
+use super::table::{Field, Form, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support};
 use super::units::{DURATION_FORM, DURATION_UNITS, SIZE_FORM, SIZE_UNITS, with_unit};
 use alloc::format;
 use alloc::string::String;
@@ -20,11 +20,17 @@ pub fn schema(object: &'static Object, title: &str) -> Value {
 }
 
 fn of_object(object: &'static Object) -> Map<String, Value> {
-    let properties: Map<_, _> = object
-        .fields
-        .iter()
-        .map(|field| (field.name.into(), Value::Object(of_field(field))))
-        .collect();
+    let own = object.fields.iter().map(|field| (field.name.into(), of_field(field)));
+    let others = object.fields.iter().flat_map(|field| {
+        field.aliases.iter().map(|alias| {
+            let mut schema = of_field(field);
+            schema.remove("default");
+            schema.insert("description".into(), format!("The same as `{}`.", field.name).into());
+            (String::from(*alias), schema)
+        })
+    });
+    let properties: Map<_, _> =
+        own.chain(others).map(|(name, schema)| (name, Value::Object(schema))).collect();
     let required: Vec<_> = object
         .fields
         .iter()
@@ -39,7 +45,10 @@ fn of_object(object: &'static Object) -> Map<String, Value> {
     if !required.is_empty() {
         schema.insert("required".into(), required.into());
     }
-    let rules: Vec<_> = object.rules.iter().map(|rule| of_rule(*rule)).collect();
+    let rules = object.rules.iter().map(|rule| of_rule(*rule));
+    let aliased = object.fields.iter().filter(|field| !field.aliases.is_empty());
+    let once = aliased.map(|field| at_most_one(&[&[field.name], field.aliases].concat()));
+    let rules: Vec<_> = rules.chain(once).collect();
     if !rules.is_empty() {
         schema.insert("allOf".into(), rules.into());
     }
@@ -47,17 +56,20 @@ fn of_object(object: &'static Object) -> Map<String, Value> {
 }
 
 fn of_rule(rule: Rule) -> Value {
-    let each = |names: &[&str]| -> Vec<_> {
-        names.iter().map(|name| json!({"required": [name]})).collect()
-    };
     match rule {
         Rule::AtLeastOne(names) => json!({"anyOf": each(names)}),
         Rule::ExactlyOne(names) => json!({"oneOf": each(names)}),
-        Rule::AtMostOne(names) => {
-            let none = json!({"not": {"anyOf": each(names)}});
-            json!({"oneOf": each(names).into_iter().chain([none]).collect::<Vec<_>>()})
-        }
+        Rule::AtMostOne(names) => at_most_one(names),
     }
+}
+
+fn at_most_one(names: &[&str]) -> Value {
+    let none = json!({"not": {"anyOf": each(names)}});
+    json!({"oneOf": each(names).into_iter().chain([none]).collect::<Vec<_>>()})
+}
+
+fn each(names: &[&str]) -> Vec<Value> {
+    names.iter().map(|name| json!({"required": [name]})).collect()
 }
 
 fn of_field(field: &'static Field) -> Map<String, Value> {
@@ -108,10 +120,14 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
         }
         Kind::Size { min, max } => with_units(&SIZE_UNITS, SIZE_FORM, *min, *max),
         Kind::Keywords(keywords) => of_keywords(keywords),
-        Kind::Text(form) => match form.pattern {
-            Some(pattern) => json!({"type": "string", "pattern": pattern}),
-            None => json!({"type": "string", "$comment": form.allowed}),
-        },
+        Kind::Text(form) => {
+            let mut schema = of_form(form);
+            schema.insert("type".into(), "string".into());
+            if form.pattern.is_none() {
+                schema.insert("$comment".into(), form.allowed.into());
+            }
+            return schema;
+        }
         Kind::Token(form) => {
             json!({"type": ["string", "integer"], "pattern": form.pattern.unwrap_or(""),
                    "$comment": form.allowed})
@@ -121,9 +137,7 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
             json!({"type": "array", "items": of_kind(of), "minItems": min, "maxItems": MAX_ITEMS})
         }
         Kind::Map { key, of } => {
-            let names =
-                key.pattern.map_or_else(|| json!({}), |pattern| json!({"pattern": pattern}));
-            json!({"type": "object", "propertyNames": names,
+            json!({"type": "object", "propertyNames": of_form(key),
                    "additionalProperties": of_kind(of), "maxProperties": MAX_ITEMS})
         }
         Kind::OrObject { plain, object } => {
@@ -138,6 +152,18 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
         Value::Object(schema) => schema,
         _ => Map::new(),
     }
+}
+
+/// What a schema can say of a form.
+fn of_form(form: &Form) -> Map<String, Value> {
+    let mut schema = Map::new();
+    if let Some(pattern) = form.pattern {
+        schema.insert("pattern".into(), pattern.into());
+    }
+    if let Some(longest) = form.longest {
+        schema.insert("maxLength".into(), longest.into());
+    }
+    schema
 }
 
 fn with_units(units: &[(&'static str, u64)], form: &str, min: u64, max: u64) -> Value {

@@ -16,9 +16,9 @@ pub struct Object {
 }
 
 impl Object {
-    /// The field of that name.
+    /// The field of that name, or of which that is another name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.fields.iter().find(|field| field.name == name || field.aliases.contains(&name))
     }
 }
 
@@ -44,6 +44,8 @@ pub enum Rule {
 pub struct Field {
     /// The key.
     pub name: &'static str,
+    /// Other keys that mean the same; no two of them may stand together.
+    pub aliases: &'static [&'static str],
     /// What it means; goes into the schema.
     pub doc: &'static str,
     /// What its value may be.
@@ -57,12 +59,24 @@ pub struct Field {
 impl Field {
     /// A field that may be left out and that every host supports.
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, doc: described(doc), kind, need: Need::Optional, support: Support::Every }
+        Self {
+            name,
+            aliases: &[],
+            doc: described(doc),
+            kind,
+            need: Need::Optional,
+            support: Support::Every,
+        }
     }
 
     /// A field that is known by name and that no host supports yet.
     pub const fn later(name: &'static str, doc: &'static str) -> Self {
         Self { support: Support::Later, ..Self::new(name, Kind::Any, doc) }
+    }
+
+    /// The field with other keys that mean the same.
+    pub const fn also(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
     }
 
     /// The field as one that must be there.
@@ -216,8 +230,12 @@ pub struct Form {
     pub what: &'static str,
     /// What is allowed, for people.
     pub allowed: &'static str,
-    /// The same as a regular expression for the schema (ECMA 262), where that can say it.
+    /// The same as a regular expression for the schema (ECMA 262), where that can say it. Where two
+    /// repetitions could share characters, an engine that backtracks would try every way to divide
+    /// them: how long a text may be is said by `longest` instead.
     pub pattern: Option<&'static str>,
+    /// Most characters, for the schema, where `pattern` leaves it open.
+    pub longest: Option<usize>,
     /// Whether a text is of this form.
     pub test: fn(&str) -> bool,
 }
@@ -227,6 +245,7 @@ pub static ANY_TEXT: Form = Form {
     what: "a text",
     allowed: "a text of at most 64 KiB",
     pattern: None,
+    longest: None,
     test: |text| text.len() <= 64 << 10,
 };
 
@@ -235,6 +254,7 @@ pub static TOKEN: Form = Form {
     what: "an HTTP token",
     allowed: "letters, digits and !#$%&'*+-.^_`|~",
     pattern: Some("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$"),
+    longest: None,
     test: is_token,
 };
 
@@ -249,6 +269,7 @@ pub static NAME: Form = Form {
     what: "a name",
     allowed: "1 to 64 letters, digits, dots, dashes and underscores",
     pattern: Some("^[A-Za-z0-9._-]{1,64}$"),
+    longest: None,
     test: |text| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(allowed)

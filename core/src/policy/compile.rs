@@ -239,7 +239,7 @@ fn answers(node: &Node, keys: &[&str]) -> AnswerSet {
 
 /// None where every occasion of it was skipped as unsupported.
 fn fallback(node: &Node) -> Option<Fallback> {
-    let on = |keyword| node.texts("on").any(|given| given == keyword);
+    let on = |keyword| node.texts("when").any(|given| given == keyword);
     let on = FallbackOn { rejected: on("rejected"), failed: on("failed") };
     (on != FallbackOn::default()).then(|| Fallback {
         on,

@@ -184,13 +184,16 @@ static FALLBACK: Object = Object {
     doc: "A fixed answer.",
     fields: &[
         Field::new(
-            "on",
+            "when",
             Kind::List {
                 of: &Kind::Keywords(&[Keyword::new("rejected"), Keyword::only("failed", NATIVE)]),
                 min: 1,
             },
             "When it is given: in place of rejections, of upstream failures (proxy only).",
         )
+        // `on` is its first name. YAML 1.1, which kubectl and helm read, takes that for a boolean,
+        // and it arrives as the key `true`.
+        .also(&["on", "true"])
         .default(r#"["rejected"]"#),
         Field::new(
             "status",

@@ -63,7 +63,7 @@ const DOCUMENTS: [&str; 6] = [
         "breaker":{"trip":{"consecutive_failures":1,"slow_rate":{"threshold":1,"slower_than":"100ms","window":{"calls":10},"minimum_calls":2}},
         "open":{"base":"1s","jitter":0},"recovery":{"ramp":"2s"}}}]}"#,
     r#"{"version":"v1","policies":[{"name":"echo","scope":"policy","timeout":{"request":"1s"},
-        "breaker":{"profile":"origin-study","open":{"base":"1s"}},"fallback":{"on":["rejected"],"status":200,"headers":{"x":"y"},"body":"b"}}]}"#,
+        "breaker":{"profile":"origin-study","open":{"base":"1s"}},"fallback":{"when":["rejected"],"status":200,"headers":{"x":"y"},"body":"b"}}]}"#,
     r#"{"version":"v1","policies":[{"name":"all","scope":"header:x-tenant","scopes":{"max":2,"when_full":"pass"},
         "breaker":{"trip":{"failure_rate":{"threshold":0.5,"window":{"time":"1s"},"minimum_calls":1}}}},{"name":"rest","mode":"shadow","scope":"client",
         "breaker":{"trip":{"consecutive_failures":1},"share":"none"}}]}"#,

@@ -168,6 +168,10 @@ pub(super) fn yaml(bytes: &[u8]) -> Behaviour {
     };
     match serde_saphyr::from_str::<Node>(text) {
         Ok(node) => judged(Ok(node), bytes, Syntax::Yaml),
+        // Tabs, for one: what looks like JSON is read as JSON first.
+        Err(_) if Node::from_json(bytes).is_ok() => {
+            judged(Node::from_json(bytes), bytes, Syntax::Yaml)
+        }
         Err(_) => {
             let problems =
                 parse(text, Syntax::Yaml).expect_err("the proxy reads no more than YAML");

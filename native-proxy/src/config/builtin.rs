@@ -43,6 +43,6 @@ const FILE: &str = r#"{
         "scope": "policy",
         "breaker": {"profile": "origin-study"},
         "timeout": {"request": "3s"},
-        "fallback": {"on": ["rejected", "failed"]}
+        "fallback": {"when": ["rejected", "failed"]}
     }]
 }"#;

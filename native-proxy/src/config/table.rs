@@ -245,13 +245,15 @@ static ADDRESS: Form = Form {
     what: "an address",
     allowed: r#"an IP address and a port, such as "0.0.0.0:8001" or "[::1]:8001""#,
     pattern: None,
+    longest: None,
     test: |text| text.parse::<SocketAddr>().is_ok(),
 };
 
 static ENDPOINT: Form = Form {
     what: "an endpoint",
-    allowed: r#"an IP address or a name, and a port, such as "127.0.0.1:5001" or "echo:5001""#,
+    allowed: r#"an IP address or a name, and a port from 1 on, such as "127.0.0.1:5001" or "echo:5001""#,
     pattern: None,
+    longest: None,
     test: |text| Endpoint::parse(text).is_some(),
 };
 
@@ -259,6 +261,7 @@ static HOST: Form = Form {
     what: "a host",
     allowed: r#"a host name without port, "*.example.com" or "*""#,
     pattern: None,
+    longest: None,
     test: |text| {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
@@ -269,7 +272,8 @@ static HOST: Form = Form {
 static PATH: Form = Form {
     what: "a path",
     allowed: "a text that begins with a slash and has no query",
-    pattern: Some("^/[^?# ]*$"),
+    pattern: Some("^/[!\"$->@-~]*$"),
+    longest: None,
     test: |text| {
         text.starts_with('/')
             && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))

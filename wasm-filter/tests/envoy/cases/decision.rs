@@ -49,7 +49,7 @@ pub(super) fn a_rejection_says_which_rule_and_why(tools: &Tools) -> TestResult {
 }
 
 pub(super) fn a_fallback_replaces_status_headers_and_body(tools: &Tools) -> TestResult {
-    let fallback = json!({"fallback": {"on": ["rejected"], "status": 200, "body": "later",
+    let fallback = json!({"fallback": {"when": ["rejected"], "status": 200, "body": "later",
         "headers": {"content-type": "text/plain", "x-more": "1"}}});
     let rig = Rig::start(tools, &policy("30s", fallback), |_| {})?;
     trip(&rig)?;
