@@ -2,7 +2,9 @@
 
 mod connection;
 mod pool;
+mod race;
 mod resolve;
+mod runner;
 mod upload;
 
 pub(crate) use connection::Connection;
@@ -12,8 +14,8 @@ pub(crate) use upload::{ContinueGate, Upload};
 
 use crate::config;
 use crate::serve;
+use race::{Race, WonLast};
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ pub(crate) struct Upstream {
     settings: Arc<config::Upstream>,
     resolver: Rc<Resolver>,
     turn: Cell<usize>,
+    family: WonLast,
     /// The worker's connections.
     pub pool: Rc<Pool>,
 }
@@ -36,7 +39,7 @@ pub(crate) enum NoConnection {
     Overflow,
     /// The system gives this process no more sockets; the text says why.
     Exhausted(String),
-    /// No endpoint took a connection; the text says why the last one did not.
+    /// No address of any endpoint took a connection; the text says why.
     Connect(String),
 }
 
@@ -56,7 +59,7 @@ impl Upstream {
                 idle: settings.pool.idle,
             },
         );
-        Self { settings, resolver, turn: Cell::new(0), pool }
+        Self { settings, resolver, turn: Cell::new(0), family: WonLast::default(), pool }
     }
 
     /// What it was made from.
@@ -79,60 +82,32 @@ impl Upstream {
         }
     }
 
-    /// Connects to the endpoint whose turn it is, or to the next one that takes the connection.
+    /// Connects to the endpoint whose turn it is, or to whichever of all addresses takes the
+    /// connection first: see [`Race`].
     ///
     /// # Errors
-    /// [`NoConnection::Connect`], after `limit` at the latest.
+    /// [`NoConnection::Connect`], after `limit` at the latest; [`NoConnection::Exhausted`].
     pub(crate) async fn open(
         &self,
         slot: Slot,
         limit: Duration,
     ) -> Result<Box<Connection>, NoConnection> {
-        match tokio::time::timeout(limit, self.connect()).await {
-            Ok(Ok(stream)) => {
-                let begun = Connection::begin(stream, slot, self.settings.idle.into()).await;
-                begun.map_err(|error| NoConnection::Connect(error.to_string()))
-            }
-            Ok(Err(none)) => Err(none),
-            Err(_) => Err(NoConnection::Connect(format!("no connection within {limit:?}"))),
-        }
-    }
-
-    async fn connect(&self) -> Result<TcpStream, NoConnection> {
-        let endpoints = &self.settings.endpoints;
-        let first = self.turn.get();
-        self.turn.set(first.wrapping_add(1));
-        let mut why = String::from("no endpoint");
-        for step in 0..endpoints.len() {
-            let Some(endpoint) = endpoints.get(first.wrapping_add(step) % endpoints.len()) else {
-                continue;
-            };
-            match self.resolver.addresses(endpoint).await {
-                Ok(addresses) => match connect_any(&addresses).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) if is_exhaustion(&error) => {
-                        return Err(NoConnection::Exhausted(error.to_string()));
-                    }
-                    Err(error) => why = format!("{endpoint}: {error}"),
-                },
-                Err(error) => why = error,
-            }
-        }
-        Err(NoConnection::Connect(why))
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let race = Race::new(&self.settings.endpoints, turn, &self.resolver, &self.family);
+        let stream = race.run(limit).await?;
+        let ready = set_up(&stream).map_err(|error| NoConnection::Connect(error.to_string()));
+        let begun = match ready {
+            Ok(()) => Connection::begin(stream, slot, self.settings.idle.into()).await,
+            Err(none) => return Err(none),
+        };
+        begun.map_err(|error| NoConnection::Connect(error.to_string()))
     }
 }
 
-/// Whether a socket is not to be had on this side: no file descriptor (`EMFILE`, `ENFILE`), no
-/// memory for it (`ENOBUFS`, `ENOMEM`), no port of our own (`EADDRNOTAVAIL`).
-fn is_exhaustion(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 99 | 105))
-}
-
-async fn connect_any(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(addresses).await?;
+fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     // For those that wait long for a word, and for tunnels: an end that died says nothing.
-    socket2::SockRef::from(&stream).set_tcp_keepalive(&serve::alive())?;
+    socket2::SockRef::from(stream).set_tcp_keepalive(&serve::alive())?;
     // Requests are written whole; waiting for more to send would only delay them.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    stream.set_nodelay(true)
 }

@@ -110,6 +110,8 @@ impl Worker {
     /// Takes new settings. Breakers whose policy is the same keep their state, upstreams that are
     /// the same keep their connections.
     pub(crate) fn load(&self, settings: &Settings) {
+        // Whoever reloads has mended something, a name perhaps.
+        self.resolver.forget();
         let document = unshared(&settings.document);
         self.ended.load(&document.policies);
         let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
