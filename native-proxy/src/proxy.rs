@@ -1,7 +1,13 @@
 //! A whole proxy: sockets, workers, the admin thread, and the life of the process around them.
 
 mod control;
+#[cfg(target_os = "linux")]
+mod notices;
+#[cfg(not(target_os = "linux"))]
+#[path = "proxy/no_notices.rs"]
+mod notices;
 mod start;
+mod watch;
 
 pub use control::run;
 pub use start::Proxy;

@@ -55,7 +55,7 @@ policies:
     scope: "header:x-tenant"
     timeout: {request: 3s}
     breaker: {trip: {consecutive_failures: 3}, open: {base: 7s}}
-    fallback: {on: [rejected], status: 429}
+    fallback: {when: [rejected], status: 429}
 "#;
 
 const PROXY: &str = r#"
@@ -100,8 +100,8 @@ fn every_problem_is_a_line_and_the_code_is_two() {
     assert_eq!((code, out.as_str()), (2, ""));
     let lines: Vec<_> = err.lines().collect();
     assert_eq!(lines.len(), 2, "{err}");
-    assert!(lines[0].starts_with("policies[0].breaker.trip.consecutive_failures: 0 is outside"));
-    assert!(lines[1].starts_with("policies[1].breaker.open.base: 7 has no unit"));
+    assert!(lines[0].starts_with("-: policies[0].breaker.trip.consecutive_failures: 0 is outside"));
+    assert!(lines[1].starts_with("-: policies[1].breaker.open.base: 7 has no unit"));
 
     let (code, out, _) = run(&["check", "-", "--json"], wrong.as_bytes());
     let report: Value = serde_json::from_str(&out).unwrap();
@@ -136,7 +136,7 @@ fn a_proxy_file_is_checked_as_one() {
     assert!(run(&["check", "-", "--host", "wasm"], PROXY.as_bytes()).1.contains("for wasm"));
     let wrong = PROXY.replace("upstream: echo", "upstream: ech");
     let (code, _, err) = run(&["check", "-"], wrong.as_bytes());
-    assert!(code == 2 && err.starts_with("routes[0].upstream: "), "{err}");
+    assert!(code == 2 && err.starts_with("-: routes[0].upstream: "), "{err}");
 }
 
 #[test]

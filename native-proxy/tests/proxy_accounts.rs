@@ -44,7 +44,9 @@ fn upstream() -> (Upstream, mpsc::Receiver<&'static str>) {
                 }
                 "/a/hang" => return peer.closed(),
                 "/a/switch" => {
-                    peer.send("HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+                    peer.send(
+                        "HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+                    );
                     return peer.closed();
                 }
                 path @ ("/a/before" | "/a/within") => {

@@ -50,7 +50,7 @@ fn a_file_that_cannot_be_read_is_wrong_input() {
     for path in [missing, PathBuf::from(env!("CARGO_TARGET_TMPDIR")), write("bad.yaml", "a: [")] {
         let (code, text) = fails(&mut command(&path));
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains("read"), "{text}");
+        assert!(text.contains(&format!("bimetal: {}: ", path.display())), "{text}");
     }
 }
 

@@ -54,14 +54,15 @@ pub(super) async fn forward(
     let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
     let sending = Sending { client, attempt, queue_limit, version, gate };
-    let sent = sending.send(request, &mut call, account).await.and_then(|(response, connection)| {
-        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
-            let why = "a switch to another protocol than was asked for";
-            return Err(AttemptError::new(ErrorKind::NotHttp, why));
-        }
-        Ok((response, connection))
-    });
+    let sent =
+        sending.send(request, &mut call, account).await.and_then(|(response, connection)| {
+            let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
+                let why = "a switch to another protocol than was asked for";
+                return Err(AttemptError::new(ErrorKind::NotHttp, why));
+            }
+            Ok((response, connection))
+        });
     let mut response = match sent {
         Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {

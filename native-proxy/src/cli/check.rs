@@ -1,8 +1,9 @@
 //! `bimetal check`: whether a document would be accepted, and if not, all that is wrong with it.
 
-use super::input::{self, Kind};
+use super::input::{self, Input, Kind};
 use super::output::{WRONG_INPUT, complain, print};
 use super::{Answer, HostName};
+use crate::config;
 use bimetal_core::doc::{Node, Problems};
 use bimetal_core::policy::{Document, Host};
 use serde_json::{Value, json};
@@ -34,11 +35,12 @@ pub(super) struct CheckArgs {
 struct Good {
     policies: Vec<String>,
     skipped: Vec<String>,
+    warnings: Vec<String>,
 }
 
 pub(super) fn run(args: CheckArgs) -> ExitCode {
-    let document = match input::document(&args.file) {
-        Ok(document) => document,
+    let input = match input::document(&args.file) {
+        Ok(input) => input,
         Err(error) => {
             if args.answer.json {
                 let report = json!({ "valid": false, "error": error.to_string() });
@@ -48,8 +50,8 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
             return ExitCode::from(WRONG_INPUT);
         }
     };
-    let kind = Kind::of(&document);
-    let result = check(document, kind, args.host.into());
+    let kind = Kind::of(&input.node);
+    let result = check(input, kind, args.host.into());
     let code = match result {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(WRONG_INPUT),
@@ -62,21 +64,32 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
             Err(problems) => {
                 // A document's problems are the answer to what was asked, but not what a script
                 // would go on with: standard error.
-                eprintln!("{problems}");
+                eprintln!("{}", config::in_file(&args.file, &problems));
                 code
             }
         }
     }
 }
 
-fn check(document: Node, kind: Kind, host: Host) -> Result<Good, Problems> {
+fn check(input: Input, kind: Kind, host: Host) -> Result<Good, Problems> {
     if kind == Kind::Proxy && host == Host::Native {
-        let settings = crate::config::settings(&document)?;
+        let settings = config::settings(&input.node)?;
         let policies = names(&settings.document);
-        return Ok(Good { policies, skipped: settings.skipped });
+        return Ok(Good { policies, skipped: settings.skipped, warnings: settings.warnings });
     }
-    let document = Document::compile(&policies_of(document, kind), host)?;
-    Ok(Good { policies: names(&document), skipped: document.skipped })
+    let document = Document::compile(&policies_of(input.node, kind), host);
+    // What is written for Envoy gets there through readers of YAML 1.1.
+    let otherwise = if host == Host::Wasm { input.read_otherwise } else { Problems::default() };
+    let document = match document {
+        Ok(document) if otherwise.is_empty() => document,
+        Ok(_) => return Err(otherwise),
+        Err(mut problems) => {
+            problems.append(otherwise);
+            return Err(problems);
+        }
+    };
+    let warnings = config::hidden::policies(&document);
+    Ok(Good { policies: names(&document), skipped: document.skipped, warnings })
 }
 
 /// The policy document in a proxy file: the keys that both have.
@@ -106,6 +119,10 @@ fn as_text(args: &CheckArgs, kind: Kind, good: &Good) -> String {
         text.push_str("\nskipped: ");
         text.push_str(skipped);
     }
+    for warning in &good.warnings {
+        text.push_str("\nwarning: ");
+        text.push_str(warning);
+    }
     text
 }
 
@@ -120,6 +137,7 @@ fn as_json(args: &CheckArgs, kind: Kind, result: &Result<Good, Problems>) -> Val
         Ok(good) => {
             report["policies"] = json!(good.policies);
             report["skipped"] = json!(good.skipped);
+            report["warnings"] = json!(good.warnings);
         }
         Err(problems) => {
             let list = problems.iter();

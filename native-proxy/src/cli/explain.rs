@@ -5,7 +5,7 @@ use super::matching::{Considered, consider};
 use super::output::{WRONG_INPUT, complain, print};
 use super::request::Request;
 use super::{Answer, HostName, check, describe};
-use crate::config::{Settings, Target};
+use crate::config::{self, Settings, Target};
 use bimetal_core::doc::Problems;
 use bimetal_core::path::HiddenDots;
 use bimetal_core::policy::{Document, Host, Mode, Policy};
@@ -68,6 +68,8 @@ enum DirectionName {
 struct Explanation {
     host: &'static str,
     request: String,
+    /// Where a proxy file sends it.
+    way: Option<Way>,
     /// Policies in the order of the document, up to the one that matches.
     considered: Vec<Considered>,
     policy: Option<String>,
@@ -81,6 +83,12 @@ struct Explanation {
     /// The answer while the breaker is open.
     when_open: Option<String>,
     skipped: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Way {
+    route: String,
+    upstream: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,7 +108,7 @@ struct Plan {
 enum Unexplained {
     Input(InputError),
     Request(String),
-    Document(Problems),
+    Document(PathBuf, Problems),
 }
 
 impl fmt::Display for Unexplained {
@@ -108,7 +116,10 @@ impl fmt::Display for Unexplained {
         match self {
             Self::Input(error) => error.fmt(f),
             Self::Request(what) => f.write_str(what),
-            Self::Document(problems) => write!(f, "the document is refused\n{problems}"),
+            Self::Document(file, problems) => {
+                let problems = config::in_file(file, problems);
+                write!(f, "{}: the document is refused\n{problems}", file.display())
+            }
         }
     }
 }
@@ -146,43 +157,57 @@ fn explain(args: &ExplainArgs) -> Result<Explanation, Unexplained> {
         Some(DirectionName::Outbound) => Direction::Outbound,
         None => Direction::Unknown,
     };
-    let document = input::document(&args.policy).map_err(Unexplained::Input)?;
+    let document = input::document(&args.policy).map_err(Unexplained::Input)?.node;
     let kind = input::Kind::of(&document);
     let host = Host::from(args.host);
+    let refused = |problems| Unexplained::Document(args.policy.clone(), problems);
     let asked = request.line();
     // As the proxy does before it looks for a route; the filter leaves a path as it is.
     let is_refused = host == Host::Native && request.straighten().is_err();
-    let document = match (kind, host) {
-        (input::Kind::Proxy, Host::Native) => {
-            let settings = crate::config::settings(&document).map_err(Unexplained::Document)?;
-            follow(&settings, &mut request);
-            settings.document
+    if kind == input::Kind::Proxy && host == Host::Native {
+        let settings = config::settings(&document).map_err(refused)?;
+        let document = &settings.document;
+        if is_refused {
+            return Ok(hides_dots(document, asked));
         }
-        _ => Document::compile(&check::policies_of(document, kind), host)
-            .map_err(Unexplained::Document)?,
-    };
-    if is_refused {
-        return Ok(refused(&document, asked));
+        return Ok(match follow(&settings, &mut request) {
+            Ok(way) => Explanation { way: Some(way), ..decide(document, host, &request, asked) },
+            Err((decision, why)) => {
+                Explanation { decision, why: why.into(), ..Explanation::new(document, host, asked) }
+            }
+        });
     }
-    Ok(decide(&document, host, &request, asked))
+    let document = Document::compile(&check::policies_of(document, kind), host).map_err(refused)?;
+    Ok(if is_refused {
+        hides_dots(&document, asked)
+    } else {
+        decide(&document, host, &request, asked)
+    })
 }
 
 /// The proxy answers by itself.
-fn refused(document: &Document, asked: String) -> Explanation {
+fn hides_dots(document: &Document, asked: String) -> Explanation {
     let mut told = Explanation::new(document, Host::Native, asked);
     told.decision = "refuse";
     told.why = format!("the proxy answers 400: {HiddenDots}");
     told
 }
 
-/// Fills in where the proxy would send `request`, as far as the command line does not say.
-fn follow(settings: &Settings, request: &mut Request) {
-    let route = settings.routes.iter().find(|route| route.matcher.matches(request));
-    let Some(route) = route else { return };
+/// Fills in where the proxy would send `request`, as far as the command line does not say; or what
+/// the proxy answers without asking a policy.
+fn follow(settings: &Settings, request: &mut Request) -> Result<Way, (&'static str, &'static str)> {
+    if request.method == "CONNECT" {
+        return Err(("405", "this proxy makes no tunnels; no policy sees it"));
+    }
+    let mut routes = settings.routes.iter();
+    let Some(route) = routes.find(|route| route.matcher.matches(request)) else {
+        return Err(("404", "endpoint not found: no route is for it, and no policy sees it"));
+    };
     let (Target::Upstream(at) | Target::TestFailure(at)) = route.target;
-    let upstream = settings.upstreams.get(at).map(|upstream| upstream.name.to_string());
+    let upstream = settings.upstreams.get(at).map_or("", |upstream| &upstream.name);
     request.route.get_or_insert_with(|| route.name.to_string());
-    request.destination = request.destination.take().or(upstream);
+    request.destination.get_or_insert_with(|| upstream.to_owned());
+    Ok(Way { route: route.name.to_string(), upstream: upstream.to_owned() })
 }
 
 fn decide(document: &Document, host: Host, request: &Request, asked: String) -> Explanation {
@@ -229,10 +254,12 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
 }
 
 impl Explanation {
+    /// What can be said before anything is decided.
     fn new(document: &Document, host: Host, asked: String) -> Self {
         Self {
             host: host.name(),
             request: asked,
+            way: None,
             considered: Vec::new(),
             policy: None,
             mode: None,
@@ -263,6 +290,9 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}: {}, {}", self.request, self.host, self.decision, self.why)?;
+        if let Some(way) = &self.way {
+            write!(f, "\n  route {}: to {}", way.route, way.upstream)?;
+        }
         for one in &self.considered {
             write!(f, "\n  policy {}: {}", one.policy, one.why)?;
         }

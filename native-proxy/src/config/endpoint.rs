@@ -19,8 +19,8 @@ pub enum Endpoint {
 impl Endpoint {
     /// Reads `address:port`, `[v6]:port` or `name:port`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        if let Ok(address) = text.parse() {
-            return Some(Self::Address(address));
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return (address.port() > 0).then_some(Self::Address(address));
         }
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -51,9 +51,18 @@ mod tests {
         for good in ["127.0.0.1:80", "[::1]:80", "echo:5001", "a.b-c.svc.cluster.local:1"] {
             assert_eq!(Endpoint::parse(good).map(|e| e.to_string()).as_deref(), Some(good));
         }
-        for bad in
-            ["echo", "echo:", "echo:0", "echo:65536", ":80", "1.2.3:80", "1.2.3.256:80", "a b:1"]
-        {
+        for bad in [
+            "echo",
+            "echo:",
+            "echo:0",
+            "127.0.0.1:0",
+            "[::1]:0",
+            "echo:65536",
+            ":80",
+            "1.2.3:80",
+            "1.2.3.256:80",
+            "a b:1",
+        ] {
             assert_eq!(Endpoint::parse(bad), None, "{bad}");
         }
     }

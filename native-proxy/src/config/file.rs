@@ -1,35 +1,36 @@
-//! Reading the file.
+//! Reading a proxy file: whoever checks one reads it as the proxy does.
 
 use super::Settings;
-use bimetal_core::doc::node::MAX_BYTES;
-use bimetal_core::doc::{Node, Path as Place, Problems};
+use super::source::{ReadError, Source};
+use bimetal_core::doc::{Node, Path as Place, Problem, Problems};
+use serde_saphyr::UserMessageFormatter;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Why a file gives no settings.
+/// Why a file gives no settings. Each line that it is shown as names the file.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// It cannot be read; the text says why.
-    Unreadable(String),
+    /// It cannot be read.
+    Unreadable(ReadError),
     /// It is wrong.
-    Wrong(Problems),
+    Wrong(PathBuf, Problems),
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(why) => f.write_str(why),
-            Self::Wrong(problems) => problems.fmt(f),
+            Self::Unreadable(why) => why.fmt(f),
+            Self::Wrong(file, problems) => in_file(file, problems).fmt(f),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-impl From<Problems> for ConfigError {
-    fn from(problems: Problems) -> Self {
-        Self::Wrong(problems)
-    }
+/// Problems, a line each, with the file's name before each.
+pub(crate) fn in_file(file: &Path, problems: &Problems) -> String {
+    let line = |problem: &Problem| format!("{}: {problem}", file.display());
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a file and checks it: JSON where its name ends in `.json`, else YAML.
@@ -37,16 +38,17 @@ impl From<Problems> for ConfigError {
 /// # Errors
 /// [`ConfigError`]
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
-    let unreadable = |why: &dyn fmt::Display| {
-        ConfigError::Unreadable(format!("cannot read {}: {why}", path.display()))
-    };
-    let size = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
-    if size > MAX_BYTES as u64 {
-        return Err(unreadable(&format_args!("{size} bytes; at most 4 MiB are read")));
-    }
-    let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
-    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
-    Ok(parse(&text, Syntax::of(path))?)
+    let source = Source::read(path).map_err(ConfigError::Unreadable)?;
+    understand(path, &source)
+}
+
+/// Checks what was read from a file.
+///
+/// # Errors
+/// [`ConfigError::Wrong`]
+pub(crate) fn understand(path: &Path, source: &Source) -> Result<Settings, ConfigError> {
+    parse(&source.text, Syntax::of(path))
+        .map_err(|problems| ConfigError::Wrong(path.into(), problems))
 }
 
 /// How a file is written.
@@ -62,7 +64,7 @@ impl Syntax {
     /// What a file's name says of it.
     pub fn of(path: &Path) -> Self {
         match path.extension() {
-            Some(kind) if kind == "json" => Self::Json,
+            Some(kind) if kind.eq_ignore_ascii_case("json") => Self::Json,
             _ => Self::Yaml,
         }
     }
@@ -73,16 +75,72 @@ impl Syntax {
 /// # Errors
 /// Everything that is wrong with it, each by its path.
 pub fn parse(text: &str, syntax: Syntax) -> Result<Settings, Problems> {
-    let node = match syntax {
-        Syntax::Json => Node::from_json(text.as_bytes())?,
-        Syntax::Yaml => serde_saphyr::from_str(text).map_err(|error| {
-            let mut problems = Problems::default();
-            // The reader draws the place over several lines; its first says what is wrong.
-            let error = error.to_string();
-            let first = error.lines().next().unwrap_or_default();
-            problems.add(&Place::ROOT, format!("not readable as YAML: {first}"));
-            problems
-        })?,
+    super::read::settings(&tree(text, syntax)?)
+}
+
+/// The tree of a text, before anything is known of its meaning.
+///
+/// # Errors
+/// One problem at the root, with line and column.
+pub(crate) fn tree(text: &str, syntax: Syntax) -> Result<Node, Problems> {
+    match syntax {
+        Syntax::Json => {
+            Node::from_json(text.as_bytes()).map_err(|problems| json_in_words(&problems))
+        }
+        // YAML forbids tabs that JSON allows, so what looks like JSON is read as JSON first.
+        Syntax::Yaml if text.trim_start().starts_with('{') => {
+            Node::from_json(text.as_bytes()).or_else(|_| yaml(text))
+        }
+        Syntax::Yaml => yaml(text),
+    }
+}
+
+/// The same problems, without the words of who writes parsers.
+fn json_in_words(problems: &Problems) -> Problems {
+    let mut ours = Problems::default();
+    for problem in problems.iter() {
+        let what = problem.what.replace("EOF while parsing", "it ends within");
+        let what = what.replace("expected ident", "a word is none of true, false and null");
+        ours.add(&Place::ROOT, what);
+    }
+    ours
+}
+
+fn yaml(text: &str) -> Result<Node, Problems> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let mut problems = Problems::default();
+        let what = match error.location() {
+            Some(at) => format!("line {} column {}: {}", at.line(), at.column(), reason(&error)),
+            None => reason(&error),
+        };
+        problems.add(&Place::ROOT, format!("not readable as YAML: {what}"));
+        problems
+    })
+}
+
+/// What is wrong with the text, for who wrote it: the library tells it to who calls it.
+fn reason(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    let known = match error.without_snippet() {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return format!("the key {key} is given twice");
+        }
+        Error::DuplicateMappingKey { .. } => "a key is given twice",
+        Error::MultipleDocuments { .. } => "a second document begins; one file holds one",
+        Error::NullIntoString { .. } | Error::Unexpected { .. } => "the key is no text",
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an alias stands within its own anchor"
+        }
+        Error::UnknownAnchor { .. } => "an alias has no anchor before it",
+        Error::NonFiniteFloat { .. } => "the number is not finite",
+        Error::Budget { .. } => "it is too large, or nested too deeply",
+        _ => {
+            let mut told = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+            // The place is told already, and the rest draws it in the text.
+            told.truncate(told.find('\n').unwrap_or(told.len()));
+            let told = told.trim_start_matches("error: ");
+            return told.rsplit_once(" at line ").map_or(told, |(what, _)| what).to_owned();
+        }
     };
-    super::read::settings(&node)
+    known.to_owned()
 }

@@ -3,14 +3,22 @@
 mod builtin;
 mod endpoint;
 mod file;
+pub(crate) mod hidden;
 mod read;
+mod source;
 mod table;
+mod words;
 
 pub use builtin::builtin;
 pub use endpoint::Endpoint;
 pub use file::{ConfigError, Syntax, load, parse};
+pub(crate) use file::{in_file, tree, understand};
+pub(crate) use read::collide;
 pub use read::settings;
+pub use source::ReadError;
+pub(crate) use source::{Look, Source};
 pub use table::FILE;
+pub(crate) use words::read_otherwise;
 
 use bimetal_core::Duration;
 use bimetal_core::policy::{Document, Match};
@@ -39,6 +47,8 @@ pub struct Settings {
     pub policies: serde_json::Value,
     /// What `unsupported: skip` left out, each as `path: why`.
     pub skipped: Vec<String>,
+    /// What is good and yet looks like a mistake, each as `path: what`.
+    pub warnings: Vec<String>,
 }
 
 /// One listening address.

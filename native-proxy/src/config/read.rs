@@ -1,15 +1,14 @@
 //! From a checked file to settings.
 
-use super::Endpoint;
 use super::table::FILE;
-use super::{Listener, Pool, Route, Settings, Target, Underscores, Upstream};
+use super::{Endpoint, Listener, Pool, Route, Settings, Target, Underscores, Upstream, hidden};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Node, Path, Problems, Unsupported};
 use bimetal_core::policy::{Document, Host, HostPattern, Match, PathMatch};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Checks a file that was read, and fills in every default.
@@ -27,6 +26,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     let mut problems = check.problems;
     let upstreams = tree.get("upstreams").map_or(&[][..], Node::as_map);
     names(&tree, upstreams, &mut problems);
+    addresses(&tree, &mut problems);
     let document = match Document::compile(&policies(file, unsupported), Host::Native) {
         Ok(document) => Some(document),
         Err(wrong) => {
@@ -39,16 +39,24 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     };
     let skipped = check.skipped.iter().map(ToString::to_string);
     let skipped = skipped.chain(document.skipped.iter().cloned()).collect();
+    let routes = routes(tree.items("routes"), upstreams);
+    let matchers: Vec<_> = routes.iter().map(|route| &route.matcher).collect();
+    let mut warnings = hidden::warnings(&matchers, &|index| {
+        let name = routes.get(index).map_or("", |route: &Route| &route.name);
+        format!("routes[{index}] ({name})")
+    });
+    warnings.extend(hidden::policies(&document));
     Ok(Settings {
         listeners: tree.items("listeners").iter().filter_map(listener).collect(),
         admin: tree.get("admin").and_then(address).unwrap_or(NOWHERE),
         health: tree.get("health").and_then(address).unwrap_or(NOWHERE),
         workers: workers(&tree),
         upstreams: upstreams.iter().map(|(name, node)| upstream(name, node)).collect(),
-        routes: routes(tree.items("routes"), upstreams),
+        routes,
         document,
         policies: file.get("policies").map_or_else(|| json(&Node::List(Vec::new())), json),
         skipped,
+        warnings,
     })
 }
 
@@ -86,6 +94,43 @@ fn names(tree: &Node, upstreams: &[(String, Node)], problems: &mut Problems) {
         let what = format!("{} is no upstream; {known}", quoted(wanted));
         problems.add(&routes.index(index).key("upstream"), what);
     }
+}
+
+/// Finds listeners of ours that would be in each other's way.
+fn addresses(tree: &Node, problems: &mut Problems) {
+    let listeners = Path::ROOT;
+    let listeners = listeners.key("listeners");
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut take = |at: Path<'_>, node: &Node| {
+        let Some(wanted) = address(node) else { return };
+        if let Some((other, whose)) = taken.iter().find(|(other, _)| collide(*other, wanted)) {
+            let what = if *other == wanted {
+                format!("{wanted} is the address of {whose} too")
+            } else {
+                format!("{wanted} is within {other}, the address of {whose}, or holds it")
+            };
+            problems.add(&at.key("address"), format!("{what}; each needs one of its own"));
+        }
+        taken.push((wanted, at.to_string()));
+    };
+    for (index, listener) in tree.items("listeners").iter().enumerate() {
+        take(listeners.index(index), listener);
+    }
+    for key in ["admin", "health"] {
+        if let Some(node) = tree.get(key) {
+            take(Path::ROOT.key(key), node);
+        }
+    }
+}
+
+/// Whether the system would refuse the second of two addresses: the same port, and the same
+/// address or one that stands for all. `[::]` takes version 4 as well.
+pub(crate) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let all = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    one.port() != 0
+        && one.port() == other.port()
+        && (ip == other_ip || all(ip, other_ip) || all(other_ip, ip))
 }
 
 fn address(node: &Node) -> Option<SocketAddr> {

@@ -233,6 +233,7 @@ static PROTOCOL: Form = Form {
     what: "a protocol",
     allowed: r#"a protocol's name as in `Upgrade`, such as "websocket" or "tcp"; neither HTTP nor TLS"#,
     pattern: None,
+    longest: None,
     test: |text| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
         let name = text.split('/').next().unwrap_or_default().to_ascii_lowercase();

@@ -33,10 +33,10 @@ use std::path::PathBuf;
 )]
 pub struct EchoArgs {
     /// Address to serve on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5001")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5001", value_parser = address)]
     pub listen: SocketAddr,
     /// Address of the admin API; without it the API is served beside `/echo`
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A fault rule, as `field=value,...`; times count from the start. May be repeated
     #[arg(long, value_name = "RULE")]
@@ -54,6 +54,10 @@ pub struct EchoArgs {
     /// Write the same JSON line to this file, whole at once
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| r#"allowed is an IP address and a port, such as "127.0.0.1:5001""#)
 }
 
 const EXAMPLES: &str = "\

@@ -26,6 +26,8 @@ use tokio::time::Instant;
 pub enum EchoError {
     /// The fault rules on the command line.
     Faults(Vec<Problem>),
+    /// The same address for requests and for the admin API.
+    SameAddress(SocketAddr),
     /// An address that cannot be listened on.
     Listen {
         /// Which.
@@ -47,7 +49,7 @@ impl EchoError {
     /// 2 for wrong input, 1 for everything else.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Faults(_) => ExitCode::from(2),
+            Self::Faults(_) | Self::SameAddress(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -59,6 +61,9 @@ impl fmt::Display for EchoError {
             Self::Faults(problems) => {
                 f.write_str("the fault rules are refused")?;
                 problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+            }
+            Self::SameAddress(address) => {
+                write!(f, "--listen and --admin both take {address}; each needs one of its own")
             }
             Self::Listen { address, why } if why.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use; stop the other program or choose another port")
@@ -123,6 +128,9 @@ impl Shared {
 /// # Errors
 /// See [`EchoError`].
 pub fn run(args: EchoArgs) -> Result<(), EchoError> {
+    if let Some(admin) = args.admin.filter(|admin| crate::config::collide(*admin, args.listen)) {
+        return Err(EchoError::SameAddress(admin));
+    }
     let plan = Plan::from_flags(&args.fault).map_err(EchoError::Faults)?;
     let runtime = runtime().map_err(EchoError::System)?;
     let local = tokio::task::LocalSet::new();

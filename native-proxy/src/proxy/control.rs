@@ -1,30 +1,26 @@
 //! The life of the process: signals, reloads, the drain.
 
+use super::watch::Watch;
 use super::{DRAIN, Options, Proxy, RunError, Shared};
-use crate::config::{self, ConfigError, Settings};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use crate::config::{self, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs a proxy until it is told to end.
 ///
 /// # Errors
 /// [`RunError`]; its exit code is that of the command.
 pub fn run(options: Options) -> Result<(), RunError> {
-    let settings = first_settings(options.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| RunError::Start(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         // Caught before anything starts, so that none of them is missed.
         let mut signals = Signals::new()
             .map_err(|error| RunError::Start(format!("cannot catch signals: {error}")))?;
+        let mut watch = options.config.map(Watch::new);
+        let settings = first_settings(watch.as_mut())?;
         let proxy = Proxy::start(settings, options.level).await?;
-        serve(&proxy, &mut signals, options.config).await?;
+        serve(&proxy, &mut signals, watch).await?;
         info!("draining for at most {}s", DRAIN.as_secs());
         proxy.drain(DRAIN);
         tokio::select! {
@@ -37,9 +33,9 @@ pub fn run(options: Options) -> Result<(), RunError> {
     })
 }
 
-fn first_settings(file: Option<&Path>) -> Result<Settings, RunError> {
-    match file {
-        Some(file) => config::load(file).map_err(|error| RunError::Config(error.to_string())),
+fn first_settings(watch: Option<&mut Watch>) -> Result<Settings, RunError> {
+    match watch {
+        Some(watch) => watch.read().map_err(|error| RunError::Config(error.to_string())),
         None => {
             let server = std::env::var("SERVER_SERVICE");
             let server = server.ok().filter(|name| !name.is_empty());
@@ -53,20 +49,23 @@ fn first_settings(file: Option<&Path>) -> Result<Settings, RunError> {
 async fn serve(
     proxy: &Proxy,
     signals: &mut Signals,
-    file: Option<PathBuf>,
+    mut watch: Option<Watch>,
 ) -> Result<(), RunError> {
-    let mut watch = file.map(Watch::new);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.reload.recv() => match &mut watch {
-                Some(watch) => watch.reload(&proxy.shared),
+                Some(watch) => {
+                    if watch.ask() {
+                        watch.reload(&proxy.shared, true);
+                    }
+                }
                 None => warn!("no configuration file to read again"),
             },
             () = changed(&mut watch) => {
                 if let Some(watch) = &mut watch {
-                    watch.reload(&proxy.shared);
+                    watch.reload(&proxy.shared, false);
                 }
             }
             () = any_ended(&proxy.shared) => {
@@ -109,59 +108,10 @@ impl Signals {
     }
 }
 
-/// The configuration file as it was seen last.
-struct Watch {
-    file: PathBuf,
-    seen: Option<(SystemTime, u64)>,
-}
-
-impl Watch {
-    fn new(file: PathBuf) -> Self {
-        let seen = look(&file);
-        Self { file, seen }
-    }
-
-    /// Reads the file again: good settings take effect, others are told of and change nothing.
-    fn reload(&mut self, shared: &Shared) {
-        self.seen = look(&self.file);
-        match config::load(&self.file) {
-            Ok(settings) => {
-                shared.load(settings);
-                info!("{} is in force", self.file.display());
-            }
-            Err(error) => {
-                shared.refused_reloads.fetch_add(1, Ordering::Relaxed);
-                let what = match &error {
-                    ConfigError::Unreadable(_) => "cannot be read",
-                    ConfigError::Wrong(_) => "is wrong",
-                };
-                warn!("{} {what} and is not used", self.file.display());
-                // One for each problem: a line of the log has no end of line within.
-                error.to_string().lines().for_each(|problem| warn!("{problem}"));
-            }
-        }
-    }
-}
-
-/// Time and size: looking is cheap, and works across the links that Kubernetes swaps.
-fn look(file: &Path) -> Option<(SystemTime, u64)> {
-    let data = std::fs::metadata(file).ok()?;
-    Some((data.modified().ok()?, data.len()))
-}
-
-/// Returns when the file is not what was seen last.
+/// Returns when the file is to be read again.
 async fn changed(watch: &mut Option<Watch>) {
-    let Some(watch) = watch else {
-        return std::future::pending().await;
-    };
-    let mut ticks = tokio::time::interval(LOOK);
-    loop {
-        ticks.tick().await;
-        // A file that is gone for a moment is being replaced.
-        if let Some(now) = look(&watch.file)
-            && watch.seen != Some(now)
-        {
-            return;
-        }
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }

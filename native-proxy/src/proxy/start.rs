@@ -166,6 +166,9 @@ fn note_skipped(settings: &Settings) {
     for skipped in &settings.skipped {
         warn!("skipped {skipped}");
     }
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
 }
 
 /// For each worker its sockets, one for each listener; and the real addresses.

@@ -1,0 +1,158 @@
+//! Files that hold documents: read within bounds, and told apart by what they are.
+
+use bimetal_core::doc::node::MAX_BYTES;
+use std::fmt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a file cannot be used, and what to do about it. Each names the file.
+#[derive(Debug)]
+pub enum ReadError {
+    /// There is none of that name.
+    Missing(PathBuf),
+    /// It is a directory, a pipe, a device or a socket; the text says which.
+    NoFile(PathBuf, &'static str),
+    /// The system does not let us.
+    Unreadable(PathBuf, io::Error),
+    /// It is longer than 4 MiB.
+    TooLong(PathBuf),
+    /// It is not UTF-8, from that byte on.
+    NotText(PathBuf, usize),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(file) => {
+                write!(f, "{}: no such file; check the path", file.display())
+            }
+            Self::NoFile(file, what) => {
+                let advice = if *what == "a directory" { "a file in it" } else { "a plain file" };
+                write!(f, "{}: is {what}; name {advice}", file.display())
+            }
+            Self::Unreadable(file, why) if why.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{}: no permission to read it; check owner and mode", file.display())
+            }
+            Self::Unreadable(file, why) => write!(f, "{}: cannot be read: {why}", file.display()),
+            Self::TooLong(file) => {
+                write!(f, "{}: is longer than 4 MiB; is it the right file?", file.display())
+            }
+            Self::NotText(file, at) => {
+                write!(f, "{}: byte {at} is not UTF-8; save the file as UTF-8 text", file.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// What tells a file from what was there before, without reading it. The time of the last change
+/// of its owner or mode is in it: a file that could not be read is tried again when that is mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    place: (u64, u64),
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Look {
+    /// A look at a file, also across links; none where there is no file.
+    pub(crate) fn at(file: &Path) -> Option<Self> {
+        std::fs::metadata(file).ok().map(|data| Self::of(&data))
+    }
+
+    fn of(data: &Metadata) -> Self {
+        Self {
+            place: (data.dev(), data.ino()),
+            size: data.len(),
+            written: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its text.
+    pub text: String,
+    /// The file as it was when it was read; none for standard input.
+    pub look: Option<Look>,
+}
+
+impl Source {
+    /// Reads a file; `-` is standard input.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub(crate) fn read(file: &Path) -> Result<Self, ReadError> {
+        let unreadable = |why| ReadError::Unreadable(file.into(), why);
+        let (bytes, look) = if file.as_os_str() == "-" {
+            (limited(io::stdin().lock()).map_err(unreadable)?, None)
+        } else {
+            let opened = open(file)?;
+            let look = Look::of(&opened.metadata().map_err(unreadable)?);
+            (limited(opened).map_err(unreadable)?, Some(look))
+        };
+        if bytes.len() > MAX_BYTES {
+            return Err(ReadError::TooLong(file.into()));
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|error| ReadError::NotText(file.into(), error.utf8_error().valid_up_to()))?;
+        Ok(Self { text, look })
+    }
+
+    /// Equal for equal texts; only within one process.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.text.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Opens what is a file. Nobody may be at the other end of a named pipe, and a device may have no
+/// end: neither is waited for.
+fn open(file: &Path) -> Result<File, ReadError> {
+    let failed = |why: io::Error| match why.kind() {
+        io::ErrorKind::NotFound => ReadError::Missing(file.into()),
+        _ => ReadError::Unreadable(file.into(), why),
+    };
+    // A shell's `<(command)`: somebody writes, and ends.
+    let is_handed_over = file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
+    let is_wanted = |data: &Metadata| {
+        let kind = data.file_type();
+        let what = if kind.is_dir() {
+            "a directory"
+        } else if kind.is_fifo() && !is_handed_over {
+            "a named pipe"
+        } else if kind.is_char_device() || kind.is_block_device() {
+            "a device"
+        } else if kind.is_socket() {
+            "a socket"
+        } else {
+            return Ok(());
+        };
+        Err(ReadError::NoFile(file.into(), what))
+    };
+    is_wanted(&std::fs::metadata(file).map_err(failed)?)?;
+    let mut options = OpenOptions::new();
+    if !is_handed_over {
+        // It may be another by now.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        options.custom_flags(flags);
+    }
+    let opened = options.read(true).open(file).map_err(failed)?;
+    is_wanted(&opened.metadata().map_err(failed)?)?;
+    Ok(opened)
+}
+
+/// One byte more than is allowed, so that too long can be told from long.
+fn limited(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
