@@ -112,7 +112,8 @@ fn every_request_is_counted_once_by_how_it_ended_and_who_answered() {
     }
     let three = [("answered", 3.0), ("upstream 2xx", 3.0), ("took p", 2.0), ("took ", 1.0)];
     after("pipelining", &three);
-    let upgrade = "GET /a/switch HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let upgrade =
+        "GET /a/switch HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     let mut tunnel = proxy.client();
     tunnel.peer.send(upgrade);
     tunnel.peer.head().unwrap();
