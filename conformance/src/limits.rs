@@ -111,8 +111,8 @@ impl Need {
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {
-                    let on = policy["fallback"]["on"].as_array();
-                    on.is_some_and(|on| on.iter().any(|word| word == "failed"))
+                    let when = policy["fallback"]["when"].as_array();
+                    when.is_some_and(|when| when.iter().any(|word| word == "failed"))
                 };
                 policies.is_some_and(|policies| policies.iter().any(failed))
             }
