@@ -127,13 +127,24 @@ pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> St
 
 /// Sends `bytes` and reads to the end.
 pub(crate) fn exchange(address: SocketAddr, bytes: &str) -> Seen {
-    match TcpStream::connect_timeout(&address, TEST_DEADLINE) {
-        Ok(mut stream) => {
-            stream.write_all(bytes.as_bytes()).unwrap();
-            read_all(&mut stream)
-        }
+    let without_an_answer = |ended| Seen { bytes: Vec::new(), ended };
+    let mut stream = match TcpStream::connect_timeout(&address, TEST_DEADLINE) {
+        Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            Seen { bytes: Vec::new(), ended: Ended::Refused }
+            return without_an_answer(Ended::Refused);
+        }
+        // A listener that closes resets what it has not accepted yet.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+            return without_an_answer(Ended::Reset);
+        }
+        Err(error) => panic!("{error}"),
+    };
+    match stream.write_all(bytes.as_bytes()) {
+        Ok(()) => read_all(&mut stream),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) =>
+        {
+            without_an_answer(Ended::Reset)
         }
         Err(error) => panic!("{error}"),
     }
