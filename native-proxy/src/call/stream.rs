@@ -5,14 +5,13 @@ use super::tracked::TrackedCall;
 use crate::account::{End, RequestAccount};
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Requests;
-use crate::upstream::Connection;
+use crate::upstream::{BodyStep, Connection};
 use crate::worker::Worker;
 use bimetal_core::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 /// A body with the connection it comes from. The connection moves only when the client's side
 /// asks for more: that is the backpressure. Dropped before its end, it closes the connection.
@@ -26,7 +25,7 @@ pub(crate) struct Streamed {
     account: Option<RequestAccount>,
 }
 
-type Step<E = BrokeOff> = Poll<Option<Result<Frame<Bytes>, E>>>;
+type Step = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
 
 impl Streamed {
     /// The body of an answer that has one.
@@ -127,9 +126,11 @@ impl Streamed {
         self.body.size_hint()
     }
 
-    // Nobody but the connection, driven right here, can bring the next piece: its wake-up is ours.
-    fn step(&mut self) -> Step<hyper::Error> {
-        Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    fn step(&mut self) -> BodyStep {
+        match &self.rest {
+            Some((connection, _)) => connection.poll_body(&mut self.body),
+            None => Poll::Ready(None),
+        }
     }
 
     fn finish(&mut self) {
@@ -167,11 +168,10 @@ pub(crate) async fn discard(
     let mut left = MOST_DISCARDED;
     let read = std::future::poll_fn(|cx| {
         loop {
-            let noop = &mut Context::from_waker(Waker::noop());
-            let mut step = Pin::new(&mut body).poll_frame(noop);
+            let mut step = connection.poll_body(&mut body);
             if step.is_pending() {
                 connection.drive(cx);
-                step = Pin::new(&mut body).poll_frame(noop);
+                step = connection.poll_body(&mut body);
             }
             match step {
                 Poll::Pending => return Poll::Pending,

@@ -6,6 +6,7 @@
 //! sweep of the pool, notices what happened meanwhile.
 
 use super::pool::Slot;
+use super::quiet_waker::QuietWaker;
 use super::upload::{Upload, UploadProgress};
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::call::TrackedCall;
@@ -14,7 +15,7 @@ use crate::framing::{Answers, Ask, Interim, StrictResponseIo};
 use crate::timer::{Alarm, Pause};
 use bimetal_core::{Instant, call};
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -35,6 +36,7 @@ pub(crate) struct Connection {
     // request back that it never sent.
     http: Option<HttpConnection>,
     alarm: Option<Alarm>,
+    waker: QuietWaker,
     answers: Rc<Answers>,
     /// The body of the request under way, where it has one.
     upload: Option<Rc<UploadProgress>>,
@@ -45,6 +47,9 @@ pub(crate) struct Connection {
     /// Its place among the upstream's connections; given back when the connection is dropped.
     pub slot: Slot,
 }
+
+/// What a body gives when it is asked for its next piece.
+pub(crate) type BodyStep = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
 
 type HttpConnection = http1::Connection<TokioIo<StrictResponseIo<TcpStream>>, Upload>;
 
@@ -66,6 +71,7 @@ impl Connection {
             sender,
             http: Some(http),
             alarm: None,
+            waker: QuietWaker::new(),
             answers,
             upload: None,
             pause: Pause::new(idle),
@@ -83,9 +89,16 @@ impl Connection {
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.http {
-            Some(http) => http.poll_without_shutdown(cx).map(drop),
+            Some(http) => http.poll_without_shutdown(&mut self.waker.driven_by(cx)).map(drop),
             None => Poll::Ready(()),
         }
+    }
+
+    /// The next piece of an answer's body, where it is there. Nobody but the connection can bring
+    /// one, and whoever asks drives it: no wake-up is due.
+    pub(crate) fn poll_body(&self, body: &mut Incoming) -> BodyStep {
+        let noop = &mut Context::from_waker(Waker::noop());
+        self.waker.without(|| Pin::new(body).poll_frame(noop))
     }
 
     /// To be asked while an answer's body does not move: ready once that lasts for too long.
@@ -139,7 +152,8 @@ impl Connection {
         // Nobody but `drive` below can bring the answer, so its waker has nothing to do, and a
         // wake-up of this task by itself is saved. Unconstrained, because the runtime's budget
         // would wake that waker.
-        let mut answer = pin!(unconstrained(self.sender.try_send_request(sending)));
+        let sent = self.waker.without(|| self.sender.try_send_request(sending));
+        let mut answer = pin!(unconstrained(sent));
         poll_fn(|cx| {
             let noop = &mut Context::from_waker(Waker::noop());
             let end = self.poll_end(cx);
@@ -237,6 +251,7 @@ impl Connection {
     /// Gives the connection back to its pool, or closes it where it cannot take another request.
     pub(crate) fn release(mut self: Box<Self>, now: Instant) {
         if self.is_ready() || self.is_alive() {
+            self.waker.silence();
             let pool = self.slot.pool();
             pool.put(self, now);
         }

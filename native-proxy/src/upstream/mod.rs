@@ -2,12 +2,13 @@
 
 mod connection;
 mod pool;
+mod quiet_waker;
 mod race;
 mod resolve;
 mod runner;
 mod upload;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{BodyStep, Connection};
 pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
 pub(crate) use upload::{ContinueGate, Upload};
