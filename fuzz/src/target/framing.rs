@@ -54,6 +54,7 @@ pub(super) const WORDS: &[&str] = &[
     "00000000000000005",
     "ffffffffffffffff\r\n",
     ";a=b",
+    " ;\ta = b",
     ";a=\"b\\\"c\"",
     "x: y\r\n",
     " folded\r\n",

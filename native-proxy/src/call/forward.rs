@@ -242,15 +242,20 @@ fn receive(
     }
     account.answered_by_upstream();
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let protocol = head.headers.get(UPGRADE).filter(|_| switches).cloned();
+    let protocols = match head.status {
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED => {
+            head.headers.get_all(UPGRADE).iter().cloned().collect()
+        }
+        _ => Vec::new(),
+    };
     hop::strip(&mut head.headers);
     head.version = Version::HTTP_11;
+    for protocol in protocols {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.append(UPGRADE, protocol);
+    }
     if switches {
         // Asked for it was, or it had not come this far.
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = protocol {
-            head.headers.insert(UPGRADE, protocol);
-        }
         client.requests.switch();
         client.tunnel.replace(Some(connection));
         return Response::from_parts(head, Answer::Whole(None));

@@ -1,6 +1,6 @@
 //! Headers that are for one hop alone (RFC 9110, 7.6.1), and those a proxy adds.
 
-use crate::config::Underscores;
+use super::trailers;
 use hyper::HeaderMap;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
@@ -17,11 +17,13 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What senders say of where a request came from.
-const CLAIMS: [HeaderName; 4] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED];
+pub(super) const CLAIMS: [HeaderName; 4] =
+    [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED];
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-const HOP_BY_HOP: [HeaderName; 7] =
+/// What is for one hop, whether or not `Connection` says so.
+pub(super) const HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE, TE, UPGRADE, PROXY_CONNECTION, HTTP2_SETTINGS];
 
 /// The switch of protocols that a request asks for, where it may: the first protocol of `Upgrade`
@@ -72,7 +74,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         // A message must not be able to take away what tells where it goes and how long it is.
         .filter(|name| *name != hyper::header::HOST && *name != hyper::header::CONTENT_LENGTH)
         .collect();
-    let trailers = headers
+    trailers::withdraw(headers, &named);
+    let takes_trailers = headers
         .get_all(TE)
         .iter()
         .any(|value| options(value).any(|option| option.eq_ignore_ascii_case(b"trailers")));
@@ -82,7 +85,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
-    if trailers {
+    if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         // RFC 9110, 10.1.4: a hop that knows nothing of it must not pass it on.
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -90,7 +93,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 }
 
 /// Removes the headers that `goes` names.
-fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+pub(super) fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
     let names: Vec<_> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in names {
         headers.remove(name);
@@ -99,22 +102,13 @@ fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 
 /// Whether some program may take the name for another one: CGI makes an underscore of each dash,
 /// others of whatever is no letter and no digit.
-fn is_odd(name: &HeaderName) -> bool {
+pub(super) fn is_odd(name: &HeaderName) -> bool {
     !name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Removes headers whose names may be taken for others.
 pub(crate) fn drop_odd(headers: &mut HeaderMap) {
     remove(headers, is_odd);
-}
-
-/// Leaves of a request's trailers what may come after a body: nothing of where it comes from, and
-/// nothing for one hop.
-pub(crate) fn clean_trailers(trailers: &mut HeaderMap, underscores: Underscores) {
-    let drops = underscores == Underscores::Drop;
-    remove(trailers, |name| {
-        CLAIMS.contains(name) || HOP_BY_HOP.contains(name) || (drops && is_odd(name))
-    });
 }
 
 /// Whether the one `Connection` there is names no header.
@@ -180,7 +174,8 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(CONNECTION).iter().flat_map(options)
 }
 
-fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+/// The elements of a list; empty ones are overlooked (RFC 9110, 5.6.1).
+pub(super) fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     let options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     options.filter(|option| !option.is_empty())
 }

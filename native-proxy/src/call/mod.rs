@@ -7,6 +7,7 @@ pub(crate) mod hop;
 mod stream;
 mod target;
 mod tracked;
+pub(crate) mod trailers;
 mod unusual;
 
 pub(crate) use answer::Answer;
@@ -24,7 +25,7 @@ use bimetal_core::{PassReason, Plan, Verdict};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -130,7 +131,10 @@ pub(crate) async fn answer(
                 swallow(body);
                 break 'response answer::error(why.status(), &why);
             }
-            let gate = gate(&mut head, &body);
+            let gate = match client.requests.may_be_unusual() {
+                true => gate(&mut head, &body),
+                false => None,
+            };
             let mut response = match decide(client, &head, &mut account) {
                 Decided::Goes(route, call) => match &route.target {
                     Target::Upstream(upstream) => {
@@ -182,13 +186,14 @@ impl Drop for Answered<'_> {
 
 /// The gate before the body of a client that waits for 100 (Continue).
 fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<ContinueGate>> {
-    if body.is_end_stream() || !head.headers.contains_key(EXPECT) {
+    if !head.headers.contains_key(EXPECT) {
         return None;
     }
-    if head.version == Version::HTTP_11 {
+    if head.version == Version::HTTP_11 && !body.is_end_stream() {
         return Some(Rc::default());
     }
-    // HTTP/1.0 knows no expectations, and what we send is HTTP/1.1.
+    // HTTP/1.0 knows no expectations, and what we send is HTTP/1.1. Without content there is
+    // nothing that could wait (RFC 9110, 10.1.1).
     head.headers.remove(EXPECT);
     None
 }
@@ -255,10 +260,6 @@ fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
         } else {
             StatusCode::NO_CONTENT
         }));
-    }
-    if head.method == Method::CONNECT {
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        return Some(answer::error(status, &"this proxy makes no tunnels"));
     }
     let nameless = head.uri.authority().is_none() && !head.headers.contains_key(HOST);
     if nameless && head.version == Version::HTTP_11 {

@@ -2,6 +2,7 @@
 
 use super::answer::BrokeOff;
 use super::tracked::TrackedCall;
+use super::trailers;
 use crate::account::{End, RequestAccount};
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Requests;
@@ -55,10 +56,11 @@ impl Streamed {
         }
         match step {
             Poll::Pending => self.stand_still(cx),
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some((connection, call)) = &mut self.rest {
                     connection.moved();
-                    if let Some(trailers) = frame.trailers_ref() {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        trailers::clean_answer(trailers);
                         call.trailers(call.now(), trailers);
                     } else if call.wants_body() {
                         call.body(frame.data_ref().map(|data| &**data));

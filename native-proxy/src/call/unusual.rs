@@ -1,5 +1,5 @@
-//! What not every request has: headers with odd names, `Via`, `Max-Forwards`, options of a whole
-//! server. Requests without any of it never come here.
+//! What not every request has: headers with odd names, `Via`, `Max-Forwards`, targets that are no
+//! paths. Requests without any of it never come here.
 
 use super::answer::{self, Answer};
 use super::{Client, hop};
@@ -7,6 +7,7 @@ use crate::config::Underscores;
 use crate::framing::Refusal;
 use hyper::header::{ALLOW, HOST, HeaderValue, MAX_FORWARDS, VIA};
 use hyper::http::request::Parts;
+use hyper::http::uri::Scheme;
 use hyper::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -32,6 +33,14 @@ pub(super) fn via(version: Version) -> HeaderValue {
 pub(super) fn look(client: &Client, head: &mut Parts) -> Option<Response<Answer>> {
     if client.rules.underscores == Underscores::Drop {
         hop::drop_odd(&mut head.headers);
+    }
+    if head.method == Method::CONNECT {
+        return Some(refused_method("this proxy makes no tunnels"));
+    }
+    if client.rules.trusted_hops == 0 && head.uri.scheme() == Some(&Scheme::HTTPS) {
+        // RFC 9110, 7.4: only whoever ended TLS before us could know that it was secured.
+        let what = "https is not served over a plain connection";
+        return Some(answer::error(StatusCode::MISDIRECTED_REQUEST, &what));
     }
     if client.requests.is_for_server() {
         for_server(head);
@@ -88,16 +97,23 @@ fn max_forwards(head: &mut Parts) -> Option<Response<Answer>> {
 
 /// What the last hop says. What came is not sent back by TRACE: it may have secrets.
 fn last_hop(method: &Method) -> Response<Answer> {
-    let is_options = *method == Method::OPTIONS;
-    let mut response = if is_options {
-        answer::empty(StatusCode::OK)
-    } else {
-        answer::error(StatusCode::METHOD_NOT_ALLOWED, &"this proxy sends no request back")
-    };
-    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
-    response.headers_mut().insert(ALLOW, allowed);
+    if *method != Method::OPTIONS {
+        return refused_method("this proxy sends no request back");
+    }
+    let mut response = answer::empty(StatusCode::OK);
+    response.headers_mut().insert(ALLOW, ALLOWED);
     response
 }
+
+/// Refuses a method and says which are not refused (RFC 9110, 15.5.6).
+fn refused_method(what: &'static str) -> Response<Answer> {
+    let mut response = answer::error(StatusCode::METHOD_NOT_ALLOWED, &what);
+    response.headers_mut().insert(ALLOW, ALLOWED);
+    response
+}
+
+const ALLOWED: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
 
 #[cfg(test)]
 mod tests {

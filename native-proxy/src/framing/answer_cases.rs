@@ -28,7 +28,7 @@ pub(super) const GOOD: [(Ask, &str); 18] = [
 ];
 
 /// Answers of which not all goes on; to a plain request.
-pub(super) const BAD: [&str; 51] = [
+pub(super) const BAD: [&str; 52] = [
     // The status line.
     "what do you want?\r\n\r\n",
     "\r\nHTTP/1.1 200 OK\r\n\r\n",
@@ -54,6 +54,7 @@ pub(super) const BAD: [&str; 51] = [
     "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\n",
     "HTTP/1.1 200 OK\r\nno colon\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\n x: y\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 200 OK\r\n: x\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 200 OK\r\nx: y\r\n folded\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 200 OK\r\nx: a^b\r\ncontent-length: 0\r\n\r\n",

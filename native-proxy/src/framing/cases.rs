@@ -3,7 +3,8 @@
 pub(super) const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: echo:80\r\nX: y z\r\n\r\n";
 pub(super) const POST: &str = "POST /echo HTTP/1.1\r\nhost: echo\r\ncontent-length: 5\r\n\r\nhello";
 pub(super) const CHUNKED: &str = "POST /echo HTTP/1.1\r\nhost: echo\r\ntransfer-encoding: Chunked\r\n\r\n\
-    5\r\nhello\r\n00A;a;b=c;d=\"e\\\"f g\"\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n";
+    5\r\nhello\r\n00A;a;b=c;d=\"e\\\"f g\"\r\n0123456789\r\n\
+    00A \t;\ta ; b = c ;d=\t\"e\" ;f\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n";
 
 /// Good requests besides those.
 pub(super) const GOOD: [&str; 10] = [
@@ -110,13 +111,20 @@ pub(super) const BAD: [(u16, &str); 74] = [
 ];
 
 /// Chunked bodies that turn bad, and how much of them is good.
-pub(super) const BAD_BODIES: [(usize, &str); 20] = [
+pub(super) const BAD_BODIES: [(usize, &str); 27] = [
     (0, "g\r\n"),
     (0, "\r\n"),
     (0, " 5\r\nhello\r\n"),
     (0, "-5\r\nhello\r\n"),
     (1, "0x5\r\nhello\r\n"),
-    (1, "5 \r\nhello\r\n"),
+    (2, "5 \r\nhello\r\n"),
+    (2, "5 5\r\nhello\r\n"),
+    (3, "5 ;\r\nhello\r\n"),
+    (3, "5; \r\nhello\r\n"),
+    (4, "5;a \r\nhello\r\n"),
+    (4, "5;a b\r\nhello\r\n"),
+    (6, "5;a=b \r\nhello\r\n"),
+    (8, "5;a=\"b\" \r\nhello\r\n"),
     (1, "5\nhello\r\n"),
     (15, "0000000000000005\r\nhello\r\n"),
     (15, "ffffffffffffffff\r\n"),

@@ -36,8 +36,10 @@ pub(super) struct Chunked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Size,
+    BeforeExtension,
     ExtensionName,
     ExtensionNameRest,
+    AfterName,
     ExtensionValue,
     ExtensionValueRest,
     Quoted,
@@ -97,14 +99,29 @@ impl Chunked {
     fn next(&mut self, byte: u8) -> Result<Step, Refusal> {
         let is_token = bytes::is(TOKEN, byte);
         let is_value = bytes::is_value(byte);
+        // Before and behind `;` and `=` it means nothing (RFC 9110, 5.6.3), and nowhere else may it be.
+        let is_blank = matches!(byte, b' ' | b'\t');
         let step = match (self.step, byte) {
             (Step::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte)?,
             (Step::Size, b';' | b'\r') if self.digits == 0 => {
                 return Err(Malformed("a chunk without size"));
             }
+            (Step::Size | Step::ExtensionValueRest | Step::AfterQuoted, _)
+                if is_blank && self.digits > 0 =>
+            {
+                Step::BeforeExtension
+            }
+            (Step::ExtensionNameRest, _) if is_blank => Step::AfterName,
+            (
+                Step::BeforeExtension
+                | Step::ExtensionName
+                | Step::AfterName
+                | Step::ExtensionValue,
+                _,
+            ) if is_blank => self.step,
             (Step::ExtensionName, _) if is_token => Step::ExtensionNameRest,
             (Step::ExtensionNameRest, _) if is_token => Step::ExtensionNameRest,
-            (Step::ExtensionNameRest, b'=') => Step::ExtensionValue,
+            (Step::ExtensionNameRest | Step::AfterName, b'=') => Step::ExtensionValue,
             (Step::ExtensionValue, b'"') => Step::Quoted,
             (Step::ExtensionValue | Step::ExtensionValueRest, _) if is_token => {
                 Step::ExtensionValueRest
@@ -113,7 +130,12 @@ impl Chunked {
             (Step::Quoted, b'\\') => Step::QuotedPair,
             (Step::Quoted | Step::QuotedPair, _) if is_value => Step::Quoted,
             (
-                Step::Size | Step::ExtensionNameRest | Step::ExtensionValueRest | Step::AfterQuoted,
+                Step::Size
+                | Step::BeforeExtension
+                | Step::ExtensionNameRest
+                | Step::AfterName
+                | Step::ExtensionValueRest
+                | Step::AfterQuoted,
                 b';',
             ) => Step::ExtensionName,
             (
@@ -176,8 +198,10 @@ impl Chunked {
                 Err(Malformed("too long a trailer section"))
             }
             Step::Size
+            | Step::BeforeExtension
             | Step::ExtensionName
             | Step::ExtensionNameRest
+            | Step::AfterName
             | Step::ExtensionValue
             | Step::ExtensionValueRest
             | Step::Quoted
@@ -220,8 +244,10 @@ impl Chunked {
 const fn complaint(step: Step) -> &'static str {
     match step {
         Step::Size => "a chunk size is no hexadecimal number",
-        Step::ExtensionName
+        Step::BeforeExtension
+        | Step::ExtensionName
         | Step::ExtensionNameRest
+        | Step::AfterName
         | Step::ExtensionValue
         | Step::ExtensionValueRest
         | Step::Quoted

@@ -23,8 +23,8 @@ pub(super) enum Body {
 /// What of a head is rare, and for somebody else to look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Traits {
-    /// It has a field that not every request has and that means something to a proxy, or a name
-    /// that others may take for another.
+    /// It has a field that not every request has and that means something to a proxy, a name that
+    /// others may take for another, or a target that is no path.
     pub is_unusual: bool,
     /// It has `Upgrade`: what follows may be another protocol.
     pub may_switch: bool,
@@ -61,10 +61,9 @@ impl Head {
                     }
                 }
                 (None, false) => {
-                    let (minor, is_for_server) = request_line(line)?;
+                    let (minor, traits) = request_line(line)?;
                     self.minor = Some(minor);
-                    self.traits.is_for_server = is_for_server;
-                    self.traits.is_unusual = is_for_server;
+                    self.traits = traits;
                 }
                 (Some(_), false) => self.field(line)?,
                 (Some(minor), true) => return Ok(Some((self.lines.length(), self.finish(minor)?))),
@@ -93,7 +92,10 @@ impl Head {
             }
             12 if name.eq_ignore_ascii_case(b"max-forwards") => self.unusual(),
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => expectation(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                expectation(value)?;
+                self.unusual()
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.lengths.content_length(value)
             }
@@ -147,9 +149,8 @@ fn expectation(value: &[u8]) -> Result<(), Refusal> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Expectation) }
 }
 
-/// `METHOD target HTTP/1.x`, with exactly one space between; its version, and whether it asks for
-/// the options of a whole server.
-fn request_line(line: &[u8]) -> Result<(Minor, bool), Refusal> {
+/// `METHOD target HTTP/1.x`, with exactly one space between; its version, and what is rare in it.
+fn request_line(line: &[u8]) -> Result<(Minor, Traits), Refusal> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
     else {
@@ -180,16 +181,16 @@ fn request_line(line: &[u8]) -> Result<(Minor, bool), Refusal> {
     if !fits {
         return Err(Malformed("the target is neither a path nor an address"));
     }
-    Ok((minor, method == b"OPTIONS" && is_bare(target)))
+    let is_unusual = !target.starts_with(b"/");
+    let is_for_server = is_unusual && method == b"OPTIONS" && is_bare(target);
+    Ok((minor, Traits { is_unusual, is_for_server, may_switch: false }))
 }
 
 /// Whether an absolute target ends with its authority.
 fn is_bare(target: &[u8]) -> bool {
     let rest = target.windows(3).position(|three| three == b"://").map(|at| at + 3);
-    !target.starts_with(b"/")
-        && rest
-            .and_then(|at| target.get(at..))
-            .is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
+    rest.and_then(|at| target.get(at..))
+        .is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
 }
 
 /// An absolute target's authority becomes the Host, so it must be one: no user, no blanks.

@@ -13,6 +13,9 @@ const LEFT_OUT: [&[u8]; 7] = [
     b"upgrade",
 ];
 
+/// `HTTP/1.1 100`: a status line without a reason.
+const SHORTEST: usize = 12;
+
 /// The status of a head that was found good.
 pub(super) fn status(head: &[u8]) -> &[u8] {
     head.get(9..12).unwrap_or_default()
@@ -32,6 +35,10 @@ pub(super) fn forwarded(head: &[u8]) -> Vec<u8> {
         .collect();
     let mut out = b"HTTP/1.1 ".to_vec();
     out.extend_from_slice(first.get(9..).unwrap_or_default());
+    if first.len() == SHORTEST {
+        // A space ends the status also where there is no reason (RFC 9112, 4).
+        out.push(b' ');
+    }
     out.extend_from_slice(b"\r\n");
     for (line, (name, _)) in &fields {
         let is = |other: &&[u8]| other.eq_ignore_ascii_case(name);

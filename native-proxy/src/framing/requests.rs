@@ -57,8 +57,8 @@ impl Requests {
     }
 
     /// Whether the request under way may have what not every request has. Where it says no, there
-    /// is no `Via`, `TE`, `Upgrade` nor `Max-Forwards`, no name of other bytes than letters, digits
-    /// and dashes, and it is no `OPTIONS` for a whole server in absolute form.
+    /// is no `Via`, `TE`, `Upgrade`, `Expect` nor `Max-Forwards`, no name of other bytes than
+    /// letters, digits and dashes, and the target is a path.
     pub fn may_be_unusual(&self) -> bool {
         self.begun.get() <= self.unusual.get()
     }

@@ -17,7 +17,7 @@ use bimetal_core::{Instant, call};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -40,6 +40,9 @@ pub(crate) struct Connection {
     answers: Rc<Answers>,
     /// The body of the request under way, where it has one.
     upload: Option<Rc<UploadProgress>>,
+    /// It answered by HTTP/1.0. The HTTP library would send the next request by that as well, which
+    /// has no chunks: a body of unknown length would be lost.
+    is_old: bool,
     /// How long it may stand still within an answer's body.
     pause: Pause,
     /// Since when it waits in the pool.
@@ -74,6 +77,7 @@ impl Connection {
             waker: QuietWaker::new(),
             answers,
             upload: None,
+            is_old: false,
             pause: Pause::new(idle),
             idle_since: Instant::ZERO,
             slot,
@@ -113,7 +117,7 @@ impl Connection {
 
     /// Whether it can take the next request.
     pub(crate) fn is_ready(&self) -> bool {
-        self.http.is_some() && self.sender.is_ready() && !self.is_refused()
+        self.http.is_some() && self.sender.is_ready() && !self.is_refused() && !self.is_old
     }
 
     /// Whether the upstream sent what is no answer to us.
@@ -176,6 +180,8 @@ impl Connection {
                 }
             }
             if let Poll::Ready(answered) = answered {
+                self.is_old =
+                    answered.as_ref().is_ok_and(|answer| answer.version() == Version::HTTP_10);
                 return Poll::Ready(answered.map_err(|mut failed| {
                     *request = failed.take_message();
                     let may_retry = request.is_some();

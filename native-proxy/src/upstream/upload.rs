@@ -1,6 +1,6 @@
 //! The body of a request on its way to the upstream.
 
-use crate::call::hop;
+use crate::call::trailers;
 use crate::config::Underscores;
 use crate::timer::Alarm;
 use bytes::Bytes;
@@ -92,9 +92,9 @@ impl Upload {
             return frame;
         }
         match frame.into_trailers() {
-            Ok(mut trailers) => {
-                hop::clean_trailers(&mut trailers, self.underscores);
-                Frame::trailers(trailers)
+            Ok(mut sent) => {
+                trailers::clean_request(&mut sent, self.underscores);
+                Frame::trailers(sent)
             }
             Err(frame) => frame,
         }
