@@ -191,13 +191,23 @@ impl Peer {
 
     /// The next head, in lower case.
     pub(crate) fn head(&mut self) -> Option<String> {
+        self.raw_head().map(|head| head.to_lowercase())
+    }
+
+    /// The next head as it came.
+    pub(crate) fn raw_head(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head: Vec<u8> = self.rest.drain(..end + 4).collect();
-                return Some(String::from_utf8(head).unwrap().to_lowercase());
+                return Some(String::from_utf8(head).unwrap());
             }
             self.more()?;
         }
+    }
+
+    /// The body that a head announces.
+    pub(crate) fn body_of(&mut self, head: &str) -> Vec<u8> {
+        self.body(&head.to_lowercase(), Rest::Nothing)
     }
 
     fn body(&mut self, head: &str, rest: Rest) -> Vec<u8> {
