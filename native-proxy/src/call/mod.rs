@@ -131,10 +131,7 @@ pub(crate) async fn answer(
                 swallow(body);
                 break 'response answer::error(why.status(), &why);
             }
-            let gate = match client.requests.may_be_unusual() {
-                true => gate(&mut head, &body),
-                false => None,
-            };
+            let gate = if client.requests.may_be_unusual() { gate(&mut head, &body) } else { None };
             let mut response = match decide(client, &head, &mut account) {
                 Decided::Goes(route, call) => match &route.target {
                     Target::Upstream(upstream) => {
