@@ -1,11 +1,12 @@
 //! The one walk over a document that finds everything wrong with it.
 
+use super::host::Host;
+use super::key::FromNode;
 use super::nearest::unknown;
 use super::node::Node;
 use super::problem::{Path, Problem, Problems, decimal, quoted, shown};
 use super::table::{Field, Form, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support, is_token};
 use super::units::{self, DURATION_FORM, DURATION_UNITS, Fault, SIZE_FORM, SIZE_UNITS};
-use crate::policy::Host;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,12 +22,21 @@ pub enum Unsupported {
 }
 
 impl Unsupported {
-    /// What a document asks for with its key `unsupported`; anything but `skip` is a refusal.
-    pub fn asked_by(document: &Node) -> Self {
-        match document.text("unsupported") {
-            Some("skip") => Self::Skip,
-            _ => Self::Refuse,
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::Skip];
+
+    /// The word for it in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Skip => "skip",
         }
+    }
+}
+
+impl FromNode for Unsupported {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
     }
 }
 

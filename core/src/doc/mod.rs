@@ -3,14 +3,17 @@
 //! A document is a tree ([`Node`]) from any reader that speaks serde (JSON, YAML). One static
 //! [table] describes its fields: names, kinds, ranges, defaults, and which host can do
 //! them. The [checker](check) walks the tree once, with one routine for every kind, and reports
-//! every problem by its path. The JSON Schema ([`schema`]) is made from the same table, so it
-//! cannot say something else.
+//! every problem by its path. The JSON Schema ([`schema`]) is made from the same table, and who
+//! turns the tree into values asks for each by the [`Key`] that the table lists, so none of them
+//! can say something else.
 //!
-//! The policy language ([`crate::policy`]) is described this way; a host describes its own file
-//! with the same parts.
+//! Nothing here knows of policies: the policy language is described this way, and a host describes
+//! its own file with the same parts.
 
 pub mod check;
 pub mod hash;
+mod host;
+pub mod key;
 mod nearest;
 pub mod node;
 pub mod problem;
@@ -20,6 +23,8 @@ pub mod table;
 pub mod units;
 
 pub use check::{Check, Unsupported};
+pub use host::Host;
+pub use key::{Entries, FromNode, Key, Part, Size, TypedKind, Unread};
 pub use node::Node;
 pub use problem::{Path, Problem, Problems};
 pub use table::{Field, Form, Keyword, Kind, Need, Object, Rule, Support};

@@ -180,6 +180,12 @@ impl Node {
         }
     }
 
+    /// The one of `all` that this text is the name of.
+    pub fn named<T: Copy>(&self, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
+        let text = self.as_text()?;
+        all.iter().copied().find(|one| name(*one) == text)
+    }
+
     /// The items of a key's list; none where there is no list.
     pub fn items(&self, key: &str) -> &[Node] {
         self.get(key).map_or(&[], Self::as_list)

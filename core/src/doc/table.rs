@@ -1,7 +1,7 @@
 //! The description of a document: static tables that the checker, the defaults, the hashes and the
 //! JSON Schema are all made from.
 
-use crate::policy::Host;
+use super::host::Host;
 use crate::time::Duration;
 
 /// A map with known keys.

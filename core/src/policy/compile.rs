@@ -1,17 +1,19 @@
 //! From a complete, checked document to what the engine decides by.
 
-use super::forms;
+use super::forms::Answer;
 use super::rules::complete;
-use super::table::{BREAKER, DOCUMENT, POLICY};
+use super::table::breaker::{self, half_open, open, recovery};
+use super::table::fallback::{self, Occasion};
+use super::table::trip::{self, rate, window};
+use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout};
 use super::types::{
-    BreakerPolicy, DirectionMatch, Document, Fallback, FallbackOn, HalfOpen, HeaderMatch, Host,
-    HostPattern, Match, Mode, Open, PathMatch, Policy, RateCondition, Scope, Scopes, Share,
-    Timeouts, Trip, WhenFull, WindowSize,
+    BreakerPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open, PathMatch, Policy,
+    RateCondition, Scopes, Timeouts, Trip, WindowSize,
 };
 use crate::doc::hash::Hash;
-use crate::doc::{Check, Node, Path, Problems, Unsupported};
+use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::outcome::{AnswerSet, FailureRules};
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -30,167 +32,133 @@ impl Document {
     /// Everything that is wrong with it, each by its path; nothing of it takes effect.
     pub fn compile(node: &Node, host: Host) -> Result<Self, Problems> {
         let mut tree = node.clone();
-        let mut check = Check::new(host, Unsupported::asked_by(&tree));
+        // What is no word for it is refused with all else that is wrong.
+        let unsupported = table::UNSUPPORTED.find(&tree).unwrap_or_default();
+        let mut check = Check::new(host, unsupported);
         check.object(&Path::ROOT, &mut tree, &DOCUMENT);
         complete(&mut tree, &mut check.problems);
         if !check.problems.is_empty() {
             return Err(check.problems);
         }
-        let policies: Vec<_> =
-            tree.items("policies").iter().map(|node| Arc::new(policy(node))).collect();
+        let mut policies = Vec::new();
+        for (index, node) in table::POLICIES.parts(&tree).iter().enumerate() {
+            match policy(node) {
+                Ok(policy) => policies.push(Arc::new(policy)),
+                Err(unread) => {
+                    let all = Path::ROOT.key(table::POLICIES.name());
+                    unread.tell(&all.index(index), &mut check.problems);
+                    return Err(check.problems);
+                }
+            }
+        }
         let hash = policies.iter().fold(Hash::default(), |hash, policy| hash.number(policy.hash));
         let skipped = check.skipped.iter().map(ToString::to_string).collect();
         Ok(Self { policies, skipped, hash: hash.finish() })
     }
 }
 
-fn policy(node: &Node) -> Policy {
-    let name = node.text("name").unwrap_or_default();
-    let scope_keyword = node.text("scope").unwrap_or_default();
-    let breaker = node.get("breaker");
+fn policy(node: &Node) -> Result<Policy, Unread> {
+    let name = table::NAME.text(node).ok_or(table::NAME.unread())?;
+    let scope = table::SCOPE.text(node).ok_or(table::SCOPE.unread())?;
+    let breaker = table::BREAKER_KEY.node(node);
     // The profile's name says nothing that its leaves, merged by now, do not say.
     let mut meaning = breaker.cloned().unwrap_or(Node::Null);
-    meaning.remove("profile");
-    let state = Hash::default().bytes(name.as_bytes()).bytes(scope_keyword.as_bytes());
+    meaning.remove(breaker::PROFILE.name());
+    let state = Hash::default().bytes(name.as_bytes()).bytes(scope.as_bytes());
     let mut whole = node.clone();
     if breaker.is_some() {
-        whole.set("breaker", meaning.clone());
+        whole.set(table::BREAKER_KEY.name(), meaning.clone());
     }
-    Policy {
+    Ok(Policy {
         name: Arc::from(name),
-        matcher: node.get("match").map(matcher).unwrap_or_default(),
-        scope: scope(scope_keyword),
-        scopes: scopes(node.get("scopes")),
-        mode: mode(node.text("mode")),
-        breaker: breaker.map(|breaker| Arc::new(breaker_policy(breaker))),
-        failure: Arc::new(failure(node, breaker)),
-        timeout: Timeouts {
-            request: node.get("timeout").and_then(|timeout| timeout.duration("request")),
-            connect: node.get("timeout").and_then(|timeout| timeout.duration("connect")),
+        matcher: Match::read(table::MATCH.part(node)?)?,
+        scope: table::SCOPE.read(node)?,
+        scopes: read_scopes(table::SCOPES.part(node)?)?,
+        mode: table::MODE.read(node)?,
+        breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
+        failure: Arc::new(read_failure(node, breaker)?),
+        timeout: table::TIMEOUT.node(node).map(read_timeouts).transpose()?.unwrap_or_default(),
+        fallback: match table::FALLBACK.node(node) {
+            Some(fallback) => read_fallback(fallback)?,
+            None => None,
         },
-        fallback: node.get("fallback").and_then(fallback),
-        debug_headers: node.flag("debug_headers") == Some(true),
+        debug_headers: table::DEBUG_HEADERS.read(node)?,
         state_hash: state.object(&meaning, &BREAKER).finish(),
         hash: Hash::default().object(&whole, &POLICY).finish(),
+    })
+}
+
+impl Match {
+    /// Reads the fields of [`table::matching`] from a part that was checked and completed: a
+    /// policy's `match`, or whatever else lists them.
+    ///
+    /// # Errors
+    /// A field is not there: the part is not what its table says.
+    pub fn read(node: &Node) -> Result<Self, Unread> {
+        let path = match (matching::PATH.given(node)?, matching::PATH_PREFIX.given(node)?) {
+            (Some(path), _) => PathMatch::exact(&path),
+            (None, Some(prefix)) => PathMatch::prefix(&prefix),
+            (None, None) => PathMatch::Any,
+        };
+        let methods = matching::METHODS.given(node)?.unwrap_or_default();
+        let headers = matching::HEADERS.given(node)?.map(|headers| headers.0);
+        let headers = headers.unwrap_or_default().into_iter();
+        Ok(Self {
+            hosts: matching::HOSTS.given(node)?.unwrap_or_default(),
+            path,
+            methods: methods.into_iter().map(|method| method.into_bytes().into()).collect(),
+            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+            direction: matching::DIRECTION.read(node)?,
+        })
     }
 }
 
-fn matcher(node: &Node) -> Match {
-    let path = match (node.text("path"), node.text("path_prefix")) {
-        (Some(path), _) => PathMatch::exact(path),
-        (None, Some(prefix)) => PathMatch::prefix(prefix),
-        (None, None) => PathMatch::Any,
-    };
-    let headers = node.get("headers").map_or(&[][..], Node::as_map);
-    Match {
-        hosts: node.texts("hosts").map(host).collect(),
-        path,
-        methods: node.texts("methods").map(|method| method.as_bytes().into()).collect(),
-        headers: headers
-            .iter()
-            .map(|(name, value)| {
-                let value = match value.as_text().unwrap_or_default() {
-                    "*" => HeaderMatch::Present,
-                    value => HeaderMatch::Exact(value.as_bytes().into()),
-                };
-                (name.to_ascii_lowercase(), value)
-            })
-            .collect(),
-        direction: match node.text("direction") {
-            Some("inbound") => DirectionMatch::Inbound,
-            Some("outbound") => DirectionMatch::Outbound,
-            _ => DirectionMatch::Any,
-        },
-    }
+fn read_scopes(node: &Node) -> Result<Scopes, Unread> {
+    Ok(Scopes { max: scopes::MAX.read(node)?, when_full: scopes::WHEN_FULL.read(node)? })
 }
 
-fn host(pattern: &str) -> HostPattern {
-    let pattern = pattern.to_ascii_lowercase();
-    match pattern.strip_prefix('*') {
-        Some("") => HostPattern::Any,
-        Some(suffix) => HostPattern::Suffix(suffix.as_bytes().into()),
-        None => HostPattern::Exact(pattern.as_bytes().into()),
-    }
+fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
+    Ok(Timeouts { request: timeout::REQUEST.given(node)?, connect: timeout::CONNECT.given(node)? })
 }
 
-fn scope(keyword: &str) -> Scope {
-    match keyword {
-        "policy" => Scope::Policy,
-        "route" => Scope::Route,
-        "authority" => Scope::Authority,
-        "client" => Scope::Client,
-        _ => match keyword.strip_prefix("header:") {
-            Some(name) => Scope::Header(name.to_ascii_lowercase()),
-            None => Scope::Destination,
-        },
-    }
-}
-
-fn scopes(node: Option<&Node>) -> Scopes {
-    Scopes {
-        max: node.map_or(0, |node| count(node, "max")),
-        when_full: match node.and_then(|node| node.text("when_full")) {
-            Some("pass") => WhenFull::Pass,
-            _ => WhenFull::Share,
-        },
-    }
-}
-
-fn mode(keyword: Option<&str>) -> Mode {
-    match keyword {
-        Some("shadow") => Mode::Shadow,
-        Some("forced_open") => Mode::ForcedOpen,
-        Some("disabled") => Mode::Disabled,
-        _ => Mode::Enforce,
-    }
-}
-
-fn breaker_policy(node: &Node) -> BreakerPolicy {
-    let trip = node.get("trip").unwrap_or(&Node::Null);
-    let open = node.get("open").unwrap_or(&Node::Null);
-    let half_open = node.get("half_open").unwrap_or(&Node::Null);
-    BreakerPolicy {
+fn read_breaker(node: &Node) -> Result<BreakerPolicy, Unread> {
+    let trip = breaker::TRIP.part(node)?;
+    let open = breaker::OPEN.part(node)?;
+    let half_open = breaker::HALF_OPEN.part(node)?;
+    Ok(BreakerPolicy {
         trip: Trip {
-            consecutive_failures: trip
-                .get("consecutive_failures")
-                .map(|_| count(trip, "consecutive_failures")),
-            failure_rate: trip.get("failure_rate").map(rate),
-            slow_rate: trip.get("slow_rate").map(rate),
+            consecutive_failures: trip::CONSECUTIVE_FAILURES.given(trip)?,
+            failure_rate: trip::FAILURE_RATE.node(trip).map(read_rate).transpose()?,
+            slow_rate: trip::SLOW_RATE.node(trip).map(read_rate).transpose()?,
         },
         open: Open {
-            base: open.duration("base").unwrap_or_default(),
-            multiplier: open.number("multiplier").unwrap_or(1.0),
-            max: open.duration("max").unwrap_or_default(),
-            jitter: open.number("jitter").unwrap_or_default(),
+            base: open::BASE.read(open)?,
+            multiplier: open::MULTIPLIER.read(open)?,
+            max: open::MAX.read(open)?,
+            jitter: open::JITTER.read(open)?,
         },
         half_open: HalfOpen {
-            max_probes: count(half_open, "max_probes"),
-            required_successes: count(half_open, "required_successes"),
-            lease: half_open.duration("lease").unwrap_or_default(),
+            max_probes: half_open::MAX_PROBES.read(half_open)?,
+            required_successes: half_open::REQUIRED_SUCCESSES.read(half_open)?,
+            lease: half_open::LEASE.read(half_open)?,
         },
-        ramp: node
-            .get("recovery")
-            .and_then(|recovery| recovery.duration("ramp"))
-            .unwrap_or_default(),
-        share: match node.text("share") {
-            Some("none") => Share::None,
-            _ => Share::Process,
-        },
-        respect_retry_after: node.flag("respect_retry_after") != Some(false),
-    }
+        ramp: recovery::RAMP.read(breaker::RECOVERY.part(node)?)?,
+        respect_retry_after: breaker::RESPECT_RETRY_AFTER.read(node)?,
+        share: breaker::SHARE.read(node)?,
+    })
 }
 
-fn rate(node: &Node) -> RateCondition {
-    let window = node.get("window").unwrap_or(&Node::Null);
-    RateCondition {
-        threshold: node.number("threshold").unwrap_or(1.0),
-        window: match window.duration("time") {
+fn read_rate(node: &Node) -> Result<RateCondition, Unread> {
+    let window = rate::WINDOW.part(node)?;
+    Ok(RateCondition {
+        threshold: rate::THRESHOLD.read(node)?,
+        window: match window::TIME.given(window)? {
             Some(time) => WindowSize::Time(time),
-            None => WindowSize::Calls(count(window, "calls")),
+            None => WindowSize::Calls(window::CALLS.read(window)?),
         },
-        minimum_calls: count(node, "minimum_calls"),
-        z_squared: node.number("confidence").map_or(0.0, z_squared),
-    }
+        minimum_calls: rate::MINIMUM_CALLS.read(node)?,
+        z_squared: rate::CONFIDENCE.given(node)?.map_or(0.0, z_squared),
+    })
 }
 
 /// Square of the one-sided normal quantile: the z with Φ(z) = `confidence`, which is in 0.5–1.
@@ -210,53 +178,48 @@ fn z_squared(confidence: f64) -> f64 {
     low * low
 }
 
-fn failure(policy: &Node, breaker: Option<&Node>) -> FailureRules {
+fn read_failure(policy: &Node, breaker: Option<&Node>) -> Result<FailureRules, Unread> {
     let mut empty = Node::Map(Vec::new());
-    let node = match breaker.and_then(|breaker| breaker.get("failure")) {
-        Some(node) => node,
+    let node = match breaker {
+        Some(breaker) => breaker::FAILURE_KEY.part(breaker)?,
         None => {
             // Without a breaker outcomes are counted all the same.
-            crate::doc::check::fill(&mut empty, &super::table::FAILURE);
+            crate::doc::check::fill(&mut empty, &table::FAILURE);
             &empty
         }
     };
-    let slow = breaker.and_then(|breaker| breaker.get("trip")?.get("slow_rate"));
-    FailureRules {
-        failures: answers(node, &["statuses", "grpc", "transport"]),
-        ignore: answers(node, &["ignore"]),
-        slower_than: slow.and_then(|slow| slow.duration("slower_than")),
-        count_injected: policy.flag("count_injected") == Some(true),
-    }
-}
-
-fn answers(node: &Node, keys: &[&str]) -> AnswerSet {
-    let mut set = AnswerSet::default();
-    for keyword in keys.iter().flat_map(|key| node.texts(key)) {
-        forms::insert(&mut set, keyword);
-    }
-    set
-}
-
-/// None where every occasion of it was skipped as unsupported.
-fn fallback(node: &Node) -> Option<Fallback> {
-    let on = |keyword| node.texts("when").any(|given| given == keyword);
-    let on = FallbackOn { rejected: on("rejected"), failed: on("failed") };
-    (on != FallbackOn::default()).then(|| Fallback {
-        on,
-        status: node.integer("status").and_then(|status| u16::try_from(status).ok()),
-        headers: node
-            .get("headers")
-            .map_or(&[][..], Node::as_map)
-            .iter()
-            .map(|(name, value)| {
-                (name.to_ascii_lowercase(), String::from(value.as_text().unwrap_or_default()))
-            })
-            .collect(),
-        body: node.text("body").map(String::from),
+    let trip = breaker.and_then(|breaker| breaker::TRIP.node(breaker));
+    let slow = trip.and_then(|trip| trip::SLOW_RATE.node(trip));
+    Ok(FailureRules {
+        failures: answers(node, &[failure::STATUSES, failure::GRPC, failure::TRANSPORT])?,
+        ignore: answers(node, &[failure::IGNORE])?,
+        slower_than: slow.map(|slow| rate::SLOWER_THAN.read(slow)).transpose()?,
+        count_injected: table::COUNT_INJECTED.read(policy)?,
     })
 }
 
-/// A count, which the table keeps in the range of 32 bits.
-fn count(node: &Node, key: &str) -> u32 {
-    node.integer(key).and_then(|value| u32::try_from(value).ok()).unwrap_or(1)
+fn answers(node: &Node, keys: &[Key<Vec<Answer>>]) -> Result<AnswerSet, Unread> {
+    let mut set = AnswerSet::default();
+    for key in keys {
+        key.read(node)?.into_iter().for_each(|answer| answer.insert(&mut set));
+    }
+    Ok(set)
+}
+
+/// None where every occasion of it was skipped as unsupported.
+fn read_fallback(node: &Node) -> Result<Option<Fallback>, Unread> {
+    let when = fallback::WHEN.read(node)?;
+    if when.is_empty() {
+        return Ok(None);
+    }
+    let headers = fallback::HEADERS.read(node)?.0.into_iter();
+    Ok(Some(Fallback {
+        on: FallbackOn {
+            rejected: when.contains(&Occasion::Rejected),
+            failed: when.contains(&Occasion::Failed),
+        },
+        status: fallback::STATUS.given(node)?,
+        headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+        body: fallback::BODY.given(node)?,
+    }))
 }

@@ -1,7 +1,19 @@
 //! The forms of the texts in a policy, and what they mean.
 
-use crate::doc::Form;
+use super::types::{DirectionMatch, HeaderMatch, HostPattern, Mode, Scope, Share, WhenFull};
+use crate::doc::{Form, FromNode, Node};
 use crate::outcome::{AnswerSet, Transport};
+
+/// The keywords of `scope`.
+pub(super) mod scope {
+    pub(crate) const POLICY: &str = "policy";
+    pub(crate) const DESTINATION: &str = "destination";
+    pub(crate) const ROUTE: &str = "route";
+    pub(crate) const AUTHORITY: &str = "authority";
+    pub(crate) const CLIENT: &str = "client";
+    /// Goes on with the header's name.
+    pub(crate) const HEADER: &str = "header:";
+}
 
 /// `503` or `5xx`.
 pub(super) static STATUS: Form = Form {
@@ -29,7 +41,7 @@ pub(super) static ANSWER: Form = Form {
     allowed: "a status (404), a class (4xx), a gRPC status (not_found) or a transport failure (reset)",
     pattern: Some("^([1-5]([0-9][0-9]|xx)|[a-z_]+)$"),
     longest: None,
-    test: |text| insert(&mut AnswerSet::default(), text),
+    test: |text| Answer::parse(text).is_some(),
 };
 
 /// A host in `match.hosts`.
@@ -89,45 +101,116 @@ const GRPC_NAMES: [&str; 16] = [
     "unauthenticated",
 ];
 
-enum StatusPattern {
-    One(u16),
+/// What a keyword of `failure` names.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    Status(u16),
+    /// All statuses of a class: 5 for `5xx`.
     Class(u16),
+    Grpc(u32),
+    Transport(Transport),
 }
 
-fn parse_status(text: &str) -> Option<StatusPattern> {
+impl Answer {
+    fn parse(text: &str) -> Option<Self> {
+        parse_status(text).or_else(|| grpc_code(text).map(Self::Grpc)).or_else(|| {
+            Transport::ALL.into_iter().find(|how| how.name() == text).map(Self::Transport)
+        })
+    }
+
+    /// Adds it to a set.
+    pub(super) fn insert(self, set: &mut AnswerSet) {
+        match self {
+            Self::Status(status) => set.statuses.insert(status),
+            Self::Class(class) => set.statuses.insert_class(class),
+            Self::Grpc(code) => set.grpc |= 1 << code,
+            Self::Transport(how) if !set.transport.contains(&how) => set.transport.push(how),
+            Self::Transport(_) => {}
+        }
+    }
+}
+
+impl FromNode for Answer {
+    fn from_node(node: &Node) -> Option<Self> {
+        Self::parse(node.as_text()?)
+    }
+}
+
+fn parse_status(text: &str) -> Option<Answer> {
     if text.len() != 3 {
         return None;
     }
     if let Some(class) = text.strip_suffix("xx") {
         let class = class.parse().ok()?;
-        return (1..=5).contains(&class).then_some(StatusPattern::Class(class));
+        return (1..=5).contains(&class).then_some(Answer::Class(class));
     }
     // `parse` alone would take "+50".
     let status = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
-    (100..=599).contains(&status).then_some(StatusPattern::One(status))
+    (100..=599).contains(&status).then_some(Answer::Status(status))
 }
 
 fn grpc_code(text: &str) -> Option<u32> {
     (1..).zip(GRPC_NAMES).find(|(_, name)| *name == text).map(|(code, _)| code)
 }
 
-/// Adds what a keyword of `failure` names to `set`; whether it names something.
-pub(super) fn insert(set: &mut AnswerSet, keyword: &str) -> bool {
-    if let Some(status) = parse_status(keyword) {
-        match status {
-            StatusPattern::One(status) => set.statuses.insert(status),
-            StatusPattern::Class(class) => set.statuses.insert_class(class),
-        }
-    } else if let Some(code) = grpc_code(keyword) {
-        set.grpc |= 1 << code;
-    } else if let Some(how) = Transport::ALL.into_iter().find(|how| how.name() == keyword) {
-        if !set.transport.contains(&how) {
-            set.transport.push(how);
-        }
-    } else {
-        return false;
+impl FromNode for HostPattern {
+    fn from_node(node: &Node) -> Option<Self> {
+        let pattern = node.as_text()?.to_ascii_lowercase();
+        Some(match pattern.strip_prefix('*') {
+            Some("") => Self::Any,
+            Some(suffix) => Self::Suffix(suffix.as_bytes().into()),
+            None => Self::Exact(pattern.as_bytes().into()),
+        })
     }
-    true
+}
+
+impl FromNode for HeaderMatch {
+    fn from_node(node: &Node) -> Option<Self> {
+        Some(match node.as_text()? {
+            "*" => Self::Present,
+            value => Self::Exact(value.as_bytes().into()),
+        })
+    }
+}
+
+impl FromNode for DirectionMatch {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Scope {
+    fn from_node(node: &Node) -> Option<Self> {
+        match node.as_text()? {
+            scope::POLICY => Some(Self::Policy),
+            scope::DESTINATION => Some(Self::Destination),
+            scope::ROUTE => Some(Self::Route),
+            scope::AUTHORITY => Some(Self::Authority),
+            scope::CLIENT => Some(Self::Client),
+            keyword => {
+                let name = keyword.strip_prefix(scope::HEADER)?;
+                Some(Self::Header(name.to_ascii_lowercase()))
+            }
+        }
+    }
+}
+
+impl FromNode for WhenFull {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Mode {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Share {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
 }
 
 fn is_host(text: &str) -> bool {

@@ -1,15 +1,24 @@
 //! The whole policy language as tables. What later work brings is known by name, so that it is
 //! refused as unsupported and not as a typing mistake.
+//!
+//! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
-mod breaker;
+pub(crate) mod breaker;
+pub(crate) mod failure;
+pub(crate) mod fallback;
+pub mod matching;
+pub(crate) mod trip;
 
-pub use breaker::{BREAKER, FAILURE};
+pub use breaker::BREAKER;
+pub use failure::FAILURE;
 
-use super::forms::{FIELD_VALUE, HOST, PATH};
-use super::types::Host;
-use crate::doc::table::{ANY_TEXT, NAME, TOKEN};
-use crate::doc::{Field, Keyword, Kind, Object, Rule};
+use super::forms::scope;
+use super::types::{Mode, Scope, WhenFull};
+use crate::doc::table::NAME as NAME_FORM;
+use crate::doc::{Field, Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
 use crate::time::Duration;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 const NATIVE: &[Host] = &[Host::Native];
 const WASM: &[Host] = &[Host::Wasm];
@@ -18,90 +27,125 @@ const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Times from a millisecond to a day: Envoy's timeouts know nothing finer.
-const TIME: Kind = Kind::Duration { min: MS, max: DAY };
+const TIME: TypedKind<Duration> = TypedKind::duration(MS, DAY);
 /// A count that is at least one.
-const COUNT: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+const COUNT: TypedKind<u32> = TypedKind::<u32>::whole(1, 1_000_000);
+
+const ONE_POLICY: TypedKind<Part> = TypedKind::object(&POLICY);
+
+/// `version`, of this language and of a host's file.
+pub const VERSION: Key<String> =
+    Key::new("version", TypedKind::keywords(&[Keyword::new("v1")]), "Version of the language.")
+        .default(r#""v1""#);
+/// `unsupported`, of a document and of a host's file.
+pub const UNSUPPORTED: Key<Unsupported> = Key::new(
+    "unsupported",
+    TypedKind::keywords(&[
+        Keyword::new(Unsupported::Refuse.name()),
+        Keyword::new(Unsupported::Skip.name()),
+    ]),
+    "What happens to what this host cannot do: `refuse` the document, or `skip` that part and say so.",
+)
+.default(r#""refuse""#);
+/// `policies`, of a document and of a host's file.
+pub const POLICIES: Key<Vec<Part>> = Key::new(
+    "policies",
+    TypedKind::list(&ONE_POLICY, 0),
+    "The policies; the first that matches a request decides.",
+)
+.default("[]");
 
 /// A whole policy document. Its keys are also keys of the proxy's file.
 pub static DOCUMENT: Object = Object {
     doc: "A policy document.",
-    fields: &[
-        Field::new("version", Kind::Keywords(&[Keyword::new("v1")]), "Version of the language.")
-            .default(r#""v1""#),
-        Field::new(
-            "unsupported",
-            Kind::Keywords(&[Keyword::new("refuse"), Keyword::new("skip")]),
-            "What happens to what this host cannot do: `refuse` the document, or `skip` that part and say so.",
-        )
-        .default(r#""refuse""#),
-        Field::new(
-            "policies",
-            Kind::List { of: &Kind::Object(&POLICY), min: 0 },
-            "The policies; the first that matches a request decides.",
-        )
-        .default("[]"),
-    ],
+    fields: &[VERSION.field(), UNSUPPORTED.field(), POLICIES.field()],
     rules: &[],
 };
+
+pub(crate) const NAME: Key<String> =
+    Key::new("name", TypedKind::text(&NAME_FORM), "Unique name; appears in every signal.")
+        .required();
+pub(crate) const MATCH: Key<Part> = Key::new(
+    "match",
+    TypedKind::object(&matching::MATCH),
+    "Which requests it is for; every part that is given must hold. Empty: all.",
+)
+.default("{}");
+pub(crate) const SCOPE: Key<Scope> = Key::new(
+    "scope",
+    TypedKind::keywords(&[
+        Keyword::new(scope::POLICY),
+        Keyword::new(scope::DESTINATION),
+        Keyword::new(scope::ROUTE),
+        Keyword::new(scope::AUTHORITY),
+        Keyword::new(scope::CLIENT),
+        Keyword::new(scope::HEADER),
+        Keyword::later("endpoint"),
+    ]),
+    "What has a breaker of its own.",
+)
+.default(r#""destination""#);
+pub(crate) const SCOPES: Key<Part> =
+    Key::new("scopes", TypedKind::object(&scopes::SCOPES), "Bounds of the table of scopes.")
+        .default("{}");
+pub(crate) const MODE: Key<Mode> = Key::new(
+    "mode",
+    TypedKind::keywords(&[
+        Keyword::new(Mode::Enforce.name()),
+        Keyword::new(Mode::Shadow.name()),
+        Keyword::new(Mode::ForcedOpen.name()),
+        Keyword::new(Mode::Disabled.name()),
+    ]),
+    "`enforce` acts; `shadow` decides and counts only; `forced_open` rejects every call; `disabled` passes every call.",
+)
+.default(r#""enforce""#);
+// Nobody asks for it: the one way that a host supports is the way of all.
+const EVIDENCE: Key<String> = Key::new(
+    "evidence",
+    TypedKind::keywords(&[Keyword::new("calls"), Keyword::later("tries")]),
+    "What is counted: whole calls, or each try.",
+)
+.default(r#""calls""#);
+pub(crate) const COUNT_INJECTED: Key<bool> = Key::new(
+    "count_injected",
+    TypedKind::BOOL,
+    "Whether faults injected by the mesh are evidence.",
+)
+.default("false");
+pub(crate) const BREAKER_KEY: Key<Part> =
+    Key::new("breaker", TypedKind::object(&BREAKER), "The circuit breaker.");
+pub(crate) const TIMEOUT: Key<Part> = Key::new(
+    "timeout",
+    TypedKind::object(&timeout::TIMEOUT),
+    "Time limits that the host enforces.",
+);
+pub(crate) const FALLBACK: Key<Part> = Key::new(
+    "fallback",
+    TypedKind::object(&fallback::FALLBACK),
+    "The answer in place of a rejection or a failure.",
+);
+pub(crate) const DEBUG_HEADERS: Key<bool> = Key::new(
+    "debug_headers",
+    TypedKind::BOOL,
+    "Whether every answer carries `x-bimetal-state` and `x-bimetal-policy`.",
+)
+.default("false");
 
 /// One policy.
 pub static POLICY: Object = Object {
     doc: "One policy.",
     fields: &[
-        Field::new("name", Kind::Text(&NAME), "Unique name; appears in every signal.").required(),
-        Field::new(
-            "match",
-            Kind::Object(&MATCH),
-            "Which requests it is for; every part that is given must hold. Empty: all.",
-        )
-        .default("{}"),
-        Field::new(
-            "scope",
-            Kind::Keywords(&[
-                Keyword::new("policy"),
-                Keyword::new("destination"),
-                Keyword::new("route"),
-                Keyword::new("authority"),
-                Keyword::new("client"),
-                Keyword::new("header:"),
-                Keyword::later("endpoint"),
-            ]),
-            "What has a breaker of its own.",
-        )
-        .default(r#""destination""#),
-        Field::new("scopes", Kind::Object(&SCOPES), "Bounds of the table of scopes.").default("{}"),
-        Field::new(
-            "mode",
-            Kind::Keywords(&[
-                Keyword::new("enforce"),
-                Keyword::new("shadow"),
-                Keyword::new("forced_open"),
-                Keyword::new("disabled"),
-            ]),
-            "`enforce` acts; `shadow` decides and counts only; `forced_open` rejects every call; `disabled` passes every call.",
-        )
-        .default(r#""enforce""#),
-        Field::new(
-            "evidence",
-            Kind::Keywords(&[Keyword::new("calls"), Keyword::later("tries")]),
-            "What is counted: whole calls, or each try.",
-        )
-        .default(r#""calls""#),
-        Field::new("count_injected", Kind::Bool, "Whether faults injected by the mesh are evidence.")
-            .default("false"),
-        Field::new("breaker", Kind::Object(&BREAKER), "The circuit breaker."),
-        Field::new("timeout", Kind::Object(&TIMEOUT), "Time limits that the host enforces."),
-        Field::new(
-            "fallback",
-            Kind::Object(&FALLBACK),
-            "The answer in place of a rejection or a failure.",
-        ),
-        Field::new(
-            "debug_headers",
-            Kind::Bool,
-            "Whether every answer carries `x-bimetal-state` and `x-bimetal-policy`.",
-        )
-        .default("false"),
+        NAME.field(),
+        MATCH.field(),
+        SCOPE.field(),
+        SCOPES.field(),
+        MODE.field(),
+        EVIDENCE.field(),
+        COUNT_INJECTED.field(),
+        BREAKER_KEY.field(),
+        TIMEOUT.field(),
+        FALLBACK.field(),
+        DEBUG_HEADERS.field(),
         Field::later("rate_limits", "Rate limits; all must admit."),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
@@ -113,102 +157,47 @@ pub static POLICY: Object = Object {
     rules: &[],
 };
 
-static MATCH: Object = Object {
-    doc: "Which requests a policy is for.",
-    fields: &[
-        Field::new(
-            "hosts",
-            Kind::List { of: &Kind::Text(&HOST), min: 1 },
-            "Hosts without port, in any case: `echo`, `*.example.com` (not `example.com`), `*`.",
-        ),
-        Field::new(
-            "path_prefix",
-            Kind::Text(&PATH),
-            "A path and all below it, by whole segments: `/echo` takes `/echo` and `/echo/a`, not `/echoes`.",
-        ),
-        Field::new("path", Kind::Text(&PATH), "This path alone, compared without the query."),
-        Field::new(
-            "methods",
-            Kind::List { of: &Kind::Text(&TOKEN), min: 1 },
-            "Methods, case matters.",
-        ),
-        Field::new(
-            "headers",
-            Kind::Map { key: &TOKEN, of: &Kind::Text(&FIELD_VALUE) },
-            "Headers and their exact values; `*` = present.",
-        ),
-        Field::new(
-            "direction",
-            Kind::Keywords(&[
-                Keyword::new("any"),
-                Keyword::only("inbound", WASM),
-                Keyword::only("outbound", WASM),
-            ]),
-            "Which way a request travels through a sidecar (Envoy only).",
-        )
-        .default(r#""any""#),
-    ],
-    rules: &[Rule::AtMostOne(&["path", "path_prefix"])],
-};
+pub(crate) mod scopes {
+    use super::{COUNT, Key, Keyword, Object, TypedKind, WhenFull};
 
-static SCOPES: Object = Object {
-    doc: "Bounds of the table of scopes.",
-    fields: &[
-        Field::new("max", COUNT, "Most scopes at once.").default("10000"),
-        Field::new(
-            "when_full",
-            Kind::Keywords(&[Keyword::new("share"), Keyword::new("pass")]),
-            "What happens to one more when none is idle: `share` one common scope, or `pass` unprotected and counted.",
-        )
-        .default(r#""share""#),
-    ],
-    rules: &[],
-};
+    pub(crate) const MAX: Key<u32> =
+        Key::new("max", COUNT, "Most scopes at once.").default("10000");
+    pub(crate) const WHEN_FULL: Key<WhenFull> = Key::new(
+        "when_full",
+        TypedKind::keywords(&[
+            Keyword::new(WhenFull::Share.name()),
+            Keyword::new(WhenFull::Pass.name()),
+        ]),
+        "What happens to one more when none is idle: `share` one common scope, or `pass` unprotected and counted.",
+    )
+    .default(r#""share""#);
 
-static TIMEOUT: Object = Object {
-    doc: "Time limits.",
-    fields: &[
-        Field::new(
-            "request",
-            Kind::OrObject { plain: &TIME, object: None },
-            "Until the response headers, on the upstream's clock.",
-        ),
-        Field::new("connect", TIME, "For the connection (proxy only).").only(NATIVE),
-        Field::later("per_try", "For each try."),
-        Field::later("idle", "Between two pieces of a body."),
-    ],
-    rules: &[],
-};
+    pub(super) static SCOPES: Object = Object {
+        doc: "Bounds of the table of scopes.",
+        fields: &[MAX.field(), WHEN_FULL.field()],
+        rules: &[],
+    };
+}
 
-static FALLBACK: Object = Object {
-    doc: "A fixed answer.",
-    fields: &[
-        Field::new(
-            "when",
-            Kind::List {
-                of: &Kind::Keywords(&[Keyword::new("rejected"), Keyword::only("failed", NATIVE)]),
-                min: 1,
-            },
-            "When it is given: in place of rejections, of upstream failures (proxy only).",
-        )
-        // `on` is its first name. YAML 1.1, which kubectl and helm read, takes that for a boolean,
-        // and it arrives as the key `true`.
-        .also(&["on", "true"])
-        .default(r#"["rejected"]"#),
-        Field::new(
-            "status",
-            Kind::Integer { min: 200, max: 599 },
-            "Its status; left out: the rule's own.",
-        ),
-        Field::new(
-            "headers",
-            Kind::Map { key: &TOKEN, of: &Kind::Text(&FIELD_VALUE) },
-            "Its headers.",
-        )
-        .default("{}"),
-        Field::new("body", Kind::Text(&ANY_TEXT), "Its body; left out: `{\"error\": …}`."),
-        Field::later("stale", "An older answer."),
-        Field::later("upstream", "Another upstream's answer."),
-    ],
-    rules: &[],
-};
+pub(crate) mod timeout {
+    use super::{Duration, Field, Key, NATIVE, Object, TIME, TypedKind};
+
+    pub(crate) const REQUEST: Key<Duration> = Key::new(
+        "request",
+        TypedKind::or_object_later(&TIME),
+        "Until the response headers, on the upstream's clock.",
+    );
+    pub(crate) const CONNECT: Key<Duration> =
+        Key::new("connect", TIME, "For the connection (proxy only).").only(NATIVE);
+
+    pub(super) static TIMEOUT: Object = Object {
+        doc: "Time limits.",
+        fields: &[
+            REQUEST.field(),
+            CONNECT.field(),
+            Field::later("per_try", "For each try."),
+            Field::later("idle", "Between two pieces of a body."),
+        ],
+        rules: &[],
+    };
+}

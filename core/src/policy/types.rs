@@ -8,24 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// The host that a document is compiled for: not every host can do everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// The native proxy and the `tower` layer.
-    Native,
-    /// The Wasm filter in Envoy.
-    Wasm,
-}
-
-impl Host {
-    /// The name in errors and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Wasm => "wasm",
-        }
-    }
-}
+pub use crate::doc::Host;
 
 /// A whole policy document, compiled for one host.
 #[derive(Clone, Debug)]
@@ -146,6 +129,20 @@ pub enum DirectionMatch {
     Outbound,
 }
 
+impl DirectionMatch {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Any, Self::Inbound, Self::Outbound];
+
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 /// What has a breaker of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -195,6 +192,19 @@ pub enum WhenFull {
     Pass,
 }
 
+impl WhenFull {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::Share, Self::Pass];
+
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Pass => "pass",
+        }
+    }
+}
+
 /// Whether a policy acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -210,6 +220,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Enforce, Self::Shadow, Self::ForcedOpen, Self::Disabled];
+
     /// The name in a policy.
     pub const fn name(self) -> &'static str {
         match self {
@@ -246,6 +259,19 @@ pub enum Share {
     /// With the workers of its process.
     #[default]
     Process,
+}
+
+impl Share {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::None, Self::Process];
+
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Process => "process",
+        }
+    }
 }
 
 /// Trip conditions. At least one is set.

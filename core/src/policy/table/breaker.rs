@@ -1,199 +1,134 @@
 //! The part of the table that describes a breaker.
 
-use super::{COUNT, DAY, TIME};
-use crate::doc::{Field, Keyword, Kind, Object, Rule};
-use crate::policy::forms::{ANSWER, GRPC, STATUS};
+use super::failure::FAILURE;
+use super::{COUNT, DAY, TIME, trip};
+use crate::doc::{Field, Key, Keyword, Object, Part, Rule, TypedKind};
+use crate::policy::profile::ORIGIN_STUDY;
+use crate::policy::types::Share;
 use crate::time::Duration;
+use alloc::string::String;
+
+pub(crate) const PROFILE: Key<String> = Key::new(
+    "profile",
+    TypedKind::keywords(&[
+        Keyword::new(ORIGIN_STUDY),
+        Keyword::later("resilience4j"),
+        Keyword::later("hystrix"),
+        Keyword::later("polly"),
+        Keyword::later("gobreaker"),
+        Keyword::later("istio-outlier"),
+    ]),
+    "Fills in what is left out as that breaker has it. A given `trip` or `failure` replaces the profile's whole, all else leaf by leaf.",
+);
+pub(crate) const TRIP: Key<Part> = Key::new(
+    "trip",
+    TypedKind::object(&trip::TRIP),
+    "When it opens; any condition alone is enough. Required without a profile.",
+);
+pub(crate) const OPEN: Key<Part> =
+    Key::new("open", TypedKind::object(&open::OPEN), "How long it stays open.").default("{}");
+pub(crate) const HALF_OPEN: Key<Part> =
+    Key::new("half_open", TypedKind::object(&half_open::HALF_OPEN), "How it tries again.")
+        .default("{}");
+pub(crate) const RECOVERY: Key<Part> =
+    Key::new("recovery", TypedKind::object(&recovery::RECOVERY), "How it comes back.")
+        .default("{}");
+pub(crate) const FAILURE_KEY: Key<Part> =
+    Key::new("failure", TypedKind::object(&FAILURE), "What counts as a failure.").default("{}");
+pub(crate) const RESPECT_RETRY_AFTER: Key<bool> = Key::new(
+    "respect_retry_after",
+    TypedKind::BOOL,
+    "Whether the `retry-after` of the failure that opened it lengthens the open time, up to `open.max`.",
+)
+.default("true");
+pub(crate) const SHARE: Key<Share> = Key::new(
+    "share",
+    TypedKind::keywords(&[
+        Keyword::new(Share::None.name()),
+        Keyword::new(Share::Process.name()),
+        Keyword::later("mesh"),
+    ]),
+    "With whom evidence is shared.",
+)
+.default(r#""process""#);
 
 /// A breaker.
 pub static BREAKER: Object = Object {
     doc: "The circuit breaker.",
     fields: &[
-        Field::new(
-            "profile",
-            Kind::Keywords(&[
-                Keyword::new("origin-study"),
-                Keyword::later("resilience4j"),
-                Keyword::later("hystrix"),
-                Keyword::later("polly"),
-                Keyword::later("gobreaker"),
-                Keyword::later("istio-outlier"),
-            ]),
-            "Fills in what is left out as that breaker has it. A given `trip` or `failure` replaces the profile's whole, all else leaf by leaf.",
-        ),
-        Field::new(
-            "trip",
-            Kind::Object(&TRIP),
-            "When it opens; any condition alone is enough. Required without a profile.",
-        ),
-        Field::new("open", Kind::Object(&OPEN), "How long it stays open.").default("{}"),
-        Field::new("half_open", Kind::Object(&HALF_OPEN), "How it tries again.").default("{}"),
-        Field::new("recovery", Kind::Object(&RECOVERY), "How it comes back.").default("{}"),
-        Field::new("failure", Kind::Object(&FAILURE), "What counts as a failure.").default("{}"),
-        Field::new(
-            "respect_retry_after",
-            Kind::Bool,
-            "Whether the `retry-after` of the failure that opened it lengthens the open time, up to `open.max`.",
-        )
-        .default("true"),
-        Field::new(
-            "share",
-            Kind::Keywords(&[Keyword::new("none"), Keyword::new("process"), Keyword::later("mesh")]),
-            "With whom evidence is shared.",
-        )
-        .default(r#""process""#),
+        PROFILE.field(),
+        TRIP.field(),
+        OPEN.field(),
+        HALF_OPEN.field(),
+        RECOVERY.field(),
+        FAILURE_KEY.field(),
+        RESPECT_RETRY_AFTER.field(),
+        SHARE.field(),
         Field::later("quorum", "Open replicas needed before others follow without own evidence."),
     ],
-    rules: &[Rule::AtLeastOne(&["trip", "profile"])],
+    rules: &[Rule::AtLeastOne(&[TRIP.name(), PROFILE.name()])],
 };
 
-static TRIP: Object = Object {
-    doc: "Trip conditions.",
-    fields: &[
-        Field::new(
-            "consecutive_failures",
-            COUNT,
-            "This many failures without a success between them.",
-        ),
-        Field::new("failure_rate", Kind::Object(&FAILURE_RATE), "Too large a share of failures."),
-        Field::new("slow_rate", Kind::Object(&SLOW_RATE), "Too large a share of slow answers."),
-    ],
-    rules: &[Rule::AtLeastOne(&["consecutive_failures", "failure_rate", "slow_rate"])],
-};
+pub(crate) mod open {
+    use super::{Duration, Key, Object, TIME, TypedKind};
 
-const THRESHOLD: Field = Field::new(
-    "threshold",
-    Kind::Number { min: 0.0, max: 1.0, zero_allowed: false },
-    "Trips at or above this share.",
-)
-.required();
-const WINDOW_FIELD: Field =
-    Field::new("window", Kind::Object(&WINDOW), "Where calls are counted.").required();
-const MINIMUM_CALLS: Field =
-    Field::new("minimum_calls", COUNT, "Below this many calls in the window nothing trips.")
-        .computed("20, or window.calls where that is less");
-const CONFIDENCE: Field = Field::new(
-    "confidence",
-    Kind::Number { min: 0.5, max: 0.999999, zero_allowed: false },
-    "Trips only when the share is over the threshold with this confidence (lower Wilson bound, one-sided).",
-);
+    pub(crate) const BASE: Key<Duration> =
+        Key::new("base", TIME, "Open time of the first trip.").default(r#""30s""#);
+    pub(crate) const MULTIPLIER: Key<f64> = Key::new(
+        "multiplier",
+        TypedKind::number_but_zero(1.0, 100.0),
+        "Growth with each trip that follows.",
+    )
+    .default("2");
+    pub(crate) const MAX: Key<Duration> =
+        Key::new("max", TIME, "Longest open time, before jitter.")
+            .computed("5m, or base where that is longer");
+    pub(crate) const JITTER: Key<f64> = Key::new(
+        "jitter",
+        TypedKind::number(0.0, 1.0),
+        "Share of the open time that is added at random.",
+    )
+    .default("0.1");
 
-static FAILURE_RATE: Object = Object {
-    doc: "A share of failures in a window.",
-    fields: &[THRESHOLD, WINDOW_FIELD, MINIMUM_CALLS, CONFIDENCE],
-    rules: &[],
-};
+    pub(super) static OPEN: Object = Object {
+        doc: "Open for min(base · multiplier^level, max), plus up to `jitter` of it.",
+        fields: &[BASE.field(), MULTIPLIER.field(), MAX.field(), JITTER.field()],
+        rules: &[],
+    };
+}
 
-static SLOW_RATE: Object = Object {
-    doc: "A share of slow answers in a window.",
-    fields: &[
-        THRESHOLD,
-        Field::new(
-            "slower_than",
-            TIME,
-            "An answer whose headers take longer on the upstream's clock is slow.",
-        )
-        .required(),
-        WINDOW_FIELD,
-        MINIMUM_CALLS,
-        CONFIDENCE,
-    ],
-    rules: &[],
-};
+pub(crate) mod half_open {
+    use super::{COUNT, Duration, Key, Object, TIME, TypedKind};
 
-static WINDOW: Object = Object {
-    doc: "The last calls, or the last while.",
-    fields: &[
-        Field::new(
-            "time",
-            Kind::Duration { min: Duration::from_millis(10), max: DAY },
-            "The last while.",
-        ),
-        Field::new("calls", COUNT, "The last calls."),
-    ],
-    rules: &[Rule::ExactlyOne(&["time", "calls"])],
-};
+    pub(crate) const MAX_PROBES: Key<u32> =
+        Key::new("max_probes", TypedKind::<u32>::whole(1, 1_000), "Most probes outstanding.")
+            .default("1");
+    pub(crate) const REQUIRED_SUCCESSES: Key<u32> =
+        Key::new("required_successes", COUNT, "Successes that close it.").default("1");
+    pub(crate) const LEASE: Key<Duration> = Key::new(
+        "lease",
+        TIME,
+        "How long a probe may wait for response headers, on the upstream's clock.",
+    )
+    .computed("10s, or timeout.request where that is longer");
 
-static OPEN: Object = Object {
-    doc: "Open for min(base · multiplier^level, max), plus up to `jitter` of it.",
-    fields: &[
-        Field::new("base", TIME, "Open time of the first trip.").default(r#""30s""#),
-        Field::new(
-            "multiplier",
-            Kind::Number { min: 1.0, max: 100.0, zero_allowed: false },
-            "Growth with each trip that follows.",
-        )
-        .default("2"),
-        Field::new("max", TIME, "Longest open time, before jitter.")
-            .computed("5m, or base where that is longer"),
-        Field::new(
-            "jitter",
-            Kind::Number { min: 0.0, max: 1.0, zero_allowed: true },
-            "Share of the open time that is added at random.",
-        )
-        .default("0.1"),
-    ],
-    rules: &[],
-};
+    pub(super) static HALF_OPEN: Object = Object {
+        doc: "How it tries again.",
+        fields: &[MAX_PROBES.field(), REQUIRED_SUCCESSES.field(), LEASE.field()],
+        rules: &[],
+    };
+}
 
-static HALF_OPEN: Object = Object {
-    doc: "How it tries again.",
-    fields: &[
-        Field::new("max_probes", Kind::Integer { min: 1, max: 1_000 }, "Most probes outstanding.")
-            .default("1"),
-        Field::new("required_successes", COUNT, "Successes that close it.").default("1"),
-        Field::new(
-            "lease",
-            TIME,
-            "How long a probe may wait for response headers, on the upstream's clock.",
-        )
-        .computed("10s, or timeout.request where that is longer"),
-    ],
-    rules: &[],
-};
+pub(crate) mod recovery {
+    use super::{DAY, Duration, Key, Object, TypedKind};
 
-static RECOVERY: Object = Object {
-    doc: "How it comes back.",
-    fields: &[Field::new(
+    pub(crate) const RAMP: Key<Duration> = Key::new(
         "ramp",
-        Kind::Duration { min: Duration::ZERO, max: DAY },
+        TypedKind::duration(Duration::ZERO, DAY),
         "After closing, a share of calls that grows over this time is admitted.",
     )
-    .default(r#""0s""#)],
-    rules: &[],
-};
+    .default(r#""0s""#);
 
-const TRANSPORT: Kind = Kind::Keywords(&[
-    Keyword::new("connect"),
-    Keyword::new("reset"),
-    Keyword::new("timeout"),
-    Keyword::new("overflow"),
-]);
-
-/// What counts as a failure.
-pub static FAILURE: Object = Object {
-    doc: "What counts as a failure.",
-    fields: &[
-        Field::new(
-            "statuses",
-            Kind::List { of: &Kind::Token(&STATUS), min: 0 },
-            "HTTP statuses, or classes of them.",
-        )
-        .default(r#"["5xx"]"#),
-        Field::new("grpc", Kind::List { of: &Kind::Text(&GRPC), min: 0 }, "gRPC statuses.")
-            .default(r#"["unavailable","deadline_exceeded","internal"]"#),
-        Field::new(
-            "transport",
-            Kind::List { of: &TRANSPORT, min: 0 },
-            "No connection, a broken one, no answer in time, or the host's own limit (`overflow`).",
-        )
-        .default(r#"["connect","reset","timeout"]"#),
-        Field::new(
-            "ignore",
-            Kind::List { of: &Kind::Token(&ANSWER), min: 0 },
-            "What is no evidence at all, whatever the other lists say: any of their words.",
-        )
-        .default("[]"),
-    ],
-    rules: &[],
-};
+    pub(super) static RECOVERY: Object =
+        Object { doc: "How it comes back.", fields: &[RAMP.field()], rules: &[] };
+}
