@@ -107,6 +107,23 @@ fn an_asterisk_goes_on_as_it_is() {
 }
 
 #[test]
+fn a_route_asks_for_what_a_match_asks_for() {
+    let upstream = Upstream::answering(ok("fine"));
+    let proxy = Running::with(&file(upstream.address, "").replace(
+        "{upstream: echo}",
+        "{hosts: [a, \"*.b\"], methods: [GET, PUT], headers: {x-tenant: gold}, upstream: echo}",
+    ));
+    let ask = |method: &str, host: &str, tenant: &str| {
+        let head = format!("{method} / HTTP/1.1\r\nhost: {host}\r\nx-tenant: {tenant}\r\n\r\n");
+        proxy.ask(&head).status
+    };
+    assert_eq!((ask("GET", "a", "gold"), ask("PUT", "c.b", "gold")), (200, 200));
+    assert_eq!(ask("DELETE", "a", "gold"), 404);
+    assert_eq!(ask("GET", "b", "gold"), 404);
+    assert_eq!(ask("GET", "a", "tin"), 404);
+}
+
+#[test]
 fn an_absolute_target_overrules_the_host_for_route_policy_and_upstream() {
     let (upstream, heads) = telling();
     let text =

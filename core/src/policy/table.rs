@@ -27,9 +27,9 @@ const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Times from a millisecond to a day: Envoy's timeouts know nothing finer.
-const TIME: TypedKind<Duration> = TypedKind::duration(MS, DAY);
-/// A count that is at least one.
-const COUNT: TypedKind<u32> = TypedKind::<u32>::whole(1, 1_000_000);
+pub const TIME: TypedKind<Duration> = TypedKind::duration(MS, DAY);
+/// A count that is at least one, at most a million.
+pub const COUNT: TypedKind<u32> = TypedKind::<u32>::whole(1, 1_000_000);
 
 const ONE_POLICY: TypedKind<Part> = TypedKind::object(&POLICY);
 

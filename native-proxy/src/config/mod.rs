@@ -84,6 +84,19 @@ pub enum Underscores {
     Allow,
 }
 
+impl Underscores {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Drop, Self::Allow];
+
+    /// The word for it in a file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// One upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {

@@ -1,11 +1,15 @@
 //! From a checked file to settings.
 
-use super::table::FILE;
-use super::{Endpoint, Listener, Pool, Route, Settings, Target, Underscores, Upstream, hidden};
+use super::table::{
+    ADMIN, Address, FILE, HEALTH, LISTENERS, ROUTES, UPSTREAMS, WORKERS, admin, health, listener,
+    pool, route, upstream,
+};
+use super::{Listener, Pool, Route, Settings, Target, Upstream, hidden};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
-use bimetal_core::doc::{Check, Node, Path, Problems, Unsupported};
-use bimetal_core::policy::{Document, Host, HostPattern, Match, PathMatch};
+use bimetal_core::doc::{Check, Key, Node, Path, Problems, Unread, Unsupported};
+use bimetal_core::policy::table::{POLICIES, UNSUPPORTED, matching};
+use bimetal_core::policy::{Document, Host, Match, PathMatch};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,16 +20,16 @@ use std::sync::Arc;
 /// # Errors
 /// Everything that is wrong with it, each by its path.
 pub fn settings(file: &Node) -> Result<Settings, Problems> {
-    let unsupported = Unsupported::asked_by(file);
+    // What is no word for it is refused with all else that is wrong.
+    let unsupported = UNSUPPORTED.find(file).unwrap_or_default();
     let mut tree = file.clone();
     // The policies are the core's to check, with all that a table cannot say of them.
-    tree.remove("policies");
+    tree.remove(POLICIES.name());
     let mut check = Check::new(Host::Native, unsupported);
     check.object(&Path::ROOT, &mut tree, &FILE);
     fill(&mut tree, &FILE);
     let mut problems = check.problems;
-    let upstreams = tree.get("upstreams").map_or(&[][..], Node::as_map);
-    names(&tree, upstreams, &mut problems);
+    names(&tree, &mut problems);
     addresses(&tree, &mut problems);
     let document = match Document::compile(&policies(file, unsupported), Host::Native) {
         Ok(document) => Some(document),
@@ -39,47 +43,63 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     };
     let skipped = check.skipped.iter().map(ToString::to_string);
     let skipped = skipped.chain(document.skipped.iter().cloned()).collect();
-    let routes = routes(tree.items("routes"), upstreams);
+    let policies = POLICIES.node(file).map_or_else(|| json(&Node::List(Vec::new())), json);
+    read(&tree, document, policies, skipped).map_err(|unread| {
+        unread.tell(&Path::ROOT, &mut problems);
+        problems
+    })
+}
+
+/// The settings of a file that was checked and completed.
+fn read(
+    tree: &Node,
+    document: Document,
+    policies: serde_json::Value,
+    skipped: Vec<String>,
+) -> Result<Settings, Unread> {
+    let upstreams = UPSTREAMS.named_parts(tree);
+    let routes = routes(ROUTES.parts(tree), upstreams)?;
     let matchers: Vec<_> = routes.iter().map(|route| &route.matcher).collect();
     let mut warnings = hidden::warnings(&matchers, &|index| {
         let name = routes.get(index).map_or("", |route: &Route| &route.name);
         format!("routes[{index}] ({name})")
     });
     warnings.extend(hidden::policies(&document));
+    let listeners = LISTENERS.parts(tree).iter().map(listener);
+    let upstreams = upstreams.iter().map(|(name, node)| upstream(name, node));
     Ok(Settings {
-        listeners: tree.items("listeners").iter().filter_map(listener).collect(),
-        admin: tree.get("admin").and_then(address).unwrap_or(NOWHERE),
-        health: tree.get("health").and_then(address).unwrap_or(NOWHERE),
-        workers: workers(&tree),
-        upstreams: upstreams.iter().map(|(name, node)| upstream(name, node)).collect(),
+        listeners: listeners.collect::<Result<_, _>>()?,
+        admin: admin::ADDRESS_KEY.read(ADMIN.part(tree)?)?.0,
+        health: health::ADDRESS_KEY.read(HEALTH.part(tree)?)?.0,
+        workers: match WORKERS.read(tree)? {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some as usize,
+        },
+        upstreams: upstreams.collect::<Result<_, _>>()?,
         routes,
         document,
-        policies: file.get("policies").map_or_else(|| json(&Node::List(Vec::new())), json),
+        policies,
         skipped,
         warnings,
     })
 }
 
-// The table has a default for each address, so this stands for none that can happen.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
 fn policies(file: &Node, unsupported: Unsupported) -> Node {
     let mut document = Node::Map(Vec::new());
-    if unsupported == Unsupported::Skip {
-        document.set("unsupported", Node::Text("skip".into()));
-    }
-    if let Some(policies) = file.get("policies") {
-        document.set("policies", policies.clone());
+    document.set(UNSUPPORTED.name(), Node::Text(unsupported.name().into()));
+    if let Some(policies) = POLICIES.node(file) {
+        document.set(POLICIES.name(), policies.clone());
     }
     document
 }
 
 /// Finds routes to upstreams that are not there.
-fn names(tree: &Node, upstreams: &[(String, Node)], problems: &mut Problems) {
+fn names(tree: &Node, problems: &mut Problems) {
+    let upstreams = UPSTREAMS.named_parts(tree);
     let routes = Path::ROOT;
-    let routes = routes.key("routes");
-    for (index, route) in tree.items("routes").iter().enumerate() {
-        let Some(wanted) = route.text("upstream") else {
+    let routes = routes.key(ROUTES.name());
+    for (index, node) in ROUTES.parts(tree).iter().enumerate() {
+        let Some(wanted) = route::UPSTREAM.text(node) else {
             continue;
         };
         if upstreams.iter().any(|(name, _)| name == wanted) {
@@ -92,33 +112,33 @@ fn names(tree: &Node, upstreams: &[(String, Node)], problems: &mut Problems) {
             format!("known are {}", known.join(", "))
         };
         let what = format!("{} is no upstream; {known}", quoted(wanted));
-        problems.add(&routes.index(index).key("upstream"), what);
+        problems.add(&routes.index(index).key(route::UPSTREAM.name()), what);
     }
 }
 
 /// Finds listeners of ours that would be in each other's way.
 fn addresses(tree: &Node, problems: &mut Problems) {
     let listeners = Path::ROOT;
-    let listeners = listeners.key("listeners");
+    let listeners = listeners.key(LISTENERS.name());
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
-    let mut take = |at: Path<'_>, node: &Node| {
-        let Some(wanted) = address(node) else { return };
+    let mut take = |at: Path<'_>, node: &Node, key: &Key<Address>| {
+        let Some(Address(wanted)) = key.find(node) else { return };
         if let Some((other, whose)) = taken.iter().find(|(other, _)| collide(*other, wanted)) {
             let what = if *other == wanted {
                 format!("{wanted} is the address of {whose} too")
             } else {
                 format!("{wanted} is within {other}, the address of {whose}, or holds it")
             };
-            problems.add(&at.key("address"), format!("{what}; each needs one of its own"));
+            problems.add(&at.key(key.name()), format!("{what}; each needs one of its own"));
         }
         taken.push((wanted, at.to_string()));
     };
-    for (index, listener) in tree.items("listeners").iter().enumerate() {
-        take(listeners.index(index), listener);
+    for (index, node) in LISTENERS.parts(tree).iter().enumerate() {
+        take(listeners.index(index), node, &listener::ADDRESS_KEY);
     }
-    for key in ["admin", "health"] {
-        if let Some(node) = tree.get(key) {
-            take(Path::ROOT.key(key), node);
+    for (key, address) in [(ADMIN, admin::ADDRESS_KEY), (HEALTH, health::ADDRESS_KEY)] {
+        if let Some(node) = key.node(tree) {
+            take(Path::ROOT.key(key.name()), node, &address);
         }
     }
 }
@@ -133,52 +153,49 @@ pub(crate) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && (ip == other_ip || all(ip, other_ip) || all(other_ip, ip))
 }
 
-fn address(node: &Node) -> Option<SocketAddr> {
-    node.text("address")?.parse().ok()
-}
-
-fn listener(node: &Node) -> Option<Listener> {
-    Some(Listener {
-        address: address(node)?,
-        max_connections: count(node, "max_connections"),
-        header_timeout: node.duration("header_timeout")?,
-        keep_alive: node.duration("keep_alive")?,
-        underscores: match node.text("underscores") {
-            Some("allow") => Underscores::Allow,
-            _ => Underscores::Drop,
-        },
-        max_body: node.size("max_body"),
-        idle: node.duration("idle")?,
-        trusted_hops: count(node, "trusted_hops"),
+fn listener(node: &Node) -> Result<Listener, Unread> {
+    Ok(Listener {
+        address: listener::ADDRESS_KEY.read(node)?.0,
+        max_connections: listener::MAX_CONNECTIONS.read(node)? as usize,
+        header_timeout: listener::HEADER_TIMEOUT.read(node)?,
+        keep_alive: listener::KEEP_ALIVE.read(node)?,
+        underscores: listener::UNDERSCORES.read(node)?,
+        max_body: listener::MAX_BODY.given(node)?.map(|size| size.0),
+        idle: listener::IDLE.read(node)?,
+        trusted_hops: listener::TRUSTED_HOPS.read(node)? as usize,
     })
 }
 
-fn workers(tree: &Node) -> usize {
-    match count(tree, "workers") {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => some,
-    }
-}
-
-fn upstream(name: &str, node: &Node) -> Arc<Upstream> {
-    let pool = node.get("pool").unwrap_or(&Node::Null);
-    let first = node.texts("endpoints").next().filter(|_| node.text("host") == Some("endpoint"));
-    Arc::new(Upstream {
+fn upstream(name: &str, node: &Node) -> Result<Arc<Upstream>, Unread> {
+    let pool = upstream::POOL.part(node)?;
+    let endpoints = upstream::ENDPOINTS.read(node)?;
+    let host = match upstream::HOST.read(node)?.as_str() {
+        upstream::HOST_OF_ENDPOINT => {
+            // As it is written: `echo:5001`, but also an address.
+            let first = upstream::ENDPOINTS.node(node).and_then(|all| all.as_list().first());
+            let first = first.and_then(Node::as_text).ok_or(upstream::ENDPOINTS.unread())?;
+            Some(HeaderValue::from_str(first).map_err(|_| upstream::ENDPOINTS.unread())?)
+        }
+        upstream::HOST_OF_CLIENT => None,
+        _ => return Err(upstream::HOST.unread()),
+    };
+    Ok(Arc::new(Upstream {
         name: Arc::from(name),
-        endpoints: node.texts("endpoints").filter_map(Endpoint::parse).collect(),
-        host: first.and_then(|endpoint| HeaderValue::from_str(endpoint).ok()),
-        idle: node.duration("idle").unwrap_or_default(),
+        endpoints,
+        host,
+        idle: upstream::IDLE.read(node)?,
         pool: Pool {
-            max_connections: count(pool, "max_connections"),
-            max_pending: count(pool, "max_pending"),
-            idle: pool.duration("idle").unwrap_or_default(),
+            max_connections: pool::MAX_CONNECTIONS.read(pool)? as usize,
+            max_pending: pool::MAX_PENDING.read(pool)? as usize,
+            idle: pool::IDLE.read(pool)?,
         },
-    })
+    }))
 }
 
 /// The routes, each under a name of its own: `*/a` can be the path alone and all below it.
-fn routes(nodes: &[Node], upstreams: &[(String, Node)]) -> Vec<Route> {
-    let mut routes: Vec<Route> = nodes.iter().filter_map(|node| route(node, upstreams)).collect();
+fn routes(nodes: &[Node], upstreams: &[(String, Node)]) -> Result<Vec<Route>, Unread> {
+    let routes = nodes.iter().map(|node| route(node, upstreams));
+    let mut routes: Vec<Route> = routes.collect::<Result<_, _>>()?;
     let mut seen: HashMap<Arc<str>, usize> = HashMap::new();
     for route in &mut routes {
         let times = seen.entry(route.name.clone()).or_default();
@@ -187,38 +204,39 @@ fn routes(nodes: &[Node], upstreams: &[(String, Node)]) -> Vec<Route> {
             route.name = Arc::from(format!("{}#{times}", route.name));
         }
     }
-    routes
+    Ok(routes)
 }
 
-fn route(node: &Node, upstreams: &[(String, Node)]) -> Option<Route> {
-    let wanted = node.text("upstream")?;
-    let place = upstreams.iter().position(|(name, _)| name == wanted)?;
-    let host = node.text("host").unwrap_or("*");
-    let (path, shown) = match (node.text("path"), node.text("path_prefix")) {
-        (Some(path), _) => (PathMatch::exact(path), path),
-        (None, Some(prefix)) => match PathMatch::prefix(prefix) {
-            // Also what is no path: `*`.
-            PathMatch::Prefix(root) if *root == *b"/" => (PathMatch::Any, "/"),
-            some => (some, prefix),
-        },
-        (None, None) => (PathMatch::Any, "/"),
-    };
-    let lower = host.to_ascii_lowercase();
-    let hosts = match lower.strip_prefix('*') {
-        Some("") => Vec::new(),
-        Some(suffix) => vec![HostPattern::Suffix(suffix.as_bytes().into())],
-        None => vec![HostPattern::Exact(lower.as_bytes().into())],
-    };
-    Some(Route {
-        name: Arc::from(format!("{host}{shown}")),
-        matcher: Match { hosts, path, ..Match::default() },
-        target: Target::Upstream(place),
-        upgrades: node.texts("upgrades").map(Box::from).collect(),
+fn route(node: &Node, upstreams: &[(String, Node)]) -> Result<Route, Unread> {
+    let wanted = route::UPSTREAM.read(node)?;
+    let place = upstreams.iter().position(|(name, _)| *name == wanted);
+    let mut matcher = Match::read(node)?;
+    matcher.hosts.extend(route::HOST.given(node)?);
+    if matcher.path == PathMatch::prefix("/") {
+        // Also what is no path: `OPTIONS *`.
+        matcher.path = PathMatch::Any;
+    }
+    Ok(Route {
+        name: route_name(node),
+        matcher,
+        target: Target::Upstream(place.ok_or(route::UPSTREAM.unread())?),
+        upgrades: route::UPGRADES.read(node)?.into_iter().map(Box::from).collect(),
     })
 }
 
-fn count(node: &Node, key: &str) -> usize {
-    node.integer(key).and_then(|value| usize::try_from(value).ok()).unwrap_or_default()
+/// Host and path as they are written. Of several hosts the first, and how many more: the name is a
+/// label of metrics, where a long list has no place.
+fn route_name(node: &Node) -> Arc<str> {
+    let hosts = matching::HOSTS.node(node).map_or(&[][..], Node::as_list);
+    let host = match hosts {
+        [] => route::HOST.text(node).unwrap_or("*").to_owned(),
+        [first, more @ ..] => {
+            let more = if more.is_empty() { String::new() } else { format!("+{}", more.len()) };
+            format!("{}{more}", first.as_text().unwrap_or_default())
+        }
+    };
+    let path = matching::PATH.text(node).or_else(|| matching::PATH_PREFIX.text(node));
+    Arc::from(format!("{host}{}", path.unwrap_or("/")))
 }
 
 fn json(node: &Node) -> serde_json::Value {
