@@ -235,10 +235,16 @@ fn overflow(bench: &Bench) -> Result<String> {
     until("the changed DestinationRule in Envoy", PUSH_LIMIT, || {
         in_force(bench, "::default_priority::max_pending_requests::1")
     })?;
-    let answers = bench.slow_calls_at_once(Mode::Istio, 8)?;
+    refusals(&bench.slow_calls_at_once(Mode::Istio, 8)?)
+}
+
+/// Counts the answers by which Envoy's pool refuses a call: each a status, and whether it has the
+/// header `x-envoy-overloaded`. Without one nothing was shown.
+fn refusals(answers: &[String]) -> Result<String> {
     let refused = answers.iter().filter(|answer| *answer == "503 true").count();
     ensure!(refused > 0, "answers {answers:?}");
-    Ok(format!("{refused} of 8 calls at once are answered 503 with x-envoy-overloaded"))
+    let calls = answers.len();
+    Ok(format!("{refused} of {calls} calls at once are answered 503 with x-envoy-overloaded"))
 }
 
 /// Whether Envoy's list of clusters has a line of the echo server that ends so.
@@ -278,5 +284,19 @@ mod tests {
         assert!(transitions(&page).is_err());
         let (start, _) = page.rsplit_once("bimetal").unwrap();
         assert!(transitions(&format!("{start}{state}")).is_err());
+    }
+
+    #[test]
+    fn an_overflow_needs_a_refusal() {
+        let told = |answers: &[&str]| {
+            let answers: Vec<_> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+            refusals(&answers).ok()
+        };
+        assert_eq!(told(&["200", "200"]), None);
+        assert_eq!(told(&["200", "503"]), None, "a 503 of the server is no refusal");
+        assert_eq!(
+            told(&["200", "503 true"]).as_deref(),
+            Some("1 of 2 calls at once are answered 503 with x-envoy-overloaded")
+        );
     }
 }

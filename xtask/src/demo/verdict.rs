@@ -225,22 +225,82 @@ mod tests {
         assert!(near(verdict.p99, 30.0), "{:?}", verdict.p99);
     }
 
+    /// A demo that kept every promise: five good calls, four failures of which one was a probe, two
+    /// rejections.
+    fn kept() -> Verdict {
+        let outage = |name, probes| Outage {
+            name,
+            leaked: 3,
+            probes,
+            to_trip: Some(Duration::from_millis(30)),
+            to_recover: Some(Duration::from_secs(1)),
+        };
+        Verdict {
+            arm: Arm::Native,
+            calls: 11,
+            good: 5,
+            failed: 4,
+            rejected: 2,
+            outages: vec![outage("answers 500", 1), outage("hangs", 0)],
+            p50: Duration::ZERO,
+            p99: Duration::ZERO,
+        }
+    }
+
+    /// What its host counted.
+    fn page(admitted: u32, rejected: u32, settled: u32, reopened: u32) -> Page {
+        Page(format!(
+            "bimetal_requests_total{{decision=\"admitted\"}} {admitted}\n\
+             bimetal_requests_total{{decision=\"breaker\"}} {rejected}\n\
+             bimetal_outcomes_total{{outcome=\"success\"}} {settled}\n\
+             bimetal_breaker_transitions_total{{from=\"half_open\",to=\"open\"}} {reopened}\n"
+        ))
+    }
+
     #[test]
-    fn a_lost_settlement_and_a_call_let_through_break_promises() {
-        let verdict = Verdict::of(&record(), Arm::Native);
-        let page = |settled: u32, reopened: u32| {
-            Page(format!(
-                "bimetal_requests_total{{decision=\"admitted\"}} 6\n\
-                 bimetal_requests_total{{decision=\"breaker\"}} 3\n\
-                 bimetal_outcomes_total{{outcome=\"success\"}} {settled}\n\
-                 bimetal_breaker_transitions_total{{from=\"half_open\",to=\"open\"}} {reopened}\n"
-            ))
+    fn each_promise_is_held_alone() {
+        let holds = |verdict: &Verdict, page: &Page| -> Vec<bool> {
+            claims(verdict, page).iter().map(|claim| claim.holds).collect()
         };
-        let kept = |page: &Page| -> Vec<bool> {
-            claims(&verdict, page).iter().map(|claim| claim.holds).collect()
+        assert_eq!(holds(&kept(), &page(9, 2, 9, 1)), [true; 4]);
+        let changed = |change: fn(&mut Verdict)| {
+            let mut verdict = kept();
+            change(&mut verdict);
+            verdict
         };
-        assert_eq!(kept(&page(6, 1)), [false, true, true, true]);
-        assert!(!kept(&page(5, 1))[1], "one call was never settled");
-        assert!(!kept(&page(6, 0))[3], "the failure after the trip was no probe");
+        let idle = changed(|verdict| (verdict.good, verdict.failed) = (0, 0));
+        for (what, verdict, page, broken) in [
+            (
+                "it did not trip in one outage",
+                changed(|verdict| verdict.outages[1].to_trip = None),
+                page(9, 2, 9, 1),
+                0,
+            ),
+            (
+                "it did not recover from one",
+                changed(|verdict| verdict.outages[0].to_recover = None),
+                page(9, 2, 9, 1),
+                0,
+            ),
+            ("one call was never settled", kept(), page(9, 2, 8, 1), 1),
+            ("one call was settled twice", kept(), page(9, 2, 10, 1), 1),
+            ("nothing was admitted", idle, page(0, 2, 0, 1), 1),
+            ("it counts a call that nobody made", kept(), page(10, 2, 10, 1), 2),
+            ("it counts a rejection that nobody got", kept(), page(9, 3, 9, 1), 2),
+            ("it does not count a rejection", kept(), page(9, 1, 9, 1), 2),
+            ("a failure after a trip was no probe", kept(), page(9, 2, 9, 0), 3),
+            ("a probe that failed reached nobody", kept(), page(9, 2, 9, 2), 3),
+        ] {
+            let mut wanted = [true; 4];
+            wanted[broken] = false;
+            assert_eq!(holds(&verdict, &page), wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_the_first_outage_shows_is_not_taken_for_the_second() {
+        let claims = claims(&Verdict::of(&record(), Arm::Native), &page(6, 3, 6, 1));
+        let holds: Vec<_> = claims.iter().map(|claim| claim.holds).collect();
+        assert_eq!(holds, [false, true, true, true]);
     }
 }

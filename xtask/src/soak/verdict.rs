@@ -136,28 +136,75 @@ mod tests {
         }
     }
 
-    fn broken(counts: HostCounts) -> usize {
-        counts.claims(&seen()).iter().filter(|claim| !claim.holds).count()
+    /// The places of the claims that do not hold.
+    fn broken(counts: HostCounts, seen: &Tally) -> Vec<usize> {
+        let claims = counts.claims(seen);
+        let broken = claims.iter().enumerate().filter(|(_, claim)| !claim.holds);
+        broken.map(|(place, _)| place).collect()
     }
+
+    const SETTLED: usize = 0;
+    const DECIDED: usize = 1;
+    const STRANGE: usize = 2;
+    const ERRORS: usize = 3;
+    const TRIPS: usize = 4;
+    const REJECTIONS: usize = 5;
+    const FAILURES: usize = 6;
+    const SUCCESSES: usize = 7;
 
     #[test]
     fn books_that_meet_break_nothing() {
-        assert_eq!(broken(counts()), 0);
+        for (what, counts) in [
+            ("each client that left was counted", counts()),
+            ("neither was", HostCounts { admitted: 7, settled: 7, ..counts() }),
+            (
+                "a rejection went to one that left",
+                HostCounts { admitted: 7, settled: 7, rejected: 2, ..counts() },
+            ),
+            ("both were failures", HostCounts { failures: 4, ..counts() }),
+            ("both were successes", HostCounts { successes: 7, ..counts() }),
+            (
+                "the table of scopes was full for one",
+                HostCounts { admitted: 7, settled: 7, unprotected: 1, ..counts() },
+            ),
+        ] {
+            assert_eq!(broken(counts, &seen()), [0; 0], "{what}");
+        }
     }
 
     #[test]
-    fn every_wrong_number_is_found() {
-        assert_eq!(
-            broken(HostCounts { settled: 7, ..counts() }),
-            1,
-            "a call that is never settled"
-        );
-        assert_eq!(broken(HostCounts { settled: 9, ..counts() }), 1, "one that is settled twice");
-        assert_eq!(broken(HostCounts { rejected: 4, ..counts() }), 2, "one rejection too many");
-        assert_eq!(broken(HostCounts { failures: 1, ..counts() }), 1);
-        assert_eq!(broken(HostCounts { successes: 8, ..counts() }), 1);
-        assert_eq!(broken(HostCounts { errors: 1, ..counts() }), 1);
-        assert_eq!(broken(HostCounts { trips: 0, ..counts() }), 1);
+    fn each_promise_is_held_alone() {
+        for (what, counts, claim) in [
+            ("a call is never settled", HostCounts { settled: 7, ..counts() }, SETTLED),
+            ("one is settled twice", HostCounts { settled: 9, ..counts() }, SETTLED),
+            ("one is still open", HostCounts { outstanding: 1, ..counts() }, SETTLED),
+            ("more decisions than calls", HostCounts { unprotected: 2, ..counts() }, DECIDED),
+            (
+                "a call without a decision",
+                HostCounts { admitted: 6, settled: 6, ..counts() },
+                DECIDED,
+            ),
+            ("a host call failed", HostCounts { errors: 1, ..counts() }, ERRORS),
+            ("nothing tripped", HostCounts { trips: 0, ..counts() }, TRIPS),
+            (
+                "a rejection that nobody got",
+                HostCounts { rejected: 4, admitted: 6, settled: 6, ..counts() },
+                REJECTIONS,
+            ),
+            ("a rejection is not counted", HostCounts { rejected: 0, ..counts() }, REJECTIONS),
+            ("a failure that nobody saw", HostCounts { failures: 5, ..counts() }, FAILURES),
+            ("a failure is not counted", HostCounts { failures: 1, ..counts() }, FAILURES),
+            ("a success that nobody saw", HostCounts { successes: 8, ..counts() }, SUCCESSES),
+            ("a success is not counted", HostCounts { successes: 4, ..counts() }, SUCCESSES),
+        ] {
+            assert_eq!(broken(counts, &seen()), [claim], "{what}");
+        }
+        let strange = seen();
+        strange.strange.store(1, Relaxed);
+        assert_eq!(broken(counts(), &strange), [STRANGE]);
+        // Of nothing nothing can be said.
+        let idle = HostCounts { trips: 1, ..HostCounts::default() };
+        assert_eq!(broken(idle, &Tally::default()), [SETTLED]);
     }
 
     #[test]

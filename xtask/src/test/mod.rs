@@ -199,15 +199,43 @@ fn check(name: &str, mut command: Command) -> Result<Counts> {
 /// What a run of test executables counted; what failed in it is shown.
 fn judge(done: &Finished) -> Counts {
     let output = done.output();
-    let counts = tally::read(&output);
-    if done.status.success() {
-        return counts;
+    let counts = counted(done.status.success(), &output);
+    if counts.failed > 0 {
+        println!("{}", tally::failures(&output).unwrap_or_else(|| done.last_words()));
+        println!("all of its output: {}", done.log.display());
     }
-    println!("{}", tally::failures(&output).unwrap_or_else(|| done.last_words()));
-    println!("all of its output: {}", done.log.display());
-    match counts.failed {
-        // It did not come to an end that could be counted.
-        0 => Counts { failed: 1, ..counts },
-        _ => counts,
+    counts
+}
+
+/// What an output tells of a run. One that did not come to an end that could be counted is a
+/// failure: it broke off, or ended well without a result.
+fn counted(ended_well: bool, output: &str) -> Counts {
+    let counts = tally::read(output);
+    let is_whole = ended_well && tally::has_result(output);
+    if counts.failed > 0 || is_whole { counts } else { Counts { failed: 1, ..counts } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+    use super::tally::Counts;
+
+    #[test]
+    fn a_run_that_breaks_off_is_a_failure() {
+        let good = "test result: ok. 3 passed; 0 failed; 0 ignored";
+        let bad = "test result: FAILED. 2 passed; 1 failed; 0 ignored";
+        let nothing = "test result: ok. 0 passed; 0 failed; 0 ignored";
+        for (ended_well, output, passed, failed) in [
+            (true, good, 3, 0),
+            (true, nothing, 0, 0),
+            (false, bad, 2, 1),
+            (false, "Segmentation fault", 0, 1),
+            (false, good, 3, 1),
+            (true, "", 0, 1),
+            (true, "running 3 tests", 0, 1),
+        ] {
+            let wanted = Counts { passed, failed, skipped: 0 };
+            assert_eq!(counted(ended_well, output), wanted, "{ended_well} {output:?}");
+        }
     }
 }

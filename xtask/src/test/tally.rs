@@ -116,6 +116,11 @@ pub(super) fn read(output: &str) -> Counts {
     counts
 }
 
+/// Whether an output has the line in which a test executable tells its result.
+pub(super) fn has_result(output: &str) -> bool {
+    output.lines().any(|line| line.starts_with("test result: "))
+}
+
 /// The part of a test executable's output that tells of its failures, or its first 200 lines.
 pub(super) fn failures(output: &str) -> Option<String> {
     let lines: Vec<&str> =
