@@ -200,7 +200,7 @@ impl<T> Key<T> {
     /// The text under the key, as it is written.
     #[inline]
     pub fn text<'n>(&self, node: &'n Node) -> Option<&'n str> {
-        node.text(self.field.name)
+        self.node(node)?.as_text()
     }
 
     /// What a problem is told of: the field is not there, or not of its kind.
@@ -252,7 +252,7 @@ impl Key<Vec<Part>> {
     /// The parts that stand in the list; none where there is no list.
     #[inline]
     pub fn parts<'n>(&self, node: &'n Node) -> &'n [Node] {
-        node.items(self.field.name)
+        self.node(node).map_or(&[], Node::as_list)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The tree of a document, before anything is known of its meaning.
 
 use super::problem::{Path, Problems};
-use super::units;
-use crate::time::Duration;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -142,58 +140,10 @@ impl Node {
         }
     }
 
-    /// The text of a key.
-    #[inline(never)]
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_text()
-    }
-
-    /// The duration of a key.
-    #[inline(never)]
-    pub fn duration(&self, key: &str) -> Option<Duration> {
-        units::duration(self.text(key)?).ok()
-    }
-
-    /// The size of a key, in bytes.
-    pub fn size(&self, key: &str) -> Option<u64> {
-        units::size(self.text(key)?).ok()
-    }
-
-    /// The whole number of a key.
-    #[inline(never)]
-    pub fn integer(&self, key: &str) -> Option<u64> {
-        self.get(key)?.as_integer()
-    }
-
-    /// The number of a key.
-    #[inline(never)]
-    pub fn number(&self, key: &str) -> Option<f64> {
-        self.get(key)?.as_number()
-    }
-
-    /// Whether a key says `true`.
-    #[inline(never)]
-    pub fn flag(&self, key: &str) -> Option<bool> {
-        match self.get(key)? {
-            Self::Bool(value) => Some(*value),
-            _ => None,
-        }
-    }
-
     /// The one of `all` that this text is the name of.
     pub fn named<T: Copy>(&self, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
         let text = self.as_text()?;
         all.iter().copied().find(|one| name(*one) == text)
-    }
-
-    /// The items of a key's list; none where there is no list.
-    pub fn items(&self, key: &str) -> &[Node] {
-        self.get(key).map_or(&[], Self::as_list)
-    }
-
-    /// The texts in a key's list.
-    pub fn texts<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.items(key).iter().filter_map(Self::as_text)
     }
 }
 

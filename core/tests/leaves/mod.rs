@@ -1,7 +1,7 @@
 //! A walk over every leaf of a table: documents that give all leaves, in which one has another
 //! value.
 
-#![allow(dead_code, clippy::panic, clippy::unwrap_used, unreachable_pub)]
+#![allow(dead_code, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unreachable_pub)]
 
 use bimetal_core::doc::table::Support;
 use bimetal_core::doc::{Host, Keyword, Kind, Object, Rule};
