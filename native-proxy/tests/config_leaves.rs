@@ -38,7 +38,12 @@ fn each_leaf_changes_the_settings() {
             continue;
         }
         count += 1;
-        let read = |value| format!("{:?}", read(&walk.document(&FILE, &leaf, value)));
+        let read = |value| {
+            let mut settings = read(&walk.document(&FILE, &leaf, value));
+            // What a route is called is not what it takes.
+            settings.routes.iter_mut().for_each(|route| route.name = "".into());
+            format!("{settings:?}")
+        };
         let settings: Vec<_> = values.into_iter().map(read).collect();
         for (index, one) in settings.iter().enumerate() {
             assert!(!settings[..index].contains(one), "{} is not read", leaf.name());
