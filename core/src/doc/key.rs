@@ -218,7 +218,7 @@ impl<T: FromNode> Key<T> {
     /// It is not there: the document is not what the table says.
     #[inline]
     pub fn read(&self, node: &Node) -> Result<T, Unread> {
-        self.node(node).and_then(T::from_node).ok_or(self.unread())
+        read(node, self.field.name)
     }
 
     /// The value in a document that was checked, of a field that may be left out.
@@ -227,14 +227,25 @@ impl<T: FromNode> Key<T> {
     /// Something else stands there: the document is not what the table says.
     #[inline]
     pub fn given(&self, node: &Node) -> Result<Option<T>, Unread> {
-        self.node(node).map(|found| T::from_node(found).ok_or(self.unread())).transpose()
+        given(node, self.field.name)
     }
 
     /// The value in a document that may be wrong, where it is right.
     #[inline]
     pub fn find(&self, node: &Node) -> Option<T> {
-        self.node(node).and_then(T::from_node)
+        given(node, self.field.name).unwrap_or_default()
     }
+}
+
+// One copy of each for each type of value: the filter's module would carry one for each field.
+#[inline(never)]
+fn read<T: FromNode>(node: &Node, name: &'static str) -> Result<T, Unread> {
+    node.get(name).and_then(T::from_node).ok_or(Unread(name))
+}
+
+#[inline(never)]
+fn given<T: FromNode>(node: &Node, name: &'static str) -> Result<Option<T>, Unread> {
+    node.get(name).map(|found| T::from_node(found).ok_or(Unread(name))).transpose()
 }
 
 impl Key<Part> {
@@ -370,22 +381,22 @@ impl FromNode for String {
 
 impl<T: FromNode> FromNode for Vec<T> {
     fn from_node(node: &Node) -> Option<Self> {
-        match node {
-            Node::List(items) => items.iter().map(T::from_node).collect(),
-            _ => None,
+        let Node::List(items) = node else { return None };
+        let mut values = Self::with_capacity(items.len());
+        for item in items {
+            values.push(T::from_node(item)?);
         }
+        Some(values)
     }
 }
 
 impl<T: FromNode> FromNode for Entries<T> {
     fn from_node(node: &Node) -> Option<Self> {
-        match node {
-            Node::Map(entries) => {
-                let read =
-                    entries.iter().map(|(key, value)| Some((key.clone(), T::from_node(value)?)));
-                read.collect::<Option<_>>().map(Self)
-            }
-            _ => None,
+        let Node::Map(entries) = node else { return None };
+        let mut values = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            values.push((key.clone(), T::from_node(value)?));
         }
+        Some(Self(values))
     }
 }

@@ -141,6 +141,7 @@ impl Node {
     }
 
     /// The one of `all` that this text is the name of.
+    #[inline(never)]
     pub fn named<T: Copy>(&self, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
         let text = self.as_text()?;
         all.iter().copied().find(|one| name(*one) == text)
