@@ -46,11 +46,12 @@ pub trait SharedData: Send + Sync + Debug + 'static {
     /// When the host refuses.
     fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError>;
 
-    /// Replaces the value whose token is `token`.
+    /// Replaces the value whose token is `token`. False where somebody else wrote since the token was
+    /// read.
     ///
     /// # Errors
     /// When the host refuses.
-    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError>;
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<bool, HostError>;
 
     /// How often any worker has written to the board.
     ///
@@ -69,15 +70,6 @@ pub trait SharedData: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the host refuses.
     fn nanos(&self) -> Result<u64, HostError>;
-}
-
-/// What became of a [`SharedData::set`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Set {
-    /// The value stands.
-    Done,
-    /// Somebody else wrote since the token was read.
-    Raced,
 }
 
 /// The board of one Envoy, as one worker sees it.
@@ -207,12 +199,12 @@ impl<D: SharedData> SharedWords<D> {
             }
             *word = new;
             match self.ok(self.data.set(&self.place, &encoded(self.owner, &words), token)) {
-                Some(Set::Done) => {
+                Some(true) => {
                     seen.words = words;
                     self.ok(self.data.wrote());
                     return Ok(());
                 }
-                Some(Set::Raced) => {}
+                Some(false) => {}
                 None => return locally(seen, index, old, new),
             }
         }

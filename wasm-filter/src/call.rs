@@ -20,15 +20,6 @@ use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdi
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Whether Envoy goes on with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// On to the next filter.
-    Continue,
-    /// It was answered here.
-    Stop,
-}
-
 /// One request.
 #[derive(Debug)]
 pub struct Call<H: Host> {
@@ -67,14 +58,15 @@ impl<H: Host> Call<H> {
         Self { host, worker, admitted: None, mark: None }
     }
 
-    /// Decides, once: a second admission would lose the first one's ticket.
-    pub fn request_headers(&mut self, end_of_stream: bool) -> Flow {
+    /// Decides, once: a second admission would lose the first one's ticket. Returns whether Envoy
+    /// goes on with the request; false: it was answered here.
+    pub fn request_headers(&mut self, end_of_stream: bool) -> bool {
         let Some(worker) = self.worker.clone().filter(|_| self.admitted.is_none()) else {
-            return Flow::Continue;
+            return true;
         };
         // Without a clock nothing can be decided: the request passes, and the error is counted.
         let Some(now) = worker.ok(self.host.now()) else {
-            return Flow::Continue;
+            return true;
         };
         let host = self.host.clone();
         let facts = Request::new(&host);
@@ -85,21 +77,21 @@ impl<H: Host> Call<H> {
             verdict
         });
         match verdict {
-            None | Some(Verdict::Unmatched) => Flow::Continue,
+            None | Some(Verdict::Unmatched) => true,
             Some(Verdict::Pass(pass)) => {
                 let state = match pass.why {
                     PassReason::Shadow(rejection) => Some(rejection.state()),
                     PassReason::Disabled | PassReason::TableFull => None,
                 };
                 self.mark(&pass.policy, state);
-                Flow::Continue
+                true
             }
             Some(Verdict::Reject(rejected)) => {
                 self.mark(&rejected.policy, Some(rejected.rejection.state()));
                 match worker.ok(self.host.reply(&reply::of(&rejected))) {
-                    Some(()) => Flow::Stop,
+                    Some(()) => false,
                     // The answer could not be given: let the request through, visibly.
-                    None => Flow::Continue,
+                    None => true,
                 }
             }
             Some(Verdict::Admit(admission)) => {
@@ -109,7 +101,7 @@ impl<H: Host> Call<H> {
                     false => Upload::WaitsForClient,
                 };
                 self.admit(&worker, now, admission, upload, &facts);
-                Flow::Continue
+                true
             }
         }
     }

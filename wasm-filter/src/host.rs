@@ -5,8 +5,8 @@
 //! every status becomes a value. (Names and signatures: proxy-wasm ABI 0.2.1.)
 #![allow(missing_docs, reason = "the SDK's entry macro makes a public function without one")]
 
-use crate::board::{Set, SharedBoard, SharedData};
-use crate::call::{Call, Flow};
+use crate::board::{SharedBoard, SharedData};
+use crate::call::Call;
 use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
@@ -275,13 +275,13 @@ impl SharedData for EnvoyData {
         Ok(value.map(|value| (value, token)))
     }
 
-    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<bool, HostError> {
         let status = unsafe {
             proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), token)
         };
         match status {
-            CAS_MISMATCH => Ok(Set::Raced),
-            status => check("proxy_set_shared_data", status).map(|()| Set::Done),
+            CAS_MISMATCH => Ok(false),
+            status => check("proxy_set_shared_data", status).map(|()| true),
         }
     }
 
@@ -328,10 +328,7 @@ impl Context for CallAdapter {}
 
 impl HttpContext for CallAdapter {
     fn on_http_request_headers(&mut self, _number: usize, end_of_stream: bool) -> Action {
-        match self.0.request_headers(end_of_stream) {
-            Flow::Continue => Action::Continue,
-            Flow::Stop => Action::Pause,
-        }
+        if self.0.request_headers(end_of_stream) { Action::Continue } else { Action::Pause }
     }
 
     fn on_http_request_body(&mut self, _size: usize, end_of_stream: bool) -> Action {

@@ -5,7 +5,7 @@ use super::filter_host::{Fuzzed, NAMES};
 use crate::Behaviour;
 use crate::source::Source;
 use bimetal_core::engine::Totals;
-use bimetal_filter::call::{Call, Flow};
+use bimetal_filter::call::Call;
 use bimetal_filter::registry::{self, Worker};
 use bimetal_filter::root::{Configured, Root};
 use std::rc::{Rc, Weak};
@@ -79,8 +79,7 @@ impl Plugin {
             4..=6 if self.calls.len() < MOST => {
                 if let Some(root) = any(&mut self.roots, source) {
                     let mut call = root.call();
-                    self.stopped +=
-                        u32::from(call.request_headers(end_of_stream(source)) == Flow::Stop);
+                    self.stopped += u32::from(!call.request_headers(end_of_stream(source)));
                     self.calls.push(call);
                 }
             }

@@ -3,7 +3,7 @@
 use crate::source::Source;
 use bimetal_core::Instant;
 use bimetal_core::board::Board;
-use bimetal_filter::board::{ONLY_IF_ABSENT, Set, SharedBoard, SharedData};
+use bimetal_filter::board::{ONLY_IF_ABSENT, SharedBoard, SharedData};
 use bimetal_filter::flags::FLAGS;
 use bimetal_filter::headers::Headers;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
@@ -330,21 +330,21 @@ impl SharedData for Fuzzed {
         Ok(state.shared.get(key).cloned())
     }
 
-    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<bool, HostError> {
         let mut state = self.state();
         state.works("set")?;
         if state.source(|source| source.byte() % 16 == 1) {
-            return Ok(Set::Raced);
+            return Ok(false);
         }
         let known = state.shared.get(key).map(|(_, known)| *known);
         let is_stale = known.is_some_and(|known| token != 0 && token != known);
         if is_stale || known.is_some() && token == ONLY_IF_ABSENT {
-            return Ok(Set::Raced);
+            return Ok(false);
         }
         state.tokens += 1;
         let next = state.tokens;
         state.shared.insert(key.to_owned(), (value.to_vec(), next));
-        Ok(Set::Done)
+        Ok(true)
     }
 
     fn writes(&self) -> Result<u64, HostError> {

@@ -35,16 +35,16 @@ impl SharedData for Fake {
         self.0.reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.0.table.lock().unwrap().get(key).cloned())
     }
-    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<Set, HostError> {
+    fn set(&self, key: &str, value: &[u8], token: u32) -> Result<bool, HostError> {
         self.check()?;
         let mut table = self.0.table.lock().unwrap();
         let next = self.0.token.fetch_add(1, Ordering::Relaxed) as u32 + 1;
         let raced = self.0.raced.load(Ordering::Relaxed) > 0;
         match table.get(key) {
-            Some((_, known)) if raced || (token != 0 && token != *known) => Ok(Set::Raced),
+            Some((_, known)) if raced || (token != 0 && token != *known) => Ok(false),
             _ => {
                 table.insert(key.into(), (value.into(), next));
-                Ok(Set::Done)
+                Ok(true)
             }
         }
     }
