@@ -11,6 +11,8 @@
 
 mod atomic;
 
+use crate::breaker::record::{Phase, Record};
+use crate::policy::Trip;
 use crate::time::Instant;
 use alloc::sync::Arc;
 pub use atomic::AtomicWords;
@@ -22,6 +24,13 @@ pub trait Board: Send + Sync + Debug {
     /// The same key gives the same words to every worker. None where the board has no room: the
     /// breaker is then decided by this worker alone.
     fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>>;
+
+    /// Tells `changed` of each breaker whose words another replica may have changed since this was
+    /// asked last, by the number that it is [watched](Words::watch) under; so an idle worker looks at
+    /// those alone. False where the board does not know: then any may have changed.
+    fn take_changed(&self, _changed: &mut dyn FnMut(u64)) -> bool {
+        false
+    }
 }
 
 /// The words of one breaker.
@@ -41,9 +50,21 @@ pub trait Words: Send + Sync + Debug {
         self.load(index)
     }
 
+    /// [`Board::take_changed`] calls this breaker by `number` from now on.
+    fn watch(&self, _number: u64) {}
+
     /// Replaces `old` by `new` at `index`.
     ///
     /// # Errors
     /// The word that stands there instead of `old`.
     fn compare_exchange(&self, index: usize, old: u64, new: u64) -> Result<(), u64>;
+}
+
+/// Whether a breaker whose words are these has nothing to lose: it is closed, without a failure since
+/// the last success. A board that needs room may forget it, as a table of scopes forgets its idle
+/// ones. No words are those of a breaker that never changed.
+pub fn is_at_rest(words: &[u64]) -> bool {
+    let word = words.first().copied().unwrap_or(0);
+    let record = Record::unpack(word, &Record::NEW, &Trip::default());
+    record.phase == Phase::Closed { streak: 0 }
 }

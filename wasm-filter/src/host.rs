@@ -5,17 +5,15 @@
 //! every status becomes a value. (Names and signatures: proxy-wasm ABI 0.2.1.)
 #![allow(missing_docs, reason = "the SDK's entry macro makes a public function without one")]
 
-use crate::board::{SharedBoard, SharedData};
+use crate::board::{SharedBoard, SharedData, WorkerBoard};
 use crate::call::Call;
 use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
 use bimetal_core::Instant;
-use bimetal_core::board::Board;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(RootAdapter(Root::new(Envoy))));
@@ -93,8 +91,9 @@ const BUFFER_RESPONSE_BODY: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 
-/// How often any worker wrote to the board.
-const BOARD_WRITES: &str = "bimetal_board_writes_total";
+/// How many changes the workers told each other over the board. A gauge: an operator can set all
+/// counters to zero, and a number that climbs again comes by one that a worker has seen.
+const BOARD_CHANGES: &str = "bimetal_board_changes";
 
 /// The Envoy that this module runs in.
 #[derive(Clone, Copy, Debug)]
@@ -238,14 +237,9 @@ impl Host for Envoy {
         check("proxy_record_metric", unsafe { proxy_record_metric(id, value) })
     }
 
-    fn board(
-        &self,
-        plugin: &[u8],
-        errors: Arc<AtomicU64>,
-    ) -> Result<Option<Arc<dyn Board>>, HostError> {
-        let writes = self.define_metric(MetricKind::Counter, BOARD_WRITES)?;
-        let board = SharedBoard::new(EnvoyData { writes }, plugin, errors);
-        Ok(Some(Arc::new(board)))
+    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
+        let changes = self.define_metric(MetricKind::Gauge, BOARD_CHANGES)?;
+        Ok(Some(Arc::new(SharedBoard::new(EnvoyData { changes }, plugin))))
     }
 
     fn log(&self, level: Level, line: &str) {
@@ -260,10 +254,10 @@ impl Host for Envoy {
     }
 }
 
-/// Envoy's shared data, and the counter of writes to it.
+/// Envoy's shared data, and the gauge of changes to it.
 #[derive(Debug)]
 struct EnvoyData {
-    writes: u32,
+    changes: u32,
 }
 
 impl SharedData for EnvoyData {
@@ -285,14 +279,14 @@ impl SharedData for EnvoyData {
         }
     }
 
-    fn writes(&self) -> Result<u64, HostError> {
+    fn told(&self) -> Result<u64, HostError> {
         let mut value = 0;
-        let status = unsafe { proxy_get_metric(self.writes, &raw mut value) };
+        let status = unsafe { proxy_get_metric(self.changes, &raw mut value) };
         check("proxy_get_metric", status).map(|()| value)
     }
 
-    fn wrote(&self) -> Result<(), HostError> {
-        Envoy.add_to_metric(self.writes, 1)
+    fn tell(&self, changes: u32) -> Result<(), HostError> {
+        Envoy.add_to_metric(self.changes, i64::from(changes))
     }
 
     fn nanos(&self) -> Result<u64, HostError> {

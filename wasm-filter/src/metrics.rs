@@ -45,9 +45,19 @@ pub struct Publisher {
     /// Durations since the last tick.
     waiting: Vec<Sample>,
     errors: Counter,
+    unshared: Counter,
     lost: Counter,
     scopes: Counter,
     outstanding: Counter,
+}
+
+/// What the filter counts by itself, since its worker began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own {
+    /// Host calls that failed.
+    pub errors: u64,
+    /// How often a scope found no place on the board.
+    pub unshared: u64,
 }
 
 /// How long one call took.
@@ -77,7 +87,7 @@ impl Publisher {
         &mut self,
         host: &impl Host,
         engine: &Engine,
-        errors: u64,
+        own: Own,
     ) -> Result<(), HostError> {
         let mut result = self.record_waiting(host);
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
@@ -97,7 +107,8 @@ impl Publisher {
         let totals = engine.totals();
         let outstanding = totals.issued.saturating_sub(totals.settled);
         for (counter, value, kind, name) in [
-            (&mut self.errors, errors, MetricKind::Counter, "bimetal_decision_errors_total"),
+            (&mut self.errors, own.errors, MetricKind::Counter, "bimetal_decision_errors_total"),
+            (&mut self.unshared, own.unshared, MetricKind::Counter, "bimetal_unshared_total"),
             (&mut self.lost, totals.events_lost, MetricKind::Counter, "bimetal_events_lost_total"),
             (&mut self.scopes, totals.scopes, MetricKind::Gauge, "bimetal_scopes"),
             (&mut self.outstanding, outstanding, MetricKind::Gauge, "bimetal_calls_outstanding"),

@@ -3,12 +3,11 @@
 //! Everything but `host.rs` is written against it, so one request's life can be tested on any
 //! machine, in every order of events, with every call failing.
 
+use crate::board::WorkerBoard;
 use crate::headers::Headers;
 use bimetal_core::Instant;
-use bimetal_core::board::Board;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// Host calls of Envoy, or of a test.
 ///
@@ -88,15 +87,11 @@ pub trait Host: Clone + 'static {
     fn record(&self, id: u32, value: u64) -> Result<(), HostError>;
 
     /// Where the workers' breakers of the plugin of this name meet; `None` where workers share
-    /// nothing. Calls of the board that fail are counted in `errors`.
+    /// nothing.
     ///
     /// # Errors
-    /// When the host cannot count the writes to it.
-    fn board(
-        &self,
-        plugin: &[u8],
-        errors: Arc<AtomicU64>,
-    ) -> Result<Option<Arc<dyn Board>>, HostError>;
+    /// When the host cannot count the changes to it.
+    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError>;
 
     /// Writes a line to the host's log. There is nowhere to report a failure to.
     fn log(&self, level: Level, line: &str);

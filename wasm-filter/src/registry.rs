@@ -4,15 +4,16 @@
 //! configuration. So breakers live here, one engine per plugin name, and die with the last root
 //! context of that name. Two plugins of different names in one VM do not see each other.
 
-use crate::metrics::Publisher;
+use crate::board::WorkerBoard;
+use crate::metrics::{Own, Publisher};
 use crate::port::{Host, HostError, Level};
 use bimetal_core::engine::Tracing;
+use bimetal_core::policy::Document;
 use bimetal_core::{Engine, Instant};
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Engines by the name of their plugin.
 type Workers = Vec<(Box<[u8]>, Weak<Worker>)>;
@@ -51,7 +52,7 @@ pub struct WorkerState {
     pub engine: Engine,
     publisher: Publisher,
     errors: u64,
-    board_errors: Arc<AtomicU64>,
+    board: Option<Arc<dyn WorkerBoard>>,
     unreported: Option<HostError>,
     tracing: Tracing,
 }
@@ -61,18 +62,20 @@ impl Worker {
         // Differs from worker to worker: jitter must not trip them in step, and no client may know
         // the order of the hash tables. The standard library asks the host for random bytes.
         let seed = RandomState::new().hash_one(0);
-        let board_errors = Arc::new(AtomicU64::new(0));
-        let (engine, unreported) = match host.board(name, board_errors.clone()) {
-            Ok(Some(board)) => (Engine::with_board(seed, board), None),
-            Ok(None) => (Engine::new(seed), None),
+        let (board, unreported) = match host.board(name) {
+            Ok(board) => (board, None),
             // Each worker decides for itself: less than was asked for, more than nothing.
-            Err(error) => (Engine::new(seed), Some(error)),
+            Err(error) => (None, Some(error)),
+        };
+        let engine = match &board {
+            Some(board) => Engine::with_board(seed, board.clone()),
+            None => Engine::new(seed),
         };
         Self(RefCell::new(WorkerState {
             engine,
             publisher: Publisher::default(),
             errors: u64::from(unreported.is_some()),
-            board_errors,
+            board,
             unreported,
             tracing: Tracing::default(),
         }))
@@ -126,8 +129,10 @@ impl WorkerState {
             Ok(now) => self.poll(host, now),
             Err(error) => self.failed(error),
         }
-        self.errors += self.board_errors.swap(0, Ordering::Relaxed);
-        if let Err(error) = self.publisher.publish(host, &self.engine, self.errors) {
+        self.errors += self.board.as_ref().map_or(0, |board| board.take_errors());
+        let unshared = self.board.as_ref().map_or(0, |board| board.unshared());
+        let own = Own { errors: self.errors, unshared };
+        if let Err(error) = self.publisher.publish(host, &self.engine, own) {
             self.failed(error);
         }
         if let Some(error) = self.unreported.take() {
@@ -136,8 +141,18 @@ impl WorkerState {
     }
 
     fn poll(&mut self, host: &impl Host, now: Instant) {
-        self.engine.poll(now);
+        match self.board.clone() {
+            Some(board) => board.tick(&mut || self.engine.poll(now)),
+            None => self.engine.poll(now),
+        }
         self.write_events(host);
+    }
+
+    /// The policies of a new document, before its engine is asked for anything.
+    pub fn expect(&mut self, document: &Document) {
+        if let Some(board) = &self.board {
+            document.policies.iter().for_each(|policy| board.expect(policy));
+        }
     }
 
     /// Publishes what belongs to a new document; `skipped` parts of it are not supported here.

@@ -69,6 +69,7 @@ impl<H: Host> Root<H> {
         let worker = registry::worker(host, &name);
         worker.with(|state| {
             state.follow_log_level(host);
+            state.expect(document);
             // Without a clock nothing will be decided, and each request counts an error.
             state.engine.load(now.unwrap_or(Instant::ZERO), document);
             state.write_events(host);

@@ -120,7 +120,7 @@ impl Fleet for EnvoyFleet {
     }
 }
 
-/// [`EnvoyFleet`] with an Envoy that is told to keep no counter of writes to the board, as an
+/// [`EnvoyFleet`] with an Envoy that is told to keep no count of changes to the board, as an
 /// operator who keeps few statistics may.
 #[derive(Debug)]
 pub struct UncountedEnvoyFleet(EnvoyFleet);
@@ -135,7 +135,7 @@ impl Fleet for UncountedEnvoyFleet {
         folder: &Path,
     ) -> io::Result<Self> {
         let matcher = json!({"stats_config": {"stats_matcher": {"exclusion_list": {
-            "patterns": [{"contains": "bimetal_board_writes"}],
+            "patterns": [{"contains": "bimetal_board_changes"}],
         }}}});
         let arguments = ["--config-yaml".to_owned(), matcher.to_string()];
         EnvoyFleet::start_with(document, echo, folder, |config| {

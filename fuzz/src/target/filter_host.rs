@@ -2,13 +2,11 @@
 
 use crate::source::Source;
 use bimetal_core::Instant;
-use bimetal_core::board::Board;
-use bimetal_filter::board::{ONLY_IF_ABSENT, SharedBoard, SharedData};
+use bimetal_filter::board::{ONLY_IF_ABSENT, SharedBoard, SharedData, WorkerBoard};
 use bimetal_filter::flags::FLAGS;
 use bimetal_filter::headers::Headers;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values that get deep, beside whatever bytes.
@@ -89,7 +87,7 @@ struct State {
     metrics: HashMap<String, (u32, MetricKind)>,
     shared: HashMap<String, (Vec<u8>, u32)>,
     tokens: u32,
-    writes: u64,
+    told: u64,
     calls: u64,
 }
 
@@ -134,7 +132,7 @@ impl Fuzzed {
             metrics: HashMap::new(),
             shared: HashMap::new(),
             tokens: 0,
-            writes: 0,
+            told: 0,
             calls: 0,
         })))
     }
@@ -275,16 +273,12 @@ impl Host for Fuzzed {
         state.works("record")
     }
 
-    fn board(
-        &self,
-        plugin: &[u8],
-        errors: Arc<AtomicU64>,
-    ) -> Result<Option<Arc<dyn Board>>, HostError> {
+    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
         let mut state = self.state();
         state.works("board")?;
         let shares = state.source(|source| source.byte() % 4 != 0);
         drop(state);
-        let board = || Arc::new(SharedBoard::new(self.clone(), plugin, errors)) as Arc<dyn Board>;
+        let board = || Arc::new(SharedBoard::new(self.clone(), plugin)) as Arc<dyn WorkerBoard>;
         Ok(shares.then(board))
     }
 
@@ -325,7 +319,7 @@ impl SharedData for Fuzzed {
             let junk = state.source(|source| source.bytes(64).to_vec());
             let token = state.tokens;
             state.shared.insert(key.to_owned(), (junk, token));
-            state.writes = state.writes.wrapping_add(1);
+            state.told = state.told.wrapping_add(1);
         }
         Ok(state.shared.get(key).cloned())
     }
@@ -347,20 +341,21 @@ impl SharedData for Fuzzed {
         Ok(true)
     }
 
-    fn writes(&self) -> Result<u64, HostError> {
+    fn told(&self) -> Result<u64, HostError> {
         let mut state = self.state();
-        state.works("writes")?;
-        Ok(state.writes)
+        state.works("told")?;
+        Ok(state.told)
     }
 
     fn nanos(&self) -> Result<u64, HostError> {
         Host::now(self).map(Instant::as_nanos)
     }
 
-    fn wrote(&self) -> Result<(), HostError> {
+    fn tell(&self, changes: u32) -> Result<(), HostError> {
+        assert!(changes > 0);
         let mut state = self.state();
-        state.works("wrote")?;
-        state.writes = state.writes.wrapping_add(1);
+        state.works("tell")?;
+        state.told = state.told.wrapping_add(u64::from(changes));
         Ok(())
     }
 }

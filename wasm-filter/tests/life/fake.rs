@@ -1,14 +1,13 @@
 //! A host that a test writes down and reads back.
 
 use bimetal_core::Instant;
-use bimetal_core::board::Board;
+use bimetal_filter::board::WorkerBoard;
 use bimetal_filter::headers::Headers;
 use bimetal_filter::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// State of the host, shared between its clones.
 #[derive(Debug, Default)]
@@ -106,11 +105,7 @@ impl Fake {
 }
 
 impl Host for Fake {
-    fn board(
-        &self,
-        _plugin: &[u8],
-        _errors: Arc<AtomicU64>,
-    ) -> Result<Option<Arc<dyn Board>>, HostError> {
+    fn board(&self, _plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
         Ok(None)
     }
 

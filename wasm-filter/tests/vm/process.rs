@@ -100,8 +100,8 @@ pub(crate) struct ProcessState {
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 /// How the names of the filter's metrics end.
-const METRICS: [&str; 14] = [
-    "board_writes_total",
+const METRICS: [&str; 15] = [
+    "board_changes",
     "breaker_replicas",
     "breaker_transitions_total",
     "calls_outstanding",
@@ -114,6 +114,7 @@ const METRICS: [&str; 14] = [
     "scopes",
     "shadow_total",
     "unprotected_total",
+    "unshared_total",
     "unsupported_skipped",
 ];
 
