@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) ticks: Option<u32>,
     pub(crate) metrics: Vec<(MetricKind, String, i64)>,
     pub(crate) lines: Vec<(Level, String)>,
+    /// Where its workers meet, if they do.
+    pub(crate) board: Option<Arc<dyn WorkerBoard>>,
     /// Names of calls that fail.
     pub(crate) failing: BTreeSet<&'static str>,
     /// Number of calls since the start; what one request costs.
@@ -106,7 +108,7 @@ impl Fake {
 
 impl Host for Fake {
     fn board(&self, _plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
-        Ok(None)
+        Ok(self.set(|state| state.board.clone()))
     }
 
     fn now(&self) -> Result<Instant, HostError> {

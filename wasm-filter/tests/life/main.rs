@@ -11,6 +11,7 @@
 mod fake;
 mod names;
 mod orders;
+mod publishing;
 mod uploads;
 
 use bimetal_core::Duration;
@@ -34,7 +35,11 @@ fn flags(host: &Fake, names: &[&str]) {
 
 /// A plugin of this name with one policy: trips on one failure, slow beyond 100 ms.
 fn plugin(name: &str, more: serde_json::Value) -> (Fake, Root<Fake>) {
-    let host = Fake::default();
+    plugin_on(Fake::default(), name, more)
+}
+
+/// The same on a host that is there.
+fn plugin_on(host: Fake, name: &str, more: serde_json::Value) -> (Fake, Root<Fake>) {
     host.property(Property::PluginName, name);
     host.property(Property::Attempts, 1_u64.to_le_bytes());
     configure(&host, more);

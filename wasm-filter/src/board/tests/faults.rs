@@ -185,6 +185,9 @@ fn somebody_elses_bytes_are_left_alone_and_decide_nothing() {
         assert_eq!((words[0].load(0), words[1].load(0)), (open(2), open(1)));
         assert_eq!(boards[0].unshared(), 1, "no place");
         assert_eq!(fake.buckets(), [(bucket.clone(), junk.to_vec())]);
+        let (reads, ..) = fake.calls();
+        words.iter().for_each(|words| _ = words.load(0));
+        assert_eq!(fake.calls().0, reads, "one look is enough");
         // Once they are gone it shares again.
         fake.put(&bucket, b"");
         assert_eq!(words[0].compare_exchange(0, open(2), open(3)), Ok(()));

@@ -229,3 +229,23 @@ fn an_idle_worker_is_told_which_breakers_others_changed() {
     assert_eq!(told(), [(103, 0), (107, open(LENGTH as u64 + 2))]);
     assert_eq!(told(), []);
 }
+
+#[test]
+fn a_scope_that_is_gone_is_not_followed() {
+    let policy = policy("echo", 10_000, 10);
+    let (fake, boards) = boards(2, &[&policy]);
+    let words: Vec<_> = (0..50).map(|scope| all_open(&boards, &key(&policy, scope), 1)).collect();
+    words.iter().for_each(|pair| pair[0].compare_exchange(0, 0, open(1)).unwrap());
+    let (idle, busy): (Vec<_>, Vec<_>) =
+        words.into_iter().map(|pair| (pair[0].clone(), pair[1].clone())).unzip();
+    drop(idle);
+    for change in 1..=LENGTH as u64 + 1 {
+        busy[0].load(0);
+        busy[0].compare_exchange(0, open(change), open(change + 1)).unwrap();
+    }
+    let (reads, ..) = fake.calls();
+    (0..3).for_each(|_| boards[0].tick(&mut || ()));
+    assert_eq!(fake.calls().0, reads + 1, "the log alone");
+    // It is as if it had never been known, when it comes back.
+    assert_eq!(boards[0].open(&key(&policy, 0), 1).unwrap().load(0), busy[0].load(0));
+}
