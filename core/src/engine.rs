@@ -1,9 +1,11 @@
-//! A policy document at work: the one thing a host holds.
+//! Policy documents at work: what a host asks.
 //!
-//! A worker owns an engine. For each request it asks [`Engine::admit`], and tells
-//! [`Engine::settle`] what became of what was admitted. Nothing in here waits, locks or performs.
+//! A worker owns an engine, which has the state: breakers, their evidence, counts. What judges a
+//! request is held by the place that it passes through, a listener or a filter instance: see
+//! [`Policies`]. For each request the worker asks [`Engine::admit`], and tells [`Engine::settle`]
+//! what became of what was admitted. Nothing in here waits, locks or performs.
 
-mod load;
+mod policies;
 mod recorder;
 mod view;
 
@@ -14,7 +16,7 @@ use crate::decision::{
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
 use crate::outcome::Report;
-use crate::policy::{Document, Mode, Policy, Scope, Subject};
+use crate::policy::{Mode, Policy, Scope, Subject};
 use crate::registry::Registry;
 use crate::rng::Rng;
 use crate::series::Counts;
@@ -22,15 +24,16 @@ use crate::time::Instant;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+pub use policies::Policies;
+use policies::{Entry, State};
 use recorder::Recorder;
 pub use recorder::{MAX_EVENTS, Totals, Tracing};
 pub use view::Snapshot;
 
-/// A policy document at work.
+/// Policy documents at work.
 #[derive(Debug)]
 pub struct Engine {
-    registries: Vec<Registry>,
-    document: Option<Document>,
+    states: Vec<State>,
     recorder: Recorder,
     calls: u64,
     next_registry: u32,
@@ -39,12 +42,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without a document: every request is [`Verdict::Unmatched`]. `seed` fixes jitter
-    /// and the order of hash tables; workers should have different ones.
+    /// An engine without a state. `seed` fixes jitter and the order of hash tables; workers should
+    /// have different ones.
     pub fn new(seed: u64) -> Self {
         Self {
-            registries: Vec::new(),
-            document: None,
+            states: Vec::new(),
             recorder: Recorder::new(seed),
             calls: 0,
             next_registry: 0,
@@ -59,17 +61,26 @@ impl Engine {
         Self { board: Some(board), ..Self::new(seed) }
     }
 
-    /// Decides one request by the first policy that matches it.
-    pub fn admit(&mut self, now: Instant, facts: &dyn Facts) -> Verdict {
+    /// Decides one request by the first of `policies` that matches it.
+    pub fn admit(&mut self, now: Instant, policies: &Policies, facts: &dyn Facts) -> Verdict {
         let subject = Subject::new(facts);
-        let matching = |registry: &&mut Registry| registry.policy.matcher.holds(&subject);
-        let Some(registry) = self.registries.iter_mut().find(matching) else {
+        let matching = |entry: &&Entry| entry.policy.matcher.holds(&subject);
+        let Some(entry) = policies.entries.iter().find(matching) else {
             return Verdict::Unmatched;
         };
-        let policy = registry.policy.clone();
+        let policy = entry.policy.clone();
         if policy.mode == Mode::Disabled {
             return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
         }
+        let wanted = entry.state.registry;
+        let at = self.states.iter().position(|state| state.registry.id == wanted);
+        if at.and_then(|at| self.states.get(at)).is_some_and(|state| !state.in_force) {
+            self.put_in_force(policies);
+        }
+        let Some(State { registry, .. }) = at.and_then(|at| self.states.get_mut(at)) else {
+            // Policies that another engine made.
+            return Verdict::Unmatched;
+        };
         let key = scope_key(&policy.scope, facts);
         let place = registry.find_or_make(&key, self.recorder.series());
         let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
@@ -101,7 +112,7 @@ impl Engine {
     /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers
     /// that already are a failure: settle those.
     pub fn answered(&mut self, now: Instant, ticket: &mut Ticket) {
-        let Some(registry) = find(&mut self.registries, ticket.registry) else {
+        let Some(State { registry, .. }) = find(&mut self.states, ticket.registry) else {
             return;
         };
         if let Some(slot) = registry.slot_mut(ticket.slot) {
@@ -112,7 +123,7 @@ impl Engine {
 
     /// The upstream's clock of the call runs or stands from now on: see [`crate::call`].
     pub fn upstream_clock(&mut self, now: Instant, ticket: &Ticket, runs: bool) {
-        let Some(registry) = find(&mut self.registries, ticket.registry) else {
+        let Some(State { registry, .. }) = find(&mut self.states, ticket.registry) else {
             return;
         };
         if let Some(slot) = registry.slot_mut(ticket.slot) {
@@ -126,7 +137,7 @@ impl Engine {
     pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {
         let Ticket { registry, slot: place, row, permit, call } = ticket;
         let outcome = report.outcome;
-        let Some(registry) = find(&mut self.registries, registry) else {
+        let Some(State { registry, .. }) = find(&mut self.states, registry) else {
             let settled = Settled { outcome, late: true };
             self.recorder.settled(now, row, call, settled);
             return settled;
@@ -141,10 +152,10 @@ impl Engine {
         settled
     }
 
-    /// Carries out what time made due. A host calls it on its tick; every verb does so for its own
-    /// scope by itself.
+    /// Carries out what time made due, and frees the state of policies that are gone. A host calls it
+    /// on its tick; what is due in its own scope every verb carries out by itself.
     pub fn poll(&mut self, now: Instant) {
-        for registry in &mut self.registries {
+        for State { registry, .. } in &mut self.states {
             for place in 0..registry.places_to_poll() {
                 if let Some(slot) = registry.slot_mut(place) {
                     slot.guard.poll(now);
@@ -152,11 +163,12 @@ impl Engine {
                 }
             }
         }
+        self.free_states();
     }
 
     /// When [`Engine::poll`] will next have something to do.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.registries.iter().filter_map(Registry::next_wakeup).min()
+        self.states.iter().filter_map(|state| state.registry.next_wakeup()).min()
     }
 
     /// Chooses which events are kept.
@@ -178,13 +190,13 @@ impl Engine {
 
     /// Sums over everything since the engine began.
     pub fn totals(&self) -> Totals {
-        let scopes = self.registries.iter().map(|registry| registry.len() as u64).sum();
+        let scopes = self.states.iter().map(|state| state.registry.len() as u64).sum();
         Totals { scopes, ..self.recorder.totals() }
     }
 }
 
-fn find(registries: &mut [Registry], id: u32) -> Option<&mut Registry> {
-    registries.iter_mut().find(|registry| registry.id == id)
+fn find(states: &mut [State], registry: u32) -> Option<&mut State> {
+    states.iter_mut().find(|state| state.registry.id == registry)
 }
 
 /// To be called after every verb on a scope: records its changes of state, and keeps the order of

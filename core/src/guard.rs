@@ -8,7 +8,7 @@ use crate::breaker::{Breaker, Permit};
 use crate::decision::Rejection;
 use crate::event::{State, Transition};
 use crate::outcome::Report;
-use crate::policy::Policy;
+use crate::policy::BreakerPolicy;
 use crate::time::Instant;
 use alloc::sync::Arc;
 
@@ -33,10 +33,14 @@ impl GuardPermit {
 }
 
 impl Guard {
-    /// A guard as `policy` wants it; its breaker is a replica where there are `words` for it. The
-    /// only place that allocates.
-    pub fn new(policy: &Policy, seed: u64, words: Option<Arc<dyn Words>>) -> Self {
-        let breaker = policy.breaker.clone().map(|breaker| match words {
+    /// A guard with a breaker where there is a policy for one; it is a replica where there are
+    /// `words` for it. The only place that allocates.
+    pub fn new(
+        breaker: Option<Arc<BreakerPolicy>>,
+        seed: u64,
+        words: Option<Arc<dyn Words>>,
+    ) -> Self {
+        let breaker = breaker.map(|breaker| match words {
             Some(words) => Breaker::shared(breaker, seed, words),
             None => Breaker::new(breaker, seed),
         });

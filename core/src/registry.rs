@@ -11,7 +11,7 @@ use crate::board::{Board, Words};
 use crate::breaker::Breaker;
 use crate::event::{State, Transition};
 use crate::guard::Guard;
-use crate::policy::{BreakerPolicy, Policy, Scope, Share, WhenFull};
+use crate::policy::{BreakerPolicy, Policy, Scope, Scopes, Share, WhenFull};
 use crate::series::{SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -43,12 +43,20 @@ impl Slot {
 /// What the overflow scope is called on the board: longer than any key.
 const OVERFLOW: [u8; key::LONGEST + 1] = [b'*'; key::LONGEST + 1];
 
-/// The scopes of one policy.
+/// The scopes of one policy: what its calls have left behind. Whatever decides alike shares it, see
+/// [`Policies`](crate::engine::Policies); so it holds nothing of a policy but what its state depends
+/// on.
 #[derive(Debug)]
 pub struct Registry {
     /// Unlike every other registry's of the engine, for ever.
     pub(crate) id: u32,
-    pub(crate) policy: Arc<Policy>,
+    /// The policy's name.
+    pub(crate) name: Arc<str>,
+    /// Its [`Policy::state_hash`].
+    pub(crate) state_hash: u64,
+    pub(crate) scope: Scope,
+    scopes: Scopes,
+    breaker: Option<Arc<BreakerPolicy>>,
     slots: Vec<Slot>,
     index: HashTable<u32>,
     idle: IdleList,
@@ -62,12 +70,16 @@ pub struct Registry {
 impl Registry {
     /// An empty table for `policy`. `seed` fixes jitter and the order of the hash table. Breakers
     /// are replicas on `board` where there is one and the policy shares them.
-    pub fn new(id: u32, policy: Arc<Policy>, seed: u64, board: Option<Arc<dyn Board>>) -> Self {
+    pub fn new(id: u32, policy: &Policy, seed: u64, board: Option<Arc<dyn Board>>) -> Self {
         let shares = |breaker: &Arc<BreakerPolicy>| breaker.share == Share::Process;
         Self {
             id,
             board: board.filter(|_| policy.breaker.as_ref().is_some_and(shares)),
-            policy,
+            name: policy.name.clone(),
+            state_hash: policy.state_hash,
+            scope: policy.scope.clone(),
+            scopes: policy.scopes,
+            breaker: policy.breaker.clone(),
             slots: Vec::new(),
             index: HashTable::new(),
             idle: IdleList::default(),
@@ -82,12 +94,12 @@ impl Registry {
     /// scopes and the policy lets new ones pass.
     pub fn find_or_make(&mut self, key: &[u8], series: &mut SeriesTable) -> Option<u32> {
         // One scope: nothing to look up.
-        if self.policy.scope == Scope::Policy && !self.slots.is_empty() {
+        if self.scope == Scope::Policy && !self.slots.is_empty() {
             return Some(0);
         }
         let mut short = [0; key::LONGEST];
         // Every worker shortens alike, so that a long key means the same breaker to all.
-        let key = shorten(key, &mut short, &FixedState::with_seed(self.policy.state_hash));
+        let key = shorten(key, &mut short, &FixedState::with_seed(self.state_hash));
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         let same = |slot: &u32| slots.get(*slot as usize).is_some_and(|slot| equal(&slot.key, key));
@@ -100,13 +112,13 @@ impl Registry {
     #[cold]
     fn make(&mut self, key: &[u8], hash: u64, series: &mut SeriesTable) -> Option<u32> {
         let keyed = self.index.len();
-        let place = if keyed < self.policy.scopes.max as usize {
+        let place = if keyed < self.scopes.max as usize {
             self.push(key, series)
         } else if let Some(place) = self.idle.oldest() {
             self.replace(place, key, series);
             place
         } else {
-            return match self.policy.scopes.when_full {
+            return match self.scopes.when_full {
                 WhenFull::Pass => None,
                 WhenFull::Share => Some(self.overflow(series)),
             };
@@ -145,7 +157,7 @@ impl Registry {
     }
 
     fn push(&mut self, key: &[u8], series: &mut SeriesTable) -> u32 {
-        let (label, place) = (label(&self.policy.scope, key), self.next_place());
+        let (label, place) = (label(&self.scope, key), self.next_place());
         let slot = self.slot(key, &label, place, series);
         self.slots.push(slot);
         place
@@ -164,7 +176,7 @@ impl Registry {
                 counts.left(old.guard.state());
             }
         }
-        let label = label(&self.policy.scope, key);
+        let label = label(&self.scope, key);
         let slot = self.slot(key, &label, place, series);
         if let Some(old) = self.slots.get_mut(place as usize) {
             *old = slot;
@@ -174,17 +186,21 @@ impl Registry {
     fn slot(&mut self, key: &[u8], label: &str, place: u32, series: &mut SeriesTable) -> Slot {
         self.seed =
             self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(u64::from(place) | 1);
-        let row = series.open(&self.policy.name, label);
-        if let (Some(counts), Some(_)) = (series.counts(row), &self.policy.breaker) {
+        let row = series.open(&self.name, label);
+        if let (Some(counts), Some(_)) = (series.counts(row), &self.breaker) {
             counts.entered(State::Closed);
         }
-        Slot { guard: Guard::new(&self.policy, self.seed, self.words(key)), row, key: key.into() }
+        Slot {
+            guard: Guard::new(self.breaker.clone(), self.seed, self.words(key)),
+            row,
+            key: key.into(),
+        }
     }
 
     /// The words of a scope on the board: the same for every worker whose policy decides alike.
     fn words(&self, key: &[u8]) -> Option<Arc<dyn Words>> {
-        let (board, breaker) = (self.board.as_ref()?, self.policy.breaker.as_ref()?);
-        let name = [&self.policy.state_hash.to_le_bytes(), key].concat();
+        let (board, breaker) = (self.board.as_ref()?, self.breaker.as_ref()?);
+        let name = [&self.state_hash.to_le_bytes(), key].concat();
         board.open(&name, Breaker::words_needed(breaker))
     }
 
@@ -198,7 +214,7 @@ impl Registry {
     #[inline]
     pub fn touched(&mut self, place: u32) {
         // A policy with one scope has nothing to evict.
-        if self.policy.scope == Scope::Policy {
+        if self.scope == Scope::Policy {
             return;
         }
         if self.overflow == Some(place) {

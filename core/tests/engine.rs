@@ -9,7 +9,7 @@
 )]
 
 use bimetal_core::decision::{PassReason, Reason};
-use bimetal_core::engine::{MAX_EVENTS, Tracing};
+use bimetal_core::engine::{MAX_EVENTS, Policies, Tracing};
 use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome::{self, Failure, Success};
 use bimetal_core::outcome::Report;
@@ -50,12 +50,14 @@ const ECHO: Request<'_> = Request("/echo", "gold");
 
 struct World {
     engine: Engine,
+    policies: Policies,
     now: Instant,
 }
 
 impl World {
     fn new(policy: &str) -> Self {
-        let mut world = Self { engine: Engine::new(1), now: Instant::ZERO };
+        let (engine, policies) = (Engine::new(1), Policies::default());
+        let mut world = Self { engine, policies, now: Instant::ZERO };
         world.load(policy);
         world
     }
@@ -66,20 +68,30 @@ impl World {
     }
 
     fn load_all(&mut self, policies: &str) {
+        self.policies = self.other(policies);
+        self.engine.poll(self.now);
+    }
+
+    /// Policies beside those in force, of the same engine.
+    fn other(&mut self, policies: &str) -> Policies {
         let text = format!(r#"{{"version": "v1", "policies": [{policies}]}}"#);
         let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
-        self.engine.load(self.now, &document);
+        self.engine.load(&document)
+    }
+
+    fn ask(&mut self, request: Request<'_>) -> Verdict {
+        self.engine.admit(self.now, &self.policies, &request)
     }
 
     fn ticket(&mut self, request: Request<'_>) -> Ticket {
-        match self.engine.admit(self.now, &request) {
+        match self.ask(request) {
             Verdict::Admit(admission) => admission.ticket,
             other => panic!("not admitted: {other:?}"),
         }
     }
 
     fn rejected(&mut self, request: Request<'_>) -> Rejected {
-        match self.engine.admit(self.now, &request) {
+        match self.ask(request) {
             Verdict::Reject(rejected) => rejected,
             other => panic!("not rejected: {other:?}"),
         }
@@ -117,7 +129,7 @@ fn the_first_policy_that_matches_decides() {
            {"name": "b", "match": {"path_prefix": "/"}, "mode": "forced_open",
             "breaker": {"profile": "origin-study"}}"#,
     );
-    let verdict = world.engine.admit(world.now, &Request("/a", ""));
+    let verdict = world.ask(Request("/a", ""));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::Disabled));
     let rejected = world.rejected(Request("/b", ""));
     assert_eq!((&*rejected.policy.name, rejected.rejection.reason), ("b", Reason::Forced));
@@ -126,10 +138,10 @@ fn the_first_policy_that_matches_decides() {
 #[test]
 fn what_nothing_matches_passes_untouched() {
     let mut world = World::new(&format!(r#""match": {{"path": "/other"}}, {ORIGIN}"#));
-    assert!(matches!(world.engine.admit(world.now, &ECHO), Verdict::Unmatched));
+    assert!(matches!(world.ask(ECHO), Verdict::Unmatched));
     assert_eq!(world.engine.series().count(), 0);
     let mut empty = Engine::new(0);
-    assert!(matches!(empty.admit(Instant::ZERO, &ECHO), Verdict::Unmatched));
+    assert!(matches!(empty.admit(Instant::ZERO, &Policies::default(), &ECHO), Verdict::Unmatched));
 }
 
 #[test]
@@ -178,7 +190,7 @@ fn a_scope_with_a_call_under_way_stays() {
     let mut world =
         World::new(&format!(r#""scopes": {{"max": 1, "when_full": "pass"}}, {TENANTS}"#));
     let busy = world.ticket(Request("", "busy"));
-    let verdict = world.engine.admit(world.now, &Request("", "other"));
+    let verdict = world.ask(Request("", "other"));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::TableFull));
     assert_eq!(world.counts("*").unprotected, 1);
     world.settles_late(busy, Success);
@@ -214,11 +226,11 @@ fn flooding_keys_resets_nobody() {
 fn shadow_decides_and_counts_but_applies_nothing() {
     let mut world =
         World::new(&format!(r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#));
-    let Verdict::Admit(first) = world.engine.admit(world.now, &ECHO) else { panic!() };
+    let Verdict::Admit(first) = world.ask(ECHO) else { panic!() };
     assert_eq!(first.plan, bimetal_core::Plan::default());
     world.settles_late(first.ticket, Failure);
     (0..2).for_each(|_| world.call(ECHO, Failure));
-    let Verdict::Pass(pass) = world.engine.admit(world.now, &ECHO) else { panic!() };
+    let Verdict::Pass(pass) = world.ask(ECHO) else { panic!() };
     assert!(matches!(pass.why, PassReason::Shadow(rejection)
         if rejection.retry_after() == Some(Duration::from_secs(30))));
     let counts = world.counts("policy");
@@ -230,7 +242,7 @@ fn a_fallback_is_not_applied_in_shadow() {
     let fallback = r#""fallback": {"when": ["rejected", "failed"], "status": 500}"#;
     for (mode, given) in [("enforce", true), ("forced_open", true), ("shadow", false)] {
         let world = World::new(&format!(r#""mode": "{mode}", {fallback}, {ORIGIN}"#));
-        let policy = world.engine.document().unwrap().policies[0].clone();
+        let policy = world.policies.iter().next().unwrap().clone();
         assert_eq!(policy.fallback_when_rejected().is_some(), given);
         assert_eq!(policy.fallback_when_failed().is_some(), given);
     }
@@ -269,7 +281,7 @@ fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
     let mut world = World::new(ORIGIN);
     world.trip(ECHO);
     world.load_all("");
-    assert!(matches!(world.engine.admit(world.now, &ECHO), Verdict::Unmatched));
+    assert!(matches!(world.ask(ECHO), Verdict::Unmatched));
     let counts = world.counts("policy");
     assert_eq!((counts.states, counts.decisions), ([0; 3], [3, 1]));
 }

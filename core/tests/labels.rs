@@ -5,6 +5,7 @@
 #[path = "support/board.rs"]
 mod board;
 
+use bimetal_core::engine::Policies;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::series::{MAX_SERIES, MIN_SERIES};
@@ -40,16 +41,28 @@ impl Facts for Request<'_> {
     }
 }
 
-fn engine(policies: &str) -> Engine {
-    let mut engine = Engine::new(1);
-    load(&mut engine, policies);
-    engine
+/// An engine, and the policies in force.
+struct World {
+    engine: Engine,
+    policies: Policies,
 }
 
-fn load(engine: &mut Engine, policies: &str) {
-    let text = format!(r#"{{"version": "v1", "policies": [{policies}]}}"#);
-    let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
-    engine.load(Instant::ZERO, &document);
+impl World {
+    fn new(policies: &str) -> Self {
+        Self::with(Engine::new(1), policies)
+    }
+
+    fn with(engine: Engine, policies: &str) -> Self {
+        let mut world = Self { engine, policies: Policies::default() };
+        world.load(policies);
+        world
+    }
+
+    fn load(&mut self, policies: &str) {
+        let text = format!(r#"{{"version": "v1", "policies": [{policies}]}}"#);
+        let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
+        self.policies = self.engine.load(&document);
+    }
 }
 
 /// A policy with a scope for each host.
@@ -60,16 +73,18 @@ fn by_host(name: &str) -> String {
     )
 }
 
-fn call(engine: &mut Engine, path: &str, host: &str, outcome: Outcome) {
-    let Verdict::Admit(admission) = engine.admit(Instant::ZERO, &Request(path, host)) else {
+fn call(world: &mut World, path: &str, host: &str, outcome: Outcome) {
+    let World { engine, policies } = world;
+    let verdict = engine.admit(Instant::ZERO, policies, &Request(path, host));
+    let Verdict::Admit(admission) = verdict else {
         panic!("{host} is not admitted");
     };
     engine.settle(Instant::ZERO, admission.ticket, Report::from(outcome));
 }
 
 /// Calls by policy and label.
-fn calls(engine: &Engine) -> BTreeMap<(String, String), u64> {
-    let rows = engine.series().map(|(policy, label, counts)| {
+fn calls(world: &World) -> BTreeMap<(String, String), u64> {
+    let rows = world.engine.series().map(|(policy, label, counts)| {
         ((policy.to_owned(), label.to_owned()), counts.decisions.iter().sum())
     });
     let all: Vec<_> = rows.collect();
@@ -81,7 +96,7 @@ fn calls(engine: &Engine) -> BTreeMap<(String, String), u64> {
 
 #[test]
 fn each_host_that_a_client_sends_is_counted_under_a_label_of_its_own() {
-    let mut engine = engine(&by_host("a"));
+    let mut world = World::new(&by_host("a"));
     let long = "x".repeat(120);
     let longer = [long.clone() + "1", long.clone() + "2", "x".repeat(300), "x".repeat(301)];
     let hosts = [
@@ -104,9 +119,9 @@ fn each_host_that_a_client_sends_is_counted_under_a_label_of_its_own() {
         "policy",
     ];
     for host in hosts.into_iter().chain([&*long]).chain(longer.iter().map(|host| &**host)) {
-        call(&mut engine, "/a", host, Outcome::Success);
+        call(&mut world, "/a", host, Outcome::Success);
     }
-    let calls = calls(&engine);
+    let calls = calls(&world);
     assert_eq!(calls.len(), hosts.len() + 1 + longer.len(), "{calls:#?}");
     assert!(calls.values().all(|count| *count == 1), "{calls:#?}");
     for (_, label) in calls.keys() {
@@ -120,14 +135,14 @@ fn each_host_that_a_client_sends_is_counted_under_a_label_of_its_own() {
 
 #[test]
 fn one_policys_labels_leave_anothers_alone() {
-    let mut engine = engine(&[by_host("flooded"), by_host("quiet")].join(","));
+    let mut world = World::new(&[by_host("flooded"), by_host("quiet")].join(","));
     for host in 0..MAX_SERIES + 100 {
-        call(&mut engine, "/flooded", &host.to_string(), Outcome::Success);
+        call(&mut world, "/flooded", &host.to_string(), Outcome::Success);
     }
     for host in 0..MAX_SERIES / 2 {
-        call(&mut engine, "/quiet", &host.to_string(), Outcome::Success);
+        call(&mut world, "/quiet", &host.to_string(), Outcome::Success);
     }
-    let told = calls(&engine);
+    let told = calls(&world);
     let of = |policy: &str| told.keys().filter(|(name, _)| name == policy).count();
     assert_eq!(of("flooded"), MAX_SERIES / 2 + 1, "its share, and what they have in common");
     assert_eq!(told[&("flooded".into(), "*".into())], (MAX_SERIES / 2 + 100) as u64);
@@ -138,12 +153,12 @@ fn one_policys_labels_leave_anothers_alone() {
     many.push(by_host("flooded"));
     // Those with one label only take none away.
     many.push(r#"{"name": "client", "scope": "client"}"#.into());
-    load(&mut engine, &many.join(","));
+    world.load(&many.join(","));
     for host in 0..MIN_SERIES + 1 {
-        call(&mut engine, "/p7", &host.to_string(), Outcome::Success);
+        call(&mut world, "/p7", &host.to_string(), Outcome::Success);
     }
-    call(&mut engine, "/other", "10.0.0.1", Outcome::Success);
-    let later = calls(&engine);
+    call(&mut world, "/other", "10.0.0.1", Outcome::Success);
+    let later = calls(&world);
     let of = |policy: &str| later.keys().filter(|(name, _)| name == policy).count();
     assert_eq!((of("p7"), of("flooded"), of("client")), (MIN_SERIES + 1, MAX_SERIES / 2 + 1, 1));
     assert!(told.iter().all(|(labels, count)| later[labels] == *count));
@@ -151,13 +166,13 @@ fn one_policys_labels_leave_anothers_alone() {
 
 #[test]
 fn a_policy_alone_has_the_whole_table() {
-    let mut engine =
-        engine(&[by_host("a"), r#"{"name": "b", "scope": "policy"}"#.into()].join(","));
+    let mut world =
+        World::new(&[by_host("a"), r#"{"name": "b", "scope": "policy"}"#.into()].join(","));
     for host in 0..MAX_SERIES {
-        call(&mut engine, "/a", &host.to_string(), Outcome::Success);
+        call(&mut world, "/a", &host.to_string(), Outcome::Success);
     }
-    call(&mut engine, "/b", "", Outcome::Success);
-    let told = calls(&engine);
+    call(&mut world, "/b", "", Outcome::Success);
+    let told = calls(&world);
     assert_eq!(told.len(), MAX_SERIES + 1);
     assert!(!told.keys().any(|(_, label)| label == "*"));
 }
@@ -166,14 +181,14 @@ fn a_policy_alone_has_the_whole_table() {
 fn what_further_hosts_share_is_not_the_scope_of_no_host() {
     let policy = by_host("a").replace(r#""scope":"#, r#""scopes": {"max": 2}, "scope":"#);
     let board = board::TestBoard::default();
-    let mut engine = Engine::with_board(1, Arc::new(board));
-    load(&mut engine, &policy);
+    let mut world = World::with(Engine::with_board(1, Arc::new(board)), &policy);
     // Two busy ones: the empty host is one of them, and what comes third has to share.
     for host in ["", "echo"] {
-        (0..3).for_each(|_| call(&mut engine, "/a", host, Outcome::Failure));
+        (0..3).for_each(|_| call(&mut world, "/a", host, Outcome::Failure));
     }
-    call(&mut engine, "/a", "third", Outcome::Success);
-    let seen: Vec<_> = engine
+    call(&mut world, "/a", "third", Outcome::Success);
+    let seen: Vec<_> = world
+        .engine
         .breakers(Instant::ZERO)
         .map(|seen| (seen.label.clone(), seen.view.state.name()))
         .collect();

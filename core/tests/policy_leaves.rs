@@ -29,7 +29,10 @@ fn alone(host: Host) -> &'static [&'static str] {
 
 /// Whether what a breaker's state means depends on a leaf.
 fn is_of_the_state(leaf: &str) -> bool {
-    leaf == "name" || leaf == "scope" || leaf.starts_with("breaker.")
+    let begins = |start: &str| leaf.starts_with(start);
+    let is_of_its_table = leaf == "name" || leaf == "scope" || begins("scopes.");
+    // What counts as a failure each judges for itself.
+    is_of_its_table || begins("breaker.") && !begins("breaker.failure.")
 }
 
 #[test]

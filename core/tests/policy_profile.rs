@@ -102,10 +102,14 @@ fn hashes_follow_the_meaning() {
     // The default lease follows the timeout, so this one changes the breaker.
     assert_eq!(changes(json!({"breaker": study, "timeout": {"request": "30s"}})), (true, true));
     assert_eq!(changes(json!({"breaker": study, "scope": "policy"})), (true, true));
+    assert_eq!(changes(json!({"breaker": study, "scopes": {"max": 9}})), (true, true));
+    assert_eq!(changes(json!({"breaker": study, "scopes": {"when_full": "pass"}})), (true, true));
+    // What counts as a failure is judged by each for itself.
+    let lenient = json!({"profile": "origin-study", "failure": {}});
+    assert_eq!(changes(json!({"breaker": lenient})), (false, true));
     for breaker in [
         json!({"profile": "origin-study", "trip": {"consecutive_failures": 4}}),
         json!({"profile": "origin-study", "open": {"base": "31s"}}),
-        json!({"profile": "origin-study", "failure": {}}),
         json!({"profile": "origin-study", "recovery": {"ramp": "1s"}}),
     ] {
         assert_eq!(changes(json!({"breaker": breaker})), (true, true));

@@ -9,6 +9,7 @@ use crate::answer;
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
 use crate::headers::Headers;
+use crate::instance::Instance;
 use crate::port::{Host, Map};
 use crate::registry::Worker;
 use crate::reply;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Call<H: Host> {
     host: H,
-    worker: Option<Rc<Worker>>,
+    instance: Option<Rc<Instance>>,
     /// There from the admission to the settlement.
     admitted: Option<Admitted>,
     mark: Option<Mark>,
@@ -53,17 +54,23 @@ struct Mark {
 }
 
 impl<H: Host> Call<H> {
-    /// A request that nothing is known of. Without a worker it passes.
-    pub const fn new(host: H, worker: Option<Rc<Worker>>) -> Self {
-        Self { host, worker, admitted: None, mark: None }
+    /// A request that nothing is known of. Without policies to judge it by it passes.
+    pub const fn new(host: H, instance: Option<Rc<Instance>>) -> Self {
+        Self { host, instance, admitted: None, mark: None }
+    }
+
+    fn worker(&self) -> Option<Rc<Worker>> {
+        self.instance.as_ref().map(|instance| instance.worker.clone())
     }
 
     /// Decides, once: a second admission would lose the first one's ticket. Returns whether Envoy
     /// goes on with the request; false: it was answered here.
     pub fn request_headers(&mut self, end_of_stream: bool) -> bool {
-        let Some(worker) = self.worker.clone().filter(|_| self.admitted.is_none()) else {
+        let Some(instance) = self.instance.clone().filter(|_| self.admitted.is_none()) else {
             return true;
         };
+        let worker = &instance.worker;
+        instance.serves();
         // Without a clock nothing can be decided: the request passes, and the error is counted.
         let Some(now) = worker.ok(self.host.now()) else {
             return true;
@@ -71,7 +78,7 @@ impl<H: Host> Call<H> {
         let host = self.host.clone();
         let facts = Request::new(&host);
         let verdict = worker.with(|state| {
-            let verdict = state.engine.admit(now, &facts);
+            let verdict = state.engine.admit(now, &instance.policies, &facts);
             facts.failed().into_iter().for_each(|error| state.failed(error));
             state.write_events(&self.host);
             verdict
@@ -100,7 +107,7 @@ impl<H: Host> Call<H> {
                     // The router's clock begins at the end of the request.
                     false => Upload::WaitsForClient,
                 };
-                self.admit(&worker, now, admission, upload, &facts);
+                self.admit(worker, now, admission, upload, &facts);
                 true
             }
         }
@@ -162,7 +169,7 @@ impl<H: Host> Call<H> {
     }
 
     fn request_complete(&mut self) {
-        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
         let timed = admitted.life.is_timed() || admitted.ticket.is_probe();
@@ -171,7 +178,7 @@ impl<H: Host> Call<H> {
 
     /// Headers of whatever answers: the upstream, Envoy, or another filter.
     pub fn response_headers(&mut self, end_of_stream: bool) {
-        let Some(worker) = self.worker.clone() else {
+        let Some(worker) = self.worker() else {
             return;
         };
         if let Some(Mark { policy, state }) = self.mark.take() {
@@ -239,7 +246,7 @@ impl<H: Host> Call<H> {
 
     /// A part of the answer's body, of `size` bytes.
     pub fn response_body(&mut self, size: usize, end_of_stream: bool) {
-        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
         if size > 0 && admitted.life.wants_body() {
@@ -255,7 +262,7 @@ impl<H: Host> Call<H> {
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
         let trailers = match admitted.life.wants_trailers() {
@@ -267,7 +274,7 @@ impl<H: Host> Call<H> {
 
     /// Envoy is done with the request: what is not settled by now broke off.
     pub fn log(&mut self) {
-        let Some((worker, admitted)) = self.worker.clone().zip(self.admitted.as_ref()) else {
+        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
         let (host, answered) = (self.host.clone(), admitted.life.is_answered());
@@ -341,7 +348,7 @@ impl<H: Host> Drop for Call<H> {
     /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
     /// free again and nothing is held against the upstream.
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
+        if let Some(worker) = self.worker() {
             self.tell(&worker, true, |life, now| life.dropped(now));
         }
     }

@@ -1,7 +1,8 @@
 //! Bimetal's core as a filter for Envoy and Istio, compiled to WebAssembly.
 //!
 //! - [`call`]: one request, told to the core as it goes on; [`answer`]: what Envoy knows of an answer.
-//! - [`root`]: configuration and tick; [`registry`]: what outlives a configuration.
+//! - [`root`]: configuration and tick; [`instance`]: what judges the requests of one configuration;
+//!   [`registry`]: what outlives it.
 //! - [`flags`]: what Envoy's response flags mean, in one table.
 //! - [`board`]: where the breakers of several workers meet.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
@@ -21,6 +22,7 @@ pub mod flags;
 pub mod headers;
 #[cfg(target_arch = "wasm32")]
 mod host;
+pub mod instance;
 pub mod metrics;
 pub mod port;
 pub mod registry;

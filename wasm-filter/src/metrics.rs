@@ -89,7 +89,10 @@ impl Publisher {
         engine: &Engine,
         own: Own,
     ) -> Result<(), HostError> {
-        let mut result = self.record_waiting(host);
+        // Defined before there is an error, because an alert needs its zero.
+        let name = || "bimetal_decision_errors_total".to_owned();
+        let zero = id(host, &mut self.errors.metric, MetricKind::Counter, name);
+        let mut result = zero.map(drop).and(self.record_waiting(host));
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
                 let metrics = [Metric::Unknown; FIELDS];
@@ -119,14 +122,11 @@ impl Publisher {
         result
     }
 
-    /// For a new document: how many parts of it were skipped, and the counter of errors before
-    /// there are any, because an alert needs its zero.
+    /// For a document that judges requests: how many parts of it were skipped.
     ///
     /// # Errors
     /// When the host refuses it.
-    pub fn loaded(&mut self, host: &impl Host, skipped: usize) -> Result<(), HostError> {
-        let name = || "bimetal_decision_errors_total".to_owned();
-        id(host, &mut self.errors.metric, MetricKind::Counter, name)?;
+    pub fn in_force(&mut self, host: &impl Host, skipped: usize) -> Result<(), HostError> {
         // Set, not added to: every worker says the same of the same document.
         let gauge = host.define_metric(MetricKind::Gauge, "bimetal_unsupported_skipped")?;
         host.record(gauge, skipped as u64)

@@ -2,7 +2,8 @@
 //!
 //! Envoy keeps a worker's VM while the code is unchanged, but makes a new root context for every
 //! configuration. So breakers live here, one engine per plugin name, and die with the last root
-//! context of that name. Two plugins of different names in one VM do not see each other.
+//! context of that name. Two plugins of different names in one VM do not see each other. By which
+//! policies a request is judged is its root context's matter: see [`crate::root`].
 
 use crate::board::WorkerBoard;
 use crate::metrics::{Own, Publisher};
@@ -41,7 +42,7 @@ pub fn worker(host: &impl Host, name: &[u8]) -> Rc<Worker> {
     })
 }
 
-/// An engine and what belongs to it.
+/// An engine and what belongs to it: all that root contexts of one name share.
 #[derive(Debug)]
 pub struct Worker(RefCell<WorkerState>);
 
@@ -155,9 +156,9 @@ impl WorkerState {
         }
     }
 
-    /// Publishes what belongs to a new document; `skipped` parts of it are not supported here.
-    pub fn loaded(&mut self, host: &impl Host, skipped: usize) {
-        if let Err(error) = self.publisher.loaded(host, skipped) {
+    /// Publishes that a document judges requests; `skipped` parts of it are not supported here.
+    pub fn in_force(&mut self, host: &impl Host, skipped: usize) {
+        if let Err(error) = self.publisher.in_force(host, skipped) {
             self.failed(error);
         }
     }

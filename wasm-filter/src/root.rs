@@ -1,9 +1,9 @@
 //! The plugin as a whole: its configuration and its tick.
 
 use crate::call::Call;
+use crate::instance::Instance;
 use crate::port::{Host, Level, Property};
-use crate::registry::{self, Worker};
-use bimetal_core::Instant;
+use crate::registry;
 use bimetal_core::policy::{self, Document};
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ pub const TICK_MILLIS: u32 = 100;
 /// Whether a configuration is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configured {
-    /// It is in force.
+    /// Its requests are judged by it.
     Accepted,
     /// It is wrong, and every error was logged; what was in force still is.
     Refused,
@@ -23,16 +23,17 @@ pub enum Configured {
 #[derive(Debug)]
 pub struct Root<H: Host> {
     host: H,
-    worker: Option<Rc<Worker>>,
+    instance: Option<Rc<Instance>>,
 }
 
 impl<H: Host> Root<H> {
     /// Not configured yet: its requests pass.
     pub const fn new(host: H) -> Self {
-        Self { host, worker: None }
+        Self { host, instance: None }
     }
 
-    /// Reads the policy document and puts it in force, whole or not at all.
+    /// Reads the policy document, whole or not at all: from then on it judges the requests of this
+    /// configuration. Until one comes nothing else knows of it, for Envoy may reject the listener.
     ///
     /// Envoy runs this in a VM of its own first, so the result depends on the document alone.
     pub fn configure(&mut self) -> Configured {
@@ -62,45 +63,42 @@ impl<H: Host> Root<H> {
 
     fn load(&mut self, document: &Document) -> Configured {
         let host = &self.host;
-        let now = host.now();
         let ticks = host.tick_every(TICK_MILLIS);
         // Without a name it shares the engine of the nameless: better than to protect nothing.
         let name = host.property(Property::PluginName).ok().flatten().unwrap_or_default();
         let worker = registry::worker(host, &name);
-        worker.with(|state| {
+        let policies_at_work = worker.with(|state| {
             state.follow_log_level(host);
             state.expect(document);
-            // Without a clock nothing will be decided, and each request counts an error.
-            state.engine.load(now.unwrap_or(Instant::ZERO), document);
-            state.write_events(host);
-            state.loaded(host, document.skipped.len());
             ticks.err().into_iter().for_each(|error| state.failed(error));
+            state.engine.load(document)
         });
         for skipped in &document.skipped {
             host.log(Level::Warn, &format!("not supported here, skipped: {skipped}"));
         }
         let (policies, hash) = (document.policies.len(), document.hash);
-        host.log(Level::Info, &format!("{policies} policies in force, hash {hash:016x}"));
-        self.worker = Some(worker);
+        host.log(Level::Info, &format!("{policies} policies read, hash {hash:016x}"));
+        let policies = policies_at_work.unwrap_or_default();
+        self.instance = Some(Rc::new(Instance::new(worker, policies, document.skipped.len())));
         Configured::Accepted
     }
 
     /// Does what time made due, and publishes metrics.
     pub fn tick(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.with(|state| state.tick(&self.host));
+        if let Some(instance) = &self.instance {
+            instance.tick(&self.host);
         }
     }
 
     /// A request of this configuration.
     pub fn call(&self) -> Call<H> {
-        Call::new(self.host.clone(), self.worker.clone())
+        Call::new(self.host.clone(), self.instance.clone())
     }
 }
 
 impl<H: Host> Drop for Root<H> {
     fn drop(&mut self) {
-        let Some(worker) = self.worker.take() else {
+        let Some(worker) = self.instance.take().map(|instance| instance.worker.clone()) else {
             return;
         };
         // Another configuration of the same plugin goes on with this engine.

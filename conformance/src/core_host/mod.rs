@@ -18,7 +18,7 @@ pub use world::UPLOAD_PIECES;
 
 use crate::log::{LoadSeen, Loaded, Recording};
 use crate::scenario::{Scenario, StepKind};
-use bimetal_core::engine::{Engine, Tracing};
+use bimetal_core::engine::{Engine, Policies, Tracing};
 use bimetal_core::event::EventKind;
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::{Duration as Span, Instant};
@@ -77,6 +77,7 @@ struct CoreHost<'a> {
     shift: &'a Shift,
     mutant: Option<Mutant>,
     engine: Engine,
+    policies: Policies,
     queue: Queue,
     calls: Vec<PlayedCall>,
     recording: Recording,
@@ -92,6 +93,7 @@ impl<'a> CoreHost<'a> {
             shift,
             mutant,
             engine: Engine::new(1),
+            policies: Policies::default(),
             queue: Queue::default(),
             calls: Vec::new(),
             recording: Recording::default(),
@@ -138,6 +140,7 @@ impl<'a> CoreHost<'a> {
         let result = self.load(document);
         if result == Loaded::Refused && self.mutant == Some(Mutant::BadUpdateWipes) {
             self.engine = Engine::new(1);
+            self.policies = Policies::default();
             self.engine.set_tracing(Tracing::All);
         }
         let step = self.scenario.steps[step].name.clone();
@@ -151,7 +154,8 @@ impl<'a> CoreHost<'a> {
                     self.engine = Engine::new(1);
                     self.engine.set_tracing(Tracing::All);
                 }
-                self.engine.load(self.instant(self.now), &document);
+                self.policies = self.engine.load(&document);
+                self.engine.poll(self.instant(self.now));
                 Loaded::Accepted
             }
             Err(_) => Loaded::Refused,

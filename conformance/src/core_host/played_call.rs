@@ -87,7 +87,7 @@ impl CoreHost<'_> {
             answer: None,
         };
         let mut rejected = None;
-        match self.engine.admit(now, &CallFacts(&call)) {
+        match self.engine.admit(now, &self.policies, &CallFacts(&call)) {
             Verdict::Reject(refusal) => {
                 let fallback = refusal.policy.fallback_when_rejected();
                 let rule = refusal.rejection.rule;

@@ -3,6 +3,7 @@
 use crate::{Answer, Arm, Fate};
 use bimetal_core::board::{AtomicWords, Words};
 use bimetal_core::breaker::Breaker;
+use bimetal_core::engine::Policies;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{BreakerPolicy, Document, Host};
 use bimetal_core::{Engine, Facts, Instant, Verdict};
@@ -122,21 +123,22 @@ fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
 #[derive(Debug)]
 pub struct Whole {
     engine: Engine,
+    policies: Policies,
 }
 
 impl Whole {
     /// An engine with one policy of this scope and trip.
     pub fn new(scope: &str, trip: &str) -> Self {
         let mut engine = Engine::new(1);
-        engine.load(Instant::ZERO, &document(scope, trip));
-        Self { engine }
+        let policies = engine.load(&document(scope, trip));
+        Self { engine, policies }
     }
 
     /// One call with `facts`.
     #[inline]
     pub fn call_with(&mut self, now: u64, facts: &dyn Facts, answer: Answer) -> Fate {
         let now = Instant::from_nanos(now);
-        let verdict = self.engine.admit(now, facts);
+        let verdict = self.engine.admit(now, &self.policies, facts);
         if let Verdict::Reject(refusal) = &verdict {
             black_box(refusal);
         }

@@ -1,6 +1,6 @@
 //! What an engine looks like from outside, for `/breakers` and for people.
 
-use super::Engine;
+use super::{Engine, State};
 use crate::breaker::View;
 use crate::registry::label;
 use crate::series::SHARED_LABEL;
@@ -23,15 +23,14 @@ pub struct Snapshot<'a> {
 impl Engine {
     /// Every breaker, policy by policy. There can be as many as all `scopes.max` together.
     pub fn breakers(&self, now: Instant) -> impl Iterator<Item = Snapshot<'_>> {
-        self.registries.iter().flat_map(move |registry| {
+        self.states.iter().flat_map(move |State { registry, .. }| {
             registry.iter().filter_map(move |(key, slot)| {
-                let policy = &registry.policy;
                 let view = slot.guard.breaker()?.view(now);
                 let label = match registry.is_overflow(slot) {
                     true => SHARED_LABEL.into(),
-                    false => label(&policy.scope, key),
+                    false => label(&registry.scope, key),
                 };
-                Some(Snapshot { policy: &policy.name, label, key, view })
+                Some(Snapshot { policy: &registry.name, label, key, view })
             })
         })
     }

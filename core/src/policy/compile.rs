@@ -64,7 +64,13 @@ fn policy(node: &Node) -> Result<Policy, Unread> {
     // The profile's name says nothing that its leaves, merged by now, do not say.
     let mut meaning = breaker.cloned().unwrap_or(Node::Null);
     meaning.remove(breaker::PROFILE.name());
-    let state = Hash::default().bytes(name.as_bytes()).bytes(scope.as_bytes());
+    // How outcomes are classified is no part of the state: each judges by its own.
+    let mut state_meaning = meaning.clone();
+    state_meaning.remove(breaker::FAILURE_KEY.name());
+    let state = Hash::default()
+        .bytes(name.as_bytes())
+        .bytes(scope.as_bytes())
+        .object(table::SCOPES.part(node)?, &scopes::SCOPES);
     let mut whole = node.clone();
     if breaker.is_some() {
         whole.set(table::BREAKER_KEY.name(), meaning.clone());
@@ -83,7 +89,7 @@ fn policy(node: &Node) -> Result<Policy, Unread> {
             None => None,
         },
         debug_headers: table::DEBUG_HEADERS.read(node)?,
-        state_hash: state.object(&meaning, &BREAKER).finish(),
+        state_hash: state.object(&state_meaning, &BREAKER).finish(),
         hash: Hash::default().object(&whole, &POLICY).finish(),
     })
 }

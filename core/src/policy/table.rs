@@ -172,7 +172,7 @@ pub(crate) mod scopes {
     )
     .default(r#""share""#);
 
-    pub(super) static SCOPES: Object = Object {
+    pub(in crate::policy) static SCOPES: Object = Object {
         doc: "Bounds of the table of scopes.",
         fields: &[MAX.field(), WHEN_FULL.field()],
         rules: &[],

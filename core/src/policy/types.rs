@@ -45,8 +45,8 @@ pub struct Policy {
     /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
     /// `x-bimetal-state`.
     pub debug_headers: bool,
-    /// Hash of all that decides whether a breaker's state means the same after a reload: name,
-    /// scope and the breaker. Equal hash: the state is kept.
+    /// Hash of all that decides whether a breaker's state means the same to two policies: name,
+    /// scope, `scopes` and the breaker but for its failure rules. Equal hash: they share the state.
     pub state_hash: u64,
     /// Hash of the whole policy, shown by the admin interface.
     pub hash: u64,

@@ -6,6 +6,7 @@ use super::probes::{Probe, Slot};
 use super::watched::{Handle, Seen, Watched, probing, record};
 use super::{Character, Coverage, Documents, Input, NEWEST, Reply, Start, Step, WORKERS};
 use bimetal_core::call::{Effect, Upload};
+use bimetal_core::engine::Policies;
 use bimetal_core::event::{Event, EventKind, State};
 use bimetal_core::outcome::{Outcome, Report, Transport};
 use bimetal_core::policy::{Document, HalfOpen};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 /// Workers on one board, and what was seen of them.
 pub(crate) struct World {
     pub workers: Vec<Engine>,
+    /// What is in force in each.
+    policies: Vec<Policies>,
     pub now: Instant,
     pub calls: Vec<UnderWay>,
     pub lost: [u64; WORKERS],
@@ -42,6 +45,7 @@ impl World {
     pub(crate) fn new(seed: u64, form: Documents) -> Self {
         let mut world = Self {
             workers: Vec::new(),
+            policies: Vec::new(),
             now: Instant::from_millis(1_000_000),
             calls: Vec::new(),
             lost: [0; WORKERS],
@@ -60,6 +64,7 @@ impl World {
             documents: documents(form),
         };
         world.workers = (0..WORKERS).map(|worker| world.worker(worker)).collect();
+        world.policies = (0..WORKERS).map(|_| Policies::default()).collect();
         world.load(seed as usize % world.documents.len());
         world
     }
@@ -72,8 +77,9 @@ impl World {
     fn load(&mut self, index: usize) {
         self.document = index;
         self.seen().document = index;
-        for worker in &mut self.workers {
-            worker.load(self.now, &self.documents[index]);
+        for (worker, policies) in self.workers.iter_mut().zip(&mut self.policies) {
+            *policies = worker.load(&self.documents[index]);
+            worker.poll(self.now);
         }
         let seen = self.board.seen();
         for probe in &mut self.probes {
@@ -85,7 +91,7 @@ impl World {
 
     fn restart(&mut self, worker: usize) {
         self.workers[worker] = self.worker(worker);
-        self.workers[worker].load(self.now, &self.documents[self.document]);
+        self.policies[worker] = self.workers[worker].load(&self.documents[self.document]);
         self.calls.retain(|call| call.worker != worker);
         self.lost[worker] = 0;
         self.probes.iter_mut().filter(|probe| probe.worker == worker).for_each(Probe::orphan);
@@ -172,7 +178,7 @@ impl World {
         let before = self.open_until(worker, key);
         let number = self.asked;
         self.asked += 1;
-        match self.workers[worker].admit(self.now, &Request(key)) {
+        match self.workers[worker].admit(self.now, &self.policies[worker], &Request(key)) {
             Verdict::Admit(admission) => {
                 self.coverage.admitted += 1;
                 self.admitted(worker, number, admission);

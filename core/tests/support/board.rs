@@ -18,6 +18,12 @@ pub struct TestWords {
     writes: Arc<AtomicU64>,
 }
 
+impl TestBoard {
+    pub fn is_empty(&self) -> bool {
+        self.breakers.lock().unwrap().is_empty()
+    }
+}
+
 impl Board for TestBoard {
     fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>> {
         let mut breakers = self.breakers.lock().unwrap();

@@ -3,7 +3,7 @@
 
 use crate::Behaviour;
 use crate::source::Source;
-use bimetal_core::engine::Tracing;
+use bimetal_core::engine::{Policies, Tracing};
 use bimetal_core::event::{EventKind, State};
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{Document, Host};
@@ -79,6 +79,8 @@ impl Facts for Request<'_> {
 struct World {
     now: Instant,
     engines: Vec<Engine>,
+    /// What is in force in each.
+    policies: Vec<Policies>,
     tickets: Vec<(usize, Ticket)>,
     /// Tickets that a host lost, for each engine.
     lost: Vec<u64>,
@@ -111,14 +113,13 @@ impl World {
         let mut world = Self {
             now: Instant::from_nanos(if kind & 4 == 0 { 0 } else { 1 << 50 }),
             engines: (1..=WORKERS as u64).map(engine).collect(),
+            policies: Vec::new(),
             tickets: Vec::new(),
             lost: vec![0; WORKERS],
             seen: 0,
         };
         let document = &DOCUMENTS[usize::from(kind >> 3) % DOCUMENTS.len()];
-        for engine in &mut world.engines {
-            engine.load(world.now, document);
-        }
+        world.policies = world.engines.iter_mut().map(|engine| engine.load(document)).collect();
         world
     }
 
@@ -132,7 +133,7 @@ impl World {
                     key: source.pick::<&[u8]>(&keys),
                     path: source.pick::<&str>(&["/a", "/b"]),
                 };
-                match engine.admit(self.now, &request) {
+                match engine.admit(self.now, &self.policies[worker], &request) {
                     Verdict::Admit(admission) => self.tickets.push((worker, admission.ticket)),
                     Verdict::Reject(refusal) => {
                         let reason = refusal.rejection.reason.to_string();
@@ -162,7 +163,11 @@ impl World {
             10 => engine.poll(self.now),
             11 => {
                 let document = &DOCUMENTS[source.below(DOCUMENTS.len())];
-                engine.load(self.now, document);
+                self.policies[worker] = engine.load(document);
+                // Sometimes the old state stays for a while.
+                if source.byte().is_multiple_of(2) {
+                    engine.poll(self.now);
+                }
             }
             12 => engine.set_tracing(match source.byte() % 2 {
                 0 => Tracing::All,

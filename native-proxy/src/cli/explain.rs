@@ -212,8 +212,8 @@ fn follow(settings: &Settings, request: &mut Request) -> Result<Way, (&'static s
 
 fn decide(document: &Document, host: Host, request: &Request, asked: String) -> Explanation {
     let mut engine = Engine::new(0);
-    engine.load(Instant::ZERO, document);
-    let verdict = engine.admit(Instant::ZERO, request);
+    let policies = engine.load(document);
+    let verdict = engine.admit(Instant::ZERO, &policies, request);
     let key = engine
         .breakers(Instant::ZERO)
         .next()

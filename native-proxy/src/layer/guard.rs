@@ -110,7 +110,7 @@ impl Guard {
         for replica in &self.shared.replicas {
             // A copy for each: see there.
             let document = unshared(document);
-            replica.with(|engine| engine.load(now, &document));
+            replica.load(now, &document);
         }
     }
 

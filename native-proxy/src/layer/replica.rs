@@ -2,8 +2,10 @@
 
 use crate::call::{Ledger, TrackedCall};
 use crate::clock::Clock;
+use bimetal_core::engine::Policies;
 use bimetal_core::event::Event;
 use bimetal_core::outcome::Report;
+use bimetal_core::policy::Document;
 use bimetal_core::{Engine, Facts, Instant, Ticket, Verdict};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,12 +18,19 @@ pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 /// The account of one call that a layer guards.
 pub(super) type Account = TrackedCall<Arc<Replica>>;
 
+/// What decides: the engine, and the policies in force.
+#[derive(Debug)]
+struct Judge {
+    engine: Engine,
+    policies: Policies,
+}
+
 /// An engine behind a lock that hardly ever has two threads at it: each thread asks its own. Only a
 /// call that moved to another thread, or more threads than replicas, make one wait.
 // Alone on its cache lines, also where the processor fetches them in pairs.
 #[repr(align(128))]
 pub(super) struct Replica {
-    engine: Mutex<Engine>,
+    judge: Mutex<Judge>,
     clock: Clock,
     listener: Option<Listener>,
     decision_errors: AtomicU64,
@@ -29,19 +38,30 @@ pub(super) struct Replica {
 
 impl Replica {
     pub(super) fn new(engine: Engine, clock: Clock, listener: Option<Listener>) -> Self {
-        Self { engine: Mutex::new(engine), clock, listener, decision_errors: AtomicU64::new(0) }
+        let judge = Mutex::new(Judge { engine, policies: Policies::default() });
+        Self { judge, clock, listener, decision_errors: AtomicU64::new(0) }
     }
 
     /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
     pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
-        self.with(|engine| engine.admit(now, facts)).unwrap_or(Verdict::Unmatched)
+        let admitted = |judge: &mut Judge| judge.engine.admit(now, &judge.policies, facts);
+        self.ask(admitted).unwrap_or(Verdict::Unmatched)
+    }
+
+    /// Puts `document` in force.
+    pub(super) fn load(&self, now: Instant, document: &Document) {
+        self.ask(|judge| {
+            judge.policies = judge.engine.load(document);
+            // What is due in breakers that go is carried out before they do.
+            judge.engine.poll(now);
+        });
     }
 
     /// Carries out what time made due, unless another thread is at work in here: then its verb does
     /// so for its own scope, and the next tick for the others.
     pub(super) fn tick(&self, now: Instant) {
-        match self.engine.try_lock() {
-            Ok(engine) => drop(engine),
+        match self.judge.try_lock() {
+            Ok(judge) => drop(judge),
             Err(TryLockError::Poisoned(_)) => {}
             Err(TryLockError::WouldBlock) => return,
         }
@@ -50,12 +70,16 @@ impl Replica {
 
     /// Does one thing with the engine, and tells of what happened in it. None where it panicked.
     pub(super) fn with<T>(&self, verb: impl FnOnce(&mut Engine) -> T) -> Option<T> {
+        self.ask(|judge| verb(&mut judge.engine))
+    }
+
+    fn ask<T>(&self, verb: impl FnOnce(&mut Judge) -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(|| {
             // An engine that panicked is as good as its next decision, and that is caught as well.
-            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = verb(&mut engine);
+            let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = verb(&mut judge);
             // Without an event, which is nearly always, this allocates nothing.
-            let events: Vec<_> = std::iter::from_fn(|| engine.take_event()).collect();
+            let events: Vec<_> = std::iter::from_fn(|| judge.engine.take_event()).collect();
             (done, events)
         }));
         let Ok((done, events)) = done else {

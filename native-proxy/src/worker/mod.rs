@@ -28,11 +28,12 @@ use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::log::{CORE_EVENTS, Level};
 use crate::upstream::Resolver;
+use bimetal_core::engine::{Engine, Policies, Tracing};
 use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Engine, Instant, Ticket, Verdict, engine::Tracing};
+use bimetal_core::{Instant, Ticket, Verdict};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -54,6 +55,8 @@ pub(crate) struct Worker {
     /// Requests that were refused before anything looked at what they ask for.
     pub refusals: Rc<Refusals>,
     engine: RefCell<Engine>,
+    // What is in force, as `routing` is.
+    policies: RefCell<Policies>,
     routing: RefCell<Rc<Routing>>,
     ended: EndedRequests,
     decision_errors: Cell<u64>,
@@ -92,6 +95,7 @@ impl Worker {
             panics: Cell::new(0),
             refusals: Rc::default(),
             engine: RefCell::new(engine),
+            policies: RefCell::default(),
             routing: RefCell::default(),
             ended: EndedRequests::default(),
             decision_errors: Cell::new(0),
@@ -117,7 +121,9 @@ impl Worker {
         let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
         self.routing.replace(Rc::new(routing));
         let mut engine = self.engine.borrow_mut();
-        engine.load(self.clock.now(), &document);
+        self.policies.replace(engine.load(&document));
+        // What is due in breakers that go is carried out before they do.
+        engine.poll(self.clock.now());
         self.drain_events(&mut engine);
         self.keeper.notify_one();
     }
@@ -131,7 +137,7 @@ impl Worker {
     pub(crate) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             let mut engine = self.engine.borrow_mut();
-            let verdict = engine.admit(now, facts);
+            let verdict = engine.admit(now, &self.policies.borrow(), facts);
             self.drain_events(&mut engine);
             verdict
         }));

@@ -9,6 +9,7 @@
 )]
 
 mod fake;
+mod in_force;
 mod names;
 mod orders;
 mod publishing;
@@ -131,6 +132,7 @@ fn plugins_of_different_names_do_not_see_each_other() {
 #[test]
 fn metrics_are_published_as_differences() {
     let (host, mut root) = plugin("metrics", json!({}));
+    root.tick();
     assert_eq!(host.metric(&["decision_errors_total"]), 0);
     trip(&host, &root);
     for _ in 0..3 {
