@@ -131,8 +131,10 @@ fn a_document_that_was_only_read_judges_nothing() {
 fn each_judges_by_its_own_and_both_know_the_same_breaker() {
     let mut engine = Engine::new(1);
     let draining = load(&mut engine, &format!(r#""mode": "shadow", {BREAKER}"#));
-    let serving =
-        load(&mut engine, &format!(r#""timeout": {{"request": "1s"}}, "debug_headers": true, {BREAKER}"#));
+    let serving = load(
+        &mut engine,
+        &format!(r#""timeout": {{"request": "1s"}}, "debug_headers": true, {BREAKER}"#),
+    );
     let other = load(&mut engine, &format!(r#""match": {{"hosts": ["else"]}}, {BREAKER}"#));
     trip(&mut engine, &serving);
     assert!(matches!(ask(&mut engine, &draining),
@@ -147,9 +149,7 @@ fn each_judges_by_its_own_and_both_know_the_same_breaker() {
 fn failure_rules_belong_to_who_judges() {
     let mut engine = Engine::new(1);
     let breaker = |failure: &str| {
-        format!(
-            r#""breaker": {{"trip": {{"consecutive_failures": 3}}, "failure": {failure}}}"#
-        )
+        format!(r#""breaker": {{"trip": {{"consecutive_failures": 3}}, "failure": {failure}}}"#)
     };
     let one = load(&mut engine, &breaker(r#"{"statuses": [500]}"#));
     let other = load(&mut engine, &breaker(r#"{"statuses": [404]}"#));
@@ -170,11 +170,10 @@ fn failure_rules_belong_to_who_judges() {
 #[test]
 fn another_hash_has_state_of_its_own() {
     let mut engine = Engine::new(1);
-    let changed = |more: &str| {
-        format!(r#""breaker": {{"trip": {{"consecutive_failures": 3}} {more}}}"#)
-    };
+    let changed =
+        |more: &str| format!(r#""breaker": {{"trip": {{"consecutive_failures": 3}} {more}}}"#);
     let one = load(&mut engine, &changed(""));
-    let other = load(&mut engine, &changed(r#", "open": {"base": "7s"}"#));
+    let other = load(&mut engine, &changed(r#", "open": {"base": "7s", "jitter": 0}"#));
     let narrower = load(&mut engine, &(changed("") + r#", "scopes": {"max": 9}"#));
     trip(&mut engine, &one);
     for beside in [&other, &narrower] {

@@ -89,9 +89,13 @@ impl Publisher {
         engine: &Engine,
         own: Own,
     ) -> Result<(), HostError> {
-        // Defined before there is an error, because an alert needs its zero.
-        let name = || "bimetal_decision_errors_total".to_owned();
-        let zero = id(host, &mut self.errors.metric, MetricKind::Counter, name);
+        // Defined before there is an error, because an alert needs its zero; and tried again where the
+        // host would not, because then there is something to tell.
+        if matches!(self.errors.metric, Metric::Refused) {
+            self.errors.metric = Metric::Unknown;
+        }
+        let errors_total = || "bimetal_decision_errors_total".to_owned();
+        let zero = id(host, &mut self.errors.metric, MetricKind::Counter, errors_total);
         let mut result = zero.map(drop).and(self.record_waiting(host));
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
