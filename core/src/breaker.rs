@@ -27,6 +27,7 @@
 //! What trips is in [`evidence`], how long it stays open in [`open_time`], what becomes of probes in
 //! `half_open`, their leases in [`probes`], and how it comes back in [`ramp`].
 
+mod denied;
 pub mod evidence;
 mod half_open;
 pub mod open_time;
@@ -34,22 +35,23 @@ pub mod probes;
 pub mod ramp;
 pub mod record;
 pub mod record_store;
+mod transition;
 mod view;
 
 use crate::board::Words;
-use crate::decision::{Reason, Rejection};
-use crate::event::{Cause, State, Transition};
 use crate::outcome::{Outcome, Report};
 use crate::policy::BreakerPolicy;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
+pub use denied::Denied;
 use evidence::Evidence;
 use open_time::Recovery;
 use probes::{Leases, Probe};
 use ramp::Ramp;
 use record::{Phase, Probing, Record};
 use record_store::RecordStore;
+pub use transition::{Cause, State, Transition};
 use view::Journal;
 pub use view::View;
 
@@ -125,9 +127,9 @@ impl Breaker {
     /// Whether a call may go upstream now. Each permit is to be settled exactly once.
     ///
     /// # Errors
-    /// The rejection says for how long the breaker stays open, or why it admits no more.
+    /// For how long the breaker stays open, or why it admits no more.
     #[inline]
-    pub fn admit(&mut self, now: Instant) -> Result<Permit, Rejection> {
+    pub fn admit(&mut self, now: Instant) -> Result<Permit, Denied> {
         self.look(now);
         match self.record.phase {
             Phase::Closed { .. } if self.ramp.is_none() => Ok(self.permit(Probe::NONE)),
@@ -136,8 +138,34 @@ impl Breaker {
         }
     }
 
+    /// Whether [`Breaker::admit`] would admit a call now. It takes nothing: whoever asks others as well
+    /// asks before they take. Another replica can still be faster.
+    ///
+    /// # Errors
+    /// As [`Breaker::admit`].
+    pub fn peek(&mut self, now: Instant) -> Result<(), Denied> {
+        self.look(now);
+        self.expire_leases(now);
+        match self.record.phase {
+            Phase::Open { until } if now < until => Err(self.still_open(until.since(now))),
+            Phase::HalfOpen(Probing { outstanding, .. })
+                if outstanding >= self.policy.half_open.max_probes =>
+            {
+                Err(Denied::Probing { outstanding })
+            }
+            Phase::Closed { .. } => match &self.ramp {
+                Some(ramp) => match ramp.clone().admit(now, self.policy.ramp) {
+                    ramp::Step::Reject { percent } => Err(Denied::Ramping { percent }),
+                    ramp::Step::Admit | ramp::Step::Over => Ok(()),
+                },
+                None => Ok(()),
+            },
+            Phase::Open { .. } | Phase::HalfOpen(_) => Ok(()),
+        }
+    }
+
     #[cold]
-    fn admit_carefully(&mut self, now: Instant) -> Result<Permit, Rejection> {
+    fn admit_carefully(&mut self, now: Instant) -> Result<Permit, Denied> {
         loop {
             self.expire_leases(now);
             let next = match self.record.phase {
@@ -152,7 +180,7 @@ impl Breaker {
                 Phase::HalfOpen(probing) => {
                     let outstanding = probing.outstanding;
                     if outstanding >= self.policy.half_open.max_probes {
-                        return Err(Rejection::by_breaker(Reason::Probing { outstanding }));
+                        return Err(Denied::Probing { outstanding });
                     }
                     self.record.counting(Phase::HalfOpen(probing.admitting()))
                 }
@@ -164,12 +192,10 @@ impl Breaker {
         }
     }
 
-    fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Rejection> {
+    fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Denied> {
         let step = self.ramp.as_mut().map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
         match step {
-            ramp::Step::Reject { percent } => {
-                Err(Rejection::by_breaker(Reason::Ramping { percent }))
-            }
+            ramp::Step::Reject { percent } => Err(Denied::Ramping { percent }),
             ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
             ramp::Step::Over => {
                 self.ramp = None;
@@ -299,9 +325,8 @@ impl Breaker {
     }
 
     #[inline]
-    const fn still_open(&self, left: Duration) -> Rejection {
-        let cause = self.record.cause;
-        Rejection::by_breaker(Reason::Open { left, cause })
+    const fn still_open(&self, left: Duration) -> Denied {
+        Denied::Open { left, cause: self.record.cause }
     }
 
     #[cold]

@@ -1,15 +1,19 @@
 //! What the engine answers: admit with a plan, pass, or reject with a reason.
 
-use crate::event::{Cause, State};
+mod reply;
+
+use crate::breaker::{self, State};
 use crate::guard::GuardPermit;
 use crate::outcome::Outcome;
 use crate::policy::{Mode, Policy};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use core::fmt;
+pub use reply::Reply;
 
 /// The answer to one request.
 #[derive(Debug)]
+#[non_exhaustive]
 #[must_use = "an admission that is dropped is never settled"]
 pub enum Verdict {
     /// No policy is for this request: it passes untouched and is no evidence.
@@ -20,6 +24,8 @@ pub enum Verdict {
     Admit(Admission),
     /// It is turned away.
     Reject(Rejected),
+    /// A rule would let it through later: nothing is decided, counted or taken yet.
+    Wait(Wait),
 }
 
 /// A request that passes without a permit.
@@ -31,8 +37,19 @@ pub struct Pass {
     pub why: PassReason,
 }
 
+impl Pass {
+    /// State of the breaker, for `x-bimetal-state`; none where it was not asked.
+    pub const fn state(&self) -> Option<State> {
+        match &self.why {
+            PassReason::Shadow(rejection) => Some(rejection.state()),
+            PassReason::Disabled | PassReason::TableFull => None,
+        }
+    }
+}
+
 /// Why a matched request passes without a permit.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PassReason {
     /// `mode: disabled`.
     Disabled,
@@ -62,6 +79,16 @@ pub struct Rejected {
     pub policy: Arc<Policy>,
     /// By what rule, and why.
     pub rejection: Rejection,
+}
+
+/// A request that has to wait. It is admitted to nothing meanwhile: whoever waits asks again, as if it
+/// came then.
+#[derive(Debug)]
+pub struct Wait {
+    /// The policy that matched.
+    pub policy: Arc<Policy>,
+    /// When to ask again.
+    pub until: Instant,
 }
 
 /// Proof of an admission: plain data, without lock or lifetime. A host keeps it with the call and
@@ -99,15 +126,19 @@ pub struct Plan {
     pub connect_timeout: Option<Duration>,
 }
 
-/// Which rule of a policy turned a request away.
+/// The rules of a policy that can turn a request away, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Rule {
     /// `breaker`
     Breaker,
 }
 
 impl Rule {
-    /// The name in `x-bimetal-rule`, after the policy's name and a slash.
+    /// Every rule.
+    pub const ALL: [Self; 1] = [Self::Breaker];
+
+    /// The name in metrics and events, and in `x-bimetal-rule` after the policy's name and a slash.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
@@ -120,72 +151,57 @@ impl Rule {
             Self::Breaker => 503,
         }
     }
+
+    /// What it is, for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Breaker => "circuit breaker",
+        }
+    }
 }
 
-/// Why a request was turned away.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rejection {
-    /// The rule.
-    pub rule: Rule,
-    /// For people; its `Display` is `x-bimetal-reason`.
-    pub reason: Reason,
+/// Why a request was turned away: which rule did it, and what that says. This is the one place that
+/// knows what a rule's denial means to whoever asked. Its `Display` is `x-bimetal-reason`: printable
+/// ASCII without quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The breaker.
+    Breaker(breaker::Denied),
+    /// `mode: forced_open`, in the breaker's name.
+    ForcedOpen,
 }
 
 impl Rejection {
-    pub(crate) const fn by_breaker(reason: Reason) -> Self {
-        Self { rule: Rule::Breaker, reason }
+    /// The rule.
+    pub const fn rule(&self) -> Rule {
+        match self {
+            Self::Breaker(_) | Self::ForcedOpen => Rule::Breaker,
+        }
     }
 
     /// When it is worth another try, where that is known: `retry-after`.
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self.reason {
-            Reason::Open { left, .. } => Some(left),
-            Reason::Probing { .. } | Reason::Ramping { .. } | Reason::Forced => None,
+        match self {
+            Self::Breaker(denied) => denied.left(),
+            Self::ForcedOpen => None,
         }
     }
 
-    /// State of the breaker.
+    /// State of the breaker, for `x-bimetal-state`.
     pub const fn state(&self) -> State {
-        match self.reason {
-            Reason::Open { .. } | Reason::Forced => State::Open,
-            Reason::Probing { .. } => State::HalfOpen,
-            Reason::Ramping { .. } => State::Closed,
+        match self {
+            Self::Breaker(denied) => denied.state(),
+            Self::ForcedOpen => State::Open,
         }
     }
 }
 
-/// A reason that can be read aloud: printable ASCII without quotes, safe in a header.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reason {
-    /// The breaker is open.
-    Open {
-        /// For how long still.
-        left: Duration,
-        /// What opened it.
-        cause: Cause,
-    },
-    /// Half-open, and as many probes as may be are under way.
-    Probing {
-        /// How many.
-        outstanding: u32,
-    },
-    /// Closed not long ago: only a share is admitted.
-    Ramping {
-        /// The share in whole percent, rounded down.
-        percent: u8,
-    },
-    /// `mode: forced_open`.
-    Forced,
-}
-
-impl fmt::Display for Reason {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open { left, cause } => write!(f, "open for another {left} after {cause}"),
-            Self::Probing { outstanding: 1 } => f.write_str("half-open, 1 probe under way"),
-            Self::Probing { outstanding } => write!(f, "half-open, {outstanding} probes under way"),
-            Self::Ramping { percent } => write!(f, "ramping, {percent}% of calls admitted"),
-            Self::Forced => f.write_str("forced open by the policy"),
+            Self::Breaker(denied) => denied.fmt(f),
+            Self::ForcedOpen => f.write_str("forced open by the policy"),
         }
     }
 }

@@ -11,10 +11,11 @@ mod view;
 
 use crate::board::Board;
 use crate::decision::{
-    Admission, Pass, PassReason, Plan, Reason, Rejected, Rejection, Settled, Ticket, Verdict,
+    Admission, Pass, PassReason, Plan, Rejected, Rejection, Settled, Ticket, Verdict, Wait,
 };
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
+use crate::guard::Answer;
 use crate::outcome::Report;
 use crate::policy::{Mode, Policy, Scope, Subject};
 use crate::registry::Registry;
@@ -70,7 +71,8 @@ impl Engine {
         };
         let policy = entry.policy.clone();
         if policy.mode == Mode::Disabled {
-            return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
+            let why = PassReason::Disabled;
+            return Verdict::Pass(Pass { policy, why });
         }
         let wanted = entry.state.registry;
         let at = self.states.iter().position(|state| state.registry.id == wanted);
@@ -85,27 +87,40 @@ impl Engine {
         let place = registry.find_or_make(&key, self.recorder.series());
         let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
             self.recorder.unprotected(&policy.name);
-            return Verdict::Pass(Pass { policy, why: PassReason::TableFull });
+            let why = PassReason::TableFull;
+            return Verdict::Pass(Pass { policy, why });
         };
-        self.calls += 1;
-        let decision = match policy.mode {
-            Mode::ForcedOpen => Err(FORCED),
+        let answer = match policy.mode {
+            Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
             _ => slot.guard.admit(now),
         };
-        let decided = if decision.is_ok() { Decided::Admitted } else { Decided::Breaker };
-        self.recorder.decided(now, slot.row, self.calls, decided, policy.mode == Mode::Shadow);
+        let decided = match &answer {
+            Answer::Admit(_) => Decided::Admitted,
+            Answer::Reject(rejection) => Decided::Rejected(rejection.rule()),
+            Answer::Wait(until) => {
+                let until = *until;
+                settle_up(registry, place, &mut self.recorder);
+                return Verdict::Wait(Wait { policy, until });
+            }
+        };
+        let is_shadow = policy.mode == Mode::Shadow;
+        self.calls += 1;
+        self.recorder.decided(now, slot.row, self.calls, decided, is_shadow);
         let (row, state) = (slot.row, slot.guard.state());
         settle_up(registry, place, &mut self.recorder);
-        match decision {
-            Ok(permit) => {
+        match answer {
+            Answer::Admit(permit) => {
                 let (registry, call, plan) = (registry.id, self.calls, plan(&policy));
                 let ticket = Ticket { registry, slot: place, row, permit, call };
                 Verdict::Admit(Admission { policy, ticket, plan, state })
             }
-            Err(rejection) if policy.mode == Mode::Shadow => {
-                Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
+            Answer::Reject(rejection) if is_shadow => {
+                let why = PassReason::Shadow(rejection);
+                Verdict::Pass(Pass { policy, why })
             }
-            Err(rejection) => Verdict::Reject(Rejected { policy, rejection }),
+            Answer::Reject(rejection) => Verdict::Reject(Rejected { policy, rejection }),
+            // It returned above.
+            Answer::Wait(until) => Verdict::Wait(Wait { policy, until }),
         }
     }
 
@@ -211,8 +226,6 @@ fn settle_up(registry: &mut Registry, place: u32, recorder: &mut Recorder) {
     }
     registry.touched(place);
 }
-
-const FORCED: Rejection = Rejection::by_breaker(Reason::Forced);
 
 /// In shadow mode nothing is applied, so the host has nothing to do.
 fn plan(policy: &Policy) -> Plan {

@@ -1,144 +1,45 @@
-//! What happened, as data: transitions with their cause, and one line of JSON for each event.
+//! What happened, as data: one line of JSON for each event.
 
+pub use crate::breaker::{Cause, State, Transition};
+use crate::decision::Rule;
 use crate::outcome::Outcome;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
-
-/// A breaker's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Calls pass (a growing share of them during a ramp).
-    Closed,
-    /// A few probes pass.
-    HalfOpen,
-    /// Nothing passes.
-    Open,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
-
-    /// The name in metrics, events and headers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
-    }
-}
-
-/// Why a breaker changed its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// `count` failures without a success between them.
-    ConsecutiveFailures {
-        /// How many.
-        count: u32,
-    },
-    /// Too large a share of failures.
-    FailureRate {
-        /// Calls in the window.
-        calls: u32,
-        /// Failures among them.
-        failures: u32,
-    },
-    /// Too large a share of slow answers.
-    SlowRate {
-        /// Calls in the window.
-        calls: u32,
-        /// Slow ones among them.
-        slow: u32,
-    },
-    /// The open time was over and a call came.
-    OpenElapsed,
-    /// A probe failed.
-    ProbeFailed,
-    /// A probe was answered too late.
-    ProbeSlow,
-    /// As many probes in a row as may be outstanding got no answer within their lease.
-    ProbesExpired,
-    /// Enough probes succeeded.
-    ProbesSucceeded,
-}
-
-impl Cause {
-    /// The name in metrics and events.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ConsecutiveFailures { .. } => "consecutive_failures",
-            Self::FailureRate { .. } => "failure_rate",
-            Self::SlowRate { .. } => "slow_rate",
-            Self::OpenElapsed => "open_elapsed",
-            Self::ProbeFailed => "probe_failed",
-            Self::ProbeSlow => "probe_slow",
-            Self::ProbesExpired => "probes_expired",
-            Self::ProbesSucceeded => "probes_succeeded",
-        }
-    }
-}
-
-/// For people: `3 consecutive failures`.
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::ConsecutiveFailures { count: 1 } => f.write_str("a failure"),
-            Self::ConsecutiveFailures { count } => write!(f, "{count} consecutive failures"),
-            // What another replica counted is not known here.
-            Self::FailureRate { calls: 0, .. } => f.write_str("too many failures"),
-            Self::SlowRate { calls: 0, .. } => f.write_str("too many slow answers"),
-            Self::FailureRate { calls, failures } => {
-                write!(f, "{failures} failures in {calls} calls")
-            }
-            Self::SlowRate { calls, slow } => write!(f, "{slow} slow answers in {calls} calls"),
-            Self::OpenElapsed => f.write_str("the open time was over"),
-            Self::ProbeFailed => f.write_str("a failed probe"),
-            Self::ProbeSlow => f.write_str("a slow probe"),
-            Self::ProbesExpired => f.write_str("unanswered probes"),
-            Self::ProbesSucceeded => f.write_str("successful probes"),
-        }
-    }
-}
-
-/// One change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// When it was due: for a change that time caused, earlier than it was noticed.
-    pub at: Instant,
-    /// The state before.
-    pub from: State,
-    /// The state after.
-    pub to: State,
-    /// Why.
-    pub cause: Cause,
-    /// The generation that begins with it.
-    pub generation: u32,
-    /// The level of the open time after it.
-    pub level: u8,
-    /// How long it will be open; zero for other states.
-    pub open_for: Duration,
-    /// Whether another replica made it, and this one followed.
-    pub adopted: bool,
-}
 
 /// What was decided for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decided {
     /// It goes upstream.
     Admitted,
-    /// The breaker turned it away.
-    Breaker,
+    /// This rule turned it away.
+    Rejected(Rule),
 }
 
 impl Decided {
+    /// How many there are.
+    pub const COUNT: usize = Rule::ALL.len() + 1;
+
+    /// Everything that can be decided, each in its [place](Decided::place).
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Admitted].into_iter().chain(Rule::ALL.into_iter().map(Self::Rejected))
+    }
+
+    /// Its place among all: that of its count.
+    #[inline]
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Admitted => 0,
+            Self::Rejected(rule) => rule as usize + 1,
+        }
+    }
+
     /// The name in metrics and events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
-            Self::Breaker => "breaker",
+            Self::Rejected(rule) => rule.name(),
         }
     }
 }
@@ -173,6 +74,7 @@ impl Event {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum EventKind {
     /// A call was decided.
     Decision {
@@ -288,7 +190,11 @@ mod tests {
             scope: "x\n".into(),
             key: None,
             at: Instant::from_nanos(5),
-            kind: EventKind::Decision { call: 1, decided: Decided::Breaker, shadow: true },
+            kind: EventKind::Decision {
+                call: 1,
+                decided: Decided::Rejected(Rule::Breaker),
+                shadow: true,
+            },
         };
         assert_eq!(
             event.to_string(),

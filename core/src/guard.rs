@@ -1,26 +1,96 @@
 //! What guards one scope: the mechanisms of its policy, composed.
 //!
-//! Today that is the breaker. The order of the rules is fixed: match, mode, then the rules one
-//! after the other; what is rejected consumes nothing.
+//! Each mechanism is usable alone and knows neither the others nor this file. Here they are asked in a
+//! fixed order, and what one of them says becomes the answer to the call. First all are asked, then
+//! all take: what is rejected, or has to wait, consumes nothing.
+//!
+//! A mechanism is a field of [`Rules`], its settings, and one of [`Guard`], its state. It is given
+//! its words on the board in [`Guard::new`], asked in [`Guard::admit`], told in [`Guard::settle`]
+//! and [`Guard::poll`], and says in [`Guard::is_idle`] and [`Guard::next_wakeup`] whether it can be
+//! forgotten and when time makes something due.
 
-use crate::board::Words;
-use crate::breaker::{Breaker, Permit};
+#[cfg(test)]
+mod tests;
+
+use crate::board::{Board, Words};
+use crate::breaker::{Breaker, Permit, State, Transition};
 use crate::decision::Rejection;
-use crate::event::{State, Transition};
 use crate::outcome::Report;
-use crate::policy::BreakerPolicy;
+use crate::policy::{BreakerPolicy, Policy, Share, StateHashes};
 use crate::time::Instant;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The settings of a guard that belong to its state: guards with the same hashes have the same.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    hashes: StateHashes,
+    breaker: Option<Arc<BreakerPolicy>>,
+}
+
+impl Rules {
+    /// Those of a policy.
+    pub fn of(policy: &Policy) -> Self {
+        Self { hashes: policy.hashes, breaker: policy.breaker.clone() }
+    }
+
+    /// What decides whether state means the same.
+    pub const fn hashes(&self) -> &StateHashes {
+        &self.hashes
+    }
+
+    /// Whether there is a breaker.
+    pub const fn has_breaker(&self) -> bool {
+        self.breaker.is_some()
+    }
+
+    /// Whether others, by way of a board, can change something in a guard.
+    pub fn is_shared(&self) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| breaker.share == Share::Process)
+    }
+}
+
+/// Where a guard meets its replicas in other workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// The board; none where workers share nothing.
+    pub board: Option<&'a dyn Board>,
+    /// The key of the scope.
+    pub key: &'a [u8],
+}
+
+impl Place<'_> {
+    /// The words of one mechanism: the same for every worker where it means the same, whatever else
+    /// the policy says.
+    fn words(&self, hash: u64, count: usize) -> Option<Arc<dyn Words>> {
+        let name: Vec<u8> = [&hash.to_le_bytes(), self.key].concat();
+        self.board?.open(&name, count)
+    }
+}
 
 /// The guard of one scope.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Guard {
     breaker: Option<Breaker>,
     /// Permits given out and not settled, whatever their generation.
     outstanding: u32,
+    #[cfg(test)]
+    gate: Option<tests::Gate>,
 }
 
-/// A permit of a guard; its breaker's permit where the policy has a breaker.
+/// What a guard says to a call.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a permit must be settled"]
+pub enum Answer {
+    /// It goes upstream.
+    Admit(GuardPermit),
+    /// It does not, by the first rule that says no.
+    Reject(Rejection),
+    /// It may ask again then.
+    Wait(Instant),
+}
+
+/// A permit of a guard: what its mechanisms gave.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit must be settled"]
 pub struct GuardPermit(Option<Permit>);
@@ -33,32 +103,42 @@ impl GuardPermit {
 }
 
 impl Guard {
-    /// A guard with a breaker where there is a policy for one; it is a replica where there are
-    /// `words` for it. The only place that allocates.
-    pub fn new(
-        breaker: Option<Arc<BreakerPolicy>>,
-        seed: u64,
-        words: Option<Arc<dyn Words>>,
-    ) -> Self {
-        let breaker = breaker.map(|breaker| match words {
-            Some(words) => Breaker::shared(breaker, seed, words),
-            None => Breaker::new(breaker, seed),
+    /// A guard by `rules` whose mechanisms meet their replicas at `place`. `seed` fixes jitter.
+    pub fn new(rules: &Rules, seed: u64, place: Place<'_>) -> Self {
+        let breaker = rules.breaker.clone().map(|policy| {
+            let words = match policy.share {
+                Share::None => None,
+                Share::Process => place.words(rules.hashes.breaker, Breaker::words_needed(&policy)),
+            };
+            match words {
+                Some(words) => Breaker::shared(policy, seed, words),
+                None => Breaker::new(policy, seed),
+            }
         });
-        Self { breaker, outstanding: 0 }
+        Self {
+            breaker,
+            outstanding: 0,
+            #[cfg(test)]
+            gate: None,
+        }
     }
 
     /// Whether a call may go upstream now.
-    ///
-    /// # Errors
-    /// The first rule that says no.
     #[inline]
-    pub fn admit(&mut self, now: Instant) -> Result<GuardPermit, Rejection> {
+    pub fn admit(&mut self, now: Instant) -> Answer {
+        #[cfg(test)]
+        if let Err(answer) = self.ask_gate(now) {
+            return answer;
+        }
         let permit = match &mut self.breaker {
-            Some(breaker) => Some(breaker.admit(now)?),
+            Some(breaker) => match breaker.admit(now) {
+                Ok(permit) => Some(permit),
+                Err(denied) => return Answer::Reject(Rejection::Breaker(denied)),
+            },
             None => None,
         };
         self.outstanding = self.outstanding.saturating_add(1);
-        Ok(GuardPermit(permit))
+        Answer::Admit(GuardPermit(permit))
     }
 
     /// Good response headers arrived, see [`Breaker::answered`].

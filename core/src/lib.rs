@@ -8,7 +8,8 @@
 //! # Where to begin
 //! - [`Engine`]: a whole policy document at work. What the hosts use.
 //! - [`breaker::Breaker`]: one circuit breaker alone, for a program that wants nothing else.
-//! - [`policy::Document`]: the language users write policies in.
+//! - [`policy::Document`]: the language users write policies in. It is the feature `policy`, which is on
+//!   by default; without it nothing here depends on serde.
 //!
 //! # What this crate does not do
 //! It performs nothing: no call, no timeout, no log line. It keeps no time: a state changes only
@@ -24,6 +25,7 @@ pub mod board;
 pub mod breaker;
 pub mod call;
 pub mod decision;
+#[cfg(feature = "policy")]
 pub mod doc;
 pub mod engine;
 pub mod event;
@@ -39,7 +41,7 @@ pub mod time;
 pub mod window;
 
 pub use decision::{
-    Admission, Pass, PassReason, Plan, Rejected, Rejection, Settled, Ticket, Verdict,
+    Admission, Pass, PassReason, Plan, Rejected, Rejection, Reply, Settled, Ticket, Verdict, Wait,
 };
 pub use engine::Engine;
 pub use facts::{Direction, Facts};

@@ -7,11 +7,10 @@
 mod idle;
 mod key;
 
-use crate::board::{Board, Words};
-use crate::breaker::Breaker;
-use crate::event::{State, Transition};
-use crate::guard::Guard;
-use crate::policy::{BreakerPolicy, Policy, Scope, Scopes, Share, WhenFull};
+use crate::board::Board;
+use crate::breaker::{State, Transition};
+use crate::guard::{Guard, Place, Rules};
+use crate::policy::{Policy, Scope, Scopes, WhenFull};
 use crate::series::{SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -52,11 +51,9 @@ pub struct Registry {
     pub(crate) id: u32,
     /// The policy's name.
     pub(crate) name: Arc<str>,
-    /// Its [`Policy::state_hash`].
-    pub(crate) state_hash: u64,
     pub(crate) scope: Scope,
     scopes: Scopes,
-    breaker: Option<Arc<BreakerPolicy>>,
+    pub(crate) rules: Rules,
     slots: Vec<Slot>,
     index: HashTable<u32>,
     idle: IdleList,
@@ -71,15 +68,14 @@ impl Registry {
     /// An empty table for `policy`. `seed` fixes jitter and the order of the hash table. Breakers
     /// are replicas on `board` where there is one and the policy shares them.
     pub fn new(id: u32, policy: &Policy, seed: u64, board: Option<Arc<dyn Board>>) -> Self {
-        let shares = |breaker: &Arc<BreakerPolicy>| breaker.share == Share::Process;
+        let rules = Rules::of(policy);
         Self {
             id,
-            board: board.filter(|_| policy.breaker.as_ref().is_some_and(shares)),
+            board: board.filter(|_| rules.is_shared()),
             name: policy.name.clone(),
-            state_hash: policy.state_hash,
             scope: policy.scope.clone(),
             scopes: policy.scopes,
-            breaker: policy.breaker.clone(),
+            rules,
             slots: Vec::new(),
             index: HashTable::new(),
             idle: IdleList::default(),
@@ -99,7 +95,7 @@ impl Registry {
         }
         let mut short = [0; key::LONGEST];
         // Every worker shortens alike, so that a long key means the same breaker to all.
-        let key = shorten(key, &mut short, &FixedState::with_seed(self.state_hash));
+        let key = shorten(key, &mut short, &FixedState::with_seed(self.rules.hashes().scopes));
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         let same = |slot: &u32| slots.get(*slot as usize).is_some_and(|slot| equal(&slot.key, key));
@@ -187,21 +183,11 @@ impl Registry {
         self.seed =
             self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(u64::from(place) | 1);
         let row = series.open(&self.name, label);
-        if let (Some(counts), Some(_)) = (series.counts(row), &self.breaker) {
+        if let Some(counts) = series.counts(row).filter(|_| self.rules.has_breaker()) {
             counts.entered(State::Closed);
         }
-        Slot {
-            guard: Guard::new(self.breaker.clone(), self.seed, self.words(key)),
-            row,
-            key: key.into(),
-        }
-    }
-
-    /// The words of a scope on the board: the same for every worker whose policy decides alike.
-    fn words(&self, key: &[u8]) -> Option<Arc<dyn Words>> {
-        let (board, breaker) = (self.board.as_ref()?, self.breaker.as_ref()?);
-        let name = [&self.state_hash.to_le_bytes(), key].concat();
-        board.open(&name, Breaker::words_needed(breaker))
+        let place = Place { board: self.board.as_deref(), key };
+        Slot { guard: Guard::new(&self.rules, self.seed, place), row, key: key.into() }
     }
 
     /// The scope at `place`.

@@ -25,10 +25,10 @@ pub const SHARED_LABEL: &str = "*";
 /// Counts of one policy and scope label since the engine began; they never fall but for `states`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// `bimetal_requests_total{decision}`: admitted, breaker.
-    pub decisions: [u64; 2],
-    /// `bimetal_shadow_total{decision}`: admitted, breaker.
-    pub shadow: [u64; 2],
+    /// `bimetal_requests_total{decision}` by [`Decided::place`].
+    pub decisions: [u64; Decided::COUNT],
+    /// `bimetal_shadow_total{decision}` by [`Decided::place`].
+    pub shadow: [u64; Decided::COUNT],
     /// `bimetal_outcomes_total{outcome}`: success, failure, slow, neutral.
     pub outcomes: [u64; 4],
     /// Results that came too late to touch the breaker; they are in `outcomes` as well.
@@ -76,11 +76,11 @@ fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
 
 impl Counts {
     pub(crate) fn decided(&mut self, decided: Decided, shadow: bool) {
-        let index = decided as usize;
+        let index = decided.place();
         if shadow {
             bump(&mut self.shadow, index);
             // What was applied is that it passed.
-            bump(&mut self.decisions, Decided::Admitted as usize);
+            bump(&mut self.decisions, Decided::Admitted.place());
         } else {
             bump(&mut self.decisions, index);
         }

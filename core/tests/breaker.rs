@@ -10,7 +10,7 @@
 
 mod support;
 
-use bimetal_core::decision::Reason;
+use bimetal_core::breaker::Denied;
 use bimetal_core::event::{Cause, State};
 use bimetal_core::outcome::Outcome::{Failure, Neutral, Slow, Success};
 use bimetal_core::outcome::Report;
@@ -121,8 +121,8 @@ fn open_rejects_until_its_time_is_over_and_says_how_long() {
     let mut bench = open_bench(policy());
     bench.at(2.5);
     let rejection = bench.admit().unwrap_err();
-    assert_eq!(rejection.retry_after(), Some(Duration::from_millis(7_500)));
-    assert_eq!(rejection.reason.to_string(), "open for another 7.5s after 3 consecutive failures");
+    assert_eq!(rejection.left(), Some(Duration::from_millis(7_500)));
+    assert_eq!(rejection.to_string(), "open for another 7.5s after 3 consecutive failures");
     bench.at(9.999_999_999);
     assert!(bench.admit().is_err());
     bench.at(10.0);
@@ -173,7 +173,7 @@ fn retry_after_lengthens_the_open_time_up_to_max() {
         let retry_after = Some(Duration::from_secs(asked));
         bench.breaker.settle(bench.now, permit, Report { outcome: Failure, retry_after });
         let rejection = bench.admit().unwrap_err();
-        assert_eq!(rejection.retry_after(), Some(Duration::from_secs(left)));
+        assert_eq!(rejection.left(), Some(Duration::from_secs(left)));
     }
 }
 
@@ -202,7 +202,7 @@ fn callers_beyond_the_probes_are_rejected() {
     let _first = bench.permit();
     let second = bench.permit();
     let rejection = bench.admit().unwrap_err();
-    assert_eq!(rejection.reason, Reason::Probing { outstanding: 2 });
+    assert_eq!(rejection, Denied::Probing { outstanding: 2 });
     assert!(!bench.settles_late(second, Neutral));
     assert!(bench.admit().is_ok(), "a neutral probe frees its slot");
 }
@@ -312,7 +312,7 @@ fn the_level_rises_with_trips_and_falls_on_evidence_only() {
     bench.at(30.0).call(Success);
     assert_eq!(bench.breaker.view(bench.now).level, 0);
     bench.calls(3, Failure);
-    assert_eq!(bench.admit().unwrap_err().retry_after(), Some(Duration::from_secs(10)));
+    assert_eq!(bench.admit().unwrap_err().left(), Some(Duration::from_secs(10)));
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn time_without_successes_keeps_the_level() {
     bench.at(10.0).call(Success).at(1_000.0).calls(29, Success);
     assert_eq!(bench.breaker.view(bench.now).level, 1);
     bench.calls(3, Failure);
-    assert_eq!(bench.admit().unwrap_err().retry_after(), Some(Duration::from_secs(20)));
+    assert_eq!(bench.admit().unwrap_err().left(), Some(Duration::from_secs(20)));
 }
 
 // ---- ramp ----
@@ -335,7 +335,7 @@ fn a_ramp_admits_a_share_and_any_trip_opens() {
     assert_eq!(bench.state(), State::Closed);
     bench.at(15.0);
     let first = bench.admit().unwrap_err();
-    assert_eq!((first.reason, first.retry_after()), (Reason::Ramping { percent: 50 }, None));
+    assert_eq!((first, first.left()), (Denied::Ramping { percent: 50 }, None));
     let passed = (0..99).filter(|_| {
         let permit = bench.admit();
         permit.is_ok_and(|permit| !bench.settles_late(permit, Success))

@@ -14,7 +14,7 @@ mod board;
 mod support;
 
 use bimetal_core::breaker::Breaker;
-use bimetal_core::decision::Reason;
+use bimetal_core::breaker::Denied;
 use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome::{Failure, Neutral, Slow, Success};
 use bimetal_core::policy::{BreakerPolicy, RateCondition, Trip, WindowSize};
@@ -48,8 +48,8 @@ fn a_call_that_finds_a_lost_probe_meets_an_open_breaker() {
     bench.at(16.0);
     let rejection = bench.admit().unwrap_err();
     // The lease ran out at 15 s, and 10 s of open time began then.
-    assert_eq!(rejection.retry_after(), Some(Duration::from_secs(9)));
-    assert!(matches!(rejection.reason, Reason::Open { .. }), "{rejection:?}");
+    assert_eq!(rejection.left(), Some(Duration::from_secs(9)));
+    assert!(matches!(rejection, Denied::Open { .. }), "{rejection:?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@
     reason = "a test may end by a panic"
 )]
 
-use bimetal_core::decision::{PassReason, Reason};
+use bimetal_core::Rejection;
+use bimetal_core::decision::PassReason;
 use bimetal_core::engine::{MAX_EVENTS, Policies, Tracing};
 use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome::{self, Failure, Success};
@@ -132,7 +133,7 @@ fn the_first_policy_that_matches_decides() {
     let verdict = world.ask(Request("/a", ""));
     assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::Disabled));
     let rejected = world.rejected(Request("/b", ""));
-    assert_eq!((&*rejected.policy.name, rejected.rejection.reason), ("b", Reason::Forced));
+    assert_eq!((&*rejected.policy.name, rejected.rejection), ("b", Rejection::ForcedOpen));
 }
 
 #[test]

@@ -11,7 +11,8 @@
 #[path = "support/board.rs"]
 mod board;
 
-use bimetal_core::decision::{PassReason, Reason};
+use bimetal_core::breaker::Denied;
+use bimetal_core::decision::PassReason;
 use bimetal_core::engine::{Policies, Tracing};
 use bimetal_core::outcome::Outcome::{self, Failure, Success};
 use bimetal_core::outcome::Report;
@@ -124,7 +125,7 @@ fn a_document_that_was_only_read_judges_nothing() {
     drop(rejected);
     engine.poll(NOW);
     call(&mut engine, &old, Failure);
-    assert!(matches!(rejection(&mut engine, &old).reason, Reason::Open { .. }));
+    assert!(matches!(rejection(&mut engine, &old), Rejection::Breaker(Denied::Open { .. })));
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod leaves;
 mod policy;
 
 use bimetal_core::policy::table::{DOCUMENT, POLICY};
-use bimetal_core::policy::{Host, Policy};
+use bimetal_core::policy::{Host, Policy, StateHashes};
 use leaves::Walk;
 use policy::compile;
 use serde_json::json;
@@ -59,7 +59,7 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
                     assert_ne!(blanked(one), blanked(other), "{about} is not read");
                     assert_ne!(one.hash, other.hash, "{about} is not in the hash");
                     assert_eq!(
-                        one.state_hash != other.state_hash,
+                        one.hashes != other.hashes,
                         is_of_the_state(&leaf.name()),
                         "{about}: the state's hash"
                     );
@@ -81,5 +81,5 @@ fn a_document_has_no_other_leaves() {
 
 /// What is compiled, without the hashes.
 fn blanked(policy: &Policy) -> String {
-    format!("{:?}", Policy { hash: 0, state_hash: 0, ..policy.clone() })
+    format!("{:?}", Policy { hash: 0, hashes: StateHashes::default(), ..policy.clone() })
 }

@@ -88,12 +88,12 @@ fn hashes_follow_the_meaning() {
                     "transport": ["connect", "reset", "timeout", "overflow"]},
     }});
     let (base, same) = (policy(base), policy(written_out));
-    assert_eq!(base.state_hash, same.state_hash);
+    assert_eq!(base.hashes, same.hashes);
     assert_eq!(base.hash, same.hash);
 
     let changes = |other: Value| {
         let other = policy(other);
-        (other.state_hash != base.state_hash, other.hash != base.hash)
+        (other.hashes != base.hashes, other.hash != base.hash)
     };
     let study = json!({"profile": "origin-study"});
     assert_eq!(changes(json!({"breaker": study, "match": {"path": "/x"}})), (false, true));

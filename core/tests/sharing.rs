@@ -327,5 +327,5 @@ fn levels_rise_over_all_workers() {
     });
     workers.at(10).call(1, Failure);
     let rejection = workers.breakers[0].admit(workers.now).unwrap_err();
-    assert_eq!(rejection.retry_after(), Some(Duration::from_secs(20)));
+    assert_eq!(rejection.left(), Some(Duration::from_secs(20)));
 }

@@ -94,9 +94,10 @@ impl<D: SharedData> Board for SharedBoard<D> {
 
 impl<D: SharedData> WorkerBoard for SharedBoard<D> {
     fn expect(&self, policy: &Policy) {
-        let Policy { name, state_hash, scopes, .. } = policy;
-        let table = Table::new(self.0.plugin, name, *state_hash, scopes.max);
-        self.0.locked().copies.expect(*state_hash, table);
+        // The words of a breaker are named by its hash.
+        let Policy { name, hashes, scopes, .. } = policy;
+        let table = Table::new(self.0.plugin, name, hashes.breaker, scopes.max);
+        self.0.locked().copies.expect(hashes.breaker, table);
     }
 
     fn tick(&self, poll: &mut dyn FnMut()) {

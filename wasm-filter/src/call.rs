@@ -17,7 +17,7 @@ use bimetal_core::call::{self, AnsweredBy, Effect, Fields, Head, Upload};
 use bimetal_core::event::State;
 use bimetal_core::outcome::{Report, Transport};
 use bimetal_core::policy::Policy;
-use bimetal_core::{Admission, Duration, Instant, PassReason, Plan, Ticket, Verdict};
+use bimetal_core::{Admission, Duration, Instant, Plan, Ticket, Verdict};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -84,13 +84,8 @@ impl<H: Host> Call<H> {
             verdict
         });
         match verdict {
-            None | Some(Verdict::Unmatched) => true,
             Some(Verdict::Pass(pass)) => {
-                let state = match pass.why {
-                    PassReason::Shadow(rejection) => Some(rejection.state()),
-                    PassReason::Disabled | PassReason::TableFull => None,
-                };
-                self.mark(&pass.policy, state);
+                self.mark(&pass.policy, pass.state());
                 true
             }
             Some(Verdict::Reject(rejected)) => {
@@ -110,6 +105,8 @@ impl<H: Host> Call<H> {
                 self.admit(worker, now, admission, upload, &facts);
                 true
             }
+            // No policy is for it, or the engine could not be asked; no rule of today's has it wait.
+            _ => true,
         }
     }
 

@@ -8,16 +8,14 @@
 
 use crate::port::{Host, HostError, MetricKind};
 use bimetal_core::Engine;
-use bimetal_core::event::State;
+use bimetal_core::event::{Decided, State};
 use bimetal_core::series::{Counts, TRANSITIONS};
 use std::sync::Arc;
 
-const DECISIONS: [&str; 2] = ["admitted", "breaker"];
 const OUTCOMES: [&str; 4] = ["success", "failure", "slow", "neutral"];
 
-/// Numbers of one row: 2 decisions, 2 in shadow, 4 outcomes, late, unprotected, 8 transitions,
-/// 3 states.
-const FIELDS: usize = 2 + 2 + 4 + 2 + TRANSITIONS.len() + State::ALL.len();
+/// Numbers of one row: decisions, those in shadow, 4 outcomes, late, unprotected, transitions, states.
+const FIELDS: usize = 2 * Decided::COUNT + 4 + 2 + TRANSITIONS.len() + State::ALL.len();
 
 /// A metric that may not be defined yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -262,8 +260,8 @@ enum Meaning {
 
 /// The meaning of a field in the order of [`values`].
 fn meaning(field: usize) -> Option<Meaning> {
-    let decisions = DECISIONS.into_iter().map(Meaning::Decision);
-    let shadow = DECISIONS.into_iter().map(Meaning::Shadow);
+    let decisions = Decided::all().map(|decided| Meaning::Decision(decided.name()));
+    let shadow = Decided::all().map(|decided| Meaning::Shadow(decided.name()));
     let outcomes = OUTCOMES.into_iter().map(Meaning::Outcome);
     let single = [Meaning::Late, Meaning::Unprotected];
     let transitions = TRANSITIONS.iter().map(Meaning::Transition);

@@ -89,10 +89,8 @@ impl CoreHost<'_> {
         let mut rejected = None;
         match self.engine.admit(now, &self.policies, &CallFacts(&call)) {
             Verdict::Reject(refusal) => {
-                let fallback = refusal.policy.fallback_when_rejected();
-                let rule = refusal.rejection.rule;
-                let status = fallback.and_then(|f| f.status).unwrap_or(rule.status());
-                let rule = format!("{}/{}", refusal.policy.name, rule.name());
+                let status = refusal.reply().status;
+                let rule = format!("{}/{}", refusal.policy.name, refusal.rejection.rule().name());
                 if self.mutant == Some(Mutant::RejectionsAsAnswers) {
                     self.memory.own_rejection = Some(status);
                 }
@@ -106,7 +104,7 @@ impl CoreHost<'_> {
                 let adapter = MistakenAdapter::new(admission, self.mutant, engine, now, memory);
                 played.adapter = Some(adapter);
             }
-            Verdict::Unmatched | Verdict::Pass(_) => {}
+            _ => {}
         }
         let index = self.calls.len();
         self.calls.push(played);

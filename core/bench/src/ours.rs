@@ -148,7 +148,7 @@ impl Whole {
                 Fate::Called
             }
             Verdict::Reject(_) => Fate::Rejected,
-            Verdict::Pass(_) | Verdict::Unmatched => panic!("the policy must be for the call"),
+            _ => panic!("the policy must be for the call"),
         };
         // A host does this after every verb.
         while self.engine.take_event().is_some() {}

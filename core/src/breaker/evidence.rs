@@ -2,8 +2,8 @@
 //!
 //! The streak is in the breaker's [record](super::record); the windows are here.
 
+use super::Cause;
 use crate::board::Words;
-use crate::event::Cause;
 use crate::outcome::Outcome;
 use crate::policy::{RateCondition, Trip, WindowSize};
 use crate::time::Instant;

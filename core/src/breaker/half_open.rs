@@ -1,9 +1,9 @@
 //! What becomes of probes: the half-open part of the breaker.
 
+use super::Cause;
 use super::probes::Ended;
 use super::record::{Phase, Probing};
 use super::{Breaker, Permit};
-use crate::event::Cause;
 use crate::outcome::{Outcome, Report};
 use crate::time::Instant;
 

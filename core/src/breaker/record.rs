@@ -10,7 +10,7 @@
 //!
 //! The zero word is a closed breaker that never changed.
 
-use crate::event::{Cause, State};
+use super::{Cause, State};
 use crate::policy::Trip;
 use crate::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use super::Breaker;
 use super::record::Phase;
-use crate::event::{Cause, State, Transition};
+use super::{Cause, State, Transition};
 use crate::time::Instant;
 
 /// What a breaker looks like at one moment.

@@ -2,7 +2,7 @@
 //!
 //! A call is judged by the [`Policies`] of the place that it passes through. What calls leave behind,
 //! breakers and their evidence, is *state*: it lies in the engine by the policy's name and its
-//! [`state_hash`](Policy::state_hash), and policies that have both in common share it. So a document
+//! [hashes](Policy::hashes), and policies that have both in common share it. So a document
 //! that is only read changes nothing, an old listener that drains goes on by its own rules, and an
 //! update keeps the breakers that mean the same.
 
@@ -63,7 +63,8 @@ impl Engine {
     pub fn load(&mut self, document: &Document) -> Policies {
         let entries = document.policies.iter().map(|policy| {
             let same = |state: &&State| {
-                state.registry.name == policy.name && state.registry.state_hash == policy.state_hash
+                let registry = &state.registry;
+                registry.name == policy.name && *registry.rules.hashes() == policy.hashes
             };
             let known = self.states.iter().find(same).map(|state| state.held.clone());
             let state = known.unwrap_or_else(|| self.new_state(policy));

@@ -8,7 +8,7 @@ use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout};
 use super::types::{
     BreakerPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open, PathMatch, Policy,
-    RateCondition, Scopes, Timeouts, Trip, WindowSize,
+    RateCondition, Scopes, StateHashes, Timeouts, Trip, WindowSize,
 };
 use crate::doc::hash::Hash;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
@@ -67,7 +67,7 @@ fn policy(node: &Node) -> Result<Policy, Unread> {
     // How outcomes are classified is no part of the state: each judges by its own.
     let mut state_meaning = meaning.clone();
     state_meaning.remove(breaker::FAILURE_KEY.name());
-    let state = Hash::default()
+    let scopes_hash = Hash::default()
         .bytes(name.as_bytes())
         .bytes(scope.as_bytes())
         .object(table::SCOPES.part(node)?, &scopes::SCOPES);
@@ -89,7 +89,10 @@ fn policy(node: &Node) -> Result<Policy, Unread> {
             None => None,
         },
         debug_headers: table::DEBUG_HEADERS.read(node)?,
-        state_hash: state.object(&state_meaning, &BREAKER).finish(),
+        hashes: StateHashes {
+            scopes: scopes_hash.finish(),
+            breaker: scopes_hash.object(&state_meaning, &BREAKER).finish(),
+        },
         hash: Hash::default().object(&whole, &POLICY).finish(),
     })
 }

@@ -4,17 +4,23 @@
 //! language itself stands in one table ([`table`]), which the checker, the defaults, the hashes
 //! and the JSON Schema are made from.
 
+#[cfg(feature = "policy")]
 mod compile;
+#[cfg(feature = "policy")]
 mod forms;
 mod matching;
+#[cfg(feature = "policy")]
 mod profile;
+#[cfg(feature = "policy")]
 mod rules;
+#[cfg(feature = "policy")]
 pub mod table;
 mod types;
 
 pub use matching::Subject;
 pub use types::*;
 
+#[cfg(feature = "policy")]
 pub use crate::doc::{Problem, Problems};
 
 /// JSON Schema (2020-12) of the policy document.

@@ -45,11 +45,20 @@ pub struct Policy {
     /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
     /// `x-bimetal-state`.
     pub debug_headers: bool,
-    /// Hash of all that decides whether a breaker's state means the same to two policies: name,
-    /// scope, `scopes` and the breaker but for its failure rules. Equal hash: they share the state.
-    pub state_hash: u64,
+    /// What decides whether state means the same to two policies.
+    pub hashes: StateHashes,
     /// Hash of the whole policy, shown by the admin interface.
     pub hash: u64,
+}
+
+/// Hashes of what a policy's state depends on, each with its name: policies of one name and equal hashes
+/// share their state. Settings that only judge, as a list of failures does, are in none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StateHashes {
+    /// `scope` and `scopes`: whether a key means the same scope.
+    pub scopes: u64,
+    /// `scopes` and the breaker, but for its failure rules.
+    pub breaker: u64,
 }
 
 /// Which requests a policy is for; every part that is given must hold.
@@ -253,6 +262,7 @@ pub struct BreakerPolicy {
 
 /// With whom a breaker shares its state (`share`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Share {
     /// With nobody: every worker has its own.
     None,

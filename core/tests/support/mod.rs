@@ -1,8 +1,7 @@
 //! What the tests of the core share: a breaker with a clock of its own.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use bimetal_core::breaker::{Breaker, Permit};
-use bimetal_core::decision::Rejection;
+use bimetal_core::breaker::{Breaker, Denied, Permit};
 use bimetal_core::event::{State, Transition};
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, RateCondition, Share, Trip, WindowSize};
@@ -46,7 +45,7 @@ impl Bench {
         self
     }
 
-    pub fn admit(&mut self) -> Result<Permit, Rejection> {
+    pub fn admit(&mut self) -> Result<Permit, Denied> {
         self.breaker.admit(self.now)
     }
 

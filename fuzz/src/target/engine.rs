@@ -136,12 +136,12 @@ impl World {
                 match engine.admit(self.now, &self.policies[worker], &request) {
                     Verdict::Admit(admission) => self.tickets.push((worker, admission.ticket)),
                     Verdict::Reject(refusal) => {
-                        let reason = refusal.rejection.reason.to_string();
+                        let reason = refusal.rejection.to_string();
                         assert!(reason.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
                         self.seen |= 1 << 40 << (refusal.rejection.state() as u64);
                     }
                     Verdict::Pass(_) => self.seen |= 1 << 50,
-                    Verdict::Unmatched => self.seen |= 1 << 51,
+                    _ => self.seen |= 1 << 51,
                 }
             }
             5..=8 => {

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-const DECISIONS: [&str; 2] = ["admitted", "breaker"];
 const OUTCOMES: [Outcome; 4] =
     [Outcome::Success, Outcome::Failure, Outcome::Slow, Outcome::Neutral];
 
@@ -29,7 +28,7 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     };
     page.head("bimetal_requests_total", "counter", "Calls by what was decided.");
     with(&mut |policy, scope, counts| {
-        for (decision, count) in DECISIONS.iter().zip(counts.decisions) {
+        for (decision, count) in Decided::all().map(Decided::name).zip(counts.decisions) {
             page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
         }
     });
@@ -65,7 +64,7 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     });
     page.head("bimetal_shadow_total", "counter", "Decisions that were not applied.");
     with(&mut |policy, scope, counts| {
-        for (decision, count) in DECISIONS.iter().zip(counts.shadow) {
+        for (decision, count) in Decided::all().map(Decided::name).zip(counts.shadow) {
             page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
         }
     });

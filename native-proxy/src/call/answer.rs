@@ -1,20 +1,18 @@
 //! Answers of the proxy's own, and the body type of every answer.
 
 use super::stream::Streamed;
-use bimetal_core::Rejected;
 use bimetal_core::event::{Json, State};
-use bimetal_core::policy::{Fallback, Policy};
+use bimetal_core::policy::Policy;
+use bimetal_core::{Rejected, Reply};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::error::Error;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-const RULE: HeaderName = HeaderName::from_static("x-bimetal-rule");
-const REASON: HeaderName = HeaderName::from_static("x-bimetal-reason");
 const STATE: HeaderName = HeaderName::from_static("x-bimetal-state");
 const POLICY: HeaderName = HeaderName::from_static("x-bimetal-policy");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -87,40 +85,29 @@ pub(crate) fn error<B: From<Bytes>>(status: StatusCode, text: &dyn Display) -> R
     response
 }
 
-/// The answer to a rejected call. The policy may choose its status, body and type, never the
-/// headers that say who rejected it and why.
+/// The answer to a rejected call.
 pub(crate) fn rejection<B: From<Bytes>>(rejected: &Rejected) -> Response<B> {
-    let (policy, rejection) = (&rejected.policy, &rejected.rejection);
-    let status = status(rejection.rule.status());
-    let text = format_args!("circuit breaker: {}", rejection.reason);
-    let mut response = match policy.fallback_when_rejected() {
-        Some(fallback) => self::fallback(fallback, status, &text),
-        None => error(status, &text),
-    };
-    let rule = format!("{}/{}", policy.name, rejection.rule.name());
-    let headers = response.headers_mut();
-    set(headers, RULE, &rule);
-    set(headers, REASON, &rejection.reason.to_string());
-    if let Some(after) = rejection.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_ceil().max(1)));
-    }
-    debug(&mut response, policy, Some(rejection.state()));
+    let mut response = written(rejected.reply());
+    debug(&mut response, &rejected.policy, Some(rejected.rejection.state()));
     response
 }
 
-/// The answer that a policy gives in place of another.
-pub(crate) fn fallback<B: From<Bytes>>(
-    fallback: &Fallback,
-    rule: StatusCode,
+/// The policy's answer in place of a failure that `text` describes, where it has one.
+pub(crate) fn when_failed<B: From<Bytes>>(
+    policy: &Policy,
     text: &dyn Display,
-) -> Response<B> {
-    let mut response = error(fallback.status.map_or(rule, status), text);
-    if let Some(body) = &fallback.body {
-        *response.body_mut() = B::from(body.clone().into());
-    }
-    for (name, value) in &fallback.headers {
+) -> Option<Response<B>> {
+    policy.reply_when_failed(text).map(written)
+}
+
+/// An answer as the core describes it.
+fn written<B: From<Bytes>>(reply: Reply<'_>) -> Response<B> {
+    let mut response = Response::new(B::from(reply.body.into_owned().into()));
+    let status = StatusCode::from_u16(reply.status);
+    *response.status_mut() = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    for (name, value) in reply.fields {
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-            set(response.headers_mut(), name, value);
+            set(response.headers_mut(), name, &value);
         }
     }
     response
@@ -142,8 +129,4 @@ fn set(headers: &mut hyper::HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
     }
-}
-
-fn status(code: u16) -> StatusCode {
-    StatusCode::from_u16(code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }

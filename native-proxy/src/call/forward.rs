@@ -73,14 +73,10 @@ pub(super) async fn forward(
                 None => broke_off(client, account),
                 Some(how) => {
                     call.broken(how);
-                    match account.policy().and_then(|policy| policy.fallback_when_failed()) {
-                        Some(fallback) => answer::fallback(
-                            fallback,
-                            StatusCode::SERVICE_UNAVAILABLE,
-                            &error.text(),
-                        ),
-                        None => answer::error(error.kind.status(), &error.text()),
-                    }
+                    let policy = account.policy();
+                    policy
+                        .and_then(|policy| answer::when_failed(policy, &error.text()))
+                        .unwrap_or_else(|| answer::error(error.kind.status(), &error.text()))
                 }
             }
         }
@@ -229,10 +225,11 @@ fn receive(
     let (mut head, body) = response.into_parts();
     let is_over = body.is_end_stream();
     let has_failed = call.headers(now, head.status.as_u16(), &head.headers, is_over);
-    let fallback = call.policy().and_then(|policy| policy.fallback_when_failed());
-    if has_failed && let Some(fallback) = fallback {
-        let text = format_args!("upstream answered {}", head.status.as_u16()).to_string();
-        let response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
+    if has_failed
+        && let Some(policy) = call.policy()
+        && let text = format_args!("upstream answered {}", head.status.as_u16())
+        && let Some(response) = answer::when_failed(policy, &text)
+    {
         if body.is_end_stream() {
             connection.release(now);
         } else {

@@ -21,7 +21,7 @@ use crate::upstream::{Connection, ContinueGate, Upload};
 use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
-use bimetal_core::{PassReason, Plan, Verdict};
+use bimetal_core::{Plan, Verdict};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
@@ -227,13 +227,9 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         protocol: protocol.clone(),
     };
     let admitted = match worker.admit(begun, &facts) {
-        Verdict::Unmatched => admitted(None, Plan::default(), None, None),
         Verdict::Pass(pass) => {
-            let state = match pass.why {
-                PassReason::Shadow(rejection) => Some(rejection.state()),
-                PassReason::Disabled | PassReason::TableFull => None,
-            };
             account.decided(&pass.policy, Decision::Passed);
+            let state = pass.state();
             admitted(Some(pass.policy), Plan::default(), state, None)
         }
         Verdict::Admit(admission) => {
@@ -242,9 +238,11 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
             admitted(Some(admission.policy), admission.plan, state, Some(admission.ticket))
         }
         Verdict::Reject(refusal) => {
-            account.decided(&refusal.policy, Decision::Rejected(refusal.rejection.rule));
+            account.decided(&refusal.policy, Decision::Rejected(refusal.rejection.rule()));
             return Decided::Ends(answer::rejection(&refusal));
         }
+        // No rule of today's policies has a call wait.
+        _ => admitted(None, Plan::default(), None, None),
     };
     Decided::Goes(route.clone(), admitted)
 }

@@ -221,21 +221,21 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
     let mut told = Explanation::new(document, host, asked);
     told.considered = consider(document, request);
     match verdict {
-        Verdict::Unmatched => "no policy is for it: it passes untouched".clone_into(&mut told.why),
         Verdict::Pass(pass) => {
             told.about(&pass.policy, key);
             told.why = match pass.why {
                 PassReason::Disabled => "the policy is disabled: it passes untouched".to_owned(),
                 PassReason::TableFull => "the table of scopes is full".to_owned(),
                 PassReason::Shadow(rejection) => {
-                    format!("in shadow mode; it would have been rejected: {}", rejection.reason)
+                    format!("in shadow mode; it would have been rejected: {rejection}")
                 }
+                _ => "it passes".to_owned(),
             };
         }
         Verdict::Reject(refusal) => {
             told.about(&refusal.policy, key);
             told.decision = "reject";
-            told.why = refusal.rejection.reason.to_string();
+            told.why = refusal.rejection.to_string();
         }
         Verdict::Admit(admission) => {
             told.about(&admission.policy, key);
@@ -249,6 +249,7 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
                 connect_timeout_ms: admission.plan.connect_timeout.map(|time| time.as_millis()),
             });
         }
+        _ => "no policy is for it: it passes untouched".clone_into(&mut told.why),
     }
     told
 }

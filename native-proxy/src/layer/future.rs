@@ -183,17 +183,17 @@ fn receive<B: Body>(
     let policy = account.policy().cloned();
     let (status, is_over) = (response.status().as_u16(), response.body().is_end_stream());
     let has_failed = account.headers(now, status, response.headers(), is_over);
-    let fallback = policy.as_ref().and_then(|policy| policy.fallback_when_failed());
-    let mut response = match fallback {
-        Some(fallback) if has_failed => {
-            let text = format_args!("upstream answered {}", response.status().as_u16()).to_string();
-            answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text)
-        }
-        _ if response.body().is_end_stream() => {
+    let instead = policy.as_ref().filter(|_| has_failed).and_then(|policy| {
+        let text = format_args!("upstream answered {}", response.status().as_u16());
+        answer::when_failed(policy, &text)
+    });
+    let mut response = match instead {
+        Some(response) => response,
+        None if response.body().is_end_stream() => {
             account.finished(now);
             response.map(|body| GuardBody::followed(body, None))
         }
-        _ => response.map(|body| GuardBody::followed(body, Some(account))),
+        None => response.map(|body| GuardBody::followed(body, Some(account))),
     };
     if let Some(policy) = &policy {
         answer::debug(&mut response, policy, state);
@@ -213,13 +213,13 @@ fn failed<B, E>(
         return Err(error);
     };
     account.broken(how);
-    let policy = account.policy();
-    let fallback = policy.and_then(|policy| policy.fallback_when_failed());
-    let (Some(policy), Some(fallback)) = (policy, fallback) else {
+    let Some(policy) = account.policy() else {
         return Err(error);
     };
-    let text = format_args!("upstream failed: {}", how.name()).to_string();
-    let mut response = answer::fallback(fallback, StatusCode::SERVICE_UNAVAILABLE, &text);
+    let text = format_args!("upstream failed: {}", how.name());
+    let Some(mut response) = answer::when_failed(policy, &text) else {
+        return Err(error);
+    };
     answer::debug(&mut response, policy, state);
     Ok(response)
 }

@@ -8,7 +8,7 @@ use super::stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
 use super::upload::UploadWatch;
 use crate::call::RequestFacts;
 use bimetal_core::call::Upload;
-use bimetal_core::{PassReason, Plan, Verdict};
+use bimetal_core::{Plan, Verdict};
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Request, Response};
@@ -122,12 +122,8 @@ where
             account
         };
         let (account, plan, state) = match replica.admit(now, &facts) {
-            Verdict::Unmatched => (account(None, None, None), Plan::default(), None),
             Verdict::Pass(pass) => {
-                let state = match pass.why {
-                    PassReason::Shadow(rejection) => Some(rejection.state()),
-                    PassReason::Disabled | PassReason::TableFull => None,
-                };
+                let state = pass.state();
                 (account(Some(pass.policy), None, None), Plan::default(), state)
             }
             Verdict::Admit(admission) => {
@@ -138,6 +134,8 @@ where
             Verdict::Reject(refusal) => {
                 return GuardFuture::ended(on_stopped.answer(Stopped::Rejected(refusal)));
             }
+            // No rule of today's policies has a call wait.
+            _ => (account(None, None, None), Plan::default(), None),
         };
         GuardFuture::running(Running {
             inner: self.inner.call(request),

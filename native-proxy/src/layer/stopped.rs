@@ -36,14 +36,10 @@ impl Stopped {
         match self {
             Self::Rejected(refusal) => answer::rejection(refusal),
             Self::TimedOut { policy, state, .. } => {
-                let mut response = match policy.fallback_when_failed() {
-                    Some(fallback) => answer::fallback(
-                        fallback,
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        &answer::TIMED_OUT,
-                    ),
-                    None => answer::error(StatusCode::GATEWAY_TIMEOUT, &answer::TIMED_OUT),
-                };
+                let mut response =
+                    answer::when_failed(policy, &answer::TIMED_OUT).unwrap_or_else(|| {
+                        answer::error(StatusCode::GATEWAY_TIMEOUT, &answer::TIMED_OUT)
+                    });
                 answer::debug(&mut response, policy, Some(*state));
                 response
             }
@@ -64,7 +60,7 @@ impl fmt::Display for Stopped {
         let policy = &self.policy().name;
         match self {
             Self::Rejected(Rejected { rejection, .. }) => {
-                write!(f, "{policy}/{}: {}", rejection.rule.name(), rejection.reason)
+                write!(f, "{policy}/{}: {rejection}", rejection.rule().name())
             }
             Self::TimedOut { after, .. } => write!(f, "{policy}: no answer within {after}"),
         }

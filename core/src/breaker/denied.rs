@@ -1,0 +1,59 @@
+//! Why a breaker lets a call not through.
+
+use super::{Cause, State};
+use crate::time::Duration;
+use core::fmt;
+
+/// Why a breaker turns a call away. Its `Display` can be read aloud: printable ASCII without quotes,
+/// safe in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denied {
+    /// It is open.
+    Open {
+        /// For how long still.
+        left: Duration,
+        /// What opened it.
+        cause: Cause,
+    },
+    /// Half-open, and as many probes as may be are under way.
+    Probing {
+        /// How many.
+        outstanding: u32,
+    },
+    /// Closed not long ago: only a share is admitted.
+    Ramping {
+        /// The share in whole percent, rounded down.
+        percent: u8,
+    },
+}
+
+impl Denied {
+    /// After how long it is worth another try, where that is known.
+    pub const fn left(&self) -> Option<Duration> {
+        match self {
+            Self::Open { left, .. } => Some(*left),
+            Self::Probing { .. } | Self::Ramping { .. } => None,
+        }
+    }
+
+    /// State of the breaker.
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Open { .. } => State::Open,
+            Self::Probing { .. } => State::HalfOpen,
+            Self::Ramping { .. } => State::Closed,
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { left, cause } => write!(f, "open for another {left} after {cause}"),
+            Self::Probing { outstanding: 1 } => f.write_str("half-open, 1 probe under way"),
+            Self::Probing { outstanding } => write!(f, "half-open, {outstanding} probes under way"),
+            Self::Ramping { percent } => write!(f, "ramping, {percent}% of calls admitted"),
+        }
+    }
+}
