@@ -27,6 +27,7 @@
 //! What trips is in [`evidence`], how long it stays open in [`open_time`], what becomes of probes in
 //! `half_open`, their leases in [`probes`], and how it comes back in [`ramp`].
 
+mod cold;
 mod denied;
 pub mod evidence;
 mod half_open;
@@ -43,16 +44,16 @@ use crate::outcome::{Outcome, Report};
 use crate::policy::BreakerPolicy;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use cold::Cold;
 pub use denied::Denied;
 use evidence::Evidence;
-use open_time::Recovery;
-use probes::{Leases, Probe};
+use probes::Probe;
 use ramp::Ramp;
 use record::{Phase, Probing, Record};
 use record_store::RecordStore;
 pub use transition::{Cause, State, Transition};
-use view::Journal;
 pub use view::View;
 
 /// One circuit breaker, or one replica of a shared one. One owner, no lock: a worker has its own.
@@ -62,16 +63,15 @@ pub struct Breaker {
     record: Record,
     store: RecordStore,
     policy: Arc<BreakerPolicy>,
-    evidence: Evidence,
-    /// This replica's own probes.
-    leases: Leases,
-    ramp: Option<Ramp>,
-    recovery: Recovery,
+    /// None where no condition needs windows.
+    evidence: Option<Box<Evidence>>,
+    /// None while it never changed its state.
+    cold: Option<Box<Cold>>,
     rng: Rng,
-    since: Instant,
-    /// When anything in the record changed last.
-    moved: Instant,
-    journal: Journal,
+    /// Whether a ramp is under way.
+    ramps: bool,
+    /// Whether there are changes of state that nobody took yet.
+    has_news: bool,
 }
 
 /// The right to make one call, to be given back to [`Breaker::settle`]. Plain data: dropping it
@@ -92,7 +92,7 @@ impl Permit {
 
 impl Breaker {
     /// A closed breaker that one worker has for itself. `seed` fixes the jitter of its open times.
-    /// Making it is the only time it allocates.
+    /// It allocates here, with its first change of state, and for more probes at once than ever before.
     pub fn new(policy: Arc<BreakerPolicy>, seed: u64) -> Self {
         Self::with_store(policy, seed, RecordStore::default())
     }
@@ -111,14 +111,11 @@ impl Breaker {
     fn with_store(policy: Arc<BreakerPolicy>, seed: u64, store: RecordStore) -> Self {
         Self {
             record: Record::NEW,
-            evidence: Evidence::new(&policy.trip, store.words()),
-            leases: Leases::new(policy.half_open.max_probes),
-            ramp: None,
-            recovery: Recovery::default(),
+            evidence: Evidence::new(&policy.trip, store.words()).map(Box::new),
+            cold: None,
             rng: Rng::new(seed),
-            since: Instant::ZERO,
-            moved: Instant::ZERO,
-            journal: Journal::default(),
+            ramps: false,
+            has_news: false,
             store,
             policy,
         }
@@ -132,7 +129,7 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> Result<Permit, Denied> {
         self.look(now);
         match self.record.phase {
-            Phase::Closed { .. } if self.ramp.is_none() => Ok(self.permit(Probe::NONE)),
+            Phase::Closed { .. } if !self.ramps => Ok(self.permit(Probe::NONE)),
             Phase::Open { until } if now < until => Err(self.still_open(until.since(now))),
             _ => self.admit_carefully(now),
         }
@@ -153,8 +150,8 @@ impl Breaker {
             {
                 Err(Denied::Probing { outstanding })
             }
-            Phase::Closed { .. } => match &self.ramp {
-                Some(ramp) => match ramp.clone().admit(now, self.policy.ramp) {
+            Phase::Closed { .. } => match self.cold.as_ref().and_then(|cold| cold.ramp.clone()) {
+                Some(mut ramp) => match ramp.admit(now, self.policy.ramp) {
                     ramp::Step::Reject { percent } => Err(Denied::Ramping { percent }),
                     ramp::Step::Admit | ramp::Step::Over => Ok(()),
                 },
@@ -186,19 +183,22 @@ impl Breaker {
                 }
             };
             if self.change(now, next) {
-                let probe = self.leases.add(now, self.policy.half_open.lease);
+                let lease = self.policy.half_open.lease;
+                let probe = self.cold().leases.add(now, lease);
                 return Ok(self.permit(probe));
             }
         }
     }
 
     fn admit_ramping(&mut self, now: Instant) -> Result<Permit, Denied> {
-        let step = self.ramp.as_mut().map_or(ramp::Step::Over, |r| r.admit(now, self.policy.ramp));
+        let ramp = self.cold.as_mut().and_then(|cold| cold.ramp.as_mut());
+        let step = ramp.map_or(ramp::Step::Over, |ramp| ramp.admit(now, self.policy.ramp));
         match step {
             ramp::Step::Reject { percent } => Err(Denied::Ramping { percent }),
             ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
             ramp::Step::Over => {
-                self.ramp = None;
+                self.cold().ramp = None;
+                self.ramps = false;
                 Ok(self.permit(Probe::NONE))
             }
         }
@@ -213,7 +213,7 @@ impl Breaker {
         }
         self.look(now);
         self.expire_leases(now);
-        if permit.generation != self.record.generation || !self.leases.remove(permit.probe) {
+        if permit.generation != self.record.generation || !self.cold().leases.remove(permit.probe) {
             return;
         }
         permit.probe = Probe::ANSWERED;
@@ -236,7 +236,7 @@ impl Breaker {
         self.look(now);
         self.expire_leases(now);
         if permit.generation == self.record.generation {
-            self.leases.upstream_clock(now, permit.probe, runs);
+            self.cold().leases.upstream_clock(now, permit.probe, runs);
         }
     }
 
@@ -260,9 +260,10 @@ impl Breaker {
     /// A result while closed, of the present generation. Returns whether it is late.
     #[inline]
     fn count(&mut self, now: Instant, report: Report) -> bool {
-        let rate = match report.outcome {
-            Outcome::Neutral => return false,
-            outcome => self.evidence.record(&self.policy.trip, now, outcome),
+        let rate = match (report.outcome, &mut self.evidence) {
+            (Outcome::Neutral, _) => return false,
+            (outcome, Some(evidence)) => evidence.record(&self.policy.trip, now, outcome),
+            (_, None) => None,
         };
         let healthy = self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0;
         if rate.is_none() && healthy && report.outcome != Outcome::Failure {
@@ -299,19 +300,33 @@ impl Breaker {
     pub fn poll(&mut self, now: Instant) {
         self.look(now);
         self.expire_leases(now);
-        self.evidence.exchange(now);
+        if let Some(evidence) = &mut self.evidence {
+            evidence.exchange(now);
+        }
     }
 
     /// When [`Breaker::poll`] will next have something to do by itself.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.leases.next_expiry()
+        self.cold.as_ref()?.leases.next_expiry()
     }
 
     /// The oldest change of state that was not taken yet. A caller that does not take them after
     /// every verb loses older ones.
     #[inline]
     pub fn take_transition(&mut self) -> Option<Transition> {
-        self.journal.take()
+        if !self.has_news {
+            return None;
+        }
+        let change = self.cold().journal.take();
+        self.has_news = change.is_some();
+        change
+    }
+
+    /// Whether [`Breaker::take_transition`] or [`Breaker::next_wakeup`] may have something to tell: they
+    /// have not while a breaker is closed and stays so.
+    #[inline]
+    pub const fn is_stirred(&self) -> bool {
+        self.has_news || matches!(self.record.phase, Phase::HalfOpen(_))
     }
 
     /// The state.
@@ -342,9 +357,10 @@ impl Breaker {
     /// A success while closed above level 0.
     #[cold]
     fn recover(&mut self, now: Instant) {
-        if self.recovery.success(&self.policy, self.record.level, now) {
-            let level = self.record.level - 1;
-            self.change(now, Record { level, ..self.record });
+        let level = self.record.level;
+        let cold = self.cold.get_or_insert_default();
+        if cold.recovery.success(&self.policy, level, now) {
+            self.change(now, Record { level: level - 1, ..self.record });
         }
     }
 
@@ -382,7 +398,9 @@ impl Breaker {
     #[inline]
     fn take_over(&mut self, at: Instant, next: Record, adopted: bool) {
         let before = core::mem::replace(&mut self.record, next);
-        self.moved = at;
+        if let Some(cold) = &mut self.cold {
+            cold.moved = at;
+        }
         if before.generation != next.generation {
             self.enter(at, before.state(), adopted);
         }
@@ -392,17 +410,28 @@ impl Breaker {
     #[cold]
     fn enter(&mut self, at: Instant, from: State, adopted: bool) {
         let Record { phase, generation, level, cause } = self.record;
-        self.since = at;
-        self.evidence.clear(generation);
-        self.leases.clear();
-        self.recovery.restart(at);
-        let ramps = self.state() == State::Closed && !self.policy.ramp.is_zero();
-        self.ramp = ramps.then(|| Ramp::new(at));
+        if let Some(evidence) = &mut self.evidence {
+            evidence.clear(generation);
+        }
+        let (to, length) = (self.state(), self.policy.ramp);
+        self.ramps = to == State::Closed && !length.is_zero();
+        self.has_news = true;
+        let ramp = self.ramps.then(|| Ramp::new(at));
+        let cold = self.cold();
+        cold.since = at;
+        cold.moved = at;
+        cold.leases.clear();
+        cold.recovery.restart(at);
+        cold.ramp = ramp;
         let open_for = match phase {
             Phase::Open { until } => until.since(at),
             _ => Duration::ZERO,
         };
-        let to = self.state();
-        self.journal.add(Transition { at, from, to, cause, generation, level, open_for, adopted });
+        let change = Transition { at, from, to, cause, generation, level, open_for, adopted };
+        cold.journal.add(change);
+    }
+
+    fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
     }
 }

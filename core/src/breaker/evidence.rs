@@ -24,9 +24,9 @@ pub(super) fn words_needed(trip: &Trip) -> usize {
 }
 
 impl Evidence {
-    /// None yet, with the windows that `trip` asks for; on `words`, from the second word on, where
-    /// the breaker is shared.
-    pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Self {
+    /// None yet, with the windows that `trip` asks for, where it asks for any; on `words`, from the second
+    /// word on, where the breaker is shared.
+    pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Option<Self> {
         let mut first = 1;
         let mut window = |rate: &Option<RateCondition>| {
             let size = rate.as_ref()?.window;
@@ -38,7 +38,8 @@ impl Evidence {
                 _ => Window::new(size),
             })
         };
-        Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) }
+        let windows = Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) };
+        (windows.failures.is_some() || windows.slow.is_some()).then_some(windows)
     }
 
     /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are

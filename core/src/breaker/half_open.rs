@@ -15,7 +15,7 @@ impl Breaker {
         self.expire_leases(now);
         let waiting = permit.probe.is_waiting();
         if permit.generation != self.record.generation
-            || waiting && !self.leases.remove(permit.probe)
+            || waiting && !self.cold().leases.remove(permit.probe)
         {
             return true;
         }
@@ -54,7 +54,9 @@ impl Breaker {
     /// A probe that got no headers in time frees its slot; enough of them in a row re-open. One that
     /// waited for its own client frees it too, and says nothing.
     pub(super) fn expire_leases(&mut self, now: Instant) {
-        while let Some(Ended { at, missed }) = self.leases.expire(now) {
+        while let Some(Ended { at, missed }) =
+            self.cold.as_mut().and_then(|cold| cold.leases.expire(now))
+        {
             if missed {
                 self.missed(now, at);
             } else {
@@ -64,10 +66,10 @@ impl Breaker {
         // A worker that died cannot give its probes back. A probe holds its slot for two leases at
         // most: one for its client, one for the upstream. So when nothing moved for three, no probe
         // of another can still be out. Who kept it nobody knows, so it says nothing.
-        if let Phase::HalfOpen(probing) = self.record.phase {
-            let lost = probing.outstanding.saturating_sub(self.leases.count());
+        if let (Phase::HalfOpen(probing), Some(cold)) = (self.record.phase, &self.cold) {
+            let lost = probing.outstanding.saturating_sub(cold.leases.count());
             let lease = self.policy.half_open.lease;
-            if lost > 0 && now.since(self.moved) > lease + lease + lease {
+            if lost > 0 && now.since(cold.moved) > lease + lease + lease {
                 self.give_back(now, lost);
             }
         }

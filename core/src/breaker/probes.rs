@@ -7,8 +7,7 @@
 //! probe whose clock stands gives its slot back after the lease on the ordinary clock.
 
 use crate::time::{Duration, Instant};
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::vec::Vec;
 
 /// A probe's place, carried by its permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +26,13 @@ impl Probe {
     }
 }
 
-/// Leases of probes that wait for response headers.
+/// Leases of probes that wait for response headers. There is one for each, and the record admits no more
+/// than the policy wants at once.
 #[derive(Clone, Debug)]
 pub struct Leases {
-    slots: Box<[Lease]>,
+    waiting: Vec<Lease>,
     /// Numbers are never used twice within a generation, so a probe that expired cannot be taken
-    /// for the one that has its slot now.
+    /// for another.
     next: u32,
 }
 
@@ -48,13 +48,11 @@ struct Lease {
     clock_runs: bool,
 }
 
-const FREE: Lease = Lease {
-    probe: Probe::NONE,
-    due: Instant::FAR_FUTURE,
-    ordinary: Instant::FAR_FUTURE,
-    left: Duration::ZERO,
-    clock_runs: true,
-};
+impl Default for Leases {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), next: Probe::FIRST }
+    }
+}
 
 /// A lease that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,73 +65,65 @@ pub struct Ended {
 }
 
 impl Leases {
-    /// Room for `most` leases. The only time it allocates.
-    pub fn new(most: u32) -> Self {
-        let slots = vec![FREE; most.max(1) as usize].into_boxed_slice();
-        Self { slots, next: Probe::FIRST }
-    }
-
-    /// A probe that begins now and may wait for `lease`. There is room, since the record admits no
-    /// more than `most` at once.
+    /// A probe that begins now and may wait for `lease`.
     pub fn add(&mut self, now: Instant, lease: Duration) -> Probe {
         let probe = Probe(self.next);
         self.next = self.next.wrapping_add(1).max(Probe::FIRST);
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.probe == Probe::NONE) {
-            let due = now + lease;
-            *slot = Lease { probe, due, ordinary: due, left: lease, clock_runs: true };
-        }
+        let due = now + lease;
+        self.waiting.push(Lease { probe, due, ordinary: due, left: lease, clock_runs: true });
         probe
+    }
+
+    fn place(&self, probe: Probe) -> Option<usize> {
+        self.waiting.iter().position(|lease| lease.probe == probe)
     }
 
     /// The upstream's clock of `probe` runs or stands from now on.
     pub fn upstream_clock(&mut self, now: Instant, probe: Probe, runs: bool) {
-        let slot = self.slots.iter_mut().find(|slot| slot.probe == probe && probe.is_waiting());
-        let Some(slot) = slot.filter(|slot| slot.clock_runs != runs) else {
+        let lease = self.place(probe).and_then(|place| self.waiting.get_mut(place));
+        let Some(lease) = lease.filter(|lease| lease.clock_runs != runs) else {
             return;
         };
-        slot.clock_runs = runs;
+        lease.clock_runs = runs;
         if runs {
-            slot.due = now + slot.left;
+            lease.due = now + lease.left;
         } else {
-            slot.left = slot.due.since(now);
-            slot.due = slot.ordinary.max(now);
+            lease.left = lease.due.since(now);
+            lease.due = lease.ordinary.max(now);
         }
     }
 
     /// `probe` waits no longer. False where its lease had run out.
     pub fn remove(&mut self, probe: Probe) -> bool {
-        let slot = self.slots.iter_mut().find(|slot| slot.probe == probe && probe.is_waiting());
-        slot.map(|slot| *slot = FREE).is_some()
+        self.place(probe).map(|place| self.waiting.swap_remove(place)).is_some()
     }
 
     /// Removes the lease that ended first, if one did before `now`. A result at the very end of its
     /// lease is still in time.
     pub fn expire(&mut self, now: Instant) -> Option<Ended> {
-        let waiting = self.slots.iter_mut().filter(|slot| slot.probe.is_waiting());
-        let oldest = waiting.min_by_key(|slot| slot.due)?;
+        let by_end = |(place, lease): &(usize, &Lease)| (lease.due, lease.probe.0, *place);
+        let (place, oldest) = self.waiting.iter().enumerate().min_by_key(by_end)?;
         if now <= oldest.due {
             return None;
         }
         let ended = Ended { at: oldest.due, missed: oldest.clock_runs };
-        *oldest = FREE;
+        self.waiting.swap_remove(place);
         Some(ended)
     }
 
     /// When the first lease will have run out.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let waiting = self.slots.iter().filter(|slot| slot.probe.is_waiting());
-        waiting.map(|slot| slot.due + Duration::from_nanos(1)).min()
+        self.waiting.iter().map(|lease| lease.due + Duration::from_nanos(1)).min()
     }
 
     /// How many wait.
     pub fn count(&self) -> u32 {
-        let waiting = self.slots.iter().filter(|slot| slot.probe.is_waiting()).count();
-        u32::try_from(waiting).unwrap_or(u32::MAX)
+        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
     }
 
     /// Forgets all, for a new generation.
     pub fn clear(&mut self) {
-        self.slots.fill(FREE);
+        self.waiting.clear();
     }
 }
 
@@ -153,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_missed_on_the_upstreams_clock_alone() {
-        let mut leases = Leases::new(1);
+        let mut leases = Leases::default();
         let probe = leases.add(at(0), LEASE);
         leases.upstream_clock(at(3), probe, false);
         leases.upstream_clock(at(8), probe, true);
@@ -163,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_client_that_keeps_its_request_back_holds_the_slot_for_one_ordinary_lease() {
-        let mut leases = Leases::new(1);
+        let mut leases = Leases::default();
         let probe = leases.add(at(0), LEASE);
         leases.upstream_clock(at(0), probe, false);
         assert_eq!(leases.expire(at(10)), None);
@@ -176,7 +166,7 @@ mod tests {
 
     #[test]
     fn standing_again_after_the_ordinary_lease_ends_it_at_once() {
-        let mut leases = Leases::new(1);
+        let mut leases = Leases::default();
         let probe = leases.add(at(0), LEASE);
         leases.upstream_clock(at(1), probe, false);
         leases.upstream_clock(at(9), probe, true);

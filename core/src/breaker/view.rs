@@ -31,14 +31,15 @@ pub struct View {
 impl Breaker {
     /// What it looks like now.
     pub fn view(&self, now: Instant) -> View {
-        let (failures, slow) = self.evidence.tallies(now);
+        let evidence = self.evidence.as_ref();
+        let (failures, slow) = evidence.map_or((None, None), |windows| windows.tallies(now));
         let streak = match self.record.phase {
             Phase::Closed { streak } => streak,
             _ => 0,
         };
         View {
             state: self.state(),
-            since: self.since,
+            since: self.cold.as_ref().map_or(Instant::ZERO, |cold| cold.since),
             cause: (self.record.generation != 0).then_some(self.record.cause),
             generation: self.record.generation,
             level: self.record.level,
