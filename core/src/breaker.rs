@@ -84,6 +84,9 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// Of a guard without a breaker.
+    pub(crate) const NONE: Self = Self { generation: 0, probe: Probe::NONE };
+
     /// Whether it is of a probe that waits for response headers.
     pub const fn is_probe(&self) -> bool {
         self.probe.is_waiting()

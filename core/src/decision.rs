@@ -15,29 +15,29 @@ pub use reply::Reply;
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "an admission that is dropped is never settled"]
-pub enum Verdict {
+pub enum Verdict<'p> {
     /// No policy is for this request: it passes untouched and is no evidence.
     Unmatched,
     /// A policy is for it, but does not hold a permit for it: it passes and is no evidence.
-    Pass(Pass),
+    Pass(Pass<'p>),
     /// It goes upstream and must be settled.
-    Admit(Admission),
+    Admit(Admission<'p>),
     /// It is turned away.
-    Reject(Rejected),
+    Reject(Rejected<'p>),
     /// A rule would let it through later: nothing is decided, counted or taken yet.
-    Wait(Wait),
+    Wait(Wait<'p>),
 }
 
 /// A request that passes without a permit.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Pass<'p> {
     /// The policy that matched.
-    pub policy: Arc<Policy>,
+    pub policy: &'p Arc<Policy>,
     /// Why it passes.
     pub why: PassReason,
 }
 
-impl Pass {
+impl Pass<'_> {
     /// State of the breaker, for `x-bimetal-state`; none where it was not asked.
     pub const fn state(&self) -> Option<State> {
         match &self.why {
@@ -61,22 +61,37 @@ pub enum PassReason {
 
 /// An admitted request.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Admission<'p> {
     /// The policy that matched.
-    pub policy: Arc<Policy>,
+    pub policy: &'p Arc<Policy>,
     /// To be given back to [`Engine::settle`](crate::Engine::settle), exactly once.
     pub ticket: Ticket,
-    /// What the host does for it; empty in shadow mode.
-    pub plan: Plan,
+}
+
+impl Admission<'_> {
+    /// What the host does for it; empty in shadow mode, where nothing is applied.
+    pub fn plan(&self) -> Plan {
+        match self.policy.mode {
+            Mode::Shadow => Plan::default(),
+            _ => Plan {
+                request_timeout: self.policy.timeout.request,
+                connect_timeout: self.policy.timeout.connect,
+            },
+        }
+    }
+
     /// State of the breaker at admission, for `x-bimetal-state`.
-    pub state: State,
+    pub fn state(&self) -> State {
+        // What is admitted while open half-opens.
+        if self.ticket.is_probe() { State::HalfOpen } else { State::Closed }
+    }
 }
 
 /// A rejected request.
 #[derive(Debug)]
-pub struct Rejected {
+pub struct Rejected<'p> {
     /// The policy that matched.
-    pub policy: Arc<Policy>,
+    pub policy: &'p Arc<Policy>,
     /// By what rule, and why.
     pub rejection: Rejection,
 }
@@ -84,9 +99,9 @@ pub struct Rejected {
 /// A request that has to wait. It is admitted to nothing meanwhile: whoever waits asks again, as if it
 /// came then.
 #[derive(Debug)]
-pub struct Wait {
+pub struct Wait<'p> {
     /// The policy that matched.
-    pub policy: Arc<Policy>,
+    pub policy: &'p Arc<Policy>,
     /// When to ask again.
     pub until: Instant,
 }
@@ -96,17 +111,17 @@ pub struct Wait {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a ticket must be settled"]
 pub struct Ticket {
-    pub(crate) registry: u32,
-    pub(crate) slot: u32,
-    pub(crate) row: u32,
+    /// Its scope's place in the engine; it stays the scope's own until the call is settled.
+    pub(crate) place: u32,
+    /// Number of the call in its engine, modulo 2^32.
+    pub(crate) call: u32,
     pub(crate) permit: GuardPermit,
-    pub(crate) call: u64,
 }
 
 impl Ticket {
-    /// Number of the call in its engine, from 1: the `call` of its events.
+    /// Number of the call in its engine, from 1 and modulo 2^32: the `call` of its events.
     pub const fn call(&self) -> u64 {
-        self.call
+        self.call as u64
     }
 
     /// Whether the call is a probe that waits for response headers: only then do

@@ -5,26 +5,28 @@
 //! [`Policies`]. For each request the worker asks [`Engine::admit`], and tells [`Engine::settle`]
 //! what became of what was admitted. Nothing in here waits, locks or performs.
 
+mod due;
 mod policies;
 mod recorder;
 mod view;
 
 use crate::board::Board;
 use crate::decision::{
-    Admission, Pass, PassReason, Plan, Rejected, Rejection, Settled, Ticket, Verdict, Wait,
+    Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait,
 };
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
-use crate::guard::Answer;
-use crate::outcome::Report;
-use crate::policy::{Mode, Policy, Scope, Subject};
-use crate::registry::Registry;
+use crate::guard::{Answer, GuardPermit};
+use crate::outcome::{Outcome, Report};
+use crate::policy::{Mode, Scope};
+use crate::registry::Slots;
 use crate::rng::Rng;
 use crate::series::Counts;
 use crate::time::Instant;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use due::{DueQueue, Sweep};
 pub use policies::Policies;
 use policies::{Entry, State};
 use recorder::Recorder;
@@ -34,10 +36,13 @@ pub use view::Snapshot;
 /// Policy documents at work.
 #[derive(Debug)]
 pub struct Engine {
-    states: Vec<State>,
+    /// By policies' state; an entry finds its own by its place.
+    states: Vec<Option<State>>,
+    slots: Slots,
+    due: DueQueue,
+    sweep: Sweep,
     recorder: Recorder,
-    calls: u64,
-    next_registry: u32,
+    calls: u32,
     rng: Rng,
     board: Option<Arc<dyn Board>>,
 }
@@ -48,9 +53,11 @@ impl Engine {
     pub fn new(seed: u64) -> Self {
         Self {
             states: Vec::new(),
+            slots: Slots::default(),
+            due: DueQueue::default(),
+            sweep: Sweep::default(),
             recorder: Recorder::new(seed),
             calls: 0,
-            next_registry: 0,
             rng: Rng::new(seed),
             board: None,
         }
@@ -63,127 +70,181 @@ impl Engine {
     }
 
     /// Decides one request by the first of `policies` that matches it.
-    pub fn admit(&mut self, now: Instant, policies: &Policies, facts: &dyn Facts) -> Verdict {
-        let subject = Subject::new(facts);
-        let matching = |entry: &&Entry| entry.policy.matcher.holds(&subject);
-        let Some(entry) = policies.entries.iter().find(matching) else {
+    pub fn admit<'p>(
+        &mut self,
+        now: Instant,
+        policies: &'p Policies,
+        facts: &dyn Facts,
+    ) -> Verdict<'p> {
+        let Some(entry) = policies.find(facts) else {
             return Verdict::Unmatched;
         };
-        let policy = entry.policy.clone();
+        let policy = &entry.policy;
         if policy.mode == Mode::Disabled {
-            let why = PassReason::Disabled;
-            return Verdict::Pass(Pass { policy, why });
+            return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
         }
-        let wanted = entry.state.registry;
-        let at = self.states.iter().position(|state| state.registry.id == wanted);
-        if at.and_then(|at| self.states.get(at)).is_some_and(|state| !state.in_force) {
-            self.put_in_force(policies);
-        }
-        let Some(State { registry, .. }) = at.and_then(|at| self.states.get_mut(at)) else {
-            // Policies that another engine made.
+        let Some(state) = self.state(entry) else {
             return Verdict::Unmatched;
         };
-        let key = scope_key(&policy.scope, facts);
-        let place = registry.find_or_make(&key, self.recorder.series());
-        let Some((slot, place)) = place.and_then(|at| Some((registry.slot_mut(at)?, at))) else {
-            self.recorder.unprotected(&policy.name);
-            let why = PassReason::TableFull;
-            return Verdict::Pass(Pass { policy, why });
+        let place = match state.registry.only() {
+            Some(place) => Some(place),
+            None => self.find_scope(policies, entry, facts),
         };
+        let slot = place.and_then(|at| Some((self.slots.get_mut(at)?, at)));
+        let Some((slot, place)) = slot else {
+            self.recorder.unprotected(&policy.name);
+            return Verdict::Pass(Pass { policy, why: PassReason::TableFull });
+        };
+        slot.is_recent = true;
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
             _ => slot.guard.admit(now),
         };
-        let decided = match &answer {
-            Answer::Admit(_) => Decided::Admitted,
-            Answer::Reject(rejection) => Decided::Rejected(rejection.rule()),
+        let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
+        let is_shadow = policy.mode == Mode::Shadow;
+        let call = self.calls.wrapping_add(1);
+        let (decided, verdict) = match answer {
+            Answer::Admit(permit) => {
+                let ticket = Ticket { place, call, permit };
+                (Decided::Admitted, Verdict::Admit(Admission { policy, ticket }))
+            }
+            Answer::Reject(rejection) => {
+                let decided = Decided::Rejected(rejection.rule());
+                let why = PassReason::Shadow(rejection);
+                let verdict = match is_shadow {
+                    true => Verdict::Pass(Pass { policy, why }),
+                    false => Verdict::Reject(Rejected { policy, rejection }),
+                };
+                (decided, verdict)
+            }
             Answer::Wait(until) => {
-                let until = *until;
-                settle_up(registry, place, &mut self.recorder);
+                if is_stirred {
+                    self.stirred(place);
+                }
                 return Verdict::Wait(Wait { policy, until });
             }
         };
-        let is_shadow = policy.mode == Mode::Shadow;
-        self.calls += 1;
-        self.recorder.decided(now, slot.row, self.calls, decided, is_shadow);
-        let (row, state) = (slot.row, slot.guard.state());
-        settle_up(registry, place, &mut self.recorder);
-        match answer {
-            Answer::Admit(permit) => {
-                let (registry, call, plan) = (registry.id, self.calls, plan(&policy));
-                let ticket = Ticket { registry, slot: place, row, permit, call };
-                Verdict::Admit(Admission { policy, ticket, plan, state })
-            }
-            Answer::Reject(rejection) if is_shadow => {
-                let why = PassReason::Shadow(rejection);
-                Verdict::Pass(Pass { policy, why })
-            }
-            Answer::Reject(rejection) => Verdict::Reject(Rejected { policy, rejection }),
-            // It returned above.
-            Answer::Wait(until) => Verdict::Wait(Wait { policy, until }),
+        self.calls = call;
+        self.recorder.decided(now, row, call, decided, is_shadow);
+        if is_stirred {
+            self.stirred(place);
         }
+        verdict
+    }
+
+    /// The state of a policy; none where another engine made the policies.
+    #[inline]
+    fn state(&self, entry: &Entry) -> Option<&State> {
+        let state = self.states.get(entry.state as usize)?.as_ref()?;
+        Arc::ptr_eq(&state.held, &entry.held).then_some(state)
+    }
+
+    /// The place of a request's scope among others; none where there is no room for it.
+    fn find_scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
+        if self.state(entry).is_some_and(|state| !state.is_in_force) {
+            self.put_in_force(policies);
+        }
+        let state = self.states.get_mut(entry.state as usize)?.as_mut()?;
+        let key = scope_key(&entry.policy.scope, facts);
+        state.registry.find_or_make(&key, &mut self.slots, self.recorder.series())
     }
 
     /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers
     /// that already are a failure: settle those.
     pub fn answered(&mut self, now: Instant, ticket: &mut Ticket) {
-        let Some(State { registry, .. }) = find(&mut self.states, ticket.registry) else {
+        let slot = self.slots.get_mut(ticket.place).filter(|slot| !slot.is_orphan);
+        let Some(slot) = slot else {
             return;
         };
-        if let Some(slot) = registry.slot_mut(ticket.slot) {
-            slot.guard.answered(now, &mut ticket.permit);
+        slot.guard.answered(now, &mut ticket.permit);
+        if slot.guard.is_stirred() {
+            self.stirred(ticket.place);
         }
-        settle_up(registry, ticket.slot, &mut self.recorder);
     }
 
     /// The upstream's clock of the call runs or stands from now on: see [`crate::call`].
     pub fn upstream_clock(&mut self, now: Instant, ticket: &Ticket, runs: bool) {
-        let Some(State { registry, .. }) = find(&mut self.states, ticket.registry) else {
+        let slot = self.slots.get_mut(ticket.place).filter(|slot| !slot.is_orphan);
+        let Some(slot) = slot else {
             return;
         };
-        if let Some(slot) = registry.slot_mut(ticket.slot) {
-            slot.guard.upstream_clock(now, &ticket.permit, runs);
+        slot.guard.upstream_clock(now, &ticket.permit, runs);
+        if slot.guard.is_stirred() {
+            self.stirred(ticket.place);
         }
-        settle_up(registry, ticket.slot, &mut self.recorder);
     }
 
     /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
     /// for a policy that is gone is counted as late.
     pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {
-        let Ticket { registry, slot: place, row, permit, call } = ticket;
+        let Ticket { place, call, permit } = ticket;
         let outcome = report.outcome;
-        let Some(State { registry, .. }) = find(&mut self.states, registry) else {
-            let settled = Settled { outcome, late: true };
-            self.recorder.settled(now, row, call, settled);
-            return settled;
+        let Some(slot) = self.slots.get_mut(place) else {
+            // A ticket of another engine.
+            return Settled { outcome, late: true };
         };
-        let late = match registry.slot_mut(place) {
-            Some(slot) => slot.guard.settle(now, permit, report),
-            None => true,
-        };
+        if slot.is_orphan {
+            return self.settle_orphan(now, place, call, permit, outcome);
+        }
+        slot.is_recent = true;
+        let late = slot.guard.settle(now, permit, report);
+        let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
         let settled = Settled { outcome, late };
         self.recorder.settled(now, row, call, settled);
-        settle_up(registry, place, &mut self.recorder);
+        if is_stirred {
+            self.stirred(place);
+        }
         settled
     }
 
-    /// Carries out what time made due, and frees the state of policies that are gone. A host calls it
-    /// on its tick; what is due in its own scope every verb carries out by itself.
-    pub fn poll(&mut self, now: Instant) {
-        for State { registry, .. } in &mut self.states {
-            for place in 0..registry.places_to_poll() {
-                if let Some(slot) = registry.slot_mut(place) {
-                    slot.guard.poll(now);
-                    settle_up(registry, place, &mut self.recorder);
-                }
+    #[cold]
+    fn settle_orphan(
+        &mut self,
+        now: Instant,
+        place: u32,
+        call: u32,
+        permit: GuardPermit,
+        outcome: Outcome,
+    ) -> Settled {
+        let settled = Settled { outcome, late: true };
+        if let Some(slot) = self.slots.get_mut(place) {
+            slot.guard.settle_late(permit);
+            self.recorder.settled(now, slot.row, call, settled);
+            if slot.guard.outstanding() == 0 {
+                self.slots.remove(place);
             }
         }
+        settled
+    }
+
+    /// To be called after every verb that stirred a scope: records its changes of state, and when it
+    /// wants to be polled.
+    #[cold]
+    fn stirred(&mut self, place: u32) {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return;
+        };
+        while let Some(change) = slot.guard.take_transition() {
+            self.recorder.transition(slot.row, slot.key().into(), change);
+        }
+        if let Some(at) = slot.guard.next_wakeup().filter(|at| *at < slot.due) {
+            slot.due = at;
+            self.due.add(at, place);
+        }
+    }
+
+    /// Carries out what time made due, looks at what other workers did, and frees the state of policies
+    /// that are gone. A host calls it on its tick; what is due in its own scope every verb carries out by
+    /// itself.
+    pub fn poll(&mut self, now: Instant) {
+        self.poll_due(now);
+        self.sweep(now);
         self.free_states();
     }
 
-    /// When [`Engine::poll`] will next have something to do.
+    /// When [`Engine::poll`] will next have something to do. It may turn out to be nothing.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.states.iter().filter_map(|state| state.registry.next_wakeup()).min()
+        self.due.first()
     }
 
     /// Chooses which events are kept.
@@ -205,36 +266,9 @@ impl Engine {
 
     /// Sums over everything since the engine began.
     pub fn totals(&self) -> Totals {
-        let scopes = self.states.iter().map(|state| state.registry.len() as u64).sum();
+        let states = self.states.iter().flatten();
+        let scopes = states.map(|state| state.registry.places().len() as u64).sum();
         Totals { scopes, ..self.recorder.totals() }
-    }
-}
-
-fn find(states: &mut [State], registry: u32) -> Option<&mut State> {
-    states.iter_mut().find(|state| state.registry.id == registry)
-}
-
-/// To be called after every verb on a scope: records its changes of state, and keeps the order of
-/// idle ones.
-fn settle_up(registry: &mut Registry, place: u32, recorder: &mut Recorder) {
-    while let Some((change, row, key)) = registry.slot_mut(place).and_then(|slot| {
-        let change = slot.guard.take_transition()?;
-        Some((change, slot.row, slot.key().into()))
-    }) {
-        registry.note(&change);
-        recorder.transition(row, key, change);
-    }
-    registry.touched(place);
-}
-
-/// In shadow mode nothing is applied, so the host has nothing to do.
-fn plan(policy: &Policy) -> Plan {
-    match policy.mode {
-        Mode::Shadow => Plan::default(),
-        _ => Plan {
-            request_timeout: policy.timeout.request,
-            connect_timeout: policy.timeout.connect,
-        },
     }
 }
 
@@ -244,11 +278,22 @@ fn scope_key<'a>(scope: &Scope, facts: &'a dyn Facts) -> Cow<'a, [u8]> {
         Scope::Policy => None,
         Scope::Destination => facts.destination(),
         Scope::Route => facts.route(),
-        Scope::Authority => facts
-            .authority()
-            .map(|authority| Cow::Owned(without_port(&authority).to_ascii_lowercase())),
+        Scope::Authority => facts.authority().map(lower_without_port),
         Scope::Client => facts.client(),
         Scope::Header(name) => facts.header(name),
     };
     key.unwrap_or(Cow::Borrowed(&[]))
+}
+
+/// Nearly all are lower case as they come: then there is nothing to copy.
+fn lower_without_port(authority: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match authority {
+        Cow::Borrowed(authority) => match without_port(authority) {
+            host if host.iter().any(u8::is_ascii_uppercase) => {
+                Cow::Owned(host.to_ascii_lowercase())
+            }
+            host => Cow::Borrowed(host),
+        },
+        Cow::Owned(authority) => Cow::Owned(without_port(&authority).to_ascii_lowercase()),
+    }
 }

@@ -69,7 +69,7 @@ impl Place<'_> {
 }
 
 /// The guard of one scope.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Guard {
     breaker: Option<Breaker>,
     /// Permits given out and not settled, whatever their generation.
@@ -93,12 +93,12 @@ pub enum Answer {
 /// A permit of a guard: what its mechanisms gave.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit must be settled"]
-pub struct GuardPermit(Option<Permit>);
+pub struct GuardPermit(Permit);
 
 impl GuardPermit {
     /// Whether it is of a breaker's probe that waits for response headers.
     pub fn is_probe(&self) -> bool {
-        self.0.as_ref().is_some_and(Permit::is_probe)
+        self.0.is_probe()
     }
 }
 
@@ -132,10 +132,10 @@ impl Guard {
         }
         let permit = match &mut self.breaker {
             Some(breaker) => match breaker.admit(now) {
-                Ok(permit) => Some(permit),
+                Ok(permit) => permit,
                 Err(denied) => return Answer::Reject(Rejection::Breaker(denied)),
             },
-            None => None,
+            None => Permit::NONE,
         };
         self.outstanding = self.outstanding.saturating_add(1);
         Answer::Admit(GuardPermit(permit))
@@ -144,15 +144,15 @@ impl Guard {
     /// Good response headers arrived, see [`Breaker::answered`].
     #[inline]
     pub fn answered(&mut self, now: Instant, permit: &mut GuardPermit) {
-        if let (Some(breaker), Some(permit)) = (&mut self.breaker, &mut permit.0) {
-            breaker.answered(now, permit);
+        if let Some(breaker) = &mut self.breaker {
+            breaker.answered(now, &mut permit.0);
         }
     }
 
     /// The upstream's clock of a call runs or stands, see [`Breaker::upstream_clock`].
     pub fn upstream_clock(&mut self, now: Instant, permit: &GuardPermit, runs: bool) {
-        if let (Some(breaker), Some(permit)) = (&mut self.breaker, &permit.0) {
-            breaker.upstream_clock(now, permit, runs);
+        if let Some(breaker) = &mut self.breaker {
+            breaker.upstream_clock(now, &permit.0, runs);
         }
     }
 
@@ -161,10 +161,15 @@ impl Guard {
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> bool {
         self.outstanding = self.outstanding.saturating_sub(1);
-        match (&mut self.breaker, permit.0) {
-            (Some(breaker), Some(permit)) => breaker.settle(now, permit, report),
-            _ => false,
+        match &mut self.breaker {
+            Some(breaker) => breaker.settle(now, permit.0, report),
+            None => false,
         }
+    }
+
+    /// Tells that an admitted call is over whose policies are gone: it says nothing any more.
+    pub fn settle_late(&mut self, _permit: GuardPermit) {
+        self.outstanding = self.outstanding.saturating_sub(1);
     }
 
     /// Carries out what time made due.
@@ -183,6 +188,17 @@ impl Guard {
     #[inline]
     pub fn take_transition(&mut self) -> Option<Transition> {
         self.breaker.as_mut().and_then(Breaker::take_transition)
+    }
+
+    /// Whether there may be a change of state to take, or something that time makes due.
+    #[inline]
+    pub fn is_stirred(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_stirred)
+    }
+
+    /// How many permits are given out and not settled.
+    pub const fn outstanding(&self) -> u32 {
+        self.outstanding
     }
 
     /// The breaker's state; closed where there is none.

@@ -37,6 +37,7 @@ pub mod policy;
 pub mod registry;
 pub mod rng;
 pub mod series;
+mod slabs;
 pub mod time;
 pub mod window;
 

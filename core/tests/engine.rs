@@ -80,7 +80,7 @@ impl World {
         self.engine.load(&document)
     }
 
-    fn ask(&mut self, request: Request<'_>) -> Verdict {
+    fn ask(&mut self, request: Request<'_>) -> Verdict<'_> {
         self.engine.admit(self.now, &self.policies, &request)
     }
 
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    fn rejected(&mut self, request: Request<'_>) -> Rejected {
+    fn rejected(&mut self, request: Request<'_>) -> Rejected<'_> {
         match self.ask(request) {
             Verdict::Reject(rejected) => rejected,
             other => panic!("not rejected: {other:?}"),
@@ -228,8 +228,9 @@ fn shadow_decides_and_counts_but_applies_nothing() {
     let mut world =
         World::new(&format!(r#""mode": "shadow", "timeout": {{"request": "1s"}}, {ORIGIN}"#));
     let Verdict::Admit(first) = world.ask(ECHO) else { panic!() };
-    assert_eq!(first.plan, bimetal_core::Plan::default());
-    world.settles_late(first.ticket, Failure);
+    assert_eq!(first.plan(), bimetal_core::Plan::default());
+    let ticket = first.ticket;
+    world.settles_late(ticket, Failure);
     (0..2).for_each(|_| world.call(ECHO, Failure));
     let Verdict::Pass(pass) = world.ask(ECHO) else { panic!() };
     assert!(matches!(pass.why, PassReason::Shadow(rejection)

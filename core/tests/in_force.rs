@@ -61,7 +61,7 @@ fn load(engine: &mut Engine, fields: &str) -> Policies {
     engine.load(&Document::parse(text.as_bytes(), Host::Native).unwrap())
 }
 
-fn ask(engine: &mut Engine, policies: &Policies) -> Verdict {
+fn ask<'p>(engine: &mut Engine, policies: &'p Policies) -> Verdict<'p> {
     engine.admit(NOW, policies, &Request("echo"))
 }
 

@@ -104,7 +104,7 @@ fn a_rejection_as_an_error_says_rule_and_reason() {
         Err(error) => error,
     };
     let stopped = error.downcast_ref::<Stopped>().unwrap();
-    assert!(matches!(stopped, Stopped::Rejected(_)));
+    assert!(matches!(stopped, Stopped::Rejected { .. }));
     assert_eq!(&*stopped.policy().name, "p");
     let text = stopped.to_string();
     assert!(text.starts_with("p/breaker: open for another "), "{text}");

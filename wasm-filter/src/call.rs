@@ -85,11 +85,11 @@ impl<H: Host> Call<H> {
         });
         match verdict {
             Some(Verdict::Pass(pass)) => {
-                self.mark(&pass.policy, pass.state());
+                self.mark(pass.policy, pass.state());
                 true
             }
             Some(Verdict::Reject(rejected)) => {
-                self.mark(&rejected.policy, Some(rejected.rejection.state()));
+                self.mark(rejected.policy, Some(rejected.rejection.state()));
                 match worker.ok(self.host.reply(&reply::of(&rejected))) {
                     Some(()) => false,
                     // The answer could not be given: let the request through, visibly.
@@ -114,12 +114,14 @@ impl<H: Host> Call<H> {
         &mut self,
         worker: &Worker,
         now: Instant,
-        admission: Admission,
+        admission: Admission<'_>,
         upload: Upload,
         facts: &Request<'_, H>,
     ) {
-        let Admission { policy, ticket, plan, state } = admission;
-        self.mark(&policy, Some(state));
+        let plan = admission.plan();
+        self.mark(admission.policy, Some(admission.state()));
+        let Admission { policy, ticket } = admission;
+        let policy = policy.clone();
         self.apply(worker, plan, facts);
         let asks = |name: &&str| facts.headers().is_some_and(|all| all.get(name).is_some());
         let limit_is_the_clients = plan.request_timeout.is_none() && LIMITS.iter().any(asks);

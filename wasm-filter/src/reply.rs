@@ -4,7 +4,7 @@ use crate::port::Reply;
 use bimetal_core::Rejected;
 
 /// The answer to a rejected request, as the core describes it; the details name policy and rule.
-pub fn of(rejected: &Rejected) -> Reply {
+pub fn of(rejected: &Rejected<'_>) -> Reply {
     let bimetal_core::Reply { status, fields, body } = rejected.reply();
     let rule = rejected.rejection.rule().name();
     Reply {

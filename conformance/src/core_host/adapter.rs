@@ -13,9 +13,10 @@ pub(super) struct Adapter {
 }
 
 impl Adapter {
-    pub(super) fn new(admission: Admission) -> Self {
-        let Admission { policy, ticket, plan, .. } = admission;
-        let call = Call::new(policy.failure.clone(), plan.request_timeout);
+    pub(super) fn new(admission: Admission<'_>) -> Self {
+        let limit = admission.plan().request_timeout;
+        let Admission { policy, ticket } = admission;
+        let call = Call::new(policy.failure.clone(), limit);
         Self { call, ticket: Some(ticket) }
     }
 

@@ -32,13 +32,13 @@ pub(super) struct MistakenAdapter {
 
 impl MistakenAdapter {
     pub(super) fn new(
-        admission: Admission,
+        admission: Admission<'_>,
         mutant: Option<Mutant>,
         engine: &mut Engine,
         now: Instant,
         memory: &mut Memory,
     ) -> Self {
-        let limit = admission.plan.request_timeout;
+        let limit = admission.plan().request_timeout;
         let mut adapter = Adapter::new(admission);
         if let (Some(ticket), Some(mutant)) = (&mut adapter.ticket, mutant) {
             match mutant {

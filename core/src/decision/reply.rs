@@ -51,7 +51,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-impl Rejected {
+impl Rejected<'_> {
     /// The answer: the rule's or the policy's fallback, and always what says which rule and why.
     pub fn reply(&self) -> Reply<'_> {
         let Self { policy, rejection, .. } = self;

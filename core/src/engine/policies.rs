@@ -7,7 +7,8 @@
 //! update keeps the breakers that mean the same.
 
 use super::Engine;
-use crate::policy::{Document, Policy};
+use crate::facts::Facts;
+use crate::policy::{Document, Match, Policy, Subject};
 use crate::registry::Registry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,14 +26,24 @@ pub struct Policies {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub policy: Arc<Policy>,
-    pub state: Arc<StateRef>,
+    /// Whether every request is the policy's: then none has to be looked at.
+    pub is_for_all: bool,
+    /// Place of the state in the engine.
+    pub state: u32,
+    pub held: Arc<Hold>,
 }
 
 /// Keeps a state alive: the engine frees one that nobody else refers to.
 #[derive(Debug)]
-pub(super) struct StateRef {
-    /// [`Registry::id`].
-    pub registry: u32,
+pub(super) struct Hold {
+    // Not empty, so that no two are at one address.
+    _address: u8,
+}
+
+impl Hold {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { _address: 0 })
+    }
 }
 
 impl Policies {
@@ -40,15 +51,23 @@ impl Policies {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.entries.iter().map(|entry| &entry.policy)
     }
+
+    /// The first policy that is for a request.
+    #[inline]
+    pub(super) fn find(&self, facts: &dyn Facts) -> Option<&Entry> {
+        let subject = Subject::new(facts);
+        let is_for = |entry: &&Entry| entry.is_for_all || entry.policy.matcher.holds(&subject);
+        self.entries.iter().find(is_for)
+    }
 }
 
 /// The state of one policy.
 #[derive(Debug)]
 pub(super) struct State {
     pub registry: Registry,
-    held: Arc<StateRef>,
+    pub held: Arc<Hold>,
     /// Whether a call came by any policies that refer to it.
-    pub in_force: bool,
+    pub is_in_force: bool,
 }
 
 impl State {
@@ -62,50 +81,65 @@ impl Engine {
     /// word on the board, and no call is judged by it before one is admitted by what this returns.
     pub fn load(&mut self, document: &Document) -> Policies {
         let entries = document.policies.iter().map(|policy| {
-            let same = |state: &&State| {
-                let registry = &state.registry;
-                registry.name == policy.name && *registry.rules.hashes() == policy.hashes
+            let same = |state: &Option<State>| {
+                state.as_ref().is_some_and(|State { registry, .. }| {
+                    registry.name == policy.name && *registry.rules.hashes() == policy.hashes
+                })
             };
-            let known = self.states.iter().find(same).map(|state| state.held.clone());
-            let state = known.unwrap_or_else(|| self.new_state(policy));
-            Entry { policy: Arc::clone(policy), state }
+            let known = self.states.iter().position(same);
+            let place = known.unwrap_or_else(|| self.new_state(policy));
+            let held = self.states.get(place).and_then(Option::as_ref);
+            Entry {
+                policy: Arc::clone(policy),
+                is_for_all: policy.matcher == Match::default(),
+                state: u32::try_from(place).unwrap_or(u32::MAX),
+                held: held.map_or_else(Hold::new, |state| state.held.clone()),
+            }
         });
         Policies { entries: entries.collect() }
     }
 
-    fn new_state(&mut self, policy: &Policy) -> Arc<StateRef> {
-        let id = self.next_registry;
-        self.next_registry = self.next_registry.wrapping_add(1);
-        let registry = Registry::new(id, policy, self.rng.next_u64(), self.board.clone());
-        let held = Arc::new(StateRef { registry: id });
-        self.states.push(State { registry, held: held.clone(), in_force: false });
-        held
+    fn new_state(&mut self, policy: &Policy) -> usize {
+        let registry = Registry::new(policy, self.rng.next_u64(), self.board.clone());
+        let state = State { registry, held: Hold::new(), is_in_force: false };
+        let free = self.states.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            self.states.push(None);
+            self.states.len() - 1
+        });
+        if let Some(free) = self.states.get_mut(place) {
+            *free = Some(state);
+        }
+        place
     }
 
     /// A first scope is about to be made by `policies`: from now on they have their share of labels.
     #[cold]
     pub(super) fn put_in_force(&mut self, policies: &Policies) {
-        for state in &mut self.states {
-            let id = state.registry.id;
-            state.in_force |= policies.entries.iter().any(|entry| entry.state.registry == id);
+        for entry in &policies.entries {
+            if let Some(Some(state)) = self.states.get_mut(entry.state as usize) {
+                state.is_in_force |= Arc::ptr_eq(&state.held, &entry.held);
+            }
         }
         self.share_labels();
     }
 
     /// Frees what no policies refer to any more. Results of its calls will be late.
     pub(super) fn free_states(&mut self) {
-        if !self.states.iter().any(State::is_free) {
+        if !self.states.iter().flatten().any(State::is_free) {
             return;
         }
-        for gone in self.states.extract_if(.., |state| state.is_free()) {
-            gone.registry.close_series(self.recorder.series());
+        for place in &mut self.states {
+            if let Some(gone) = place.take_if(|state| state.is_free()) {
+                gone.registry.close(&mut self.slots, self.recorder.series());
+            }
         }
         self.share_labels();
     }
 
     fn share_labels(&mut self) {
-        let takes_labels = |state: &&State| state.in_force && state.registry.scope.is_labelled();
-        let count = self.states.iter().filter(takes_labels).count();
+        let takes_labels = |state: &&State| state.is_in_force && state.registry.scope.is_labelled();
+        let count = self.states.iter().flatten().filter(takes_labels).count();
         self.recorder.series().share_between(count);
     }
 }

@@ -84,7 +84,7 @@ impl Recorder {
         &mut self,
         at: Instant,
         row: u32,
-        call: u64,
+        call: u32,
         decided: Decided,
         shadow: bool,
     ) {
@@ -93,18 +93,18 @@ impl Recorder {
             counts.decided(decided, shadow);
         }
         if self.tracing == Tracing::All {
-            self.keep(at, row, None, EventKind::Decision { call, decided, shadow });
+            self.keep(at, row, None, EventKind::Decision { call: call.into(), decided, shadow });
         }
     }
 
-    pub(super) fn settled(&mut self, at: Instant, row: u32, call: u64, settled: Settled) {
+    pub(super) fn settled(&mut self, at: Instant, row: u32, call: u32, settled: Settled) {
         self.totals.settled += 1;
         if let Some(counts) = self.series.counts(row) {
             counts.settled(settled);
         }
         if self.tracing == Tracing::All {
             let Settled { outcome, late } = settled;
-            self.keep(at, row, None, EventKind::Settled { call, outcome, late });
+            self.keep(at, row, None, EventKind::Settled { call: call.into(), outcome, late });
         }
     }
 

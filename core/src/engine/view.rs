@@ -23,10 +23,11 @@ pub struct Snapshot<'a> {
 impl Engine {
     /// Every breaker, policy by policy. There can be as many as all `scopes.max` together.
     pub fn breakers(&self, now: Instant) -> impl Iterator<Item = Snapshot<'_>> {
-        self.states.iter().flat_map(move |State { registry, .. }| {
-            registry.iter().filter_map(move |(key, slot)| {
-                let view = slot.guard.breaker()?.view(now);
-                let label = match registry.is_overflow(slot) {
+        self.states.iter().flatten().flat_map(move |State { registry, .. }| {
+            registry.places().iter().filter_map(move |place| {
+                let slot = self.slots.get(*place)?;
+                let (key, view) = (slot.key(), slot.guard.breaker()?.view(now));
+                let label = match registry.is_overflow(*place) {
                     true => SHARED_LABEL.into(),
                     false => label(&registry.scope, key),
                 };

@@ -11,13 +11,14 @@ use bimetal_core::event::{Event, EventKind, State};
 use bimetal_core::outcome::{Outcome, Report, Transport};
 use bimetal_core::policy::{Document, HalfOpen};
 use bimetal_core::{Admission, Duration, Engine, Instant, Verdict};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Workers on one board, and what was seen of them.
 pub(crate) struct World {
     pub workers: Vec<Engine>,
     /// What is in force in each.
-    policies: Vec<Policies>,
+    policies: Vec<Rc<Policies>>,
     pub now: Instant,
     pub calls: Vec<UnderWay>,
     pub lost: [u64; WORKERS],
@@ -64,7 +65,7 @@ impl World {
             documents: documents(form),
         };
         world.workers = (0..WORKERS).map(|worker| world.worker(worker)).collect();
-        world.policies = (0..WORKERS).map(|_| Policies::default()).collect();
+        world.policies = (0..WORKERS).map(|_| Rc::default()).collect();
         world.load(seed as usize % world.documents.len());
         world
     }
@@ -78,7 +79,7 @@ impl World {
         self.document = index;
         self.seen().document = index;
         for (worker, policies) in self.workers.iter_mut().zip(&mut self.policies) {
-            *policies = worker.load(&self.documents[index]);
+            *policies = Rc::new(worker.load(&self.documents[index]));
             worker.poll(self.now);
         }
         let seen = self.board.seen();
@@ -91,7 +92,8 @@ impl World {
 
     fn restart(&mut self, worker: usize) {
         self.workers[worker] = self.worker(worker);
-        self.policies[worker] = self.workers[worker].load(&self.documents[self.document]);
+        let policies = self.workers[worker].load(&self.documents[self.document]);
+        self.policies[worker] = Rc::new(policies);
         self.calls.retain(|call| call.worker != worker);
         self.lost[worker] = 0;
         self.probes.iter_mut().filter(|probe| probe.worker == worker).for_each(Probe::orphan);
@@ -178,7 +180,8 @@ impl World {
         let before = self.open_until(worker, key);
         let number = self.asked;
         self.asked += 1;
-        match self.workers[worker].admit(self.now, &self.policies[worker], &Request(key)) {
+        let policies = self.policies[worker].clone();
+        match self.workers[worker].admit(self.now, &policies, &Request(key)) {
             Verdict::Admit(admission) => {
                 self.coverage.admitted += 1;
                 self.admitted(worker, number, admission);
@@ -200,8 +203,9 @@ impl World {
         }
     }
 
-    fn admitted(&mut self, worker: usize, number: usize, admission: Admission) {
-        let Admission { policy, ticket, plan, .. } = admission;
+    fn admitted(&mut self, worker: usize, number: usize, admission: Admission<'_>) {
+        let plan = admission.plan();
+        let Admission { policy, ticket } = admission;
         let is_probe = ticket.is_probe();
         let place = (self.now, number, worker);
         let mut call = UnderWay::new(place, ticket, &policy.failure, plan.request_timeout);

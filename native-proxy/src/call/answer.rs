@@ -86,9 +86,9 @@ pub(crate) fn error<B: From<Bytes>>(status: StatusCode, text: &dyn Display) -> R
 }
 
 /// The answer to a rejected call.
-pub(crate) fn rejection<B: From<Bytes>>(rejected: &Rejected) -> Response<B> {
+pub(crate) fn rejection<B: From<Bytes>>(rejected: &Rejected<'_>) -> Response<B> {
     let mut response = written(rejected.reply());
-    debug(&mut response, &rejected.policy, Some(rejected.rejection.state()));
+    debug(&mut response, rejected.policy, Some(rejected.rejection.state()));
     response
 }
 

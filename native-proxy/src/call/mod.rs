@@ -226,19 +226,20 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         state,
         protocol: protocol.clone(),
     };
-    let admitted = match worker.admit(begun, &facts) {
+    let policies = worker.policies();
+    let admitted = match worker.admit(begun, &policies, &facts) {
         Verdict::Pass(pass) => {
-            account.decided(&pass.policy, Decision::Passed);
+            account.decided(pass.policy, Decision::Passed);
             let state = pass.state();
-            admitted(Some(pass.policy), Plan::default(), state, None)
+            admitted(Some(pass.policy.clone()), Plan::default(), state, None)
         }
         Verdict::Admit(admission) => {
-            account.decided(&admission.policy, Decision::Admitted);
-            let state = Some(admission.state);
-            admitted(Some(admission.policy), admission.plan, state, Some(admission.ticket))
+            account.decided(admission.policy, Decision::Admitted);
+            let (plan, state) = (admission.plan(), Some(admission.state()));
+            admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket))
         }
         Verdict::Reject(refusal) => {
-            account.decided(&refusal.policy, Decision::Rejected(refusal.rejection.rule()));
+            account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
             return Decided::Ends(answer::rejection(&refusal));
         }
         // No rule of today's policies has a call wait.

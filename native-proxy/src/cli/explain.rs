@@ -222,7 +222,7 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
     told.considered = consider(document, request);
     match verdict {
         Verdict::Pass(pass) => {
-            told.about(&pass.policy, key);
+            told.about(pass.policy, key);
             told.why = match pass.why {
                 PassReason::Disabled => "the policy is disabled: it passes untouched".to_owned(),
                 PassReason::TableFull => "the table of scopes is full".to_owned(),
@@ -233,20 +233,21 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
             };
         }
         Verdict::Reject(refusal) => {
-            told.about(&refusal.policy, key);
+            told.about(refusal.policy, key);
             told.decision = "reject";
             told.why = refusal.rejection.to_string();
         }
         Verdict::Admit(admission) => {
-            told.about(&admission.policy, key);
+            told.about(admission.policy, key);
             told.decision = "admit";
             told.why = match admission.policy.breaker {
-                Some(_) => format!("its breaker is {}", admission.state.name()),
+                Some(_) => format!("its breaker is {}", admission.state().name()),
                 None => "the policy has no breaker".to_owned(),
             };
+            let plan = admission.plan();
             told.plan = Some(Plan {
-                request_timeout_ms: admission.plan.request_timeout.map(|time| time.as_millis()),
-                connect_timeout_ms: admission.plan.connect_timeout.map(|time| time.as_millis()),
+                request_timeout_ms: plan.request_timeout.map(|time| time.as_millis()),
+                connect_timeout_ms: plan.connect_timeout.map(|time| time.as_millis()),
             });
         }
         _ => "no policy is for it: it passes untouched".clone_into(&mut told.why),

@@ -3,10 +3,10 @@
 use crate::call::{Ledger, TrackedCall};
 use crate::clock::Clock;
 use bimetal_core::engine::Policies;
-use bimetal_core::event::Event;
+use bimetal_core::event::{Event, State};
 use bimetal_core::outcome::Report;
-use bimetal_core::policy::Document;
-use bimetal_core::{Engine, Facts, Instant, Ticket, Verdict};
+use bimetal_core::policy::{Document, Policy};
+use bimetal_core::{Admission, Engine, Facts, Instant, Plan, Rejected, Rejection, Ticket, Verdict};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,36 @@ pub(super) type Account = TrackedCall<Arc<Replica>>;
 struct Judge {
     engine: Engine,
     policies: Policies,
+}
+
+/// A verdict that has what it needs of the policies: they stay behind the lock.
+pub(super) enum Judged {
+    /// It passes without a permit.
+    Passes { policy: Option<Arc<Policy>>, state: Option<State> },
+    /// It goes to the service and must be settled.
+    Admitted { policy: Arc<Policy>, ticket: Ticket, plan: Plan, state: State },
+    /// It is turned away.
+    Rejected { policy: Arc<Policy>, rejection: Rejection },
+}
+
+impl Judged {
+    fn of(verdict: Verdict<'_>) -> Self {
+        match verdict {
+            Verdict::Pass(pass) => {
+                Self::Passes { policy: Some(pass.policy.clone()), state: pass.state() }
+            }
+            Verdict::Admit(admission) => {
+                let (plan, state) = (admission.plan(), admission.state());
+                let Admission { policy, ticket } = admission;
+                Self::Admitted { policy: policy.clone(), ticket, plan, state }
+            }
+            Verdict::Reject(Rejected { policy, rejection }) => {
+                Self::Rejected { policy: policy.clone(), rejection }
+            }
+            // No policy is for it; no rule of today's has a call wait.
+            _ => Self::Passes { policy: None, state: None },
+        }
+    }
 }
 
 /// An engine behind a lock that hardly ever has two threads at it: each thread asks its own. Only a
@@ -43,9 +73,10 @@ impl Replica {
     }
 
     /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
-    pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
-        let admitted = |judge: &mut Judge| judge.engine.admit(now, &judge.policies, facts);
-        self.ask(admitted).unwrap_or(Verdict::Unmatched)
+    pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Judged {
+        let admitted =
+            |judge: &mut Judge| Judged::of(judge.engine.admit(now, &judge.policies, facts));
+        self.ask(admitted).unwrap_or(Judged::Passes { policy: None, state: None })
     }
 
     /// Puts `document` in force.

@@ -3,12 +3,12 @@
 use super::body::GuardBody;
 use super::future::{GuardFuture, Running};
 use super::guard::Guard;
-use super::replica::Account;
+use super::replica::{Account, Judged};
 use super::stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
 use super::upload::UploadWatch;
 use crate::call::RequestFacts;
+use bimetal_core::Plan;
 use bimetal_core::call::Upload;
-use bimetal_core::{Plan, Verdict};
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Request, Response};
@@ -122,20 +122,17 @@ where
             account
         };
         let (account, plan, state) = match replica.admit(now, &facts) {
-            Verdict::Pass(pass) => {
-                let state = pass.state();
-                (account(Some(pass.policy), None, None), Plan::default(), state)
+            Judged::Passes { policy, state } => {
+                (account(policy, None, None), Plan::default(), state)
             }
-            Verdict::Admit(admission) => {
-                let limit = admission.plan.request_timeout;
-                let account = account(Some(admission.policy), Some(admission.ticket), limit);
-                (account, admission.plan, Some(admission.state))
+            Judged::Admitted { policy, ticket, plan, state } => {
+                let account = account(Some(policy), Some(ticket), plan.request_timeout);
+                (account, plan, Some(state))
             }
-            Verdict::Reject(refusal) => {
-                return GuardFuture::ended(on_stopped.answer(Stopped::Rejected(refusal)));
+            Judged::Rejected { policy, rejection } => {
+                let stopped = Stopped::Rejected { policy, rejection };
+                return GuardFuture::ended(on_stopped.answer(stopped));
             }
-            // No rule of today's policies has a call wait.
-            _ => (account(None, None, None), Plan::default(), None),
         };
         GuardFuture::running(Running {
             inner: self.inner.call(request),

@@ -4,7 +4,7 @@ use crate::call::answer;
 use bimetal_core::event::State;
 use bimetal_core::outcome::Transport;
 use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Rejected};
+use bimetal_core::{Duration, Rejected, Rejection};
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use std::error::Error;
@@ -16,7 +16,12 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum Stopped {
     /// It was turned away, and the service was not called.
-    Rejected(Rejected),
+    Rejected {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// By what rule, and why.
+        rejection: Rejection,
+    },
     /// The service gave no headers within the policy's `timeout.request`, and was dropped.
     TimedOut {
         /// The policy.
@@ -34,7 +39,9 @@ impl Stopped {
     /// `fallback` takes its place where there is one.
     pub fn response(&self) -> Response<Bytes> {
         match self {
-            Self::Rejected(refusal) => answer::rejection(refusal),
+            Self::Rejected { policy, rejection } => {
+                answer::rejection(&Rejected { policy, rejection: *rejection })
+            }
             Self::TimedOut { policy, state, .. } => {
                 let mut response =
                     answer::when_failed(policy, &answer::TIMED_OUT).unwrap_or_else(|| {
@@ -49,8 +56,7 @@ impl Stopped {
     /// The policy that matched.
     pub fn policy(&self) -> &Policy {
         match self {
-            Self::Rejected(refusal) => &refusal.policy,
-            Self::TimedOut { policy, .. } => policy,
+            Self::Rejected { policy, .. } | Self::TimedOut { policy, .. } => policy,
         }
     }
 }
@@ -59,7 +65,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let policy = &self.policy().name;
         match self {
-            Self::Rejected(Rejected { rejection, .. }) => {
+            Self::Rejected { rejection, .. } => {
                 write!(f, "{policy}/{}: {rejection}", rejection.rule().name())
             }
             Self::TimedOut { after, .. } => write!(f, "{policy}: no answer within {after}"),

@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     pub refusals: Rc<Refusals>,
     engine: RefCell<Engine>,
     // What is in force, as `routing` is.
-    policies: RefCell<Policies>,
+    policies: RefCell<Rc<Policies>>,
     routing: RefCell<Rc<Routing>>,
     ended: EndedRequests,
     decision_errors: Cell<u64>,
@@ -121,7 +121,7 @@ impl Worker {
         let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
         self.routing.replace(Rc::new(routing));
         let mut engine = self.engine.borrow_mut();
-        self.policies.replace(engine.load(&document));
+        self.policies.replace(Rc::new(engine.load(&document)));
         // What is due in breakers that go is carried out before they do.
         engine.poll(self.clock.now());
         self.drain_events(&mut engine);
@@ -133,18 +133,27 @@ impl Worker {
         self.routing.borrow().clone()
     }
 
+    /// Policies in force.
+    pub(crate) fn policies(&self) -> Rc<Policies> {
+        self.policies.borrow().clone()
+    }
+
     /// Asks the engine. Should it fail, the call passes: a breaker must not be the outage.
-    pub(crate) fn admit(&self, now: Instant, facts: &dyn Facts) -> Verdict {
+    pub(crate) fn admit<'p>(
+        &self,
+        now: Instant,
+        policies: &'p Policies,
+        facts: &dyn Facts,
+    ) -> Verdict<'p> {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             let mut engine = self.engine.borrow_mut();
-            let verdict = engine.admit(now, &self.policies.borrow(), facts);
+            let verdict = engine.admit(now, policies, facts);
             self.drain_events(&mut engine);
             verdict
         }));
         match decided {
             Ok(verdict) => {
-                if matches!(&verdict, Verdict::Admit(admission) if admission.state != State::Closed)
-                {
+                if matches!(&verdict, Verdict::Admit(admission) if admission.ticket.is_probe()) {
                     // A probe's lease may end before anything the keeper waits for.
                     self.keeper.notify_one();
                 }

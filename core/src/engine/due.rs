@@ -1,0 +1,101 @@
+//! What time makes due in scopes, in the order in which it becomes due; and how to look after scopes in
+//! which others may have changed something.
+
+use super::Engine;
+use crate::time::{Duration, Instant};
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
+
+/// Scopes by when they want to be polled. A scope whose time was put off is found here early, and then
+/// there is nothing to do.
+#[derive(Debug, Default)]
+pub(super) struct DueQueue(BinaryHeap<Reverse<(Instant, u32)>>);
+
+impl DueQueue {
+    pub(super) fn add(&mut self, at: Instant, place: u32) {
+        self.0.push(Reverse((at, place)));
+    }
+
+    pub(super) fn first(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn take(&mut self, now: Instant) -> Option<u32> {
+        self.first().filter(|at| *at <= now)?;
+        self.0.pop().map(|Reverse((_, place))| place)
+    }
+}
+
+/// So many shared scopes are all looked at by every poll.
+const FEW: usize = 1_024;
+/// The least that a poll looks at of more.
+const LEAST: usize = 64;
+/// How long it takes to look at all, however many there are.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How far the looks at shared scopes have come.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    state: usize,
+    at: usize,
+    last: Instant,
+}
+
+impl Engine {
+    pub(super) fn poll_due(&mut self, now: Instant) {
+        while let Some(place) = self.due.take(now) {
+            if let Some(slot) = self.slots.get_mut(place) {
+                slot.due = Instant::FAR_FUTURE;
+            }
+            self.poll_scope(now, place);
+        }
+    }
+
+    fn poll_scope(&mut self, now: Instant, place: u32) {
+        let Some(slot) = self.slots.get_mut(place).filter(|slot| !slot.is_orphan) else {
+            return;
+        };
+        slot.guard.poll(now);
+        if slot.guard.is_stirred() {
+            self.stirred(place);
+        }
+    }
+
+    /// Looks at shared scopes: every admission does so for its own, so this is for those that nobody
+    /// calls. What it costs does not grow with their number.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let shared = self.states.iter().flatten().filter(|state| state.registry.is_shared());
+        let all: usize = shared.map(|state| state.registry.places().len()).sum();
+        let passed = now.since(core::mem::replace(&mut self.sweep.last, now)).min(ROUND);
+        let share = all as u64 * passed.as_millis() / ROUND.as_millis();
+        let mut left = match all {
+            0..=FEW => all,
+            _ => usize::try_from(share).unwrap_or(all).max(LEAST),
+        };
+        // Once more than there are: the first one may be looked at in two parts.
+        for _ in 0..=self.states.len() {
+            while left > 0
+                && let Some(place) = self.next_to_sweep()
+            {
+                self.poll_scope(now, place);
+                left -= 1;
+            }
+            if left == 0 {
+                return;
+            }
+            self.sweep.at = 0;
+            self.sweep.state += 1;
+            if self.sweep.state >= self.states.len() {
+                self.sweep.state = 0;
+            }
+        }
+    }
+
+    fn next_to_sweep(&mut self) -> Option<u32> {
+        let state = self.states.get(self.sweep.state)?.as_ref()?;
+        let places = state.registry.is_shared().then(|| state.registry.places())?;
+        let place = places.get(self.sweep.at).copied()?;
+        self.sweep.at += 1;
+        Some(place)
+    }
+}
