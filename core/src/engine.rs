@@ -225,7 +225,7 @@ impl Engine {
             return;
         };
         while let Some(change) = slot.guard.take_transition() {
-            self.recorder.transition(slot.row, slot.key().into(), change);
+            self.recorder.transition(slot.row, slot.key.bytes().into(), change);
         }
         if let Some(at) = slot.guard.next_wakeup().filter(|at| *at < slot.due) {
             slot.due = at;

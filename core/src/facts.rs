@@ -1,5 +1,6 @@
 //! What a host knows of a request when it asks for admission.
 
+use crate::path::NormalPath;
 use alloc::borrow::Cow;
 
 /// Which way a request travels through an Envoy sidecar.
@@ -24,6 +25,10 @@ pub trait Facts {
     /// Path and query as they go upstream: as sent, or where the host rewrites them, as
     /// [`path::forwarded`](crate::path::forwarded) made them. Their normal form is the core's matter.
     fn path(&self) -> Option<Cow<'_, [u8]>>;
+    /// The path in its normal form. A host in which more than one asks for it keeps it.
+    fn normal_path(&self) -> Option<NormalPath<'_>> {
+        self.path().map(NormalPath::of)
+    }
     /// The method.
     fn method(&self) -> Option<Cow<'_, [u8]>>;
     /// The first value of a header; `name` is lower case.

@@ -38,6 +38,11 @@ impl<'a> NormalPath<'a> {
         }
     }
 
+    /// The same, for as long as this one is kept.
+    pub fn by_ref(&self) -> NormalPath<'_> {
+        NormalPath(Cow::Borrowed(&self.0))
+    }
+
     /// The path's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

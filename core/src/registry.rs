@@ -20,10 +20,8 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 pub use key::label;
 use key::{LONGEST, shorten};
-pub(crate) use slot::{Slot, Slots};
-
-/// What the overflow scope is called on the board: longer than any key.
-const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
+pub(crate) use slot::Slots;
+use slot::{Key, Slot};
 
 /// How many places are looked at for one to give up. A table of busy scopes must not cost each new key a
 /// walk through all of them.
@@ -90,7 +88,9 @@ impl Registry {
         }
         let hash = spread(self.hasher.hash_one(key) as u32);
         let same = |place: &u32| {
-            slots.get(*place).is_some_and(|slot| slot.hash == hash as u32 && equal(slot.key(), key))
+            slots
+                .get(*place)
+                .is_some_and(|slot| slot.hash == hash as u32 && equal(slot.key.bytes(), key))
         };
         match self.index.find(hash, same) {
             Some(found) => Some(*found),
@@ -120,13 +120,13 @@ impl Registry {
         series: &mut SeriesTable,
     ) -> Option<u32> {
         let place = if self.index.len() < self.scopes.max as usize {
-            let slot = self.slot(key, hash as u32, &label(&self.scope, key), series);
+            let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
             let place = slots.add(slot);
             self.places.push(place);
             place
         } else if let Some(place) = self.to_give_up(slots) {
             self.give_up(place, slots, series);
-            let slot = self.slot(key, hash as u32, &label(&self.scope, key), series);
+            let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
             slots.replace(place, slot);
             place
         } else {
@@ -174,8 +174,7 @@ impl Registry {
         match self.overflow {
             Some(place) => place,
             None => {
-                // Nobody's key: what a client sends is another scope, even where it is empty.
-                let slot = self.slot(&OVERFLOW, 0, SHARED_LABEL, series).without_key();
+                let slot = self.slot(Key::Overflow, 0, SHARED_LABEL, series);
                 let place = slots.add(slot);
                 self.places.push(place);
                 self.overflow = Some(place);
@@ -184,14 +183,14 @@ impl Registry {
         }
     }
 
-    fn slot(&mut self, key: &[u8], hash: u32, label: &str, series: &mut SeriesTable) -> Slot {
+    fn slot(&mut self, key: Key, hash: u32, label: &str, series: &mut SeriesTable) -> Slot {
         let number = self.places.len() as u64;
         self.seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number | 1);
         let row = series.open(&self.name, label);
         if let Some(counts) = series.counts(row).filter(|_| self.rules.has_breaker()) {
             counts.entered(State::Closed);
         }
-        let place = Place { board: self.board.as_deref(), key };
+        let place = Place { board: self.board.as_deref(), key: key.on_board() };
         Slot::new(Guard::new(&self.rules, self.seed, place), row, hash, key)
     }
 

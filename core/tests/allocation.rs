@@ -1,4 +1,4 @@
-//! Nothing allocates after a guard is built: shown by counting.
+//! When a breaker allocates, and that it does not otherwise: shown by counting.
 
 #![allow(
     clippy::expect_used,
@@ -40,13 +40,33 @@ fn policy() -> BreakerPolicy {
 }
 
 #[test]
-fn a_breaker_allocates_only_when_it_is_built() {
+fn a_breaker_allocates_when_it_is_built_and_when_it_first_trips() {
     let mut breaker = Breaker::new(Arc::new(policy()), 1);
+    let healthy = allocation_counter::measure(|| {
+        for step in 0..1_000 {
+            let now = Instant::from_millis(step);
+            let permit = breaker.admit(now).unwrap();
+            breaker.settle(now, permit, Report::from(Outcome::Success));
+        }
+    });
+    assert_eq!(healthy.count_total, 0);
+    // What it needs from then on: its first trip, and as many probes as it ever has at once.
+    let trip: Vec<_> = (0..3).map(|_| breaker.admit(Instant::ZERO).unwrap()).collect();
+    for permit in trip {
+        breaker.settle(Instant::ZERO, permit, Report::from(Outcome::Failure));
+    }
+    assert_eq!(breaker.state() as usize, 2, "open");
+    let later = Instant::from_millis(60_000);
+    let probes: Vec<_> = (0..3).map(|_| breaker.admit(later).unwrap()).collect();
+    for probe in probes {
+        breaker.settle(later, probe, Report::from(Outcome::Success));
+    }
+    while breaker.take_transition().is_some() {}
     let mut seen = [false; 3];
     let outcomes = [Outcome::Failure, Outcome::Success, Outcome::Slow, Outcome::Neutral];
     let count = allocation_counter::measure(|| {
         for step in 0..100_000_u64 {
-            let now = Instant::from_millis(step * 37);
+            let now = Instant::from_millis(60_000 + step * 37);
             if let Ok(mut permit) = breaker.admit(now) {
                 breaker.answered(now, &mut permit);
                 let outcome = outcomes[(step / 50 % 4) as usize];

@@ -26,7 +26,7 @@ impl Engine {
         self.states.iter().flatten().flat_map(move |State { registry, .. }| {
             registry.places().iter().filter_map(move |place| {
                 let slot = self.slots.get(*place)?;
-                let (key, view) = (slot.key(), slot.guard.breaker()?.view(now));
+                let (key, view) = (slot.key.bytes(), slot.guard.breaker()?.view(now));
                 let label = match registry.is_overflow(*place) {
                     true => SHARED_LABEL.into(),
                     false => label(&registry.scope, key),

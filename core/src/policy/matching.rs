@@ -21,7 +21,7 @@ impl<'f> Subject<'f> {
     }
 
     fn path(&self) -> Option<&[u8]> {
-        let path = self.path.get_or_init(|| self.facts.path().map(NormalPath::of));
+        let path = self.path.get_or_init(|| self.facts.normal_path());
         path.as_ref().map(NormalPath::as_bytes)
     }
 }

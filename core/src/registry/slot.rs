@@ -1,5 +1,6 @@
 //! One scope at work, laid out so that a call of a healthy one touches few cache lines.
 
+use super::key::LONGEST;
 use crate::guard::Guard;
 use crate::slabs::Slabs;
 use crate::time::Instant;
@@ -20,38 +21,36 @@ pub(crate) struct Slot {
     pub(crate) is_recent: bool,
     /// Whether the policies that made it are gone: it is there only until its calls have settled.
     pub(crate) is_orphan: bool,
-    key: Key,
+    /// Its key: a client may have chosen it.
+    pub(crate) key: Key,
 }
 
 impl Slot {
-    pub(super) fn new(guard: Guard, row: u32, hash: u32, key: &[u8]) -> Self {
+    pub(super) const fn new(guard: Guard, row: u32, hash: u32, key: Key) -> Self {
         let due = Instant::FAR_FUTURE;
-        Self { guard, due, row, hash, is_recent: true, is_orphan: false, key: Key::new(key) }
-    }
-
-    /// A scope of nobody's key.
-    pub(super) fn without_key(self) -> Self {
-        Self { key: Key::new(&[]), ..self }
-    }
-
-    /// The scope's key: a client may have chosen it.
-    #[inline]
-    pub(crate) fn key(&self) -> &[u8] {
-        self.key.bytes()
+        Self { guard, due, row, hash, is_recent: true, is_orphan: false, key }
     }
 }
 
 /// A key; nearly all are short enough to lie in the slot itself.
 #[derive(Debug)]
-enum Key {
-    Short { length: u8, bytes: [u8; SHORT] },
+pub(crate) enum Key {
+    Short {
+        length: u8,
+        bytes: [u8; SHORT],
+    },
     Long(Box<[u8]>),
+    /// Of the overflow: nobody's. What a client sends is another scope, even where it is empty.
+    Overflow,
 }
+
+/// What the overflow is called on the board: longer than any key.
+const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
 
 const SHORT: usize = 22;
 
 impl Key {
-    fn new(key: &[u8]) -> Self {
+    pub(super) fn new(key: &[u8]) -> Self {
         let mut bytes = [0; SHORT];
         match (bytes.get_mut(..key.len()), u8::try_from(key.len())) {
             (Some(to), Ok(length)) => {
@@ -62,11 +61,21 @@ impl Key {
         }
     }
 
+    /// The key, empty for the overflow.
     #[inline]
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
             Self::Long(key) => key,
+            Self::Overflow => &[],
+        }
+    }
+
+    /// What the scope is called on the board.
+    pub(crate) fn on_board(&self) -> &[u8] {
+        match self {
+            Self::Overflow => &OVERFLOW,
+            _ => self.bytes(),
         }
     }
 }
@@ -110,7 +119,7 @@ impl Slots {
 
     /// Takes a scope away that no call is under way of. What it held is freed.
     pub(crate) fn remove(&mut self, place: u32) {
-        self.replace(place, Slot::new(Guard::default(), 0, 0, &[]));
+        self.replace(place, Slot::new(Guard::default(), 0, 0, Key::Overflow));
         self.free.push(place);
     }
 }
@@ -121,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 176, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 192, "{} bytes", size_of::<Slot>());
         assert_eq!(size_of::<Key>(), 24);
     }
 
@@ -136,10 +145,10 @@ mod tests {
     #[test]
     fn a_place_is_taken_again() {
         let mut slots = Slots::default();
-        let slot = |row| Slot::new(Guard::default(), row, 0, b"key");
+        let slot = |row| Slot::new(Guard::default(), row, 0, Key::new(b"key"));
         let places = [1, 2, 3].map(|row| slots.add(slot(row)));
         slots.remove(places[1]);
-        assert!(slots.get(places[1]).unwrap().key().is_empty());
+        assert!(slots.get(places[1]).unwrap().key.bytes().is_empty());
         assert_eq!(slots.add(slot(4)), places[1]);
         assert_eq!(slots.get(places[1]).unwrap().row, 4);
         assert_eq!(slots.add(slot(5)), 3);

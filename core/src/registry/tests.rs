@@ -42,7 +42,7 @@ impl Table {
 
     fn has(&self, key: &str) -> bool {
         let mut places = self.registry.places().iter();
-        places.any(|place| self.slots.get(*place).unwrap().key() == key.as_bytes())
+        places.any(|place| self.slots.get(*place).unwrap().key.bytes() == key.as_bytes())
     }
 }
 
@@ -92,7 +92,7 @@ fn places_and_keys_stay_together_over_many_replacements() {
     for round in 0..2_000_u32 {
         let key = format!("{}", round.wrapping_mul(2_654_435_761) % 90);
         let place = table.touch(&key).unwrap();
-        assert_eq!(table.slots.get(place).unwrap().key(), key.as_bytes());
+        assert_eq!(table.slots.get(place).unwrap().key.bytes(), key.as_bytes());
         assert_eq!(table.touch(&key), Some(place), "found again");
     }
     assert_eq!((table.registry.index.len(), table.registry.places().len()), (50, 50));

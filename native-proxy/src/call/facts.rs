@@ -1,13 +1,15 @@
 //! What the core may ask about a request.
 
 use bimetal_core::Facts;
+use bimetal_core::path::NormalPath;
 use hyper::header::{HOST, HeaderName};
 use hyper::{HeaderMap, Method, Uri};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// The facts of one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct RequestFacts<'a> {
     /// Its method.
     pub method: &'a Method,
@@ -21,6 +23,14 @@ pub(crate) struct RequestFacts<'a> {
     pub destination: Option<&'a str>,
     /// The route's name, once it is known.
     pub route: Option<&'a str>,
+    /// Its path in the normal form, once somebody asked: routes and policies both do.
+    pub normal_path: OnceCell<NormalPath<'a>>,
+}
+
+impl<'a> RequestFacts<'a> {
+    fn target(&self) -> &'a str {
+        self.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
 }
 
 impl Facts for RequestFacts<'_> {
@@ -34,8 +44,12 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn path(&self) -> Option<Cow<'_, [u8]>> {
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        Some(Cow::Borrowed(path.as_bytes()))
+        Some(Cow::Borrowed(self.target().as_bytes()))
+    }
+
+    fn normal_path(&self) -> Option<NormalPath<'_>> {
+        let normal = || NormalPath::of(Cow::Borrowed(self.target().as_bytes()));
+        Some(self.normal_path.get_or_init(normal).by_ref())
     }
 
     fn method(&self) -> Option<Cow<'_, [u8]>> {

@@ -26,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -209,6 +209,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         client: Some(client.caller(&head.headers)),
         destination: None,
         route: None,
+        normal_path: OnceCell::new(),
     };
     let Some(route) = routing.find(&facts) else {
         return Decided::Ends(answer::error(StatusCode::NOT_FOUND, &"endpoint not found"));

@@ -12,6 +12,7 @@ use bimetal_core::call::Upload;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Request, Response};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -114,6 +115,7 @@ where
             client: known.and_then(|known| known.client),
             destination: known.and_then(|known| known.destination.as_deref()),
             route: known.and_then(|known| known.route.as_deref()),
+            normal_path: OnceCell::new(),
         };
         let account = |policy, ticket, limit| {
             let mut account = Account::new(replica.clone(), policy, ticket, limit, now);
