@@ -308,6 +308,13 @@ impl Breaker {
         }
     }
 
+    /// The board tells of changes that others make by `number` from now on, see [`Words::watch`].
+    pub fn watch(&self, number: u64) {
+        if let Some(words) = self.store.words() {
+            words.watch(number);
+        }
+    }
+
     /// When [`Breaker::poll`] will next have something to do by itself.
     pub fn next_wakeup(&self) -> Option<Instant> {
         self.cold.as_ref()?.leases.next_expiry()

@@ -44,6 +44,13 @@ impl Rules {
         self.breaker.is_some()
     }
 
+    /// Whether a guard has something to show to others that no call of theirs asks for: what is in
+    /// its share of a common window.
+    pub fn shows_by_itself(&self) -> bool {
+        let breaker = self.breaker.as_ref().filter(|_| self.is_shared());
+        breaker.is_some_and(|breaker| Breaker::words_needed(breaker) > 1)
+    }
+
     /// Whether others, by way of a board, can change something in a guard.
     pub fn is_shared(&self) -> bool {
         self.breaker.as_ref().is_some_and(|breaker| breaker.share == Share::Process)
@@ -120,6 +127,13 @@ impl Guard {
             outstanding: 0,
             #[cfg(test)]
             gate: None,
+        }
+    }
+
+    /// What others change in it is told by `number` from now on, see [`Words::watch`].
+    pub fn watch(&self, number: u64) {
+        if let Some(breaker) = &self.breaker {
+            breaker.watch(number);
         }
     }
 

@@ -135,6 +135,9 @@ impl Registry {
                 WhenFull::Share => Some(self.overflow(slots, series)),
             };
         };
+        if let Some(slot) = slots.get(place) {
+            slot.guard.watch(u64::from(place));
+        }
         let rehash = |place: &u32| slots.get(*place).map_or(0, |slot| spread(slot.hash));
         self.index.insert_unique(hash, place, rehash);
         Some(place)
@@ -176,6 +179,9 @@ impl Registry {
             None => {
                 let slot = self.slot(Key::Overflow, 0, SHARED_LABEL, series);
                 let place = slots.add(slot);
+                if let Some(slot) = slots.get(place) {
+                    slot.guard.watch(u64::from(place));
+                }
                 self.places.push(place);
                 self.overflow = Some(place);
                 place

@@ -1,9 +1,11 @@
 //! What time makes due in scopes, in the order in which it becomes due; and how to look after scopes in
 //! which others may have changed something.
 
-use super::Engine;
+use super::{Engine, State};
+use crate::registry::Registry;
 use crate::time::{Duration, Instant};
 use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 /// Scopes by when they want to be polled. A scope whose time was put off is found here early, and then
@@ -39,6 +41,8 @@ pub(super) struct Sweep {
     state: usize,
     at: usize,
     last: Instant,
+    /// What the board said changed, at the last look.
+    changed: Vec<u64>,
 }
 
 impl Engine {
@@ -62,10 +66,13 @@ impl Engine {
     }
 
     /// Looks at shared scopes: every admission does so for its own, so this is for those that nobody
-    /// calls. What it costs does not grow with their number.
+    /// calls. Where the board knows what changed it is that alone; else what it costs does not grow with
+    /// the number of scopes.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let shared = self.states.iter().flatten().filter(|state| state.registry.is_shared());
-        let all: usize = shared.map(|state| state.registry.places().len()).sum();
+        let knows_changes = self.poll_changed(now);
+        let is_swept = |state: &&State| Self::is_swept(state, knows_changes);
+        let swept = self.states.iter().flatten().filter(is_swept);
+        let all: usize = swept.map(|state| state.registry.places().len()).sum();
         let passed = now.since(core::mem::replace(&mut self.sweep.last, now)).min(ROUND);
         let share = all as u64 * passed.as_millis() / ROUND.as_millis();
         let mut left = match all {
@@ -75,7 +82,7 @@ impl Engine {
         // Once more than there are: the first one may be looked at in two parts.
         for _ in 0..=self.states.len() {
             while left > 0
-                && let Some(place) = self.next_to_sweep()
+                && let Some(place) = self.next_to_sweep(knows_changes)
             {
                 self.poll_scope(now, place);
                 left -= 1;
@@ -91,10 +98,34 @@ impl Engine {
         }
     }
 
-    fn next_to_sweep(&mut self) -> Option<u32> {
+    /// Looks at what the board says changed. False where it does not know.
+    fn poll_changed(&mut self, now: Instant) -> bool {
+        let Some(board) = &self.board else {
+            return true;
+        };
+        let mut changed = core::mem::take(&mut self.sweep.changed);
+        let knows = board.take_changed(&mut |number| changed.push(number));
+        for number in changed.drain(..) {
+            if let Ok(place) = u32::try_from(number) {
+                self.poll_scope(now, place);
+            }
+        }
+        self.sweep.changed = changed;
+        knows
+    }
+
+    /// Whether all scopes of a policy are looked at in their turn.
+    fn is_swept(state: &State, knows_changes: bool) -> bool {
+        let Registry { rules, .. } = &state.registry;
+        state.registry.is_shared() && (!knows_changes || rules.shows_by_itself())
+    }
+
+    fn next_to_sweep(&mut self, knows_changes: bool) -> Option<u32> {
         let state = self.states.get(self.sweep.state)?.as_ref()?;
-        let places = state.registry.is_shared().then(|| state.registry.places())?;
-        let place = places.get(self.sweep.at).copied()?;
+        if !Self::is_swept(state, knows_changes) {
+            return None;
+        }
+        let place = state.registry.places().get(self.sweep.at).copied()?;
         self.sweep.at += 1;
         Some(place)
     }

@@ -6,7 +6,7 @@ use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
 use crate::proxy::Shared;
 use crate::worker::{BOUNDS, CLASSES, Histogram, WorkerStats};
-use bimetal_core::event::State;
+use bimetal_core::event::{Decided, State};
 use bimetal_core::outcome::Outcome;
 use bimetal_core::series::{Counts, SHARED_LABEL, TRANSITIONS};
 use std::collections::BTreeMap;

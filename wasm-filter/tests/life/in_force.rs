@@ -63,7 +63,8 @@ fn the_old_listener_drains_by_its_own_policies() {
 #[test]
 fn two_listeners_under_one_name_keep_their_documents() {
     let (host, mut one) = plugin("listeners", json!({}));
-    let breaker = json!({"trip": {"consecutive_failures": 1}, "open": {"base": "77s", "jitter": 0}});
+    let breaker =
+        json!({"trip": {"consecutive_failures": 1}, "open": {"base": "77s", "jitter": 0}});
     let other = another(&host, json!({"name": "other", "breaker": breaker}));
     // The same name, but another breaker.
     let third = another(&host, json!({"breaker": breaker}));
