@@ -3,6 +3,7 @@
 mod reply;
 
 use crate::breaker::{self, State};
+use crate::concurrency;
 use crate::guard::GuardPermit;
 use crate::outcome::Outcome;
 use crate::policy::{Mode, Policy};
@@ -147,23 +148,26 @@ pub struct Plan {
 pub enum Rule {
     /// `breaker`
     Breaker,
+    /// `concurrency`
+    Concurrency,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 1] = [Self::Breaker];
+    pub const ALL: [Self; 2] = [Self::Breaker, Self::Concurrency];
 
     /// The name in metrics and events, and in `x-bimetal-rule` after the policy's name and a slash.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
+            Self::Concurrency => "concurrency",
         }
     }
 
     /// The status of its rejections.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Breaker => 503,
+            Self::Breaker | Self::Concurrency => 503,
         }
     }
 
@@ -171,6 +175,7 @@ impl Rule {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Breaker => "circuit breaker",
+            Self::Concurrency => "concurrency limit",
         }
     }
 }
@@ -185,6 +190,13 @@ pub enum Rejection {
     Breaker(breaker::Denied),
     /// `mode: forced_open`, in the breaker's name.
     ForcedOpen,
+    /// The limit of calls under way.
+    Concurrency {
+        /// What it says.
+        denied: concurrency::Denied,
+        /// State of the breaker, which would have admitted the call.
+        breaker: State,
+    },
 }
 
 impl Rejection {
@@ -192,6 +204,7 @@ impl Rejection {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Breaker(_) | Self::ForcedOpen => Rule::Breaker,
+            Self::Concurrency { .. } => Rule::Concurrency,
         }
     }
 
@@ -199,7 +212,7 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Breaker(denied) => denied.left(),
-            Self::ForcedOpen => None,
+            Self::ForcedOpen | Self::Concurrency { .. } => None,
         }
     }
 
@@ -208,6 +221,7 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.state(),
             Self::ForcedOpen => State::Open,
+            Self::Concurrency { breaker, .. } => *breaker,
         }
     }
 }
@@ -216,6 +230,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Breaker(denied) => denied.fmt(f),
+            Self::Concurrency { denied, .. } => denied.fmt(f),
             Self::ForcedOpen => f.write_str("forced open by the policy"),
         }
     }

@@ -16,7 +16,7 @@ use crate::decision::{
 };
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
-use crate::guard::{Answer, GuardPermit};
+use crate::guard::{Answer, GuardPermit, Place};
 use crate::outcome::{Outcome, Report};
 use crate::policy::{Mode, Scope};
 use crate::registry::Slots;
@@ -98,7 +98,13 @@ impl Engine {
         slot.is_recent = true;
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
-            _ => slot.guard.admit(now),
+            _ => match &policy.concurrency {
+                None => slot.guard.admit(now),
+                Some(limit) => {
+                    let place = Place { board: self.board.as_deref(), key: slot.key.on_board() };
+                    slot.guard.admit_within(now, limit, &policy.hashes, place)
+                }
+            },
         };
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
         let is_shadow = policy.mode == Mode::Shadow;

@@ -14,10 +14,12 @@ mod tests;
 
 use crate::board::{Board, Words};
 use crate::breaker::{Breaker, Permit, State, Transition};
+use crate::concurrency::Concurrency;
 use crate::decision::Rejection;
 use crate::outcome::Report;
-use crate::policy::{BreakerPolicy, Policy, Share, StateHashes};
+use crate::policy::{BreakerPolicy, ConcurrencyPolicy, Policy, Share, StateHashes};
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -79,6 +81,8 @@ impl Place<'_> {
 #[derive(Debug, Default)]
 pub struct Guard {
     breaker: Option<Breaker>,
+    /// None while no policy with a limit asked.
+    concurrency: Option<Box<Concurrency>>,
     /// Permits given out and not settled, whatever their generation.
     outstanding: u32,
     #[cfg(test)]
@@ -100,12 +104,16 @@ pub enum Answer {
 /// A permit of a guard: what its mechanisms gave.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit must be settled"]
-pub struct GuardPermit(Permit);
+pub struct GuardPermit {
+    breaker: Permit,
+    /// Whether it has a slot of the limit of calls under way.
+    has_slot: bool,
+}
 
 impl GuardPermit {
     /// Whether it is of a breaker's probe that waits for response headers.
     pub fn is_probe(&self) -> bool {
-        self.0.is_probe()
+        self.breaker.is_probe()
     }
 }
 
@@ -124,6 +132,7 @@ impl Guard {
         });
         Self {
             breaker,
+            concurrency: None,
             outstanding: 0,
             #[cfg(test)]
             gate: None,
@@ -152,21 +161,58 @@ impl Guard {
             None => Permit::NONE,
         };
         self.outstanding = self.outstanding.saturating_add(1);
-        Answer::Admit(GuardPermit(permit))
+        Answer::Admit(GuardPermit { breaker: permit, has_slot: false })
+    }
+
+    /// The same by a policy that limits calls under way; `place` is where the limit is shared.
+    #[inline(never)]
+    pub fn admit_within(
+        &mut self,
+        now: Instant,
+        limit: &ConcurrencyPolicy,
+        hashes: &StateHashes,
+        place: Place<'_>,
+    ) -> Answer {
+        // What the breaker turns away it counts as offered: it is asked for good.
+        if self.breaker.as_mut().is_some_and(|breaker| breaker.peek(now).is_err()) {
+            return self.admit(now);
+        }
+        let breaker = self.state();
+        let concurrency = match &mut self.concurrency {
+            // Whom it is shared with can change once no call has a slot.
+            Some(known) if known.is_shared() == limit.is_shared() || known.taken() > 0 => known,
+            unknown => unknown.insert(Box::new(match limit.is_shared() {
+                true => place
+                    .words(hashes.scopes, Concurrency::WORDS)
+                    .map_or_else(Concurrency::new, Concurrency::shared),
+                false => Concurrency::new(),
+            })),
+        };
+        if let Err(denied) = concurrency.take(limit.max) {
+            return Answer::Reject(Rejection::Concurrency { denied, breaker });
+        }
+        match self.admit(now) {
+            Answer::Admit(permit) => Answer::Admit(GuardPermit { has_slot: true, ..permit }),
+            // Another worker was faster.
+            other => {
+                self.give_back();
+                other
+            }
+        }
     }
 
     /// Good response headers arrived, see [`Breaker::answered`].
     #[inline]
     pub fn answered(&mut self, now: Instant, permit: &mut GuardPermit) {
         if let Some(breaker) = &mut self.breaker {
-            breaker.answered(now, &mut permit.0);
+            breaker.answered(now, &mut permit.breaker);
         }
     }
 
     /// The upstream's clock of a call runs or stands, see [`Breaker::upstream_clock`].
     pub fn upstream_clock(&mut self, now: Instant, permit: &GuardPermit, runs: bool) {
         if let Some(breaker) = &mut self.breaker {
-            breaker.upstream_clock(now, &permit.0, runs);
+            breaker.upstream_clock(now, &permit.breaker, runs);
         }
     }
 
@@ -175,15 +221,28 @@ impl Guard {
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> bool {
         self.outstanding = self.outstanding.saturating_sub(1);
+        if permit.has_slot {
+            self.give_back();
+        }
         match &mut self.breaker {
-            Some(breaker) => breaker.settle(now, permit.0, report),
+            Some(breaker) => breaker.settle(now, permit.breaker, report),
             None => false,
         }
     }
 
     /// Tells that an admitted call is over whose policies are gone: it says nothing any more.
-    pub fn settle_late(&mut self, _permit: GuardPermit) {
+    pub fn settle_late(&mut self, permit: GuardPermit) {
         self.outstanding = self.outstanding.saturating_sub(1);
+        if permit.has_slot {
+            self.give_back();
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        if let Some(concurrency) = &mut self.concurrency {
+            concurrency.give_back();
+        }
     }
 
     /// Carries out what time made due.

@@ -24,6 +24,7 @@ extern crate std;
 pub mod board;
 pub mod breaker;
 pub mod call;
+pub mod concurrency;
 pub mod decision;
 #[cfg(feature = "policy")]
 pub mod doc;

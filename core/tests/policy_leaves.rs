@@ -42,6 +42,10 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
         let mut only_one = Vec::new();
         let mut count = 0;
         for leaf in walk.leaves(&POLICY) {
+            // Envoy's workers share no limit, whatever is asked for: docs/host-limits.md.
+            if host == Host::Wasm && leaf.name() == "concurrency.share" {
+                continue;
+            }
             let values = walk.values(&leaf);
             if values.len() < 2 {
                 only_one.push(leaf.name());

@@ -5,10 +5,12 @@ use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
-use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout};
+use super::table::{
+    self, BREAKER, DOCUMENT, POLICY, concurrency, failure, matching, scopes, timeout,
+};
 use super::types::{
-    BreakerPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open, PathMatch, Policy,
-    RateCondition, Scopes, StateHashes, Timeouts, Trip, WindowSize,
+    BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open,
+    PathMatch, Policy, RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
 };
 use crate::doc::hash::Hash;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
@@ -42,7 +44,7 @@ impl Document {
         }
         let mut policies = Vec::new();
         for (index, node) in table::POLICIES.parts(&tree).iter().enumerate() {
-            match policy(node) {
+            match policy(node, host) {
                 Ok(policy) => policies.push(Arc::new(policy)),
                 Err(unread) => {
                     let all = Path::ROOT.key(table::POLICIES.name());
@@ -57,7 +59,7 @@ impl Document {
     }
 }
 
-fn policy(node: &Node) -> Result<Policy, Unread> {
+fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
     let name = table::NAME.text(node).ok_or(table::NAME.unread())?;
     let scope = table::SCOPE.text(node).ok_or(table::SCOPE.unread())?;
     let breaker = table::BREAKER_KEY.node(node);
@@ -82,6 +84,10 @@ fn policy(node: &Node) -> Result<Policy, Unread> {
         scopes: read_scopes(table::SCOPES.part(node)?)?,
         mode: table::MODE.read(node)?,
         breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
+        concurrency: match table::CONCURRENCY.node(node) {
+            Some(limit) => Some(read_concurrency(limit, host)?),
+            None => None,
+        },
         failure: Arc::new(read_failure(node, breaker)?),
         timeout: table::TIMEOUT.node(node).map(read_timeouts).transpose()?.unwrap_or_default(),
         fallback: match table::FALLBACK.node(node) {
@@ -128,6 +134,17 @@ fn read_scopes(node: &Node) -> Result<Scopes, Unread> {
 
 fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
     Ok(Timeouts { request: timeout::REQUEST.given(node)?, connect: timeout::CONNECT.given(node)? })
+}
+
+fn read_concurrency(node: &Node, host: Host) -> Result<ConcurrencyPolicy, Unread> {
+    Ok(ConcurrencyPolicy {
+        max: concurrency::MAX.read(node)?,
+        share: match host {
+            Host::Native => concurrency::SHARE.read(node)?,
+            // A worker of Envoy that dies could not give its slots back.
+            Host::Wasm => Share::None,
+        },
+    })
 }
 
 fn read_breaker(node: &Node) -> Result<BreakerPolicy, Unread> {

@@ -13,7 +13,7 @@ pub use breaker::BREAKER;
 pub use failure::FAILURE;
 
 use super::forms::scope;
-use super::types::{Mode, Scope, WhenFull};
+use super::types::{Mode, Scope, Share, WhenFull};
 use crate::doc::table::NAME as NAME_FORM;
 use crate::doc::{Field, Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
 use crate::time::Duration;
@@ -114,6 +114,11 @@ pub(crate) const COUNT_INJECTED: Key<bool> = Key::new(
 .default("false");
 pub(crate) const BREAKER_KEY: Key<Part> =
     Key::new("breaker", TypedKind::object(&BREAKER), "The circuit breaker.");
+pub(crate) const CONCURRENCY: Key<Part> = Key::new(
+    "concurrency",
+    TypedKind::object(&concurrency::CONCURRENCY),
+    "Limit of calls under way at once.",
+);
 pub(crate) const TIMEOUT: Key<Part> = Key::new(
     "timeout",
     TypedKind::object(&timeout::TIMEOUT),
@@ -143,13 +148,13 @@ pub static POLICY: Object = Object {
         EVIDENCE.field(),
         COUNT_INJECTED.field(),
         BREAKER_KEY.field(),
+        CONCURRENCY.field(),
         TIMEOUT.field(),
         FALLBACK.field(),
         DEBUG_HEADERS.field(),
         Field::later("rate_limits", "Rate limits; all must admit."),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
-        Field::later("concurrency", "Limit of calls under way."),
         Field::later("deadline", "Deadlines taken from requests and handed on."),
         Field::later("retry", "Retries and their budget."),
         Field::later("anomaly", "Anomaly detection."),
@@ -175,6 +180,32 @@ pub(crate) mod scopes {
     pub(in crate::policy) static SCOPES: Object = Object {
         doc: "Bounds of the table of scopes.",
         fields: &[MAX.field(), WHEN_FULL.field()],
+        rules: &[],
+    };
+}
+
+pub(crate) mod concurrency {
+    use super::{COUNT, Field, Key, Keyword, Object, Share, TypedKind};
+
+    pub(crate) const MAX: Key<u32> = Key::new("max", COUNT, "Most calls at once.").required();
+    pub(crate) const SHARE: Key<Share> = Key::new(
+        "share",
+        TypedKind::keywords(&[
+            Keyword::new(Share::Process.name()),
+            Keyword::new(Share::None.name()),
+        ]),
+        "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
+    )
+    .default(r#""process""#);
+
+    pub(super) static CONCURRENCY: Object = Object {
+        doc: "How many calls may be under way in a scope; one more is rejected.",
+        fields: &[
+            MAX.field(),
+            SHARE.field(),
+            Field::later("queue", "Calls that wait for one to end."),
+            Field::later("adaptive", "A limit that follows the upstream's latency."),
+        ],
         rules: &[],
     };
 }

@@ -37,6 +37,8 @@ pub struct Policy {
     pub mode: Mode,
     /// The breaker, where there is one.
     pub breaker: Option<Arc<BreakerPolicy>>,
+    /// The limit of calls under way, where there is one.
+    pub concurrency: Option<ConcurrencyPolicy>,
     /// What counts as failure, slow and neutral.
     pub failure: Arc<FailureRules>,
     /// Time limits that the host enforces.
@@ -261,7 +263,23 @@ pub struct BreakerPolicy {
     pub share: Share,
 }
 
-/// With whom a breaker shares its state (`share`).
+/// How many calls may be under way in a scope. It is no part of a state: a changed one holds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyPolicy {
+    /// So many, 1 at least.
+    pub max: u32,
+    /// In which workers together.
+    pub share: Share,
+}
+
+impl ConcurrencyPolicy {
+    /// Whether the workers of a process share the limit.
+    pub fn is_shared(&self) -> bool {
+        self.share == Share::Process
+    }
+}
+
+/// With whom a mechanism shares its state (`share`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Share {

@@ -220,7 +220,7 @@ impl World {
             let (mut admitted, mut settled, mut states) = (0, 0, [0_u32; 3]);
             for (_, _, counts) in engine.series() {
                 // A call that shadow mode only would have turned away has no ticket.
-                admitted += counts.decisions[0] - counts.shadow[1];
+                admitted += counts.decisions[0] - counts.shadow[1..].iter().sum::<u64>();
                 settled += counts.settled_calls();
                 states.iter_mut().zip(counts.states).for_each(|(sum, count)| *sum += count);
             }
