@@ -79,6 +79,7 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u32;
+    fn random_get(bytes: *mut u8, size: usize) -> u32;
 }
 
 // Of the ABI; see the specification's enumerations of the same names.
@@ -153,6 +154,13 @@ impl Host for Envoy {
         let mut nanos = 0;
         let status = unsafe { clock_time_get(CLOCK_MONOTONIC, 0, &raw mut nanos) };
         check("clock_time_get", status).map(|()| Instant::from_nanos(nanos))
+    }
+
+    // Not by the standard library, whose hash tables panic where the host gives nothing.
+    fn random(&self) -> Result<u64, HostError> {
+        let mut bytes = [0; 8];
+        let status = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+        check("random_get", status).map(|()| u64::from_le_bytes(bytes))
     }
 
     fn headers(&self, map: Map) -> Result<Headers, HostError> {

@@ -20,6 +20,12 @@ pub trait Host: Clone + 'static {
     /// As every call: when the host refuses it.
     fn now(&self) -> Result<Instant, HostError>;
 
+    /// A random number.
+    ///
+    /// # Errors
+    /// When the host gives none: Envoy can withhold it (`capability_restriction_config`).
+    fn random(&self) -> Result<u64, HostError>;
+
     /// All headers or trailers of a map.
     ///
     /// # Errors
@@ -105,7 +111,8 @@ pub trait Host: Clone + 'static {
 pub struct HostError {
     /// Which call.
     pub call: &'static str,
-    /// The host's status (proxy-wasm's `proxy_status_t`, or a WASI errno for the clock).
+    /// The host's status (proxy-wasm's `proxy_status_t`, or a WASI errno for the clock and random
+    /// numbers).
     pub status: u32,
 }
 

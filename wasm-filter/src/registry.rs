@@ -12,7 +12,6 @@ use bimetal_core::engine::Tracing;
 use bimetal_core::policy::Document;
 use bimetal_core::{Engine, Instant};
 use std::cell::RefCell;
-use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -42,6 +41,16 @@ pub fn worker(host: &impl Host, name: &[u8]) -> Rc<Worker> {
     })
 }
 
+/// What jitter and hash tables start from. It differs from worker to worker, for jitter must not trip
+/// them in step, and no client may know it. Where the host gives no random number it is the time, and
+/// the second value says why.
+fn seed(host: &impl Host) -> (u64, Option<HostError>) {
+    match host.random() {
+        Ok(random) => (random, None),
+        Err(error) => (host.now().unwrap_or(Instant::ZERO).as_nanos(), Some(error)),
+    }
+}
+
 /// An engine and what belongs to it: all that root contexts of one name share.
 #[derive(Debug)]
 pub struct Worker(RefCell<WorkerState>);
@@ -60,10 +69,8 @@ pub struct WorkerState {
 
 impl Worker {
     fn new(host: &impl Host, name: &[u8]) -> Self {
-        // Differs from worker to worker: jitter must not trip them in step, and no client may know
-        // the order of the hash tables. The standard library asks the host for random bytes.
-        let seed = RandomState::new().hash_one(0);
-        let (board, unreported) = match host.board(name) {
+        let (seed, no_random) = seed(host);
+        let (board, no_board) = match host.board(name) {
             Ok(board) => (board, None),
             // Each worker decides for itself: less than was asked for, more than nothing.
             Err(error) => (None, Some(error)),
@@ -72,14 +79,16 @@ impl Worker {
             Some(board) => Engine::with_board(seed, board.clone()),
             None => Engine::new(seed),
         };
-        Self(RefCell::new(WorkerState {
+        let mut state = WorkerState {
             engine,
             publisher: Publisher::default(),
-            errors: u64::from(unreported.is_some()),
+            errors: 0,
             board,
-            unreported,
+            unreported: None,
             tracing: Tracing::default(),
-        }))
+        };
+        no_random.into_iter().chain(no_board).for_each(|error| state.failed(error));
+        Self(RefCell::new(state))
     }
 
     /// Does something with the engine; `None` when it is in use, which only a host that calls back

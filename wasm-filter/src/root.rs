@@ -57,6 +57,13 @@ impl<H: Host> Root<H> {
                     .to_owned(),
             ]);
         }
+        if is_protobuf(&bytes) {
+            return Err(vec![
+                "document: it is binary, as Envoy hands over a google.protobuf.Struct; give the \
+                 policy document as JSON in a google.protobuf.StringValue"
+                    .to_owned(),
+            ]);
+        }
         Document::parse(&bytes, policy::Host::Wasm)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
@@ -94,6 +101,15 @@ impl<H: Host> Root<H> {
     pub fn call(&self) -> Call<H> {
         Call::new(self.host.clone(), self.instance.clone())
     }
+}
+
+/// Whether a configuration is a serialised message. Envoy unwraps a `StringValue` and a `BytesValue`
+/// and hands over the bytes of any other, though its documentation promises JSON for a `Struct` (seen
+/// in 1.40). No such message begins as a document does, and each has bytes that text has not: in an
+/// entry of a map the value's key is 0x12.
+fn is_protobuf(bytes: &[u8]) -> bool {
+    let control = |byte: &u8| *byte < b' ' && !matches!(*byte, b'\t' | b'\n' | b'\r');
+    bytes.first() != Some(&b'{') && bytes.iter().any(control)
 }
 
 impl<H: Host> Drop for Root<H> {

@@ -25,6 +25,9 @@ pub struct Filter {
     pub configuration: String,
     /// Name of the plugin: metrics and breakers belong to it.
     pub name: String,
+    /// Fields added to the plugin's configuration or put in place of its own, as Envoy's own JSON
+    /// (`{"capability_restriction_config": …}`).
+    pub more: Value,
 }
 
 impl Filter {
@@ -34,22 +37,26 @@ impl Filter {
             module: module.into(),
             configuration: configuration.into(),
             name: "bimetal".to_owned(),
+            more: json!({}),
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// The filter as Envoy's own JSON, for a chain that is not the listener's.
+    pub fn to_json(&self) -> Value {
+        let mut plugin = json!({
+            "name": self.name,
+            "root_id": self.name,
+            "failure_policy": "FAIL_OPEN",
+            "vm_config": {
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": self.module}},
+            },
+            "configuration": {"@type": TEXT, "value": self.configuration},
+        });
+        extend(&mut plugin, &self.more);
         json!({
             "name": format!("wasm-{}", self.name),
-            "typed_config": {"@type": WASM, "config": {
-                "name": self.name,
-                "root_id": self.name,
-                "failure_policy": "FAIL_OPEN",
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": self.module}},
-                },
-                "configuration": {"@type": TEXT, "value": self.configuration},
-            }},
+            "typed_config": {"@type": WASM, "config": plugin},
         })
     }
 }

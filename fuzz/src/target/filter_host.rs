@@ -160,6 +160,12 @@ impl Host for Fuzzed {
         Ok(Instant::from_nanos(state.now))
     }
 
+    fn random(&self) -> Result<u64, HostError> {
+        let mut state = self.state();
+        state.works("random")?;
+        Ok(u64::from(state.source(|source| source.byte())))
+    }
+
     /// Some of the headers that are looked for, or a block of whatever bytes.
     fn headers(&self, _: Map) -> Result<Headers, HostError> {
         let mut state = self.state();

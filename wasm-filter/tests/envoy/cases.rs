@@ -2,10 +2,13 @@
 
 mod decision;
 mod flood;
+mod hops;
 mod load;
 mod mesh;
 mod names;
 mod outcome;
+mod place;
+mod plugin;
 mod time;
 mod update;
 
@@ -80,6 +83,20 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         retries_of_the_route_are_one_outcome,
         a_redirect_that_envoy_follows_is_two_calls,
         answers_of_other_filters_are_no_evidence;
+    place:
+        a_browser_reads_rejections_behind_cors,
+        a_browser_reads_rejections_before_cors_by_the_policy,
+        a_grpc_web_client_reads_rejections_on_both_sides_of_its_filter,
+        an_upstream_filter_sees_answers_of_each_try_alone,
+        an_upstream_filter_keeps_no_limit;
+    hops:
+        a_callers_retries_of_rejections_end_where_they_are_marked,
+        rejections_of_the_next_hop_are_failures_unless_ignored,
+        the_first_hop_waits_as_long_as_the_second;
+    plugin:
+        the_capabilities_in_the_documentation_suffice,
+        without_random_numbers_it_works_and_says_so,
+        a_struct_is_told_what_to_do;
 };
 
 fn slow_policy() -> Value {

@@ -117,6 +117,11 @@ impl Rig {
         Self::answer(self.begin_at(host, path, b"")?)
     }
 
+    /// As [`Rig::send`], with another method.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[u8]) -> std::io::Result<Answer> {
+        Self::answer(self.begin_as(method, "echo", path, headers)?)
+    }
+
     fn answer(mut stream: TcpStream) -> std::io::Result<Answer> {
         let mut bytes = Vec::new();
         // An answer that breaks off is an answer too.
@@ -132,9 +137,19 @@ impl Rig {
     }
 
     fn begin_at(&self, host: &str, path: &str, headers: &[u8]) -> std::io::Result<TcpStream> {
+        self.begin_as("GET", host, path, headers)
+    }
+
+    fn begin_as(
+        &self,
+        method: &str,
+        host: &str,
+        path: &str,
+        headers: &[u8],
+    ) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.envoy.address())?;
         stream.set_read_timeout(Some(TEST_DEADLINE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n")?;
         stream.write_all(headers)?;
         stream.write_all(b"\r\n")?;
         Ok(stream)

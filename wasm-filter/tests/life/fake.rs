@@ -111,6 +111,10 @@ impl Host for Fake {
         Ok(self.set(|state| state.board.clone()))
     }
 
+    fn random(&self) -> Result<u64, HostError> {
+        self.call("random", |_| 4)
+    }
+
     fn now(&self) -> Result<Instant, HostError> {
         self.call("now", |state| Instant::from_nanos(state.nanos))
     }

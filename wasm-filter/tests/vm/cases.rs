@@ -31,6 +31,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         a_good_document_is_in_force,
         a_wrong_document_is_refused_and_the_one_in_force_stays,
         a_refusal_in_one_vm_is_nothing_to_another,
+        a_serialised_message_is_told_what_to_do,
         an_update_keeps_the_breaker_and_the_calls_under_way;
     sharing:
         three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick,
@@ -44,7 +45,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         each_host_call_in_turn,
         each_host_call_in_turn_while_configuring,
         no_property_is_there,
-        no_map_is_there;
+        no_map_is_there,
+        a_host_without_random_numbers;
     lives:
         contexts_that_die_early,
         events_out_of_order,

@@ -48,12 +48,12 @@ fn logs_and_clocks(linker: &mut Linker<VmHandle>) -> Result<()> {
         number(&mut vm, fault, at, &nanos.to_le_bytes())
     })?;
     linker.func_wrap(wasi, "random_get", |mut vm: Asking<'_>, at: u32, size: u32| {
-        let bytes: Vec<u8> = {
+        let (fault, bytes) = {
             let mut process = vm.data().process.lock();
-            (0..size).map(|_| process.random().to_le_bytes()[0]).collect()
+            let fault = process.called("random_get");
+            (fault, (0..size).map(|_| process.random().to_le_bytes()[0]).collect::<Vec<u8>>())
         };
-        write(&mut vm, at, &bytes)?;
-        Ok(status::OK)
+        number(&mut vm, fault, at, &bytes)
     })?;
     linker.func_wrap(wasi, "environ_sizes_get", |mut vm: Asking<'_>, count: u32, size: u32| {
         write(&mut vm, count, &[0; 4])?;

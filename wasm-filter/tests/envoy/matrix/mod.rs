@@ -277,7 +277,12 @@ fn filters(config: &mut Config) {
         "path_prefix": "/status/403"});
     let asked =
         json!({"@type": format!("{FILTERS}.ext_authz.v3.ExtAuthz"), "http_service": service});
-    for (name, typed) in [("fault-before", &fault), ("buffer-before", &buffer)] {
+    for (name, typed) in [
+        ("fault-before", &fault),
+        ("buffer-before", &buffer),
+        ("asked-before", &asked),
+        ("web-before", &web),
+    ] {
         config.first_filters.push(json!({"name": name, "typed_config": typed, "disabled": true}));
     }
     for (name, typed) in [

@@ -127,16 +127,28 @@ fn denied_after() -> (Value, Value) {
     (json!({}), json!({"denied-after": denied}))
 }
 
+fn asked() -> Value {
+    json!({"@type": format!("{FILTERS}.ext_authz.v3.ExtAuthzPerRoute"), "check_settings": {}})
+}
+
+fn asked_before() -> (Value, Value) {
+    (json!({}), json!({"asked-before": asked()}))
+}
+
 fn asked_after() -> (Value, Value) {
-    let asked = json!({"@type": format!("{FILTERS}.ext_authz.v3.ExtAuthzPerRoute"),
-        "check_settings": {}});
-    (json!({}), json!({"asked-after": asked}))
+    (json!({}), json!({"asked-after": asked()}))
+}
+
+fn web() -> Value {
+    json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}})
+}
+
+fn web_before() -> (Value, Value) {
+    (json!({}), json!({"web-before": web()}))
 }
 
 fn web_after() -> (Value, Value) {
-    let web = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-        "config": {}});
-    (json!({}), json!({"web-after": web}))
+    (json!({}), json!({"web-after": web()}))
 }
 
 fn buffer() -> Value {
@@ -246,6 +258,7 @@ pub(super) const ROWS: &[Row] = &[
     row("fault filter before ours", H1, "status/200", Stays, ("", 500)).on(fault_before).tries(0).unseen(),
     row("authorization after ours", H1, "status/200", Stays, ("neutral", 403)).on(denied_after).tries(0),
     row("authorization service after ours denies", H1, "status/200", Stays, ("neutral", 403)).on(asked_after).tries(0),
+    row("authorization service before ours denies", H1, "status/200", Stays, ("", 403)).on(asked_before).tries(0).unseen(),
     row("body too large for a filter after ours", H1, "status/200", SendsTooMuch, ("neutral", 413)).on(buffer_after).tries(0),
     row("body too large for a filter before ours", H1, "status/200", SendsTooMuch, ("", 413)).on(buffer_before).tries(0).unseen(),
     row("direct response", (Down::Http1, Up::None), "", Stays, ("neutral", 503)).on(direct),
@@ -262,6 +275,8 @@ pub(super) const ROWS: &[Row] = &[
     row("grpc-web unavailable in its body", H12, "grpc-trailers/14", GrpcWeb, ("failure", 200)).on(web_after),
     row("grpc-web unavailable in headers alone", H12, "grpc/14", GrpcWeb, ("failure", 200)).on(web_after),
     row("grpc-web without a status", H12, "grpc-none", GrpcWeb, ("neutral", 200)).on(web_after),
+    row("grpc-web, translated before ours, good", H12, "grpc-trailers/0", GrpcWeb, OK).on(web_before),
+    row("grpc-web, translated before ours, unavailable", H12, "grpc-trailers/14", GrpcWeb, ("failure", 200)).on(web_before),
     row("grpc reset", H2, "grpc-reset", Stays, ("failure", 200)),
     row("grpc cancelled", H2, "grpc-stall", LeavesInAnswer, ("neutral", 200)),
 ];

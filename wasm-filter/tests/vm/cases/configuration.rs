@@ -64,6 +64,30 @@ pub(super) fn a_wrong_document_is_refused_and_the_one_in_force_stays(
     Ok(())
 }
 
+/// What Envoy 1.40 hands over of a `Struct` with the field `version` and of a `TypedStruct`, and text with
+/// the same bytes.
+pub(super) fn a_serialised_message_is_told_what_to_do(machine: &Machine) -> TestResult {
+    let told = "policy refused: document: it is binary, as Envoy hands over a \
+                google.protobuf.Struct; give the policy document as JSON in a \
+                google.protobuf.StringValue";
+    let cases: [(&str, &[u8], bool); 5] = [
+        ("Struct", b"\n\x0f\n\x07version\x12\x04\x1a\x02v1", true),
+        ("long Struct", b"\n{\n\x08policies\x12o2m", true),
+        ("TypedStruct", b"\n\x01x\x12\x11\n\x0f\n\x07version\x12\x04\x1a\x02v1", true),
+        ("text", b"\n\t\r version: v1", false),
+        ("text with a control character", b"{\"version\": \"\x12\"}", false),
+    ];
+    for (name, document, binary) in cases {
+        let process = Process::new(1);
+        let mut vm = machine.vm(&process, 1)?;
+        let (_, taken) = vm.configure(document)?;
+        assert!(!taken, "{name}: it was taken");
+        let errors = process.errors();
+        assert_eq!((errors.len(), errors[0] == told), (1, binary), "{name}: {errors:?}");
+    }
+    Ok(())
+}
+
 pub(super) fn a_refusal_in_one_vm_is_nothing_to_another(machine: &Machine) -> TestResult {
     let process = Process::new(1);
     let (mut worker, root) = plugin(machine, &process, 1, json!({}))?;

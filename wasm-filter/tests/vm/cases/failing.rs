@@ -164,10 +164,11 @@ pub(super) fn each_host_call_in_turn(machine: &Machine) -> TestResult {
 }
 
 pub(super) fn each_host_call_in_turn_while_configuring(machine: &Machine) -> TestResult {
-    for (call, noticed) in CALLS
-        .into_iter()
-        .chain([("proxy_set_shared_data", Noticed::Counted), ("proxy_get_metric", Noticed::Maybe)])
-    {
+    for (call, noticed) in CALLS.into_iter().chain([
+        ("proxy_set_shared_data", Noticed::Counted),
+        ("proxy_get_metric", Noticed::Maybe),
+        ("random_get", Noticed::WhileConfiguring),
+    ]) {
         for fault in FAULTS {
             let about = format!("{call} {fault:?}");
             let process = Process::new(3);
@@ -233,5 +234,40 @@ pub(super) fn no_map_is_there(machine: &Machine) -> TestResult {
     vm.tick(root)?;
     assert!(counted(&process) > 0);
     balanced(&process, "no map");
+    Ok(())
+}
+
+/// Envoy withholds `random_get` where `capability_restriction_config` does not list it.
+pub(super) fn a_host_without_random_numbers(machine: &Machine) -> TestResult {
+    let not_capable = Fault::Status(76);
+    let process = Process::new(3);
+    process.fail("random_get", not_capable);
+    let (mut vm, root) = plugin(machine, &process, 1, everything())?;
+    // Nobody but the engine's seed asks for one, and what a hash table of the standard library
+    // would ask for is a panic.
+    assert_eq!(process.lock().calls.get("random_get"), Some(&1));
+    traffic(&mut vm, root)?;
+    vm.tick(root)?;
+    assert_eq!(process.lock().calls.get("random_get"), Some(&1));
+    assert_eq!(counted(&process), 1);
+    let told = "host call random_get failed with status 76; 1 failures so far";
+    assert!(process.lock().lines.iter().any(|(_, line)| line == told));
+    balanced(&process, "no random numbers");
+    // Workers that begin at different times do not open and close in step.
+    process.heal();
+    let opened = |nanos: u64| -> wasmtime::Result<String> {
+        let process = Process::new(3);
+        process.lock().nanos = nanos;
+        process.fail("random_get", not_capable);
+        let jittery = json!({"breaker": {"trip": {"consecutive_failures": 1},
+            "open": {"base": "100s", "jitter": 1}}});
+        let (mut vm, root) = plugin(machine, &process, 1, jittery)?;
+        process.lock().nanos = 1_000_000_000_000;
+        vm.serve(root, "500")?;
+        let reply = vm.serve(root, "200")?.expect("a rejection");
+        Ok(String::from_utf8_lossy(&reply.headers).into_owned())
+    };
+    assert_eq!(opened(1)?, opened(1)?);
+    assert_ne!(opened(1)?, opened(2)?);
     Ok(())
 }
