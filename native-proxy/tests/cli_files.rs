@@ -145,6 +145,43 @@ fn routes_and_policies_that_nothing_comes_to_are_told() {
 }
 
 #[test]
+fn what_an_upstream_filter_loses_is_told_where_it_is_asked() {
+    let text = "policies:
+      - {name: a, match: {path: /a}, breaker: {trip: {consecutive_failures: 3}}, timeout: {request: 1s}}
+      - {name: b, match: {path: /b}, breaker: {trip: {failure_rate:
+          {threshold: 1, window: {calls: 10}}}}}
+      - {name: c, match: {path: /c, direction: outbound}, breaker: {trip: {slow_rate:
+          {threshold: 1, slower_than: 1s, window: {calls: 10}}}}}
+      - {name: d, match: {path: /d}}
+      - {name: e, match: {path: /d}}";
+    let (code, out, err) = run(&["check", "-", "--upstream-filter"], text);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let told: Vec<_> = out.lines().collect();
+    let answers = "as an upstream filter it sees answers alone: no refused connection, reset or \
+                   time-out opens it";
+    assert_eq!(
+        told,
+        [
+            "-: good policy document for wasm, 5 policies: a, b, c, d, e".to_owned(),
+            "warning: policies[4] (e): nothing comes to it: policies[3] (d) before it takes all \
+             that it is for"
+                .to_owned(),
+            format!("warning: policies[0].breaker (a): {answers}"),
+            "warning: policies[0].timeout.request (a): as an upstream filter it limits nothing: \
+             the router has read its limits before"
+                .to_owned(),
+            format!("warning: policies[1].breaker (b): {answers}"),
+        ]
+    );
+    let (_, out, _) = run(&["check", "-", "--upstream-filter", "--json"], text);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["host"], "wasm");
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 4, "{report}");
+    let (_, out, _) = run(&["check", "-", "--host", "wasm"], text);
+    assert_eq!(out.lines().count(), 2, "{out}");
+}
+
+#[test]
 fn explain_knows_that_no_route_is_for_it() {
     let explain = |args: &[&str]| run(&[&["explain", "--policy", "-"], args].concat(), PROXY);
     for (args, told) in [

@@ -2,7 +2,7 @@
 
 use super::input::{self, Input, Kind};
 use super::output::{WRONG_INPUT, complain, print};
-use super::{Answer, HostName};
+use super::{Answer, HostName, upstream_filter};
 use crate::config;
 use bimetal_core::doc::{Node, Problems};
 use bimetal_core::policy::{Document, Host};
@@ -14,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   bimetal check policy.yaml
   bimetal check policy.yaml --host wasm
+  bimetal check policy.yaml --upstream-filter
   bimetal check proxy.yaml --json";
 
 #[derive(Debug, clap::Args)]
@@ -27,8 +28,17 @@ pub(super) struct CheckArgs {
     /// The host that shall understand it; of a proxy file `wasm` sees the policies alone
     #[arg(long, value_enum, default_value_t)]
     host: HostName,
+    /// Like `--host wasm`, and warn of what the filter cannot do among Envoy's upstream filters
+    #[arg(long)]
+    upstream_filter: bool,
     #[command(flatten)]
     answer: Answer,
+}
+
+impl CheckArgs {
+    fn host(&self) -> Host {
+        if self.upstream_filter { Host::Wasm } else { self.host.into() }
+    }
 }
 
 /// What a good document says.
@@ -51,7 +61,7 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         }
     };
     let kind = Kind::of(&input.node);
-    let result = check(input, kind, args.host.into());
+    let result = check(input, kind, &args);
     let code = match result {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(WRONG_INPUT),
@@ -71,7 +81,8 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
     }
 }
 
-fn check(input: Input, kind: Kind, host: Host) -> Result<Good, Problems> {
+fn check(input: Input, kind: Kind, args: &CheckArgs) -> Result<Good, Problems> {
+    let host = args.host();
     if kind == Kind::Proxy && host == Host::Native {
         let settings = config::settings(&input.node)?;
         let policies = names(&settings.document);
@@ -88,7 +99,10 @@ fn check(input: Input, kind: Kind, host: Host) -> Result<Good, Problems> {
             return Err(problems);
         }
     };
-    let warnings = config::hidden::policies(&document);
+    let mut warnings = config::hidden::policies(&document);
+    if args.upstream_filter {
+        warnings.extend(upstream_filter::warnings(&document));
+    }
     Ok(Good { policies: names(&document), skipped: document.skipped, warnings })
 }
 
@@ -113,7 +127,7 @@ fn as_text(args: &CheckArgs, kind: Kind, good: &Good) -> String {
         1 => format!("1 policy: {}", good.policies.join(", ")),
         count => format!("{count} policies: {}", good.policies.join(", ")),
     };
-    let host = Host::from(args.host).name();
+    let host = args.host().name();
     let mut text = format!("{}: good {} for {host}, {count}", args.file.display(), kind.name());
     for skipped in &good.skipped {
         text.push_str("\nskipped: ");
@@ -130,7 +144,7 @@ fn as_json(args: &CheckArgs, kind: Kind, result: &Result<Good, Problems>) -> Val
     let mut report = json!({
         "file": args.file.display().to_string(),
         "kind": kind.name(),
-        "host": Host::from(args.host).name(),
+        "host": args.host().name(),
         "valid": result.is_ok(),
     });
     match result {

@@ -11,6 +11,7 @@ mod output;
 mod proxy;
 mod request;
 mod schema;
+mod upstream_filter;
 
 use crate::echo::{self, EchoArgs};
 use bimetal_core::policy::Host;

@@ -2,6 +2,8 @@
 //!
 //! Needs helm: `HELM`, else `PATH`, else `target/tools/bin`. Without it each test is skipped.
 
+mod values;
+
 use bimetal_core::policy::{Document, Host};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -30,11 +32,16 @@ fn helm(arguments: &[&str]) -> Option<Output> {
 
 /// The objects that the chart renders with `--set` values.
 fn render(values: &[&str]) -> Option<Vec<Value>> {
-    let mut arguments = vec!["template", "demo", "charts/bimetal", "--namespace", "shop"];
-    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    let set: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+    render_with(&set)
+}
+
+/// The objects that the chart renders with these arguments of helm.
+fn render_with(set: &[&str]) -> Option<Vec<Value>> {
+    let arguments = [&["template", "demo", "charts/bimetal", "--namespace", "shop"], set].concat();
     let output = helm(&arguments)?;
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{values:?}: {complaint}");
+    assert!(output.status.success(), "{set:?}: {complaint}");
     let text = String::from_utf8(output.stdout).unwrap();
     Some(documents(&text))
 }
