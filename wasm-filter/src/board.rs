@@ -17,7 +17,7 @@
 //! way. Where nobody can, the scope is decided by each worker alone, and that is counted.
 //!
 //! - `store`: what is needed of the host. `place`: which key a scope's record lies under.
-//! - `bucket`, `log`: the two kinds of values.
+//! - `bucket`, `log`: the two kinds of values. `seeded`: hashes that clients cannot foresee.
 //! - `copies`: what a worker knows. `worker`: how it learns. `change`: how it tells.
 
 mod bucket;
@@ -25,6 +25,7 @@ mod change;
 mod copies;
 mod log;
 mod place;
+mod seeded;
 mod store;
 mod worker;
 
@@ -65,9 +66,9 @@ pub trait WorkerBoard: Board {
 pub struct SharedBoard<D>(Arc<Worker<D>>);
 
 impl<D: SharedData> SharedBoard<D> {
-    /// The board of the plugin of this name on `data`.
-    pub fn new(data: D, plugin: &[u8]) -> Self {
-        Self(Arc::new(Worker::new(data, plugin)))
+    /// The board of the plugin of this name on `data`. No client may know `seed`.
+    pub fn new(data: D, plugin: &[u8], seed: u64) -> Self {
+        Self(Arc::new(Worker::new(data, plugin, seed)))
     }
 }
 

@@ -245,9 +245,9 @@ impl Host for Envoy {
         check("proxy_record_metric", unsafe { proxy_record_metric(id, value) })
     }
 
-    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
+    fn board(&self, plugin: &[u8], seed: u64) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
         let changes = self.define_metric(MetricKind::Gauge, BOARD_CHANGES)?;
-        Ok(Some(Arc::new(SharedBoard::new(EnvoyData { changes }, plugin))))
+        Ok(Some(Arc::new(SharedBoard::new(EnvoyData { changes }, plugin, seed))))
     }
 
     fn log(&self, level: Level, line: &str) {

@@ -93,11 +93,11 @@ pub trait Host: Clone + 'static {
     fn record(&self, id: u32, value: u64) -> Result<(), HostError>;
 
     /// Where the workers' breakers of the plugin of this name meet; `None` where workers share
-    /// nothing.
+    /// nothing. No client may know `seed`.
     ///
     /// # Errors
     /// When the host cannot count the changes to it.
-    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError>;
+    fn board(&self, plugin: &[u8], seed: u64) -> Result<Option<Arc<dyn WorkerBoard>>, HostError>;
 
     /// Writes a line to the host's log. There is nowhere to report a failure to.
     fn log(&self, level: Level, line: &str);

@@ -70,7 +70,7 @@ pub struct WorkerState {
 impl Worker {
     fn new(host: &impl Host, name: &[u8]) -> Self {
         let (seed, no_random) = seed(host);
-        let (board, no_board) = match host.board(name) {
+        let (board, no_board) = match host.board(name, seed) {
             Ok(board) => (board, None),
             // Each worker decides for itself: less than was asked for, more than nothing.
             Err(error) => (None, Some(error)),

@@ -279,12 +279,13 @@ impl Host for Fuzzed {
         state.works("record")
     }
 
-    fn board(&self, plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
+    fn board(&self, plugin: &[u8], seed: u64) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
         let mut state = self.state();
         state.works("board")?;
         let shares = state.source(|source| source.byte() % 4 != 0);
         drop(state);
-        let board = || Arc::new(SharedBoard::new(self.clone(), plugin)) as Arc<dyn WorkerBoard>;
+        let board =
+            || Arc::new(SharedBoard::new(self.clone(), plugin, seed)) as Arc<dyn WorkerBoard>;
         Ok(shares.then(board))
     }
 

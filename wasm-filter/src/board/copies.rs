@@ -3,6 +3,7 @@
 
 use super::bucket::Bucket;
 use super::place::Table;
+use super::seeded::Seeded;
 use bimetal_core::board;
 use std::collections::HashMap;
 
@@ -12,9 +13,9 @@ pub(super) struct Copies {
     /// One for each state hash; a worker meets few of them.
     tables: Vec<Known>,
     /// By owner. Clients choose keys, so the map's own hash is one that they do not know.
-    scopes: HashMap<u64, Scope>,
+    scopes: HashMap<u64, Scope, Seeded>,
     /// Owners whose copy is not all zero, by the place of their table and their bucket.
-    held: HashMap<Spot, Vec<u64>>,
+    held: HashMap<Spot, Vec<u64>, Seeded>,
     /// Owners whose words others changed, for [`Copies::take_changed`].
     news: Vec<u64>,
     secret: Option<u64>,
@@ -61,6 +62,13 @@ struct Sweep {
 }
 
 impl Copies {
+    /// None yet; what clients choose is hashed with `seed`.
+    pub(super) fn new(seed: u64) -> Self {
+        let hash = Seeded(seed);
+        let (scopes, held) = (HashMap::with_hasher(hash), HashMap::with_hasher(hash));
+        Self { scopes, held, ..Self::default() }
+    }
+
     /// The policy of this state hash has this table.
     pub(super) fn expect(&mut self, state_hash: u64, table: Table) {
         let at = self.table_of(state_hash, || table.clone());

@@ -5,10 +5,11 @@ use super::bucket::Bucket;
 use super::copies::Copies;
 use super::log::Log;
 use super::place;
+use super::seeded::Seeded;
 use super::store::{ONLY_IF_ABSENT, SharedData};
 use crate::port::HostError;
 use bimetal_core::Instant;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,7 @@ pub(super) struct Worker<D> {
     pub(super) data: D,
     pub(super) plugin: u64,
     pub(super) log_key: String,
+    seed: u64,
     /// Host calls that failed.
     pub(super) errors: AtomicU64,
     /// How often a scope found no place.
@@ -50,16 +52,17 @@ pub(super) struct Knowledge {
 }
 
 impl<D: SharedData> Worker<D> {
-    pub(super) fn new(data: D, plugin: &[u8]) -> Self {
+    pub(super) fn new(data: D, plugin: &[u8], seed: u64) -> Self {
         let plugin = place::hash(plugin);
         let mut worker = Self {
             data,
             plugin,
             log_key: place::log_key(plugin),
+            seed,
             errors: AtomicU64::new(0),
             unshared: AtomicU64::new(0),
             counts: true,
-            knows: Mutex::default(),
+            knows: Mutex::new(Knowledge { copies: Copies::new(seed), ..Knowledge::default() }),
         };
         // A count that does not move now never will. Nobody owns this entry.
         worker.tell(&mut worker.locked(), &[0]);
@@ -93,8 +96,7 @@ impl<D: SharedData> Worker<D> {
                     return Some((log?, token));
                 }
                 None => {
-                    // The standard library asks the host for random bytes.
-                    let log = Log::new(RandomState::new().hash_one(0)).encode();
+                    let log = Log::new(Seeded(self.seed).hash_one(0)).encode();
                     self.ok(self.data.set(&self.log_key, &log, ONLY_IF_ABSENT))?;
                 }
             }

@@ -107,7 +107,7 @@ impl Fake {
 }
 
 impl Host for Fake {
-    fn board(&self, _plugin: &[u8]) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
+    fn board(&self, _plugin: &[u8], _seed: u64) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
         Ok(self.set(|state| state.board.clone()))
     }
 

@@ -88,7 +88,7 @@ fn a_host_that_fails_from_the_start_is_met_later() {
     let policy = policy("echo", 8, 10);
     let fake = Fake::default();
     fake.store().broken = true;
-    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b""));
+    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b"", 1));
     boards.iter().for_each(|board| board.expect(&policy));
     let words = all_open(&boards, &key(&policy, 1), 1);
     assert_eq!(words[0].compare_exchange(0, 0, streak(1)), Ok(()));
@@ -236,7 +236,7 @@ fn clocks_at_the_end_of_time() {
     let policy = policy("echo", 8, 10);
     let fake = Fake::default();
     fake.store().uncounted = true;
-    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b""));
+    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b"", 1));
     let words = all_open(&boards, &key(&policy, 1), 1);
     fake.store().nanos = u64::MAX;
     assert_eq!(words[1].load_for_result(0, Instant::FAR_FUTURE), 0);

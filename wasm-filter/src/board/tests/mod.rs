@@ -44,8 +44,8 @@ fn key(policy: &Policy, scope: u32) -> Vec<u8> {
 /// Workers on one store, for each policy.
 fn boards(count: usize, policies: &[&Policy]) -> (Fake, Vec<SharedBoard<Fake>>) {
     let fake = Fake::default();
-    let boards = (0..count).map(|_| {
-        let board = SharedBoard::new(fake.clone(), b"");
+    let boards = (1..).take(count).map(|seed| {
+        let board = SharedBoard::new(fake.clone(), b"", seed);
         policies.iter().for_each(|policy| board.expect(policy));
         board
     });

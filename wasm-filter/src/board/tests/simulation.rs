@@ -22,6 +22,7 @@ struct Member {
 }
 
 struct World {
+    seed: u64,
     rng: Rng,
     fake: Fake,
     policy: Arc<Policy>,
@@ -46,7 +47,7 @@ impl World {
         let (fake, policy) = (Fake::default(), policy("echo", planned, 10));
         let truth = vec![0; scopes as usize];
         let mut world =
-            Self { rng: Rng::new(seed), fake, policy, scopes, members: Vec::new(), truth };
+            Self { seed, rng: Rng::new(seed), fake, policy, scopes, members: Vec::new(), truth };
         (0..WORKERS).for_each(|_| {
             let member = world.member();
             world.members.push(member);
@@ -55,7 +56,7 @@ impl World {
     }
 
     fn member(&self) -> Member {
-        let board = SharedBoard::new(self.fake.clone(), b"");
+        let board = SharedBoard::new(self.fake.clone(), b"", self.seed);
         board.expect(&self.policy);
         let open = |scope| board.open(&key(&self.policy, scope), 1).unwrap();
         let scopes = (0..self.scopes).map(open).collect();

@@ -36,7 +36,7 @@ fn a_worker_that_comes_later_does_not_reset_what_is_there() {
     let (fake, first) = boards(1, &[&policy]);
     let words = first[0].open(&key(&policy, 1), 1).unwrap();
     words.compare_exchange(0, 0, streak(1)).unwrap();
-    let later = SharedBoard::new(fake, b"");
+    let later = SharedBoard::new(fake, b"", 1);
     later.expect(&policy);
     assert_eq!(later.open(&key(&policy, 1), 1).unwrap().load(0), streak(1));
 }
@@ -98,7 +98,7 @@ fn where_the_host_does_not_count_a_copy_gets_20_ms_old() {
     let policy = policy("echo", 100, 10);
     let fake = Fake::default();
     fake.store().uncounted = true;
-    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b""));
+    let boards = [(), ()].map(|()| SharedBoard::new(fake.clone(), b"", 1));
     let words = all_open(&boards, &key(&policy, 1), 1);
     assert_eq!(words[1].load(0), 0);
     words[0].compare_exchange(0, 0, 7).unwrap();
