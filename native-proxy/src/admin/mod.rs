@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tracing::warn;
+use tokio::sync::oneshot;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -34,32 +34,61 @@ enum Face {
     Health,
 }
 
-/// Starts the thread that serves both listeners, for as long as the process lives.
-///
-/// # Errors
-/// The system gives no thread.
-pub(crate) fn spawn(shared: Arc<Shared>, admin: Socket, health: Socket) -> std::io::Result<()> {
-    let runtime = move || {
-        let runtime =
-            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => runtime,
-                Err(error) => return warn!("no admin interface: {error}"),
-            };
-        runtime.block_on(async move {
-            tokio::join!(
-                accept(shared.clone(), Face::Admin, admin),
-                accept(shared, Face::Health, health)
-            )
-        });
-    };
-    std::thread::Builder::new().name("admin".into()).spawn(runtime).map(drop)
+/// The admin thread, with all that it needs to serve.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    serves: oneshot::Sender<Arc<Shared>>,
 }
 
-async fn accept(shared: Arc<Shared>, face: Face, socket: Socket) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => return warn!("no admin interface: {error}"),
+impl Admin {
+    /// Starts the thread for both listeners. It has its descriptors when this returns: clients that
+    /// the workers let in afterwards cannot take them.
+    ///
+    /// # Errors
+    /// The system gives no thread, or no descriptor.
+    pub(crate) async fn start(admin: Socket, health: Socket) -> std::io::Result<Self> {
+        let (serves, shared) = oneshot::channel();
+        let (started, is_ready) = oneshot::channel();
+        let live = move || match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
+            Ok(runtime) => runtime.block_on(live(admin, health, started, shared)),
+            Err(error) => drop(started.send(Err(error))),
+        };
+        std::thread::Builder::new().name("admin".into()).spawn(live)?;
+        is_ready.await.unwrap_or_else(|_| Err(std::io::Error::other("the admin thread died")))?;
+        Ok(Self { serves })
+    }
+
+    /// Serves from now on, for as long as the process lives.
+    pub(crate) fn serve(self, shared: Arc<Shared>) {
+        // The thread waits for nothing else.
+        drop(self.serves.send(shared));
+    }
+}
+
+async fn live(
+    admin: Socket,
+    health: Socket,
+    started: oneshot::Sender<std::io::Result<()>>,
+    shared: oneshot::Receiver<Arc<Shared>>,
+) {
+    let registered = TcpListener::from_std(admin)
+        .and_then(|admin| TcpListener::from_std(health).map(|health| (admin, health)));
+    let (admin, health) = match registered {
+        Ok(both) => both,
+        Err(error) => return drop(started.send(Err(error))),
     };
+    drop(started.send(Ok(())));
+    // Nobody sends where the proxy did not start.
+    let Ok(shared) = shared.await else {
+        return;
+    };
+    tokio::join!(accept(shared.clone(), Face::Admin, admin), accept(shared, Face::Health, health));
+}
+
+async fn accept(shared: Arc<Shared>, face: Face, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -1,7 +1,7 @@
 //! Starting a proxy and talking to its workers.
 
 use super::RunError;
-use crate::admin;
+use crate::admin::Admin;
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
@@ -84,7 +84,10 @@ impl Proxy {
         let clock = Clock::start();
         let admin = own(settings.admin, "admin")?;
         let health = own(settings.health, "health")?;
+        let (admin_address, health_address) = (address(&admin)?, address(&health)?);
         let (listeners, mut sockets) = listen(&settings)?;
+        // Before the workers let anybody in: a crowd may take every descriptor there is.
+        let admin = Admin::start(admin, health).await.map_err(|error| refused(&error))?;
         note_skipped(&settings);
         // Nobody outside can guess it, so it takes no path away from the upstreams.
         let ready_path: Arc<str> = format!("/.bimetal/{:016x}", random()).into();
@@ -121,8 +124,7 @@ impl Proxy {
             refused_reloads: AtomicU64::new(0),
             settings: Mutex::new(settings),
         });
-        let (admin_address, health_address) = (address(&admin)?, address(&health)?);
-        admin::spawn(shared.clone(), admin, health).map_err(|error| refused(&error))?;
+        admin.serve(shared.clone());
         for address in &shared.listeners {
             info!("listening on {address}");
         }
