@@ -15,11 +15,12 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 /// Connections that the kernel holds for us until they are accepted.
@@ -96,7 +97,7 @@ impl ListenerState {
     }
 }
 
-/// Serves a socket from now on.
+/// Serves a socket from now on. The task ends in a drain, when everybody who was connected is let in.
 ///
 /// # Errors
 /// The socket cannot be given to the runtime.
@@ -105,7 +106,7 @@ pub(crate) fn listen(
     settings: Listener,
     socket: std::net::TcpListener,
     workers: usize,
-) -> std::io::Result<()> {
+) -> std::io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(socket)?;
     let mut builder = http1::Builder::new();
     builder.timer(NoAlarms(Instant::now())).header_read_timeout(QUIET);
@@ -126,8 +127,7 @@ pub(crate) fn listen(
         connections: Cell::new(0),
         left: Notify::new(),
     });
-    tokio::task::spawn_local(accept(listening, listener));
-    Ok(())
+    Ok(tokio::task::spawn_local(accept(listening, listener)))
 }
 
 async fn accept(listening: Rc<ListenerState>, listener: TcpListener) {
@@ -224,6 +224,7 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
     let service = service_fn(move |request| call::answer(answerer.clone(), request));
     let mut connection = listening.builder.serve_connection(TokioIo::new(stream), service);
     let mut told_to_end = false;
+    let mut looked = pin!(tokio::task::yield_now());
     // How it ended is for nobody: the client is gone, and calls have settled by themselves.
     let _ = poll_fn(|cx| {
         place.wake_on_drain(cx.waker());
@@ -236,7 +237,9 @@ async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: So
             return Poll::Ready(end);
         }
         if !told_to_end && worker.is_draining() {
-            // After a poll, so that a request which already arrived is still answered.
+            // After a look at the sockets and a poll: a request which already arrived is answered.
+            // Of a connection that was just let in, nothing is known before that look.
+            ready!(looked.as_mut().poll(cx));
             told_to_end = true;
             connection.as_mut().graceful_shutdown();
             return connection.poll(cx);

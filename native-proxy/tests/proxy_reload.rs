@@ -4,12 +4,11 @@ mod proxy_support;
 
 use proxy_support::metrics::Metrics;
 use proxy_support::program::{Program, write};
-use proxy_support::{Client, TEST_DEADLINE, Upstream, file, get, ok, wait_for};
-use std::io::{ErrorKind, Read, Write};
+use proxy_support::{Client, Upstream, file, get, ok, wait_for};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
 /// A metric of a program; none where it is absent.
 fn metric(program: &Program, line: &str) -> Option<f64> {
@@ -163,6 +162,26 @@ fn a_drain_ends_what_is_idle_and_finishes_streams_and_uploads() {
     assert_eq!(program.exit_code(), Some(0));
 }
 
+#[test]
+fn whoever_waits_to_be_let_in_when_a_drain_begins_is_answered() {
+    let upstream = Upstream::answering(ok("fine"));
+    let text = file(upstream.address, "").replacen("0'}]", "0', max_connections: 1}]", 1);
+    let mut program = Program::start(&write("queued.yaml", &text), &[]);
+    let mut first = Client::connect(program.listen);
+    assert_eq!(first.ask(&get("/")).text(), "fine");
+    // The kernel has let them in, the proxy has not.
+    let mut queued = [Client::connect(program.listen), Client::connect(program.listen)];
+    for client in &mut queued {
+        client.peer.send(&get("/"));
+    }
+    program.signal("TERM");
+    for client in &mut queued {
+        let answer = client.answer().expect("an answer");
+        assert_eq!((answer.text().as_str(), answer.header("connection")), ("fine", Some("close")));
+    }
+    assert_eq!(program.exit_code(), Some(0));
+}
+
 /// Whether a connection is still there, as far as the kernel has told by now.
 fn is_open(client: &mut Client) -> bool {
     let stream = &mut client.peer.stream;
@@ -195,55 +214,4 @@ fn a_stream_is_cut_off_by_a_second_signal() {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it is still open"),
     }
     assert!(!rest.ends_with(b"0\r\n\r\n"), "it seems whole");
-}
-
-#[test]
-fn a_program_out_of_descriptors_neither_spins_nor_dies_and_comes_back() {
-    // Each call needs a new connection.
-    let upstream =
-        Upstream::answering(ok("fine").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"));
-    let path = write("descriptors.yaml", &file(upstream.address, &proxy_support::policy("")));
-    let mut command = std::process::Command::new("sh");
-    let program = format!("ulimit -n 40; exec {} proxy --config", env!("CARGO_BIN_EXE_bimetal"));
-    command.arg("-c").arg(format!("{program} \"$0\"")).arg(&path);
-    let mut program = Program::spawn(&mut command);
-    let mut first = Client::connect(program.listen);
-    assert_eq!(first.ask(&get("/")).text(), "fine");
-    // More than it can take: the kernel holds the rest.
-    let crowd: Vec<Client> = (0..100).map(|_| Client::connect(program.listen)).collect();
-    program.log_with("cannot accept on");
-    let before = processor_time(program.child.id());
-    // Its clients are told, as soon as there is none left for the way to the upstream.
-    let answer = wait_for("want", || {
-        let answer = first.ask(&get("/"));
-        (answer.status != 200).then_some(answer)
-    });
-    assert_eq!(answer.status, 503);
-    assert!(answer.text().contains("can open no more connections"), "{}", answer.text());
-    program.log_with("upstream echo: exhausted: Too many open files (os error 24)");
-    // Nobody is told of it again and again, and waiting costs nothing to speak of.
-    let repeated = program.log.recv_timeout(Duration::from_secs(1));
-    assert_eq!(repeated, Err(mpsc::RecvTimeoutError::Timeout));
-    let used = processor_time(program.child.id()) - before;
-    assert!(used < 10, "{used} hundredths of a second");
-    assert!(program.child.try_wait().unwrap().is_none(), "it died");
-    drop(crowd);
-    wait_for("service", || {
-        let mut client = Client::connect(program.listen);
-        client.peer.stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
-        client.peer.stream.write_all(get("/").as_bytes()).ok()?;
-        (client.answer()?.status == 200).then_some(())
-    });
-    wait_for("health", || (program.status(program.health, "/readyz") == 200).then_some(()));
-    // Our own want is not the upstream's failure.
-    assert!(outcomes(&program, "success") >= 2.0);
-    assert_eq!(outcomes(&program, "failure"), 0.0);
-}
-
-/// Processor time of a process so far, in ticks of the kernel (hundredths of a second).
-fn processor_time(process: u32) -> u64 {
-    let line = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, fields) = line.rsplit_once(") ").unwrap();
-    let ticks = fields.split(' ').skip(11).take(2);
-    ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }

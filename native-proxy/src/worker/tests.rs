@@ -1,17 +1,18 @@
-//! Panics within a worker.
+//! Panics within a worker, and its share of a listener's connections, and
+//! its end.
 
 use super::*;
 use crate::account::End;
 use crate::config::Listener;
 use crate::serve::{self, Sharing, bind};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 
-fn worker() -> (Rc<Worker>, Arc<Settings>) {
-    let settings = Arc::new(crate::config::builtin("127.0.0.1").unwrap());
-    let worker = Worker::new(&Start {
+fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
+    Start {
         index: 0,
         clock: Clock::start(),
         seed: 1,
@@ -19,11 +20,16 @@ fn worker() -> (Rc<Worker>, Arc<Settings>) {
         level: Level::Info,
         failure_log: Arc::default(),
         ready_path: "/ready".into(),
-        sockets: Vec::new(),
-        settings: settings.clone(),
-    });
-    worker.load(&settings);
-    (worker, settings)
+        sockets,
+        settings: Arc::new(crate::config::builtin("127.0.0.1").unwrap()),
+    }
+}
+
+fn worker() -> (Rc<Worker>, Arc<Settings>) {
+    let start = start(Vec::new());
+    let worker = Worker::new(&start);
+    worker.load(&start.settings);
+    (worker, start.settings)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -82,4 +88,55 @@ fn a_panic_within_a_request_leaves_the_listener_at_work() {
     // Each of the three has its account.
     let count = |end: End| worker.stats().ends[end.place()];
     assert_eq!((count(End::Answered), count(End::Panicked)), (2, 1));
+}
+
+/// The status of one answer on a connection that stays.
+async fn ready(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8_lossy(&head[9..12]).into_owned()
+}
+
+#[test]
+fn each_worker_lets_in_its_share_rounded_up() {
+    let (worker, settings) = worker();
+    let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Alone).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener { max_connections: 3, ..settings.listeners[0].clone() };
+    run(async {
+        serve::listen(&worker, listener, socket, 2).unwrap();
+        let mut one = TcpStream::connect(address).await.unwrap();
+        let mut two = TcpStream::connect(address).await.unwrap();
+        assert_eq!((ready(&mut one).await, ready(&mut two).await), ("204".into(), "204".into()));
+        let mut three = TcpStream::connect(address).await.unwrap();
+        // Whatever came before these answers was seen before them.
+        for _ in 0..3 {
+            assert_eq!(ready(&mut one).await, "204");
+        }
+        assert_eq!(worker.connections(), 2);
+        drop(two);
+        assert_eq!(ready(&mut three).await, "204");
+    });
+}
+
+#[test]
+fn who_is_connected_when_a_drain_begins_is_answered() {
+    let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Alone).unwrap();
+    let mut client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut start = start(Vec::new());
+    start.sockets.push((start.settings.listeners[0].clone(), socket));
+    // The worker hears of the drain before it has let anybody in.
+    let (sender, commands) = tokio::sync::mpsc::unbounded_channel();
+    sender.send(Command::Drain(std::time::Duration::from_secs(20))).unwrap();
+    let (started, _) = tokio::sync::oneshot::channel();
+    let thread = spawn(start, commands, started).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    thread.join().unwrap();
 }

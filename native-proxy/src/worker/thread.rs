@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 /// What a worker is told.
@@ -79,12 +80,13 @@ async fn live(
     let listening = start
         .sockets
         .into_iter()
-        .try_for_each(|(settings, socket)| serve::listen(&worker, settings, socket, workers));
-    let failed = listening.is_err();
-    drop(started.send(listening));
-    if failed {
-        return;
-    }
+        .map(|(settings, socket)| serve::listen(&worker, settings, socket, workers))
+        .collect::<std::io::Result<Vec<_>>>();
+    let listening = match listening {
+        Ok(listening) => listening,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    drop(started.send(Ok(())));
     tokio::task::spawn_local(keeper::keep(worker.clone()));
     while let Some(command) = commands.recv().await {
         match command {
@@ -92,7 +94,7 @@ async fn live(
             // Whoever asked may have lost patience: then nobody is there to be told.
             Command::Stats(reply) => drop(reply.send(worker.stats())),
             Command::Breakers(reply) => drop(reply.send(worker.breakers())),
-            Command::Drain(limit) => return drain(&worker, limit, commands).await,
+            Command::Drain(limit) => return drain(&worker, listening, limit, commands).await,
         }
     }
 }
@@ -100,17 +102,25 @@ async fn live(
 /// Finishes what is under way. Questions are answered meanwhile: a drain is when they are asked.
 async fn drain(
     worker: &Rc<Worker>,
+    listening: Vec<JoinHandle<()>>,
     limit: Duration,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     worker.drain();
     let index = worker.index;
+    let emptied = async {
+        for listener in listening {
+            // First those who are connected already are let in. One that panicked lets nobody in.
+            drop(listener.await);
+        }
+        worker.emptied().await;
+    };
     let end = tokio::time::sleep(limit);
-    tokio::pin!(end);
+    tokio::pin!(emptied, end);
     loop {
         tokio::select! {
             biased;
-            () = worker.emptied() => return info!("worker {index} drained"),
+            () = &mut emptied => return info!("worker {index} drained"),
             () = &mut end => {
                 worker.cut_off();
                 let left = worker.connections();
