@@ -16,6 +16,7 @@ use std::future::{Future, Ready, ready};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 /// A request of `/`.
@@ -263,6 +264,41 @@ fn a_dropped_future_and_a_panic_settle_as_neutral() {
     });
     assert!(thread.join().is_err());
     assert_eq!((count(&guard, Outcome::Neutral), outstanding(&guard)), (2, 0));
+}
+
+/// Whoever drives the call may be away when its time is over, and leave then.
+#[test]
+fn a_future_that_is_dropped_after_its_limit_is_a_time_out() {
+    let guard = guard(&format!(r#""timeout": {{"request": "20ms"}}, {}"#, breaker("60s")));
+    let hang = |_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>();
+    let begun = Instant::now();
+    let late = GuardLayer::new(guard.clone()).layer(service_fn(hang)).call(request());
+    while begun.elapsed() <= Duration::from_millis(20) {
+        std::thread::yield_now();
+    }
+    drop(late);
+    assert_eq!((count(&guard, Outcome::Failure), count(&guard, Outcome::Neutral)), (1, 0));
+}
+
+#[test]
+fn what_the_service_holds_is_given_back_with_its_answer() {
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    let answers = move |_: Request<()>| {
+        let held = held.clone();
+        async move {
+            let _held = held;
+            Ok::<_, BoxError>(answer(200))
+        }
+    };
+    let mut service = GuardLayer::new(long_open()).layer(service_fn(answers));
+    let mut call = Box::pin(service.call(request()));
+    drop(service);
+    assert_eq!(weak.strong_count(), 1);
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    // Its future is still there.
+    assert_eq!(weak.strong_count(), 0);
+    drop(call);
 }
 
 #[test]

@@ -76,6 +76,18 @@ fn when_none_answers_it_is_one_failure_that_names_them_all() {
 }
 
 #[test]
+fn a_calls_own_limit_ends_before_the_one_for_connections() {
+    let hole = BlackHole::new();
+    // The longer one is longer than a test may take.
+    let limits = policy("timeout: {request: 300ms, connect: 60s}");
+    let proxy = Running::start(hole.address, &limits);
+    let answer = proxy.ask(&get("/"));
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.text(), r#"{"error":"upstream request timed out"}"#);
+    proxy.wait_for_outcomes("failure", 1.0);
+}
+
+#[test]
 fn a_name_that_is_nowhere_is_a_failure_in_our_words() {
     let upstream = Upstream::answering(ok("fine"));
     let text = file(upstream.address, &policy("timeout: {connect: 10s}"))

@@ -270,24 +270,23 @@ fn a_full_pool_makes_calls_wait_and_then_turns_them_away() {
             peer.send(&ok("done"));
         }
     });
-    let pool = format!("['{}'], pool: {{max_connections: 1, max_pending: 1}}", upstream.address);
+    let pool = format!("['{}'], pool: {{max_connections: 1, max_pending: 2}}", upstream.address);
     let file = file(upstream.address, &policy(""));
     let proxy = Running::with(&file.replace(&format!("['{}']", upstream.address), &pool));
-    let (mut first, mut second) = (proxy.client(), proxy.client());
-    first.peer.send(&get("/"));
-    wait_for("the first call", || (upstream.connections() == 1).then_some(()));
-    second.peer.send(&get("/"));
-    // The third is turned away as soon as the second waits.
-    wait_for("a full queue", || {
-        let line = "bimetal_calls_outstanding";
-        (proxy.metric(line)? == 2.0).then_some(())
-    });
-    let third = proxy.ask(&get("/"));
-    assert_eq!(third.status, 503);
-    assert_eq!(error(&third), "all connections to the upstream are in use");
-    for waiting in [&mut first, &mut second] {
+    let mut clients = [proxy.client(), proxy.client(), proxy.client()];
+    for (waiting, client) in clients.iter_mut().enumerate() {
+        client.peer.send(&get("/"));
+        // The first has the connection, the others wait for it.
+        wait_for("a place in the queue", || {
+            (proxy.metric("bimetal_calls_outstanding")? == waiting as f64 + 1.0).then_some(())
+        });
+    }
+    let fourth = proxy.ask(&get("/"));
+    assert_eq!(fourth.status, 503);
+    assert_eq!(error(&fourth), "all connections to the upstream are in use");
+    for client in &mut clients {
         go.send(()).unwrap();
-        assert_eq!(waiting.answer().unwrap().text(), "done");
+        assert_eq!(client.answer().unwrap().text(), "done");
     }
     assert_eq!(upstream.connections(), 1);
 }

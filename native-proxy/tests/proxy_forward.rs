@@ -224,6 +224,26 @@ fn an_absolute_target_names_the_host() {
 }
 
 #[test]
+fn an_older_client_that_names_no_host_asks_the_upstream_by_name() {
+    let (seen, requests) = mpsc::channel();
+    let upstream = Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            seen.send(head).unwrap();
+            peer.send(&ok(""));
+        }
+    });
+    let proxy = Running::start(upstream.address, "");
+    for (request, host) in
+        [("GET / HTTP/1.0\r\n\r\n", "echo"), ("GET / HTTP/1.0\r\nhost: t\r\n\r\n", "t")]
+    {
+        assert_eq!(proxy.ask(request).status, 200);
+        let head = requests.recv().unwrap();
+        assert!(head.starts_with("get / http/1.1\r\n"), "{head}");
+        assert_eq!(value(&head, "host"), Some(host));
+    }
+}
+
+#[test]
 fn an_upstream_may_get_its_own_name_as_host() {
     let (seen, requests) = mpsc::channel();
     let upstream = Upstream::start(move |mut peer| {

@@ -162,6 +162,28 @@ fn a_body_that_trickles_in_is_waited_for() {
 }
 
 #[test]
+fn an_answer_that_trickles_in_is_waited_for() {
+    const PIECES: usize = 15;
+    let upstream = Upstream::start(|mut peer| {
+        peer.request();
+        peer.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: {PIECES}\r\n\r\n"));
+        for _ in 0..PIECES {
+            // As above: longer than the limit in all, but never between two bytes.
+            peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let silent = peer.stream.read(&mut [0; 1]);
+            assert_eq!(silent.unwrap_err().kind(), ErrorKind::WouldBlock);
+            peer.send("x");
+        }
+        peer.stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
+        peer.closed();
+    });
+    let text = file(upstream.address, &policy("")).replace("endpoints:", "idle: 1s, endpoints:");
+    let proxy = Running::with(&text);
+    assert_eq!(proxy.ask(&get("/")).text(), "x".repeat(PIECES));
+    proxy.wait_for_outcomes("success", 1.0);
+}
+
+#[test]
 fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
     const SIZE: usize = 64 << 20;
     let (left, closed) = mpsc::channel();

@@ -218,3 +218,53 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A file of its own; removed when dropped.
+    struct TestFile(PathBuf);
+
+    impl TestFile {
+        fn new(text: &str) -> Self {
+            let name = format!("bimetal-watch-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::write(&path, text).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for TestFile {
+        fn drop(&mut self) {
+            drop(fs::remove_file(&self.0));
+        }
+    }
+
+    /// Where the system tells nothing (a file system of the network), looks find a change: be it by
+    /// the time alone, for the new text may be as long as the old one.
+    #[tokio::test(start_paused = true)]
+    async fn three_equal_looks_find_a_change_that_nobody_tells_of() {
+        let file = TestFile::new("workers: 1");
+        let mut watch = Watch::new(file.0.clone());
+        watch.notices = None;
+        assert_eq!(watch.read().unwrap().workers, 1);
+        let looks = async |watch: &mut Watch, count: u32| {
+            tokio::time::timeout(LOOK * count, watch.changed()).await.is_ok()
+        };
+        assert!(!looks(&mut watch, 10).await);
+        let before = Look::at(&file.0);
+        for _ in 0..10_000 {
+            fs::write(&file.0, "workers: 2").unwrap();
+            // The clock of a file system is coarse.
+            if Look::at(&file.0) != before {
+                break;
+            }
+        }
+        assert!(!looks(&mut watch, EQUAL_LOOKS - 1).await);
+        assert!(looks(&mut watch, 2).await);
+        assert_eq!(watch.read().unwrap().workers, 2);
+        assert!(!looks(&mut watch, 10).await);
+    }
+}

@@ -44,6 +44,12 @@ impl Running {
         Self { proxy: Some(proxy), listen, admin, health }
     }
 
+    /// Has it take another whole file. The workers do so a little later.
+    pub(crate) fn reload(&self, file: &str) {
+        let settings = config::parse(file, Syntax::Yaml).unwrap_or_else(|wrong| panic!("{wrong}"));
+        self.proxy.as_ref().unwrap().reload(settings);
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.listen)
     }

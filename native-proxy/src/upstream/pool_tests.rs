@@ -1,0 +1,81 @@
+use super::*;
+use std::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+
+/// How long connections of these pools may wait unused.
+const IDLE: Duration = Duration::from_secs(30);
+
+const NOW: Instant = Instant::from_nanos(100_000_000_000);
+
+fn pool(max_connections: usize, max_pending: usize) -> Rc<Pool> {
+    Pool::new("echo".into(), Limits { max_connections, max_pending, idle: IDLE })
+}
+
+fn slot(checkout: Option<Checkout>) -> Slot {
+    match checkout {
+        Some(Checkout::Slot(slot)) => slot,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A connection of a pool, for as long as the test lasts.
+fn connected(slot: Slot, test: impl AsyncFnOnce(Box<Connection>)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        test(Connection::begin(stream, slot, IDLE.into()).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn an_unused_connection_lives_as_long_as_it_may() {
+    let pool = pool(1, 0);
+    connected(slot(pool.take()), async |connection| {
+        connection.release(NOW);
+        let almost = Duration::from_nanos(IDLE.as_nanos() - 1);
+        pool.sweep(NOW + almost);
+        // Used again, it may wait as long again.
+        let Some(Checkout::Connection(connection)) = pool.take() else { panic!("it is closed") };
+        let later = NOW + IDLE;
+        connection.release(later);
+        pool.sweep(later + almost);
+        assert_eq!(pool.open(), 1);
+        pool.sweep(later + IDLE);
+        assert_eq!(pool.open(), 0);
+    });
+}
+
+#[test]
+fn the_turn_of_those_who_gave_up_is_the_next_ones() {
+    let pool = pool(1, 3);
+    let held = slot(pool.take());
+    assert!(pool.take().is_none());
+    let (gone, live, last) = (pool.wait().unwrap(), pool.wait(), pool.wait());
+    let (mut live, mut last) = (live.unwrap(), last.unwrap());
+    drop(gone);
+    drop(held);
+    let held = slot(live.try_recv().ok());
+    assert!(last.try_recv().is_err());
+    // A connection that comes back is handed on alike.
+    let (gone, mut live) = (pool.wait().unwrap(), pool.wait().unwrap());
+    drop((last, gone));
+    connected(held, async |connection| {
+        connection.release(NOW);
+        assert!(matches!(live.try_recv(), Ok(Checkout::Connection(_))));
+    });
+}
+
+#[test]
+fn those_who_gave_up_take_no_place_in_the_queue() {
+    let pool = pool(1, 2);
+    let _held = slot(pool.take());
+    let (gone, _live) = (pool.wait().unwrap(), pool.wait().unwrap());
+    assert!(pool.wait().is_none());
+    drop(gone);
+    let _next = pool.wait().unwrap();
+    assert!(pool.wait().is_none());
+}

@@ -1,0 +1,118 @@
+//! Connections to upstreams: how long they live, who gets the next one, and what ends them.
+
+mod proxy_support;
+
+use bimetal_proxy::bimetal_core::Duration;
+use bimetal_proxy::config::{self, Pool, Syntax};
+use proxy_support::{Running, TEST_DEADLINE, Upstream, file, get, ok, policy, wait_for};
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+#[test]
+fn each_bound_of_a_pool_is_its_own() {
+    let pool = "echo: {pool: {max_connections: 5, max_pending: 7, idle: 11s}, idle: 13s, ";
+    let text = file(([127, 0, 0, 1], 9).into(), "").replace("echo: {", pool);
+    let settings = config::parse(&text, Syntax::Yaml).unwrap();
+    let wanted = Pool { max_connections: 5, max_pending: 7, idle: Duration::from_secs(11) };
+    assert_eq!(settings.upstreams[0].pool, wanted);
+    assert_eq!(settings.upstreams[0].idle, Duration::from_secs(13));
+}
+
+/// An upstream that tells when a request is there and when a connection has ended, and answers
+/// `/held` when it is let.
+fn watched() -> (Upstream, Sender<()>, Receiver<&'static str>) {
+    let (go, wait) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let upstream = Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            if head.starts_with("get /held") {
+                tell.send("held").unwrap();
+                wait.lock().unwrap().recv().unwrap();
+            }
+            peer.send(&ok("fine"));
+        }
+        // The test may be over.
+        let _ = tell.send("closed");
+    });
+    (upstream, go, told)
+}
+
+#[test]
+fn an_unused_connection_is_closed_after_the_pools_time() {
+    let (upstream, _go, told) = watched();
+    let text = file(upstream.address, "").replace("echo: {", "echo: {pool: {idle: 200ms}, ");
+    let proxy = Running::with(&text);
+    assert_eq!(proxy.ask(&get("/")).text(), "fine");
+    assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("closed"));
+}
+
+#[test]
+fn a_reload_closes_the_connections_of_upstreams_that_are_gone_and_no_others() {
+    let ((kept, ..), (gone, go, told)) = (watched(), watched());
+    let gone_at = format!("upstreams: {{gone: {{endpoints: ['{}']}}, ", gone.address);
+    let before = file(kept.address, "")
+        .replace("upstreams: {", &gone_at)
+        .replace("[{upstream: echo}]", "[{path: /held, upstream: gone}, {upstream: echo}]");
+    let proxy = Running::with(&before);
+    let (mut held, mut other) = ([proxy.client(), proxy.client()], proxy.client());
+    for client in &mut held {
+        client.peer.send(&get("/held"));
+        assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("held"));
+    }
+    assert_eq!(other.ask(&get("/")).text(), "fine");
+    // One of the two is answered, and its connection waits for the next call.
+    go.send(()).unwrap();
+    let metric = "bimetal_requests_ended_total{end=\"answered\"}";
+    wait_for("an answer", || (proxy.metric(metric)? == 2.0).then_some(()));
+    proxy.reload(&file(kept.address, &policy("")));
+    assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("closed"), "the idle one");
+    go.send(()).unwrap();
+    assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("closed"), "the busy one");
+    for client in &mut held {
+        assert_eq!(client.answer().unwrap().text(), "fine");
+    }
+    // What stayed the same kept its connection, though a policy came.
+    assert_eq!(other.ask(&get("/")).text(), "fine");
+    proxy.wait_for_outcomes("success", 1.0);
+    assert_eq!(kept.connections(), 1);
+}
+
+#[test]
+fn live_endpoints_take_turns() {
+    let answer = ok("").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let upstreams = [Upstream::answering(answer.as_str()), Upstream::answering(answer.as_str())];
+    let addresses: [SocketAddr; 2] = [upstreams[0].address, upstreams[1].address];
+    let both = format!("['{}', '{}']", addresses[0], addresses[1]);
+    let text = file(addresses[0], "").replace(&format!("['{}']", addresses[0]), &both);
+    let proxy = Running::with(&text);
+    for calls in 1..=6_usize {
+        assert_eq!(proxy.ask(&get("/")).status, 200);
+        let taken = [upstreams[0].connections(), upstreams[1].connections()];
+        assert_eq!(taken, [calls.div_ceil(2), calls / 2]);
+    }
+}
+
+#[test]
+fn a_fallback_keeps_the_connection_of_an_answer_that_is_short() {
+    const LONGEST: usize = 64 << 10;
+    let fallback = "policies: [{name: p, breaker: {trip: {consecutive_failures: 9}}, \
+                    fallback: {when: [failed], status: 203}}]";
+    for (length, sent, connections) in
+        [(0, 0, 1), (LONGEST, LONGEST, 1), (LONGEST + 1, LONGEST + 1, 2), (5, 3, 2)]
+    {
+        let head = format!("HTTP/1.1 500 No\r\ncontent-length: {length}\r\n\r\n");
+        let upstream = Upstream::answering(head + &"x".repeat(sent));
+        // There is one place: the second call waits until it is known what becomes of the first
+        // one's connection.
+        let text = file(upstream.address, fallback)
+            .replace("echo: {", "echo: {pool: {max_connections: 1}, ");
+        let proxy = Running::with(&text);
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            assert_eq!(client.ask(&get("/")).status, 203);
+        }
+        assert_eq!(upstream.connections(), connections, "{sent} of {length}");
+    }
+}
