@@ -269,3 +269,39 @@ async fn join<T: AsyncRead + AsyncWrite + Unpin>(
     client.write_all(&answered).await?;
     copy_bidirectional(&mut client, &mut upstream).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Checkout, Limits as PoolLimits, Pool};
+    use tokio::io::AsyncReadExt;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    #[test]
+    fn what_was_read_already_is_the_first_of_a_tunnel() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let idle = Duration::from_secs(20);
+            let limits = PoolLimits { max_connections: 1, max_pending: 0, idle: idle.into() };
+            let Some(Checkout::Slot(slot)) = Pool::new("echo".into(), limits).take() else {
+                panic!("no place");
+            };
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let connection = Connection::begin(stream, slot, idle).await.unwrap();
+            let (mut client, ours) = tokio::io::duplex(64);
+            client.write_all(b"LATER").await.unwrap();
+            client.shutdown().await.unwrap();
+            let upstream = async {
+                let (mut upstream, _) = listener.accept().await.unwrap();
+                let mut got = String::new();
+                upstream.read_to_string(&mut got).await.unwrap();
+                got
+            };
+            let (joined, got) = tokio::join!(join(ours, b"EARLY,", connection), upstream);
+            joined.unwrap();
+            assert_eq!(got, "EARLY,LATER");
+        });
+    }
+}

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame};
 use hyper::{HeaderMap, Request, Response};
 use layer_support::*;
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -284,12 +284,13 @@ fn a_future_that_is_dropped_after_its_limit_is_a_time_out() {
 fn what_the_service_holds_is_given_back_with_its_answer() {
     let held = Arc::new(());
     let weak = Arc::downgrade(&held);
+    // A future that keeps what it holds beyond its own end.
     let answers = move |_: Request<()>| {
         let held = held.clone();
-        async move {
-            let _held = held;
-            Ok::<_, BoxError>(answer(200))
-        }
+        poll_fn(move |_| {
+            let _held = &held;
+            Poll::Ready(Ok::<_, BoxError>(answer(200)))
+        })
     };
     let mut service = GuardLayer::new(long_open()).layer(service_fn(answers));
     let mut call = Box::pin(service.call(request()));

@@ -68,7 +68,9 @@ fn a_slow_upstream_is_slow_though_the_upload_was_slow_too() {
             peer.send(&ok("late"));
         }
     });
-    let proxy = Running::start(upstream.address, &limits());
+    // The limit is far away: a busy machine shall not make a time-out of it.
+    let limits = limits().replace("timeout: {request: 300ms}", "timeout: {request: 60s}");
+    let proxy = Running::start(upstream.address, &limits);
     let mut client = upload(&proxy);
     std::thread::sleep(FULL);
     client.peer.send("world");
@@ -85,6 +87,21 @@ fn clients_that_leave_within_their_own_uploads_say_nothing() {
     drop(clients);
     proxy.wait_for_outcomes("neutral", 4.0);
     assert_eq!(proxy.ask(&get("/")).status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_an_upstream_that_is_late_already_says_so() {
+    let upstream = Upstream::start(|mut peer| {
+        peer.request();
+        peer.closed();
+    });
+    let limits = limits().replace("timeout: {request: 300ms}", "timeout: {request: 60s}");
+    let proxy = Running::start(upstream.address, &limits);
+    let mut client = proxy.client();
+    client.peer.send(&get("/"));
+    std::thread::sleep(FULL);
+    client.close();
+    proxy.wait_for_outcomes("slow", 1.0);
 }
 
 #[test]
