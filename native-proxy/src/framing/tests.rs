@@ -142,6 +142,14 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(refused, Some(Refused::Head(Refusal::TargetTooLong)));
     let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS - 1));
     assert_eq!(whole(fields.as_bytes()).refused, None);
+    // The last line feed of a head is not counted.
+    let head = |length: usize| {
+        let head = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
+        format!("{head}{}\r\n\r\n", "a".repeat(length + 1 - head.len() - 4))
+    };
+    assert_eq!(whole(head(MAX_HEAD).as_bytes()).refused, None);
+    let refused = whole(head(MAX_HEAD + 1).as_bytes()).refused;
+    assert_eq!(refused, Some(Refused::Head(Refusal::HeadTooLarge)));
 }
 
 #[test]

@@ -100,6 +100,29 @@ fn what_follows_an_answer_is_refused_and_the_answer_is_not() {
 }
 
 #[test]
+fn the_limits_themselves_are_allowed() {
+    let refused = |text: String| feed(Ask::Plain, text.as_bytes(), &[usize::MAX]).refused;
+    let end = "HTTP/1.1 204 No\r\n\r\n";
+    // A head of so many bytes, without its last line feed; and so many fields.
+    let head = |length: usize| format!("HTTP/1.1 204 No\r\nx: {}\r\n\r\n", "a".repeat(length - 23));
+    assert_eq!(head(100).len(), 101);
+    assert_eq!(refused(head(MAX_HEAD)), None);
+    assert_eq!(refused(head(MAX_HEAD + 1)), Some(Refusal::HeadTooLarge));
+    let fields = |count| format!("HTTP/1.1 204 No\r\n{}\r\n", "a: b\r\n".repeat(count));
+    assert_eq!(refused(fields(MAX_FIELDS)), None);
+    assert_eq!(refused(fields(MAX_FIELDS + 1)), Some(Refusal::HeadTooLarge));
+    // Informational heads: how many, and how long they are together.
+    let too_many = Some(Refusal::Malformed("too many informational answers"));
+    let hints = |count| format!("{}{end}", "HTTP/1.1 103 Hints\r\n\r\n".repeat(count));
+    assert_eq!(refused(hints(64)), None);
+    assert_eq!(refused(hints(65)), too_many);
+    let long = |length: usize| format!("HTTP/1.1 103 A\r\nx: {}\r\n\r\n", "a".repeat(length - 23));
+    assert_eq!(long(100).len(), 100);
+    assert_eq!(refused(format!("{}{}{end}", long(60_000), long(65_536 - 60_000))), None);
+    assert_eq!(refused(format!("{}{}{end}", long(60_000), long(65_537 - 60_000))), too_many);
+}
+
+#[test]
 fn nothing_comes_unasked() {
     let mut scanner = AnswerScanner::default();
     let scan = scanner.scan(b"HTTP/1.1 200 OK\r\n\r\n");

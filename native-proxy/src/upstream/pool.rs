@@ -157,11 +157,9 @@ impl Pool {
         self.waiting.borrow_mut().pop_front()
     }
 
+    /// Hands on the place that was just given back.
     fn hand_out_slot(self: &Rc<Self>) {
-        while self.open.get() < self.limits.max_connections {
-            let Some(waiter) = self.next_waiter() else {
-                return;
-            };
+        while let Some(waiter) = self.next_waiter() {
             if waiter.is_closed() {
                 continue;
             }
