@@ -45,7 +45,12 @@ pub struct Engine {
     calls: u32,
     rng: Rng,
     board: Option<Arc<dyn Board>>,
+    room: Room,
 }
+
+/// Whether the host has memory for one more scope in a table that has so many: a table may need twice
+/// its size to grow.
+pub type Room = fn(usize) -> bool;
 
 impl Engine {
     /// An engine without a state. `seed` fixes jitter and the order of hash tables; workers should
@@ -60,6 +65,7 @@ impl Engine {
             calls: 0,
             rng: Rng::new(seed),
             board: None,
+            room: |_| true,
         }
     }
 
@@ -67,6 +73,12 @@ impl Engine {
     /// `share: process`. Give every worker of the process the same board.
     pub fn with_board(seed: u64, board: Arc<dyn Board>) -> Self {
         Self { board: Some(board), ..Self::new(seed) }
+    }
+
+    /// Makes every table of scopes that is made from now on ask for memory before it grows. Where there
+    /// is none a table is full, whatever its policy allows.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     /// Decides one request by the first of `policies` that matches it.

@@ -10,6 +10,7 @@ mod slot;
 
 use crate::board::Board;
 use crate::breaker::State;
+use crate::engine::Room;
 use crate::guard::{Guard, Place, Rules};
 use crate::policy::{Policy, Scope, Scopes, WhenFull};
 use crate::series::{SHARED_LABEL, SeriesTable};
@@ -46,12 +47,19 @@ pub(crate) struct Registry {
     hasher: FixedState,
     seed: u64,
     board: Option<Arc<dyn Board>>,
+    room: Room,
 }
 
 impl Registry {
     /// An empty table for `policy`. `seed` fixes jitter and the order of the hash table. Guards meet
-    /// their replicas on `board` where there is one and the policy shares them.
-    pub(crate) fn new(policy: &Policy, seed: u64, board: Option<Arc<dyn Board>>) -> Self {
+    /// their replicas on `board` where there is one and the policy shares them. `room` is asked before
+    /// the table grows.
+    pub(crate) fn new(
+        policy: &Policy,
+        seed: u64,
+        board: Option<Arc<dyn Board>>,
+        room: Room,
+    ) -> Self {
         let rules = Rules::of(policy);
         Self {
             board: board.filter(|_| rules.is_shared()),
@@ -65,6 +73,7 @@ impl Registry {
             overflow: None,
             hasher: FixedState::with_seed(seed),
             seed,
+            room,
         }
     }
 
@@ -119,7 +128,8 @@ impl Registry {
         slots: &mut Slots,
         series: &mut SeriesTable,
     ) -> Option<u32> {
-        let place = if self.index.len() < self.scopes.max as usize {
+        let keyed = self.index.len();
+        let place = if keyed < self.scopes.max as usize && (self.room)(keyed) {
             let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
             let place = slots.add(slot);
             self.places.push(place);

@@ -4,7 +4,7 @@
 //! - [`root`]: configuration and tick; [`instance`]: what judges the requests of one configuration;
 //!   [`registry`]: what outlives it.
 //! - [`flags`]: what Envoy's response flags mean, in one table.
-//! - [`board`]: where the breakers of several workers meet.
+//! - [`board`]: where the breakers of several workers meet. [`memory`]: how many there can be.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
 //!   client sees it, counts as Envoy metrics.
 //! - [`headers`]: how headers cross the border.
@@ -23,6 +23,7 @@ pub mod headers;
 #[cfg(target_arch = "wasm32")]
 mod host;
 pub mod instance;
+pub mod memory;
 pub mod metrics;
 pub mod port;
 pub mod registry;

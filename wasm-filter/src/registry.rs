@@ -6,6 +6,7 @@
 //! policies a request is judged is its root context's matter: see [`crate::root`].
 
 use crate::board::WorkerBoard;
+use crate::memory;
 use crate::metrics::{Own, Publisher};
 use crate::port::{Host, HostError, Level};
 use bimetal_core::engine::Tracing;
@@ -75,10 +76,11 @@ impl Worker {
             // Each worker decides for itself: less than was asked for, more than nothing.
             Err(error) => (None, Some(error)),
         };
-        let engine = match &board {
+        let mut engine = match &board {
             Some(board) => Engine::with_board(seed, board.clone()),
             None => Engine::new(seed),
         };
+        engine.set_room(memory::has_room);
         let mut state = WorkerState {
             engine,
             publisher: Publisher::default(),

@@ -100,7 +100,8 @@ impl Engine {
     }
 
     fn new_state(&mut self, policy: &Policy) -> usize {
-        let registry = Registry::new(policy, self.rng.next_u64(), self.board.clone());
+        let (seed, board) = (self.rng.next_u64(), self.board.clone());
+        let registry = Registry::new(policy, seed, board, self.room);
         let state = State { registry, held: Hold::new(), is_in_force: false };
         let free = self.states.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {

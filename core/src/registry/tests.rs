@@ -21,7 +21,7 @@ impl Table {
                 "scopes": {{"max": {max}, "when_full": "pass"}}}}]}}"#
         );
         let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
-        let registry = Registry::new(&document.policies[0], 1, None);
+        let registry = Registry::new(&document.policies[0], 1, None, |_| true);
         Self { registry, slots: Slots::default(), series: SeriesTable::new(1) }
     }
 

@@ -58,7 +58,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
     budget:
         a_call_makes_few_host_calls;
     memory:
-        a_hundred_thousand_requests_in_flat_memory;
+        a_hundred_thousand_requests_in_flat_memory,
+        a_table_larger_than_memory_refuses_scopes_and_ends_nobody;
     random:
         any_sequence_of_events_keeps_the_books;
 };

@@ -4,7 +4,10 @@ use crate::imports;
 use crate::process::{Context, Id, Process};
 use serde_json::Value;
 use std::path::Path;
-use wasmtime::{Config, Engine, Instance, Linker, Module, OptLevel, Result, Store, WasmParams};
+use wasmtime::{
+    Config, Engine, Instance, Linker, Module, OptLevel, Result, Store, StoreLimits,
+    StoreLimitsBuilder, WasmParams,
+};
 
 /// Instructions that one callback may take. A request takes some thousands, a large document some
 /// millions; what takes more would have stopped an Envoy's worker.
@@ -31,8 +34,15 @@ impl Machine {
 
     /// A VM of `process`; each has a number of its own there.
     pub(crate) fn vm(&self, process: &Process, number: u32) -> Result<Vm> {
-        let handle = VmHandle { process: process.clone(), vm: number, context: 0 };
+        self.vm_within(process, number, usize::MAX)
+    }
+
+    /// The same with at most so many bytes of memory.
+    pub(crate) fn vm_within(&self, process: &Process, number: u32, most: usize) -> Result<Vm> {
+        let limits = StoreLimitsBuilder::new().memory_size(most).build();
+        let handle = VmHandle { process: process.clone(), vm: number, context: 0, limits };
         let mut store = Store::new(&self.engine, handle);
+        store.limiter(|handle| &mut handle.limits);
         store.set_fuel(FUEL)?;
         let instance = self.linker.instantiate(&mut store, &self.module)?;
         let mut vm = Vm { store, instance, next: 1 };
@@ -47,6 +57,7 @@ pub(crate) struct VmHandle {
     pub(crate) vm: u32,
     /// The context that the host is calling.
     pub(crate) context: u32,
+    limits: StoreLimits,
 }
 
 impl VmHandle {

@@ -1,9 +1,9 @@
-//! Memory over many requests.
+//! Memory over many requests, and over more scopes than there is memory for.
 
 use super::{TestResult, balanced, counted, plugin};
-use crate::machine::{Action, Machine};
+use crate::machine::{Action, Machine, Vm, policy};
 use crate::process::Process;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Requests of the ordinary run; `BIMETAL_REQUESTS` asks for more.
 const REQUESTS: u32 = 100_000;
@@ -61,5 +61,73 @@ pub(super) fn a_hundred_thousand_requests_in_flat_memory(machine: &Machine) -> T
     balanced(&process, "many requests");
     assert_eq!(counted(&process), 0);
     println!("{requests} requests in {pages} pages of 64 KiB");
+    Ok(())
+}
+
+/// Memory of the VMs that come to its end: with it a table ends at some thousand scopes.
+const LITTLE: usize = 24 << 20;
+
+/// One call of a tenant; whether it went upstream.
+fn call(vm: &mut Vm, root: u32, tenant: u32, status: &str) -> wasmtime::Result<bool> {
+    let call = vm.begin(root)?;
+    vm.know(call, |context| {
+        let header = (b"x-tenant".to_vec(), format!("tenant-{tenant}").into_bytes());
+        context.request.get_or_insert_default().push(header);
+    });
+    let passed = vm.request(call)? == Action::Continue;
+    if passed {
+        vm.answer(call, status, "via_upstream");
+        vm.response(call, 1)?;
+    }
+    vm.end(call)?;
+    Ok(passed)
+}
+
+/// Every scope stays busy: failures open it, so none gives way to another.
+pub(super) fn a_table_larger_than_memory_refuses_scopes_and_ends_nobody(
+    machine: &Machine,
+) -> TestResult {
+    let document = |when_full: &str, more: Value| {
+        let mut fields = json!({"scope": "header:x-tenant",
+            "scopes": {"max": 1_000_000, "when_full": when_full},
+            "breaker": {"trip": {"consecutive_failures": 1}, "open": {"base": "600s", "jitter": 0}}});
+        fields["breaker"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        policy(fields)
+    };
+    for (when_full, more) in
+        [("pass", json!({})), ("share", json!({})), ("pass", json!({"share": "none"}))]
+    {
+        let process = Process::new(13);
+        process.lock().log_level = 2;
+        let mut vm = machine.vm_within(&process, 1, LITTLE)?;
+        let (root, taken) = vm.configure(&document(when_full, more))?;
+        assert!(taken);
+        for tenant in 0..8_000 {
+            assert!(call(&mut vm, root, tenant, "500")? || when_full == "share", "{tenant}");
+            if tenant % 1_000 == 0 {
+                vm.tick(root)?;
+            }
+        }
+        vm.tick(root)?;
+        let scopes = process.metric(&["scopes"]);
+        assert!((1_000..7_000).contains(&scopes), "{when_full}: {scopes} scopes");
+        // Who is in the table is protected, and who is not goes on as the policy says.
+        assert!(!call(&mut vm, root, 0, "200")?);
+        assert_eq!(call(&mut vm, root, 70_000, "200")?, when_full == "pass");
+        vm.tick(root)?;
+        let unprotected = process.find_metric(&["unprotected_total"]).unwrap_or(0);
+        assert_eq!(unprotected > 0, when_full == "pass");
+        assert!(vm.pages() * 65_536 <= LITTLE as u64);
+        // Breakers that heal make room again.
+        process.pass(700_000);
+        for tenant in 0..100 {
+            assert!(call(&mut vm, root, tenant, "200")?, "a probe");
+        }
+        assert!(call(&mut vm, root, 80_000, "500")? && !call(&mut vm, root, 80_000, "200")?);
+        vm.tick(root)?;
+        assert_eq!(process.metric(&["scopes"]), scopes);
+        balanced(&process, when_full);
+        println!("{scopes} scopes in {} pages of 64 KiB", vm.pages());
+    }
     Ok(())
 }
