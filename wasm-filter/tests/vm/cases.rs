@@ -36,6 +36,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
     sharing:
         three_vms_trip_one_breaker_and_a_fourth_learns_on_its_tick,
         vms_share_where_the_host_keeps_no_counter,
+        counters_that_are_reset_hide_no_trip,
         stale_tokens_lose_no_failure,
         a_token_that_is_always_stale_stops_nobody,
         another_vm_writes_between_read_and_write,
@@ -56,7 +57,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         blocks_of_headers_that_lie,
         documents_of_every_kind;
     budget:
-        a_call_makes_few_host_calls;
+        a_call_makes_few_host_calls,
+        a_tick_costs_the_same_for_many_scopes;
     memory:
         a_hundred_thousand_requests_in_flat_memory,
         a_table_larger_than_memory_refuses_scopes_and_ends_nobody;

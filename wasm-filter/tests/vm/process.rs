@@ -185,6 +185,16 @@ impl Process {
         state.lines.iter().filter(|(level, _)| *level == 4).map(|(_, line)| line.clone()).collect()
     }
 
+    /// What an operator may do at any time: every counter is zero.
+    pub(crate) fn reset_counters(&self) {
+        let mut state = self.lock();
+        state
+            .metrics
+            .iter_mut()
+            .filter(|metric| metric.kind == 0)
+            .for_each(|metric| metric.value = 0);
+    }
+
     /// From now on, the host call `call` goes wrong.
     pub(crate) fn fail(&self, call: &'static str, fault: Fault) {
         self.lock().faults.insert(call, fault);

@@ -159,3 +159,37 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
     }
     Ok(())
 }
+
+/// While nothing changes a tick reads nothing, and asks as often for many scopes as for one.
+pub(super) fn a_tick_costs_the_same_for_many_scopes(machine: &Machine) -> TestResult {
+    let cost = |scopes: u32| -> wasmtime::Result<_> {
+        let process = Process::new(3);
+        process.lock().log_level = 2;
+        let (mut vm, root) = plugin(machine, &process, 1, json!({"scope": "destination"}))?;
+        let (mut other, its_root) = plugin(machine, &process, 2, json!({"scope": "destination"}))?;
+        for scope in 0..scopes {
+            for (vm, root) in [(&mut vm, root), (&mut other, its_root)] {
+                let call = vm.begin(root)?;
+                let cluster = format!("cluster-{scope}").into_bytes();
+                vm.know(call, |context| context.properties.insert("xds\0cluster_name", cluster));
+                vm.request(call)?;
+                vm.answer(call, "500", "via_upstream");
+                vm.response(call, 1)?;
+                vm.end(call)?;
+            }
+        }
+        for _ in 0..3 {
+            process.pass(100);
+            vm.tick(root)?;
+        }
+        process.lock().calls.clear();
+        process.pass(100);
+        vm.tick(root)?;
+        let calls = process.lock().calls.clone();
+        Ok(calls)
+    };
+    let one = cost(1)?;
+    assert_eq!(cost(300)?, one);
+    assert_eq!((one.get("proxy_get_metric"), one.get("proxy_get_shared_data")), (Some(&1), None));
+    Ok(())
+}

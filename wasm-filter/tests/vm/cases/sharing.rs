@@ -85,6 +85,27 @@ pub(super) fn vms_share_where_the_host_keeps_no_counter(machine: &Machine) -> Te
     Ok(())
 }
 
+/// As many changes follow as there were before: a number that began again would be one that is known.
+pub(super) fn counters_that_are_reset_hide_no_trip(machine: &Machine) -> TestResult {
+    let process = Process::new(1);
+    let mut vms = fleet(machine, &process, 2)?;
+    for (vm, root) in &mut vms {
+        assert_eq!(vm.serve(*root, "200")?, None);
+    }
+    let before = process.metric(&["board_changes"]);
+    assert!((1..=3).contains(&before), "{before} changes at the start");
+    process.reset_counters();
+    let (vm, root) = &mut vms[0];
+    for _ in 0..3 {
+        assert_eq!(vm.serve(*root, "500")?, None);
+    }
+    for (vm, root) in &mut vms {
+        assert!(vm.serve(*root, "200")?.is_some());
+    }
+    assert_eq!(process.metric(&["board_changes"]), before + 3);
+    Ok(())
+}
+
 pub(super) fn stale_tokens_lose_no_failure(machine: &Machine) -> TestResult {
     for races in [1, 2, 7] {
         let process = Process::new(1);
