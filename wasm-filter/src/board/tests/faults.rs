@@ -117,7 +117,7 @@ fn shared_data_that_is_read_but_not_written() {
 
 #[test]
 fn a_change_that_cannot_be_logged_is_found_by_all() {
-    let policy = policy("echo", 8, 10);
+    let policy = policy("echo", 400, 10);
     let (fake, boards, words) = opened(&policy);
     for round in 2..5 {
         fake.store().refuses = Some("/log");
