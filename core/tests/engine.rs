@@ -213,12 +213,12 @@ fn a_table_full_of_busy_scopes_shares_one_more() {
 
 #[test]
 fn a_table_without_memory_for_one_more_is_full() {
-    let mut world = World { engine: Engine::new(1), now: Instant::ZERO };
+    let mut world = World::new(TENANTS);
     world.engine.set_room(|scopes| scopes < 2);
     world.load(&format!(r#""scopes": {{"max": 100, "when_full": "pass"}}, {TENANTS}"#));
     let busy = ["a", "b"].map(|tenant| world.ticket(Request("", tenant)));
     for tenant in ["c", "d"] {
-        let verdict = world.engine.admit(world.now, &Request("", tenant));
+        let verdict = world.ask(Request("", tenant));
         assert!(matches!(verdict, Verdict::Pass(pass) if pass.why == PassReason::TableFull));
     }
     assert_eq!((world.engine.totals().scopes, world.counts("*").unprotected), (2, 2));

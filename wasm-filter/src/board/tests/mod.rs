@@ -38,7 +38,7 @@ fn policy(name: &str, scopes: u32, pause: u32) -> Arc<Policy> {
 
 /// A scope's key as the core makes it.
 fn key(policy: &Policy, scope: u32) -> Vec<u8> {
-    [policy.state_hash.to_le_bytes().as_slice(), &scope.to_le_bytes()].concat()
+    [policy.hashes.breaker.to_le_bytes().as_slice(), &scope.to_le_bytes()].concat()
 }
 
 /// Workers on one store, for each policy.
