@@ -100,23 +100,22 @@ impl Bucket {
 
     /// Puts a record in place of its owner's old one, or claims a place for it. Where none is free,
     /// one that has nothing to lose gives way, the longest unchanged first: a breaker at rest, or
-    /// one of a policy that is not `record`'s own, as an update leaves them behind. Returns whose
-    /// place that was.
+    /// one of a policy that is not `record`'s own, as an update leaves them behind. Nobody has to be told:
+    /// who has not seen yet that a breaker is at rest was told of that change.
     ///
     /// # Errors
     /// When every place is taken by a breaker of this policy that is not at rest.
-    pub(super) fn put(&mut self, record: Record) -> Result<Option<u64>, Full> {
+    pub(super) fn put(&mut self, record: Record) -> Result<(), Full> {
         self.remove(record.owner);
-        let mut displaced = None;
         if self.records.len() >= ROOM {
             let at_rest = |other: &Record| board::is_at_rest(&other.words);
             let foreign = |other: &Record| other.policy != record.policy;
             let at = self.records.iter().position(at_rest);
             let at = at.or_else(|| self.records.iter().position(foreign)).ok_or(Full)?;
-            displaced = Some(self.records.remove(at).owner);
+            self.records.remove(at);
         }
         self.records.push(record);
-        Ok(displaced)
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A change of a scope's words: written to its bucket, appended to the log, told to all.
 
-use super::bucket::{Bucket, Full, Record};
+use super::bucket::{Bucket, Record};
 use super::store::{ONLY_IF_ABSENT, SharedData};
 use super::worker::{Knowledge, Worker};
 use std::sync::atomic::Ordering;
@@ -45,11 +45,9 @@ impl<D: SharedData> Worker<D> {
             }
             *word = new;
             let was_there = bucket.find(owner).is_some();
-            let mut displaced = None;
             if words.iter().any(|word| *word != 0) {
-                match bucket.put(Record { owner, policy, words: words.clone() }) {
-                    Ok(whose) => displaced = whose,
-                    Err(Full) => return self.unshared(knows, owner, index, old, new),
+                if bucket.put(Record { owner, policy, words: words.clone() }).is_err() {
+                    return self.unshared(knows, owner, index, old, new);
                 }
             } else if was_there {
                 bucket.remove(owner);
@@ -60,10 +58,7 @@ impl<D: SharedData> Worker<D> {
             match self.ok(self.data.set(&key, &bucket.encode(), token)) {
                 Some(true) => {
                     knows.copies.keep(owner, &words, false);
-                    let owners: Vec<u64> = std::iter::once(owner).chain(displaced).collect();
-                    self.tell(knows, &owners);
-                    // Its breaker may be this worker's too.
-                    knows.copies.changed(displaced.as_slice());
+                    self.tell(knows, owner);
                     return Ok(());
                 }
                 Some(false) => {}
@@ -92,10 +87,10 @@ impl<D: SharedData> Worker<D> {
         Ok(())
     }
 
-    /// Logs changes, then tells of them: in this order, so that who was told finds them in the log.
-    pub(super) fn tell(&self, knows: &mut Knowledge, owners: &[u64]) {
-        let start = self.append(owners);
-        let changes = knows.untold.saturating_add(owners.len() as u32);
+    /// Logs a change, then tells of it: in this order, so that who was told finds it in the log.
+    pub(super) fn tell(&self, knows: &mut Knowledge, owner: u64) {
+        let start = self.append(owner);
+        let changes = knows.untold.saturating_add(1);
         if self.ok(self.data.tell(changes)).is_none() {
             knows.untold = changes;
             return;
@@ -104,7 +99,7 @@ impl<D: SharedData> Worker<D> {
         // Where nobody else changed anything since this worker looked, it need not look again. Were
         // others to tell of a change now, the count would be another one.
         if start.is_some() && start == knows.position {
-            knows.position = start.map(|start| start + owners.len() as u64);
+            knows.position = start.map(|start| start.wrapping_add(1));
             if self.counts {
                 knows.mark = knows.mark.map(|mark| mark.wrapping_add(u64::from(changes)));
             }
@@ -112,11 +107,11 @@ impl<D: SharedData> Worker<D> {
     }
 
     /// Appends to the log; gives its head before.
-    fn append(&self, owners: &[u64]) -> Option<u64> {
+    fn append(&self, owner: u64) -> Option<u64> {
         for _ in 0..TRIES {
             let (mut log, token) = self.read_log()?;
             let start = log.head;
-            log.append(owners);
+            log.append(owner);
             if self.ok(self.data.set(&self.log_key, &log.encode(), token))? {
                 return Some(start);
             }

@@ -49,10 +49,10 @@ impl Log {
         HEADER.into_iter().chain(numbers.flat_map(u64::to_le_bytes)).collect()
     }
 
-    /// Appends entries, and forgets the oldest ones.
-    pub(super) fn append(&mut self, owners: &[u64]) {
-        self.head = self.head.wrapping_add(owners.len() as u64);
-        self.entries.extend(owners);
+    /// Appends an entry, and forgets the oldest one.
+    pub(super) fn append(&mut self, owner: u64) {
+        self.head = self.head.wrapping_add(1);
+        self.entries.push(owner);
         self.entries.drain(..self.entries.len().saturating_sub(LENGTH));
     }
 

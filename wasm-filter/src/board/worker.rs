@@ -65,7 +65,7 @@ impl<D: SharedData> Worker<D> {
             knows: Mutex::new(Knowledge { copies: Copies::new(seed), ..Knowledge::default() }),
         };
         // A count that does not move now never will. Nobody owns this entry.
-        worker.tell(&mut worker.locked(), &[0]);
+        worker.tell(&mut worker.locked(), 0);
         worker.counts = matches!(worker.data.told(), Ok(1..));
         worker.follow(&mut worker.locked());
         worker

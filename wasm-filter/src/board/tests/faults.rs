@@ -186,9 +186,13 @@ fn somebody_elses_bytes_are_left_alone_and_decide_nothing() {
         assert_eq!((words[0].load(0), words[1].load(0)), (open(2), open(1)));
         assert_eq!(boards[0].unshared(), 1, "no place");
         assert_eq!(fake.buckets(), [(bucket.clone(), junk.to_vec())]);
+        // Who comes later finds nothing, and need not look twice.
+        let later = SharedBoard::new(fake.clone(), b"", 3);
+        later.expect(&policy);
+        let its_words = later.open(&key(&policy, 1), 1).unwrap();
+        assert_eq!(its_words.load(0), 0);
         let (reads, ..) = fake.calls();
-        words.iter().for_each(|words| _ = words.load(0));
-        assert_eq!(fake.calls().0, reads, "one look is enough");
+        assert_eq!((its_words.load(0), fake.calls().0), (0, reads));
         // Once they are gone it shares again.
         fake.put(&bucket, b"");
         assert_eq!(words[0].compare_exchange(0, open(2), open(3)), Ok(()));
@@ -245,5 +249,10 @@ fn clocks_at_the_end_of_time() {
     // It came back: the copy is not as young as it says.
     fake.store().nanos = 0;
     assert_eq!(words[1].load(0), open(1));
-    assert_eq!(words[1].load_for_result(0, Instant::ZERO), open(1));
+    // The same for a result, by the time of the call.
+    let (_, boards, words) = opened(&policy);
+    assert_eq!(words[1].load_for_result(0, Instant::FAR_FUTURE), open(1));
+    words[0].compare_exchange(0, open(1), open(2)).unwrap();
+    assert_eq!(words[1].load_for_result(0, Instant::ZERO), open(2));
+    assert_eq!(boards[1].take_errors(), 0);
 }
