@@ -261,3 +261,15 @@ impl Policy {
         matches!(self.mode, Mode::Enforce | Mode::ForcedOpen)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_with_every_call_is_small() {
+        assert!(size_of::<Ticket>() <= 20, "{}", size_of::<Ticket>());
+        assert!(size_of::<Admission<'_>>() <= 32, "{}", size_of::<Admission<'_>>());
+        assert!(size_of::<Verdict<'_>>() <= 40, "{}", size_of::<Verdict<'_>>());
+    }
+}

@@ -121,33 +121,36 @@ impl Engine {
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
         let is_shadow = policy.mode == Mode::Shadow;
         let call = self.calls.wrapping_add(1);
-        let (decided, verdict) = match answer {
+        // Each answer is made where it is known: moved once more it would cost as much as it says.
+        match answer {
             Answer::Admit(permit) => {
+                self.calls = call;
+                self.recorder.decided(now, row, call, Decided::Admitted, is_shadow);
+                if is_stirred {
+                    self.stirred(place);
+                }
                 let ticket = Ticket { place, call, permit };
-                (Decided::Admitted, Verdict::Admit(Admission { policy, ticket }))
+                Verdict::Admit(Admission { policy, ticket })
             }
             Answer::Reject(rejection) => {
+                self.calls = call;
                 let decided = Decided::Rejected(rejection.rule());
-                let why = PassReason::Shadow(rejection);
-                let verdict = match is_shadow {
-                    true => Verdict::Pass(Pass { policy, why }),
+                self.recorder.decided(now, row, call, decided, is_shadow);
+                if is_stirred {
+                    self.stirred(place);
+                }
+                match is_shadow {
+                    true => Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) }),
                     false => Verdict::Reject(Rejected { policy, rejection }),
-                };
-                (decided, verdict)
+                }
             }
             Answer::Wait(until) => {
                 if is_stirred {
                     self.stirred(place);
                 }
-                return Verdict::Wait(Wait { policy, until });
+                Verdict::Wait(Wait { policy, until })
             }
-        };
-        self.calls = call;
-        self.recorder.decided(now, row, call, decided, is_shadow);
-        if is_stirred {
-            self.stirred(place);
         }
-        verdict
     }
 
     /// The state of a policy; none where another engine made the policies.
