@@ -160,19 +160,22 @@ fn a_changed_limit_holds_at_once_and_the_breaker_stays() {
     assert!(matches!(verdict, Verdict::Reject(it) if it.rejection.rule() == Rule::Breaker));
 }
 
-/// The old state is there until its calls are over; then their slots are free.
+/// The old state is there until its calls are over; each gives back its own slot.
 #[test]
 fn calls_of_policies_that_are_gone_give_their_slots_back() {
     let mut workers = Workers::new();
-    let old = workers.load(&format!(r#"{BREAKER}, "concurrency": {{"max": 1}}"#));
-    let held = workers.ask(0, &old, "a").unwrap();
+    let old = workers.load(&format!(r#"{BREAKER}, "concurrency": {{"max": 2}}"#));
+    let held = [(); 2].map(|()| workers.ask(0, &old, "a").unwrap());
     let breaker = r#""breaker": {"trip": {"consecutive_failures": 9}}"#;
-    let new = workers.load(&format!(r#"{breaker}, "concurrency": {{"max": 1}}"#));
+    let new = workers.load(&format!(r#"{breaker}, "concurrency": {{"max": 2}}"#));
     drop(old);
     workers.engines.iter_mut().for_each(|engine| engine.poll(workers.now));
-    assert!(workers.ask(1, &new, "a").is_err(), "it is still under way");
-    assert!(workers.settle(0, held, Success), "late");
-    assert!(workers.ask(1, &new, "a").is_ok());
+    assert!(workers.ask(1, &new, "a").is_err(), "they are still under way");
+    for ticket in held {
+        assert!(workers.settle(0, ticket, Success), "late");
+        assert!(workers.ask(1, &new, "a").is_ok());
+        assert!(workers.ask(1, &new, "a").is_err());
+    }
 }
 
 #[test]
