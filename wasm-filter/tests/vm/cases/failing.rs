@@ -180,6 +180,8 @@ pub(super) fn each_host_call_in_turn_while_configuring(machine: &Machine) -> Tes
             // Only the document itself decides whether it is taken.
             assert_eq!(taken, call != "proxy_get_buffer_bytes", "{about}");
             traffic(&mut vm, root)?;
+            // What a configuration that serves publishes, it publishes now.
+            vm.tick(root).map_err(|error| error.context(about.clone()))?;
             process.heal();
             vm.tick(root)?;
             let noticed = matches!(noticed, Noticed::Counted | Noticed::WhileConfiguring);
