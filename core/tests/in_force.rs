@@ -206,6 +206,24 @@ fn what_nobody_refers_to_is_freed() {
 }
 
 #[test]
+fn each_result_of_a_state_that_is_gone_is_late_and_the_last_one_ends_it() {
+    let mut engine = Engine::new(1);
+    let old = load(&mut engine, BREAKER);
+    let calls = [(); 3].map(|()| ticket(&mut engine, &old));
+    drop(old);
+    engine.poll(NOW);
+    assert_eq!((engine.totals().scopes, states(&engine)), (0, [0; 3]));
+    for call in calls {
+        // Three in time would open the breaker, which nobody could ever ask again.
+        assert!(engine.settle(NOW, call, Report::from(Failure)).late);
+    }
+    assert!(engine.take_event().is_none());
+    let new = load(&mut engine, BREAKER);
+    call(&mut engine, &new, Success);
+    assert_eq!((engine.totals().scopes, states(&engine)), (1, [1, 0, 0]));
+}
+
+#[test]
 fn the_same_again_before_it_was_freed_goes_on() {
     let mut engine = Engine::new(1);
     let old = load(&mut engine, BREAKER);
