@@ -134,7 +134,7 @@ impl Registry {
             let place = slots.add(slot);
             self.places.push(place);
             place
-        } else if let Some(place) = self.to_give_up(slots) {
+        } else if let Some(place) = self.dispensable(slots) {
             self.give_up(place, slots, series);
             let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
             slots.replace(place, slot);
@@ -154,7 +154,7 @@ impl Registry {
     }
 
     /// An idle scope that was not used for long, or the first idle one where all are in use.
-    fn to_give_up(&mut self, slots: &mut Slots) -> Option<u32> {
+    fn dispensable(&mut self, slots: &mut Slots) -> Option<u32> {
         let mut idle = None;
         for _ in 0..LOOKS.min(2 * self.places.len()) {
             let place = self.places.get(self.hand).copied();

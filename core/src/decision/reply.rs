@@ -32,10 +32,13 @@ impl<'a> Reply<'a> {
         let given = fallback.map_or(&[][..], |fallback| &fallback.headers);
         let explaining = fields.len();
         for (name, value) in given {
-            let name_is = |(taken, _): &&mut (Cow<'_, str>, _)| *taken == name.as_str();
-            match fields.iter_mut().enumerate().find(|(_, field)| name_is(&field)) {
-                Some((place, _)) if place < explaining => {}
-                Some((_, (_, known))) => *known = value.into(),
+            match fields.iter().position(|(taken, _)| *taken == name.as_str()) {
+                Some(place) if place < explaining => {}
+                Some(place) => {
+                    if let Some((_, known)) = fields.get_mut(place) {
+                        *known = value.into();
+                    }
+                }
                 None => fields.push((name.into(), value.into())),
             }
         }
