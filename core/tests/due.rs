@@ -175,7 +175,7 @@ fn what_others_did_to_many_scopes_is_learned_within_a_second_and_in_small_steps(
     for _ in 0..10 {
         // Again and again at the same moment costs little each time.
         assert!((0..5).all(|_| world.reads(0, at) <= 64));
-        at = at + Duration::from_millis(100);
+        at += Duration::from_millis(100);
         let reads = world.reads(0, at);
         assert!(reads <= SCOPES as u64 / 10 + 64, "{reads} reads in a tick");
     }
