@@ -32,6 +32,7 @@ pub mod engine;
 pub mod event;
 pub mod facts;
 pub mod guard;
+pub mod metric;
 pub mod outcome;
 pub mod path;
 pub mod policy;

@@ -20,6 +20,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Slow, Self::Neutral];
+
     /// The name in metrics, events and logs.
     pub const fn name(self) -> &'static str {
         match self {

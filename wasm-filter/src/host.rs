@@ -11,6 +11,7 @@ use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
 use crate::root::{Configured, Root};
 use bimetal_core::Instant;
+use bimetal_core::metric::BOARD_CHANGES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::sync::Arc;
@@ -91,10 +92,6 @@ const CLOCK_MONOTONIC: u32 = 1;
 const BUFFER_RESPONSE_BODY: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
-
-/// How many changes the workers told each other over the board. A gauge: an operator can set all
-/// counters to zero, and a number that climbs again comes by one that a worker has seen.
-const BOARD_CHANGES: &str = "bimetal_board_changes";
 
 /// The Envoy that this module runs in.
 #[derive(Clone, Copy, Debug)]
@@ -246,7 +243,7 @@ impl Host for Envoy {
     }
 
     fn board(&self, plugin: &[u8], seed: u64) -> Result<Option<Arc<dyn WorkerBoard>>, HostError> {
-        let changes = self.define_metric(MetricKind::Gauge, BOARD_CHANGES)?;
+        let changes = self.define_metric(BOARD_CHANGES.kind, BOARD_CHANGES.name)?;
         Ok(Some(Arc::new(SharedBoard::new(EnvoyData { changes }, plugin, seed))))
     }
 

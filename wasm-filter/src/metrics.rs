@@ -1,4 +1,4 @@
-//! Publishes the core's counts as Envoy metrics.
+//! Publishes the core's counts as Envoy metrics, as [`bimetal_core::metric`] describes them.
 //!
 //! Envoy's Wasm metrics have no labels, so labels go into the name in the form that Istio takes
 //! apart again (`key=.=value;.;` before the metric's name). A metric is defined when it first
@@ -8,14 +8,14 @@
 
 use crate::port::{Host, HostError, MetricKind};
 use bimetal_core::Engine;
-use bimetal_core::event::{Decided, State};
-use bimetal_core::series::{Counts, TRANSITIONS};
+use bimetal_core::metric::{
+    self, CALLS_OUTSTANDING, COUNTED, Counted, DECISION_ERRORS, EVENTS_LOST, POLICY,
+    REQUEST_DURATION_MS, SCOPE, SCOPES, UNSHARED, UNSUPPORTED_SKIPPED,
+};
 use std::sync::Arc;
 
-const OUTCOMES: [&str; 4] = ["success", "failure", "slow", "neutral"];
-
-/// Numbers of one row: decisions, those in shadow, 4 outcomes, late, unprotected, transitions, states.
-const FIELDS: usize = 2 * Decided::COUNT + 4 + 2 + TRANSITIONS.len() + State::ALL.len();
+/// Numbers of one row.
+const FIELDS: usize = COUNTED.len();
 
 /// A metric that may not be defined yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,8 +92,8 @@ impl Publisher {
         if matches!(self.errors.metric, Metric::Refused) {
             self.errors.metric = Metric::Unknown;
         }
-        let errors_total = || "bimetal_decision_errors_total".to_owned();
-        let zero = id(host, &mut self.errors.metric, MetricKind::Counter, errors_total);
+        let errors_total = || DECISION_ERRORS.name.to_owned();
+        let zero = id(host, &mut self.errors.metric, DECISION_ERRORS.kind, errors_total);
         let mut result = zero.map(drop).and(self.record_waiting(host));
         for (index, (policy, scope, counts)) in engine.series().enumerate() {
             if self.rows.len() <= index {
@@ -103,23 +103,27 @@ impl Publisher {
             let Some(row) = self.rows.get_mut(index) else {
                 continue;
             };
-            let fields = row.published.iter_mut().zip(&mut row.metrics).zip(values(counts));
-            for (field, ((published, metric), value)) in fields.enumerate() {
-                let name = || name(field, policy, scope);
-                result = move_to(host, metric, published, value, kind(field), name).and(result);
+            let fields = row.published.iter_mut().zip(&mut row.metrics);
+            for ((counted, value), (published, metric)) in
+                COUNTED.iter().zip(metric::values(counts)).zip(fields)
+            {
+                let name = || name(counted, policy, scope);
+                let kind = counted.metric.kind;
+                result = move_to(host, metric, published, value, kind, name).and(result);
             }
         }
         let totals = engine.totals();
         let outstanding = totals.issued.saturating_sub(totals.settled);
-        for (counter, value, kind, name) in [
-            (&mut self.errors, own.errors, MetricKind::Counter, "bimetal_decision_errors_total"),
-            (&mut self.unshared, own.unshared, MetricKind::Counter, "bimetal_unshared_total"),
-            (&mut self.lost, totals.events_lost, MetricKind::Counter, "bimetal_events_lost_total"),
-            (&mut self.scopes, totals.scopes, MetricKind::Gauge, "bimetal_scopes"),
-            (&mut self.outstanding, outstanding, MetricKind::Gauge, "bimetal_calls_outstanding"),
+        for (counter, value, described) in [
+            (&mut self.errors, own.errors, &DECISION_ERRORS),
+            (&mut self.unshared, own.unshared, &UNSHARED),
+            (&mut self.lost, totals.events_lost, &EVENTS_LOST),
+            (&mut self.scopes, totals.scopes, &SCOPES),
+            (&mut self.outstanding, outstanding, &CALLS_OUTSTANDING),
         ] {
             let Counter { published, metric } = counter;
-            result = move_to(host, metric, published, value, kind, || name.to_owned()).and(result);
+            let name = || described.name.to_owned();
+            result = move_to(host, metric, published, value, described.kind, name).and(result);
         }
         result
     }
@@ -130,7 +134,7 @@ impl Publisher {
     /// When the host refuses it.
     pub fn in_force(&mut self, host: &impl Host, skipped: usize) -> Result<(), HostError> {
         // Set, not added to: every worker says the same of the same document.
-        let gauge = host.define_metric(MetricKind::Gauge, "bimetal_unsupported_skipped")?;
+        let gauge = host.define_metric(UNSUPPORTED_SKIPPED.kind, UNSUPPORTED_SKIPPED.name)?;
         host.record(gauge, skipped as u64)
     }
 
@@ -142,13 +146,11 @@ impl Publisher {
     pub fn withdraw(&mut self, host: &impl Host) -> Result<(), HostError> {
         let mut result = self.record_waiting(host);
         for row in &mut self.rows {
-            for (field, (published, metric)) in
-                row.published.iter_mut().zip(&mut row.metrics).enumerate()
-            {
-                if kind(field) == MetricKind::Gauge {
-                    let name = String::new;
-                    result =
-                        move_to(host, metric, published, 0, MetricKind::Gauge, name).and(result);
+            let fields = row.published.iter_mut().zip(&mut row.metrics);
+            for (counted, (published, metric)) in COUNTED.iter().zip(fields) {
+                let kind = counted.metric.kind;
+                if kind == MetricKind::Gauge {
+                    result = move_to(host, metric, published, 0, kind, String::new).and(result);
                 }
             }
         }
@@ -185,8 +187,9 @@ impl Publisher {
             let Some((policy, metric)) = self.durations.get_mut(place) else {
                 continue;
             };
-            let name = || format!("{}bimetal_request_duration_ms", label("policy", policy));
-            let recorded = match id(host, metric, MetricKind::Histogram, name) {
+            let described = &REQUEST_DURATION_MS;
+            let name = || format!("{}{}", label(POLICY, policy), described.name);
+            let recorded = match id(host, metric, described.kind, name) {
                 Ok(Some(id)) => host.record(id, millis),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
@@ -240,64 +243,14 @@ fn id(
     }
 }
 
-fn values(counts: &Counts) -> impl Iterator<Item = u64> {
-    let states = counts.states.iter().map(|count| u64::from(*count));
-    let sums = counts.decisions.iter().chain(&counts.shadow).chain(&counts.outcomes).copied();
-    let single = [counts.late, counts.unprotected];
-    sums.chain(single).chain(counts.transitions.iter().copied()).chain(states)
-}
-
-/// What a field counts.
-enum Meaning {
-    Decision(&'static str),
-    Shadow(&'static str),
-    Outcome(&'static str),
-    Late,
-    Unprotected,
-    Transition(&'static bimetal_core::series::TransitionKind),
-    State(State),
-}
-
-/// The meaning of a field in the order of [`values`].
-fn meaning(field: usize) -> Option<Meaning> {
-    let decisions = Decided::all().map(|decided| Meaning::Decision(decided.name()));
-    let shadow = Decided::all().map(|decided| Meaning::Shadow(decided.name()));
-    let outcomes = OUTCOMES.into_iter().map(Meaning::Outcome);
-    let single = [Meaning::Late, Meaning::Unprotected];
-    let transitions = TRANSITIONS.iter().map(Meaning::Transition);
-    let states = State::ALL.into_iter().map(Meaning::State);
-    decisions
-        .chain(shadow)
-        .chain(outcomes)
-        .chain(single)
-        .chain(transitions)
-        .chain(states)
-        .nth(field)
-}
-
-const fn kind(field: usize) -> MetricKind {
-    if field < FIELDS - State::ALL.len() { MetricKind::Counter } else { MetricKind::Gauge }
-}
-
 /// A metric's name with its labels. The scope stands last: a client may have chosen it. The core's
 /// labels hold nothing that Envoy's rules go by.
-fn name(field: usize, policy: &str, scope: &str) -> String {
-    let (labels, metric) = match meaning(field) {
-        Some(Meaning::Decision(decision)) => (label("decision", decision), "requests_total"),
-        Some(Meaning::Shadow(decision)) => (label("decision", decision), "shadow_total"),
-        Some(Meaning::Outcome(outcome)) => (label("outcome", outcome), "outcomes_total"),
-        Some(Meaning::Late) => (String::new(), "late_total"),
-        Some(Meaning::Unprotected) => (String::new(), "unprotected_total"),
-        Some(Meaning::Transition(change)) => {
-            let (from, to) = (label("from", change.from.name()), label("to", change.to.name()));
-            let cause = label("cause", change.cause);
-            (format!("{from}{to}{cause}"), "breaker_transitions_total")
-        }
-        Some(Meaning::State(state)) => (label("state", state.name()), "breaker_replicas"),
-        // No such field; a name that nobody publishes.
-        None => (String::new(), "unknown"),
-    };
-    format!("{}{labels}{}bimetal_{metric}", label("policy", policy), label("scope", scope))
+fn name(counted: &Counted, policy: &str, scope: &str) -> String {
+    let mut name = label(POLICY, policy);
+    counted.labels().for_each(|(key, value)| name.push_str(&label(key, value)));
+    name.push_str(&label(SCOPE, scope));
+    name.push_str(counted.metric.name);
+    name
 }
 
 /// A label in a name. Envoy strips dots from the end of a value, where a policy's name may have one:
@@ -316,9 +269,7 @@ mod tests {
 
     #[test]
     fn every_field_has_a_name_of_its_own() {
-        assert_eq!(values(&Counts::default()).count(), FIELDS);
-        assert!(meaning(FIELDS).is_none());
-        let mut names: Vec<_> = (0..FIELDS).map(|field| name(field, "p", "s")).collect();
+        let mut names: Vec<_> = COUNTED.iter().map(|counted| name(counted, "p", "s")).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), FIELDS);
@@ -326,17 +277,26 @@ mod tests {
 
     #[test]
     fn names_are_in_the_form_that_istio_takes_apart() {
+        let with = |labels: &[&str]| {
+            let is_it = |counted: &&Counted| {
+                labels.iter().copied().eq(counted.labels().map(|(_, value)| value))
+            };
+            COUNTED.iter().find(is_it).unwrap()
+        };
         assert_eq!(
-            name(1, "echo", "*"),
+            name(with(&["breaker"]), "echo", "*"),
             "policy=.=echo;.;decision=.=breaker;.;scope=.=*;.;bimetal_requests_total"
         );
-        let closed = FIELDS - 3;
         assert_eq!(
-            name(closed, "echo", "outbound|80||echo.svc"),
+            name(with(&["closed"]), "echo", "outbound|80||echo.svc"),
             "policy=.=echo;.;state=.=closed;.;scope=.=outbound|80||echo.svc;.;bimetal_breaker_replicas"
         );
-        assert_eq!(kind(closed), MetricKind::Gauge);
-        assert_eq!(kind(closed - 1), MetricKind::Counter);
+        assert_eq!(
+            name(with(&["half_open", "open", "probe_failed"]), "echo", "*"),
+            "policy=.=echo;.;from=.=half_open;.;to=.=open;.;cause=.=probe_failed;.;scope=.=*;.;\
+             bimetal_breaker_transitions_total"
+        );
+        assert_eq!(name(with(&[]), "echo", "*"), "policy=.=echo;.;scope=.=*;.;bimetal_late_total");
     }
 
     /// The labels that Envoy's rule takes out of a name, and what is left.
@@ -356,7 +316,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for key in keys {
             let scope = bimetal_core::registry::label(&Scope::Authority, key.as_bytes());
-            let name = name(0, "p.", &scope);
+            let name = name(&COUNTED[0], "p.", &scope);
             let (labels, metric) = taken_apart(&name);
             assert_eq!(
                 labels,

@@ -6,6 +6,7 @@
 use crate::board::WorkerBoard;
 use crate::headers::Headers;
 use bimetal_core::Instant;
+pub use bimetal_core::metric::Kind as MetricKind;
 use std::fmt;
 use std::sync::Arc;
 
@@ -173,17 +174,6 @@ impl Property {
             Self::Attempts => "upstream\0request_attempt_count",
         }
     }
-}
-
-/// Kinds of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MetricKind {
-    /// Only grows.
-    Counter,
-    /// Sum over all workers of what each added.
-    Gauge,
-    /// Whole numbers.
-    Histogram,
 }
 
 /// Levels of the host's log.

@@ -24,7 +24,7 @@ impl Object {
 
 /// A description, where there is a schema to show it: the filter has none, and leaves the texts out
 /// of its module.
-const fn described(doc: &'static str) -> &'static str {
+pub(crate) const fn described(doc: &'static str) -> &'static str {
     if cfg!(feature = "std") { doc } else { "" }
 }
 

@@ -1,88 +1,41 @@
-//! The page of metrics, in Prometheus' text format: every name and label of the contract, summed
-//! over the workers.
+//! The page of metrics, in Prometheus' text format, as [`bimetal_core::metric`] describes them:
+//! summed over the workers.
 
 use crate::account::{AnsweredBy, End};
 use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
 use crate::proxy::Shared;
-use crate::worker::{BOUNDS, CLASSES, Histogram, WorkerStats};
-use bimetal_core::event::{Decided, State};
-use bimetal_core::outcome::Outcome;
-use bimetal_core::series::{Counts, SHARED_LABEL, TRANSITIONS};
+use crate::worker::{CLASSES, Histogram, WorkerStats};
+use bimetal_core::metric::{self, COUNTED, Metric};
+use bimetal_core::series::{Counts, SHARED_LABEL};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-const OUTCOMES: [Outcome; 4] =
-    [Outcome::Success, Outcome::Failure, Outcome::Slow, Outcome::Neutral];
-
-/// Label names and values of one line.
-type Labels<'a> = [(&'a str, &'a str)];
-
 /// The whole page.
 pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     let mut page = Page::default();
-    let series = merged(stats);
-    let with = |write: &mut dyn FnMut(&str, &str, &Counts)| {
-        series.iter().for_each(|((policy, scope), counts)| write(policy, scope, counts));
-    };
-    page.head("bimetal_requests_total", "counter", "Calls by what was decided.");
-    with(&mut |policy, scope, counts| {
-        for (decision, count) in Decided::all().map(Decided::name).zip(counts.decisions) {
-            page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
-        }
-    });
-    page.head("bimetal_outcomes_total", "counter", "Admitted calls by what they counted as.");
-    with(&mut |policy, scope, counts| {
-        for outcome in OUTCOMES {
-            let labels = [("policy", policy), ("scope", scope), ("outcome", outcome.name())];
-            page.line(&labels, counts.outcome(outcome));
-        }
-    });
-    page.head("bimetal_breaker_replicas", "gauge", "Workers whose breaker is in a state.");
-    with(&mut |policy, scope, counts| {
-        for (state, count) in State::ALL.iter().zip(counts.states) {
-            page.line(
-                &[("policy", policy), ("scope", scope), ("state", state.name())],
-                count.into(),
-            );
-        }
-    });
-    page.head("bimetal_breaker_transitions_total", "counter", "Changes of breakers' states.");
-    with(&mut |policy, scope, counts| {
-        for (kind, count) in TRANSITIONS.iter().zip(counts.transitions) {
-            let (from, to) = (kind.from.name(), kind.to.name());
-            let labels = [
-                ("policy", policy),
-                ("scope", scope),
-                ("from", from),
-                ("to", to),
-                ("cause", kind.cause),
-            ];
-            page.line(&labels, count);
-        }
-    });
-    page.head("bimetal_shadow_total", "counter", "Decisions that were not applied.");
-    with(&mut |policy, scope, counts| {
-        for (decision, count) in Decided::all().map(Decided::name).zip(counts.shadow) {
-            page.line(&[("policy", policy), ("scope", scope), ("decision", decision)], count);
-        }
-    });
-    page.head("bimetal_late_total", "counter", "Results that came too late to touch the breaker.");
-    with(&mut |policy, scope, counts| {
-        page.line(&[("policy", policy), ("scope", scope)], counts.late);
-    });
-    page.head(
-        "bimetal_unprotected_total",
-        "counter",
-        "Calls passed because the table of scopes was full.",
-    );
-    with(&mut |policy, scope, counts| {
-        page.line(&[("policy", policy), ("scope", scope)], counts.unprotected);
-    });
+    counted(&mut page, stats);
     durations(&mut page, stats);
     own(&mut page, shared, stats);
     page.text
+}
+
+/// What the core counts for each policy and scope.
+fn counted(page: &mut Page, stats: &[WorkerStats]) {
+    let series = merged(stats);
+    let mut place = 0;
+    for group in COUNTED.chunk_by(|one, next| one.metric.name == next.metric.name) {
+        page.head(group[0].metric);
+        for ((policy, scope), counts) in &series {
+            for (counted, value) in group.iter().zip(metric::values(counts).skip(place)) {
+                let others = counted.labels().map(|(_, value)| value);
+                let labels: Vec<_> = [*policy, *scope].into_iter().chain(others).collect();
+                page.line(counted.metric, &labels, value);
+            }
+        }
+        place += group.len();
+    }
 }
 
 fn merged(stats: &[WorkerStats]) -> BTreeMap<(&str, &str), Counts> {
@@ -107,50 +60,38 @@ fn add(all: &mut Counts, one: &Counts) {
 }
 
 fn durations(page: &mut Page, stats: &[WorkerStats]) {
-    let name = "bimetal_request_duration_seconds";
-    page.head(
-        name,
-        "histogram",
-        "From a request's head to the end of its answer, for calls that were not rejected.",
-    );
+    let metric = &metric::REQUEST_DURATION_SECONDS;
+    page.head(metric);
     let mut all: BTreeMap<&str, Histogram> = BTreeMap::new();
     for (policy, histogram) in stats.iter().flat_map(|worker| &worker.durations) {
         all.entry(policy).or_default().merge(histogram);
     }
     for (policy, histogram) in &all {
-        let labels = [("policy", *policy), ("scope", SHARED_LABEL)];
+        let labels = [*policy, SHARED_LABEL];
         let mut count = 0;
-        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+        let bounds = metric.bounds.iter().map(|(_, text)| *text).chain(["+Inf"]);
         for (bound, more) in bounds.zip(histogram.counts) {
             count += more;
-            page.named(&format!("{name}_bucket"), &[labels[0], labels[1], ("le", bound)], &count);
+            page.part(metric, "_bucket", &labels, Some(bound), &count);
         }
-        page.named(&format!("{name}_sum"), &labels, &(histogram.sum as f64 / 1e9));
-        page.named(&format!("{name}_count"), &labels, &count);
+        page.part(metric, "_sum", &labels, None, &(histogram.sum as f64 / 1e9));
+        page.part(metric, "_count", &labels, None, &count);
     }
 }
 
 /// What is not of one policy.
 fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     let sum = |count: fn(&WorkerStats) -> u64| stats.iter().map(count).sum::<u64>();
-    page.head(
-        "bimetal_decision_errors_total",
-        "counter",
-        "Decisions that failed; the call passed.",
-    );
-    page.line(&[], sum(|report| report.decision_errors));
-    page.head("bimetal_scopes", "gauge", "Scopes in the tables of all workers.");
-    page.line(&[], sum(|report| report.totals.scopes));
-    page.head("bimetal_calls_outstanding", "gauge", "Admitted calls that are not settled yet.");
-    page.line(&[], sum(|report| report.totals.issued - report.totals.settled));
-    page.head("bimetal_events_lost_total", "counter", "Events that nobody took in time.");
-    page.line(&[], sum(|report| report.totals.events_lost));
-    page.head("bimetal_panics_total", "counter", "Connections that ended by a panic.");
-    page.line(&[], sum(|report| report.panics));
-    page.head("bimetal_refused_total", "counter", "Requests refused for their form or size.");
+    page.only(&metric::DECISION_ERRORS, sum(|report| report.decision_errors));
+    page.only(&metric::SCOPES, sum(|report| report.totals.scopes));
+    let outstanding = sum(|report| report.totals.issued - report.totals.settled);
+    page.only(&metric::CALLS_OUTSTANDING, outstanding);
+    page.only(&metric::EVENTS_LOST, sum(|report| report.totals.events_lost));
+    page.only(&metric::PANICS, sum(|report| report.panics));
+    page.head(&metric::REFUSED);
     for (place, reason) in Refusal::REASONS.into_iter().enumerate() {
         let counts = stats.iter().filter_map(|worker| worker.refusals.get(place));
-        page.line(&[("reason", reason)], counts.sum());
+        page.line(&metric::REFUSED, &[reason], counts.sum());
     }
     requests(page, stats);
     let settings = shared.settings();
@@ -162,48 +103,38 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     for (upstream, reason, count) in stats.iter().flat_map(|stats| &stats.failures) {
         *failures.entry((upstream, reason)).or_default() += count;
     }
-    page.head(
-        "bimetal_upstream_failures_total",
-        "counter",
-        "Tries without a whole answer, and answers that broke off, by what went wrong.",
-    );
+    page.head(&metric::UPSTREAM_FAILURES);
     for ((upstream, reason), count) in failures {
-        page.line(&[("upstream", upstream), ("reason", reason)], count);
+        page.line(&metric::UPSTREAM_FAILURES, &[upstream, reason], count);
     }
-    page.head("bimetal_connections", "gauge", "Connections from clients.");
-    page.line(&[], sum(|report| report.connections as u64));
+    page.only(&metric::CONNECTIONS, sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, open) in stats.iter().flat_map(|worker| &worker.upstreams) {
         *upstreams.entry(name).or_default() += *open as u64;
     }
-    page.head("bimetal_upstream_connections", "gauge", "Connections to upstreams.");
+    page.head(&metric::UPSTREAM_CONNECTIONS);
     for (name, open) in upstreams {
-        page.line(&[("upstream", name)], open);
+        page.line(&metric::UPSTREAM_CONNECTIONS, &[name], open);
     }
-    page.head("bimetal_reloads_total", "counter", "Configurations that came after the first.");
-    page.line(&[("result", "applied")], shared.reloads.load(Ordering::Relaxed));
-    page.line(&[("result", "refused")], shared.refused_reloads.load(Ordering::Relaxed));
-    page.head(
-        "bimetal_unsupported_skipped",
-        "gauge",
-        "Parts of the configuration that were left out.",
-    );
-    page.line(&[], settings.skipped.len() as u64);
-    page.head("bimetal_workers", "gauge", "Workers.");
-    page.line(&[], stats.len() as u64);
+    page.head(&metric::RELOADS);
+    page.line(&metric::RELOADS, &["applied"], shared.reloads.load(Ordering::Relaxed));
+    page.line(&metric::RELOADS, &["refused"], shared.refused_reloads.load(Ordering::Relaxed));
+    page.only(&metric::UNSUPPORTED_SKIPPED, settings.skipped.len() as u64);
+    page.only(&metric::WORKERS, stats.len() as u64);
 }
 
 /// How requests ended and which answers they got, whoever gave them.
 fn requests(page: &mut Page, stats: &[WorkerStats]) {
-    page.head("bimetal_requests_ended_total", "counter", "Every request, by how it ended.");
+    page.head(&metric::REQUESTS_ENDED);
     for (place, end) in End::NAMES.into_iter().enumerate() {
-        page.line(&[("end", end)], stats.iter().map(|worker| worker.ends[place]).sum());
+        let count = stats.iter().map(|worker| worker.ends[place]).sum();
+        page.line(&metric::REQUESTS_ENDED, &[end], count);
     }
-    page.head("bimetal_answers_total", "counter", "Answers given, by whose they are.");
+    page.head(&metric::ANSWERS);
     for (whose, by) in AnsweredBy::NAMES.into_iter().enumerate() {
         for (place, class) in CLASSES.into_iter().enumerate() {
             let count = stats.iter().map(|worker| worker.answers[whose][place]).sum();
-            page.line(&[("by", by), ("class", class)], count);
+            page.line(&metric::ANSWERS, &[by, class], count);
         }
     }
 }
@@ -211,30 +142,50 @@ fn requests(page: &mut Page, stats: &[WorkerStats]) {
 #[derive(Default)]
 struct Page {
     text: String,
-    name: &'static str,
 }
 
 impl Page {
-    fn head(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.name = name;
+    fn head(&mut self, metric: &Metric) {
+        let Metric { name, help, .. } = metric;
+        let kind = metric.kind.name();
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn line(&mut self, labels: &Labels<'_>, value: u64) {
-        self.named(self.name, labels, &value);
+    /// A metric of one line.
+    fn only(&mut self, metric: &Metric, value: u64) {
+        self.head(metric);
+        self.line(metric, &[], value);
     }
 
-    fn named(&mut self, name: &str, labels: &Labels<'_>, value: &dyn std::fmt::Display) {
-        self.text.push_str(name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
+    /// A line; `values` are those of the metric's labels.
+    fn line(&mut self, metric: &Metric, values: &[&str], value: u64) {
+        self.part(metric, "", values, None, &value);
+    }
+
+    /// A line of a histogram's part; a bucket has a `bound`.
+    fn part(
+        &mut self,
+        metric: &Metric,
+        part: &str,
+        values: &[&str],
+        bound: Option<&str>,
+        value: &dyn std::fmt::Display,
+    ) {
+        debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+        self.text.push_str(metric.name);
+        self.text.push_str(part);
+        let labels = metric.labels.iter().zip(values).map(|(label, value)| (*label, *value));
+        let mut is_first = true;
+        for (label, value) in labels.chain(bound.map(|bound| ("le", bound))) {
+            self.text.push(if is_first { '{' } else { ',' });
+            is_first = false;
             self.text.push_str(label);
             self.text.push_str("=\"");
             escape(value, &mut self.text);
             self.text.push('"');
         }
-        if !labels.is_empty() {
+        if !is_first {
             self.text.push('}');
         }
         let _ = writeln!(self.text, " {value}");
@@ -260,8 +211,8 @@ mod tests {
     #[test]
     fn labels_cannot_break_out() {
         let mut page = Page::default();
-        page.head("x", "counter", "X.");
-        page.line(&[("scope", "a\"} 1\n\\")], 7);
-        assert_eq!(page.text, "# HELP x X.\n# TYPE x counter\nx{scope=\"a\\\"} 1\\n\\\\\"} 7\n");
+        page.line(&metric::UPSTREAM_CONNECTIONS, &["a\"} 1\n\\"], 7);
+        let wanted = "bimetal_upstream_connections{upstream=\"a\\\"} 1\\n\\\\\"} 7\n";
+        assert_eq!(page.text, wanted);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use ended::CLASSES;
 use ended::EndedRequests;
 pub(crate) use failures::FailureLog;
 use failures::Failures;
-pub(crate) use histogram::{BOUNDS, Histogram};
+pub(crate) use histogram::Histogram;
 pub(crate) use routing::{Route, Routing, Target};
 pub(crate) use stats::{BreakerRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
