@@ -207,6 +207,36 @@ fn escape(value: &str, into: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::stats::Series;
+
+    #[test]
+    fn each_count_stands_in_its_line_summed_over_the_workers() {
+        let counts = Counts {
+            decisions: [1, 2, 22],
+            shadow: [3, 4, 23],
+            outcomes: [5, 6, 7, 8],
+            late: 9,
+            unprotected: 10,
+            transitions: [11, 12, 13, 14, 15, 16, 17, 18],
+            states: [19, 20, 21],
+        };
+        let series = Series { policy: "p".into(), scope: "s".into(), counts };
+        let worker = WorkerStats { series: vec![series], ..WorkerStats::default() };
+        let mut page = Page::default();
+        counted(&mut page, &[worker.clone(), worker]);
+        let values = page.text.lines().filter(|line| !line.starts_with('#'));
+        let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
+        let wanted =
+            [2, 4, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 8, 18, 20];
+        assert_eq!(values, wanted.map(|value| value.to_string()));
+        for line in [
+            r#"bimetal_requests_total{policy="p",scope="s",decision="breaker"} 4"#,
+            r#"bimetal_breaker_transitions_total{policy="p",scope="s",from="half_open",to="open",cause="probe_slow"} 32"#,
+            r#"bimetal_late_total{policy="p",scope="s"} 18"#,
+        ] {
+            assert!(page.text.lines().any(|one| one == line), "{line}:\n{}", page.text);
+        }
+    }
 
     #[test]
     fn labels_cannot_break_out() {

@@ -7,7 +7,7 @@ mod failures;
 mod histogram;
 mod keeper;
 mod routing;
-mod stats;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -15,8 +15,9 @@ mod orders;
 mod publishing;
 mod uploads;
 
-use bimetal_core::Duration;
-use bimetal_filter::port::{Level, Map, Property};
+use bimetal_core::metric::ALL;
+use bimetal_core::{Duration, doc};
+use bimetal_filter::port::{Level, Map, MetricKind, Property};
 use bimetal_filter::root::{Configured, Root, TICK_MILLIS};
 use fake::Fake;
 use serde_json::json;
@@ -145,6 +146,13 @@ fn metrics_are_published_as_differences() {
     // It was open before the first tick: nobody ever counted it as closed.
     assert_eq!(host.find_metric(&["state=.=closed", "breaker_replicas"]), None);
     assert_eq!(host.metric(&["request_duration_ms"]), 1);
+    assert_eq!((host.metric(&["bimetal_scopes"]), host.find_metric(&["outstanding"])), (1, None));
+    let described = |(kind, name, _): &(MetricKind, String, i64)| {
+        let described = ALL.iter().find(|metric| name.ends_with(metric.name));
+        described.is_some_and(|it| it.kind == *kind && it.hosts.contains(&doc::Host::Wasm))
+    };
+    let all = host.0.borrow().metrics.clone();
+    assert!(all.iter().all(described), "{all:#?}");
     let defined = host.0.borrow().metrics.len();
     root.tick();
     assert_eq!(host.0.borrow().metrics.len(), defined);
