@@ -256,3 +256,27 @@ fn clocks_at_the_end_of_time() {
     assert_eq!(words[1].load_for_result(0, Instant::ZERO), open(2));
     assert_eq!(boards[1].take_errors(), 0);
 }
+
+/// A policy with 50 buckets, a worker that has not looked for long, and all its buckets in turn.
+#[test]
+fn what_lies_in_a_bucket_that_is_not_its_own_decides_nothing() {
+    let policy = policy("echo", 400, 10);
+    let (fake, boards, words) = opened(&policy);
+    let (key, old) = fake.buckets()[0].clone();
+    let (table, _) = key.rsplit_once('/').unwrap();
+    words[0].compare_exchange(0, open(1), open(2)).unwrap();
+    for bucket in (0..50).map(|number| format!("{table}/{number}")).filter(|other| *other != key) {
+        fake.put(&bucket, &old);
+    }
+    fake.store().refuses = Some("/log");
+    words[0].compare_exchange(0, open(2), open(3)).unwrap();
+    fake.store().refuses = None;
+    boards[1].tick(&mut || assert_eq!(words[1].load(0), open(3)));
+    // Another process's log: what lay there lies elsewhere now, where nothing is.
+    for (bucket, _) in fake.buckets() {
+        fake.put(&bucket, b"");
+    }
+    fake.put(&log_key(&fake), &Log::new(5).encode());
+    fake.store().told += 1;
+    boards[1].tick(&mut || assert_eq!(words[1].load(0), 0));
+}

@@ -123,7 +123,13 @@ pub(super) fn a_table_larger_than_memory_refuses_scopes_and_ends_nobody(
         for tenant in 0..100 {
             assert!(call(&mut vm, root, tenant, "200")?, "a probe");
         }
-        assert!(call(&mut vm, root, 80_000, "500")? && !call(&mut vm, root, 80_000, "200")?);
+        let mut has_place = false;
+        // A new scope looks at some places for one that is idle; the next one goes on from there.
+        for tenant in 80_000..80_100 {
+            let tripped = call(&mut vm, root, tenant, "500")?;
+            has_place |= tripped && !call(&mut vm, root, tenant, "200")?;
+        }
+        assert!(has_place, "{when_full}: nobody gave way");
         vm.tick(root)?;
         assert_eq!(process.metric(&["scopes"]), scopes);
         balanced(&process, when_full);
