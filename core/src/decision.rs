@@ -125,6 +125,12 @@ impl Ticket {
         self.call as u64
     }
 
+    /// Where its breaker is: good for [`Engine::breaker`](crate::Engine::breaker) also once the
+    /// ticket is used up.
+    pub const fn breaker(&self) -> BreakerPlace {
+        BreakerPlace(self.place)
+    }
+
     /// Whether the call is a probe that waits for response headers: only then do
     /// [`Engine::answered`](crate::Engine::answered) and
     /// [`Engine::upstream_clock`](crate::Engine::upstream_clock) do anything.
@@ -132,6 +138,11 @@ impl Ticket {
         self.permit.is_probe()
     }
 }
+
+/// Where the breaker of a call is, within its engine. Once the call is settled another scope may
+/// take the place: look at it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerPlace(pub(crate) u32);
 
 /// What the host does for an admitted call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

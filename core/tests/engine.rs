@@ -382,3 +382,20 @@ fn deciding_does_not_allocate_where_scopes_are_known() {
     });
     assert_eq!(measured.count_total, 0);
 }
+
+#[test]
+fn the_breaker_of_a_call_is_found_by_its_place_also_once_it_is_settled() {
+    let mut world = World::new(TENANTS);
+    world.call(Request("", "silver"), Failure);
+    (0..2).for_each(|_| world.call(Request("", "gold"), Failure));
+    let ticket = world.ticket(Request("", "gold"));
+    let place = ticket.breaker();
+    let seen = |world: &World| world.engine.breaker(world.now, place).unwrap();
+    assert_eq!((seen(&world).state, seen(&world).failures), (State::Closed, 2));
+    assert!(!world.settles_late(ticket, Failure));
+    assert_eq!((seen(&world).state, seen(&world).generation), (State::Open, 1));
+    world.load(r#""timeout": {"request": "1s"}"#);
+    assert_eq!(world.engine.breaker(world.now, place), None, "its policy is gone");
+    let place = world.ticket(ECHO).breaker();
+    assert_eq!(world.engine.breaker(world.now, place), None, "its policy has no breaker");
+}

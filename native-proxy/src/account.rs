@@ -5,14 +5,16 @@
 //! that were refused, rejected, answered by the proxy itself or given up by their client have it
 //! like all others.
 
-use crate::attempt::ErrorKind;
+use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Refusal;
+use crate::telemetry::{BreakerWitness, RequestTrace};
 use crate::worker::{Route, Worker};
 use bimetal_core::decision::Rule;
 use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Instant};
-use hyper::StatusCode;
+use bimetal_core::{Admission, Duration, Instant, Rejection};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -176,6 +178,8 @@ pub(crate) struct RequestAccount {
     /// What is known so far. The client leaves, unless another end comes first.
     request: RequestEnded,
     is_complete: bool,
+    /// Only where the request is recorded as a trace.
+    trace: Option<Box<RequestTrace>>,
 }
 
 impl RequestAccount {
@@ -194,7 +198,7 @@ impl RequestAccount {
             failure: None,
             attempts: 0,
         };
-        Self { worker: worker.clone(), request, is_complete: false }
+        Self { worker: worker.clone(), request, is_complete: false, trace: None }
     }
 
     /// Whose request it is.
@@ -207,17 +211,57 @@ impl RequestAccount {
         self.request.begun
     }
 
-    /// The head is the client's own.
+    /// The head is the client's own, who is at `peer`.
     #[inline]
-    pub(crate) fn asked(&mut self, head: &Parts) {
+    pub(crate) fn asked(&mut self, head: &mut Parts, peer: IpAddr) {
         if self.worker.logs_requests() {
             self.request.line = Some(RequestLine::of(head));
+        }
+        // The proxy's own checks of its listeners are nobody's trace.
+        if let Some(tracer) = &self.worker.tracer
+            && let Some(begun) = tracer.begin(&mut head.headers)
+            && head.uri.path() != &*self.worker.ready_path
+        {
+            self.trace = Some(RequestTrace::of(begun, head, peer));
+        }
+    }
+
+    /// The head was refused, and nothing of it is looked at.
+    pub(crate) fn refused_unread(&mut self, why: Refusal) {
+        self.ends(End::Refused(why));
+        let begun = self.worker.tracer.as_ref().and_then(|tracer| tracer.begin_without_head());
+        self.trace = begun.map(RequestTrace::without_head);
+    }
+
+    /// Takes something down where the request is recorded; reads the clock only then.
+    #[inline]
+    fn note(&mut self, note: impl FnOnce(&mut RequestTrace, Instant)) {
+        if let Some(trace) = &mut self.trace {
+            note(trace, self.worker.clock.now());
         }
     }
 
     /// A route was found.
     pub(crate) fn routed(&mut self, route: &Rc<Route>) {
         self.request.route = Some(route.clone());
+        self.note(RequestTrace::routed);
+    }
+
+    /// A breaker let the call pass, at `now`. Gives who wants to know its end.
+    #[inline]
+    pub(crate) fn admitted(
+        &mut self,
+        now: Instant,
+        call: &Admission<'_>,
+    ) -> Option<Rc<BreakerWitness>> {
+        let trace = self.trace.as_mut()?;
+        let view = self.worker.breaker(now, call.ticket.breaker())?;
+        Some(trace.admitted(now, call.state(), view))
+    }
+
+    /// A rule of the policy said no.
+    pub(crate) fn rejected(&mut self, policy: &Policy, rejection: &Rejection) {
+        self.note(|trace, now| trace.rejected(now, policy, rejection));
     }
 
     /// A policy matched, and this is what it says.
@@ -231,14 +275,28 @@ impl RequestAccount {
         self.request.policy.as_deref()
     }
 
-    /// The request is sent upstream, or a connection for it is asked for.
-    pub(crate) fn attempted(&mut self) {
+    /// The request is sent upstream with these headers, or a connection for it is asked for.
+    pub(crate) fn attempted(&mut self, headers: &mut HeaderMap) {
         self.request.attempts += 1;
+        self.note(|trace, now| trace.tries(now, headers));
+    }
+
+    /// The request goes to another connection.
+    pub(crate) fn retries(&mut self, error: &AttemptError) {
+        self.note(|trace, now| trace.retries(now, error));
     }
 
     /// Its last try failed.
-    pub(crate) fn failed(&mut self, kind: ErrorKind) {
-        self.request.failure = Some(kind);
+    pub(crate) fn failed(&mut self, error: &AttemptError) {
+        self.request.failure = Some(error.kind);
+        self.note(|trace, now| trace.failed(now, error));
+    }
+
+    /// The upstream's answer has begun, at `now`.
+    pub(crate) fn upstream_answered(&mut self, now: Instant, status: StatusCode) {
+        if let Some(trace) = &mut self.trace {
+            trace.upstream_answered(now, status.as_u16());
+        }
     }
 
     /// The upstream's answer is the client's.
@@ -249,6 +307,7 @@ impl RequestAccount {
     /// An answer with `status` goes to the client.
     pub(crate) fn answers(&mut self, status: StatusCode) {
         self.request.status = Some(status);
+        self.note(RequestTrace::given);
     }
 
     /// Nothing of the answer is left to come, since `now`.
@@ -268,7 +327,8 @@ impl RequestAccount {
 impl Drop for RequestAccount {
     fn drop(&mut self) {
         let worker = &self.worker;
-        if !self.is_complete && (self.request.is_timed() || worker.logs_requests()) {
+        let is_wanted = self.request.is_timed() || worker.logs_requests() || self.trace.is_some();
+        if !self.is_complete && is_wanted {
             self.request.duration = worker.clock.now().since(self.request.begun);
         }
         if self.request.end == End::ClientGone {
@@ -279,5 +339,8 @@ impl Drop for RequestAccount {
             }
         }
         worker.request_ended(&self.request);
+        if let (Some(trace), Some(tracer)) = (self.trace.take(), &worker.tracer) {
+            trace.end(&self.request, tracer);
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod layer;
 pub mod log;
 pub mod proxy;
 mod serve;
+mod telemetry;
 mod timer;
 mod upstream;
 mod worker;

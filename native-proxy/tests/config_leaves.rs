@@ -19,6 +19,7 @@ const CHOSEN: &[(&str, &[&str])] = &[
     // 0 is as many as there are cores.
     ("workers", &["3", "4"]),
     ("routes.0.upstream", &[r#""a""#, r#""b""#]),
+    ("telemetry.traces.endpoint", &[r#""http://a:1""#, r#""http://b:2""#]),
 ];
 
 fn read(file: &Value) -> Settings {
@@ -51,7 +52,7 @@ fn each_leaf_changes_the_settings() {
     }
     let alone = ["version", "upstreams.a.protocol", "upstreams.a.balance", "routes.0.direction"];
     assert_eq!(only_one, alone);
-    assert_eq!(count, 25);
+    assert_eq!(count, 30);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod say;
 mod soak;
 mod test;
 mod tools;
+mod traces;
 mod wasm;
 
 use anyhow::Result;
@@ -98,6 +99,12 @@ enum Task {
         #[arg(long)]
         host: Option<soak::Kind>,
     },
+    /// Follow traces from standard output into a real Jaeger and back
+    #[command(after_help = "Example:\n  cargo xtask traces target/debug/bimetal")]
+    Traces {
+        /// The bimetal program
+        program: PathBuf,
+    },
     /// Build the Wasm filter, and the filter that does nothing beside it
     #[command(after_help = "Example:\n  cargo xtask wasm\n\n\
         WASM_TOOLCHAIN=rustup|debian takes one toolchain and no other.")]
@@ -159,6 +166,10 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             seed,
             hosts: host.map_or_else(|| soak::Kind::ALL.to_vec(), |one| vec![one]),
         })?,
+        Task::Traces { program } => {
+            let jaeger = tools::named("jaeger")?.get()?;
+            traces::check(&program.canonicalize()?, &jaeger).map(|()| true)?
+        }
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
         Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
         Task::Wasm => wasm::build().map(|()| true)?,

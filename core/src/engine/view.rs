@@ -2,6 +2,7 @@
 
 use super::{Engine, State};
 use crate::breaker::View;
+use crate::decision::BreakerPlace;
 use crate::registry::label;
 use crate::series::SHARED_LABEL;
 use crate::time::Instant;
@@ -21,6 +22,12 @@ pub struct Snapshot<'a> {
 }
 
 impl Engine {
+    /// The breaker that decided on a call; none where its policy has none, or is gone.
+    pub fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
+        let slot = self.slots.get(at.0).filter(|slot| !slot.is_orphan)?;
+        Some(slot.guard.breaker()?.view(now))
+    }
+
     /// Every breaker, policy by policy. There can be as many as all `scopes.max` together.
     pub fn breakers(&self, now: Instant) -> impl Iterator<Item = Snapshot<'_>> {
         self.states.iter().flatten().flat_map(move |State { registry, .. }| {

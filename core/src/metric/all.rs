@@ -138,6 +138,13 @@ pub static CALLS_OUTSTANDING: Metric =
 /// Events that were dropped.
 pub static EVENTS_LOST: Metric =
     Metric::counter("bimetal_events_lost_total", &[], "Events that nobody took in time.");
+/// Spans that were dropped.
+pub static SPANS_DROPPED: Metric = Metric::counter(
+    "bimetal_spans_dropped_total",
+    &[],
+    "Spans that nobody will have: too many waited, or they could not be written or sent.",
+)
+.only(NATIVE);
 /// Panics.
 pub static PANICS: Metric =
     Metric::counter("bimetal_panics_total", &[], "Connections that ended by a panic.").only(NATIVE);
@@ -202,7 +209,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 25] = [
+pub static ALL: [&Metric; 26] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -216,6 +223,7 @@ pub static ALL: [&Metric; 25] = [
     &SCOPES,
     &CALLS_OUTSTANDING,
     &EVENTS_LOST,
+    &SPANS_DROPPED,
     &PANICS,
     &REFUSED,
     &REQUESTS_ENDED,

@@ -87,6 +87,8 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     let outstanding = sum(|report| report.totals.issued - report.totals.settled);
     page.only(&metric::CALLS_OUTSTANDING, outstanding);
     page.only(&metric::EVENTS_LOST, sum(|report| report.totals.events_lost));
+    let dropped = shared.traces.as_ref().map_or(0, |traces| traces.dropped());
+    page.only(&metric::SPANS_DROPPED, dropped);
     page.only(&metric::PANICS, sum(|report| report.panics));
     page.head(&metric::REFUSED);
     for (place, reason) in Refusal::REASONS.into_iter().enumerate() {

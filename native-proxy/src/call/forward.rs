@@ -66,7 +66,7 @@ pub(super) async fn forward(
     let mut response = match sent {
         Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {
-            account.failed(error.kind);
+            account.failed(&error);
             client.worker.upstream_failed(&upstream.settings().name, &error);
             match error.kind.transport() {
                 // The client is gone or speaks no HTTP: the drop of the call says so.
@@ -161,10 +161,15 @@ impl Sending<'_> {
         let mut request = Some(request);
         let mut now = call.begun();
         loop {
-            account.attempted();
+            if let Some(request) = &mut request {
+                account.attempted(request.headers_mut());
+            }
             let checkout = self.check_out(now, upload, call).await?;
             match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {
-                Err(error) if error.may_retry => now = call.now(),
+                Err(error) if error.may_retry => {
+                    account.retries(&error);
+                    now = call.now();
+                }
                 result => return result,
             }
         }
@@ -223,6 +228,7 @@ fn receive(
     let worker = &client.worker;
     let now = worker.clock.now();
     let (mut head, body) = response.into_parts();
+    account.upstream_answered(now, head.status);
     let is_over = body.is_end_stream();
     let has_failed = call.headers(now, head.status.as_u16(), &head.headers, is_over);
     if has_failed

@@ -21,7 +21,7 @@ use crate::upstream::{Connection, ContinueGate, Upload};
 use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
-use bimetal_core::{Plan, Verdict};
+use bimetal_core::{PassReason, Plan, Verdict};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
@@ -118,7 +118,7 @@ pub(crate) async fn answer(
     let mut response = match client.requests.next() {
         None => 'response: {
             let (mut head, body) = request.into_parts();
-            account.asked(&head);
+            account.asked(&mut head, client.address);
             if client.requests.may_be_unusual()
                 && let Some(response) = unusual::look(client, &mut head)
             {
@@ -159,7 +159,7 @@ pub(crate) async fn answer(
         }
         Some(refusal) => {
             // What stands here for the refused request is not the client's: nothing looks at it.
-            account.ends(End::Refused(refusal));
+            account.refused_unread(refusal);
             answer::error(refusal.status(), &refusal)
         }
     };
@@ -231,16 +231,24 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     let admitted = match worker.admit(begun, &policies, &facts) {
         Verdict::Pass(pass) => {
             account.decided(pass.policy, Decision::Passed);
+            if let PassReason::Shadow(rejection) = &pass.why {
+                account.rejected(pass.policy, rejection);
+            }
             let state = pass.state();
             admitted(Some(pass.policy.clone()), Plan::default(), state, None)
         }
         Verdict::Admit(admission) => {
             account.decided(admission.policy, Decision::Admitted);
+            let witness = account.admitted(begun, &admission);
             let (plan, state) = (admission.plan(), Some(admission.state()));
-            admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket))
+            let mut admitted =
+                admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket));
+            admitted.call.watch(witness);
+            admitted
         }
         Verdict::Reject(refusal) => {
             account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
+            account.rejected(refusal.policy, &refusal.rejection);
             return Decided::Ends(answer::rejection(&refusal));
         }
         // No rule of today's policies has a call wait.

@@ -103,19 +103,20 @@ impl Streamed {
         };
         // A request that turns bad while it is being answered takes the answer with it.
         if let Some(why) = self.requests.broken() {
-            self.end(End::Refused(why), None);
-            return call.not_evidence();
+            call.not_evidence();
+            return self.end(End::Refused(why), None);
         }
         let error = why(&connection);
         if let Some(account) = &mut self.account {
-            account.failed(error.kind);
+            account.failed(&error);
             account.worker().upstream_failed(connection.slot.pool().upstream(), &error);
         }
-        self.end(End::BrokeOff, None);
         call.upload(call.now(), connection.upload());
         if let Some(how) = error.kind.transport() {
             call.broken(how);
         }
+        // The account knows how the call was settled.
+        self.end(End::BrokeOff, None);
     }
 
     /// Whether nothing is left.

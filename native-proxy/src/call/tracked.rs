@@ -3,11 +3,14 @@
 //! The core's [`Call`](bimetal_core::call::Call) knows what a call's life means; in here is who
 //! carries out what it says. The in-app layer uses the same.
 
+use crate::telemetry::{Seen, Settlement, Witness};
 use crate::worker::Worker;
+use bimetal_core::breaker::View;
 use bimetal_core::call::{AnsweredBy, Call, Effect, Fields, Head, Upload};
+use bimetal_core::decision::BreakerPlace;
 use bimetal_core::outcome::{Outcome, Report, Transport};
 use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Instant, Ticket};
+use bimetal_core::{Duration, Instant, Settled, Ticket};
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use std::rc::Rc;
@@ -17,14 +20,18 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Where calls are settled: the proxy's worker, or a replica of the in-app layer.
 pub(crate) trait Ledger {
+    /// Who wants to know how a call is settled.
+    type Witness: Witness;
     /// The time now.
     fn now(&self) -> Instant;
     /// Good response headers arrived for a probe.
     fn answered(&self, now: Instant, ticket: &mut Ticket);
     /// The upstream's clock of a probe runs or stands.
     fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool);
-    /// What became of a call.
-    fn settle(&self, now: Instant, ticket: Ticket, report: Report);
+    /// What became of a call; none where the engine could not be asked.
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled>;
+    /// A call's breaker now, where it has one.
+    fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View>;
 }
 
 /// One call. Dropped before its end is known, it settles as what that means: the client left.
@@ -35,6 +42,7 @@ pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
     /// None where the call passes without a permit, or is settled.
     held: Option<Held>,
     begun: Instant,
+    witness: Option<L::Witness>,
 }
 
 #[derive(Debug)]
@@ -57,7 +65,12 @@ impl<L: Ledger> TrackedCall<L> {
             let life = Call::new(policy.failure.clone(), limit);
             Held { ticket, life }
         });
-        Self { ledger, policy, held, begun }
+        Self { ledger, policy, held, begun, witness: None }
+    }
+
+    /// Has its end told to `witness`.
+    pub(crate) fn watch(&mut self, witness: Option<L::Witness>) {
+        self.witness = witness;
     }
 
     /// The time now.
@@ -103,6 +116,7 @@ impl<L: Ledger> TrackedCall<L> {
         headers: &HeaderMap,
         end_of_stream: bool,
     ) -> bool {
+        self.saw(Seen::Status(status));
         let (by, fields) = (AnsweredBy::Upstream, &AnswerFields(headers));
         let head = Head { status, by, latency: None, end_of_stream, fields };
         self.tell(now, |life| life.headers(now, &head))
@@ -132,6 +146,7 @@ impl<L: Ledger> TrackedCall<L> {
 
     /// The upstream did not answer, or broke off.
     pub(crate) fn broken(&mut self, how: Transport) {
+        self.saw(Seen::Broke(how));
         let now = self.now();
         self.tell(now, |life| life.broken(now, how));
     }
@@ -145,6 +160,13 @@ impl<L: Ledger> TrackedCall<L> {
     /// The call failed because somebody wanted it to.
     pub(crate) fn failed_on_purpose(&mut self) {
         self.settle(self.now(), Outcome::Failure.into());
+    }
+
+    #[inline]
+    fn saw(&mut self, what: Seen) {
+        if let Some(witness) = &mut self.witness {
+            witness.saw(what);
+        }
     }
 
     /// Tells the core what was seen and carries out what it decides. Whether the call failed.
@@ -165,7 +187,22 @@ impl<L: Ledger> TrackedCall<L> {
 
     fn settle(&mut self, now: Instant, report: Report) {
         if let Some(Held { ticket, .. }) = self.held.take() {
-            self.ledger.settle(now, ticket, report);
+            match self.witness.take() {
+                None => drop(self.ledger.settle(now, ticket, report)),
+                Some(witness) => self.settle_seen(now, ticket, report, &witness),
+            }
+        }
+    }
+
+    #[cold]
+    fn settle_seen(&self, now: Instant, ticket: Ticket, report: Report, witness: &L::Witness) {
+        let (ledger, at) = (&self.ledger, ticket.breaker());
+        let before = ledger.breaker(now, at);
+        let settled = ledger.settle(now, ticket, report);
+        let seen =
+            settled.and_then(|settled| Settlement::seen(before, settled, ledger.breaker(now, at)));
+        if let Some(seen) = seen {
+            witness.settled(seen);
         }
     }
 }

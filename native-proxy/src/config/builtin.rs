@@ -23,6 +23,7 @@ pub fn builtin(server: &str) -> Result<Settings, Problems> {
         0,
         Route {
             name: Arc::from("/test-failure"),
+            path: Arc::from("/test-failure"),
             matcher: Match {
                 path: PathMatch::Exact(b"/test-failure"[..].into()),
                 methods: vec![b"POST"[..].into()],
@@ -44,5 +45,6 @@ const FILE: &str = r#"{
         "breaker": {"profile": "origin-study"},
         "timeout": {"request": "3s"},
         "fallback": {"when": ["rejected", "failed"]}
-    }]
+    }],
+    "telemetry": {"traces": {"tree": "origin-study"}, "service_name": "echo-proxy"}
 }"#;

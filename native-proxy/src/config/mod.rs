@@ -7,6 +7,7 @@ pub(crate) mod hidden;
 mod read;
 mod source;
 mod table;
+mod telemetry;
 mod words;
 
 pub use builtin::builtin;
@@ -18,6 +19,7 @@ pub use read::settings;
 pub use source::ReadError;
 pub(crate) use source::{Look, Source};
 pub use table::FILE;
+pub use telemetry::{Exporter, Telemetry, Tree};
 pub(crate) use words::read_otherwise;
 
 use bimetal_core::Duration;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Routes; the first that matches wins.
     pub routes: Vec<Route>,
+    /// What becomes of traces.
+    pub telemetry: Telemetry,
     /// The policies.
     pub document: Document,
     /// The policies as they were written, as JSON, for the admin interface.
@@ -128,6 +132,8 @@ pub struct Pool {
 pub struct Route {
     /// The `route` of policies: host and path as they were written.
     pub name: Arc<str>,
+    /// Its path alone, as it was written: the `http.route` of spans.
+    pub path: Arc<str>,
     /// Which requests.
     pub matcher: Match,
     /// Where they go.

@@ -4,7 +4,7 @@ use super::table::{
     ADMIN, Address, FILE, HEALTH, LISTENERS, ROUTES, UPSTREAMS, WORKERS, admin, health, listener,
     pool, route, upstream,
 };
-use super::{Listener, Pool, Route, Settings, Target, Upstream, hidden};
+use super::{Listener, Pool, Route, Settings, Target, Upstream, hidden, telemetry};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Key, Node, Path, Problems, Unread, Unsupported};
@@ -77,6 +77,7 @@ fn read(
         },
         upstreams: upstreams.collect::<Result<_, _>>()?,
         routes,
+        telemetry: telemetry::read(tree)?,
         document,
         policies,
         skipped,
@@ -218,6 +219,7 @@ fn route(node: &Node, upstreams: &[(String, Node)]) -> Result<Route, Unread> {
     }
     Ok(Route {
         name: route_name(node),
+        path: Arc::from(written_path(node)),
         matcher,
         target: Target::Upstream(place.ok_or(route::UPSTREAM.unread())?),
         upgrades: route::UPGRADES.read(node)?.into_iter().map(Box::from).collect(),
@@ -235,8 +237,12 @@ fn route_name(node: &Node) -> Arc<str> {
             format!("{}{more}", first.as_text().unwrap_or_default())
         }
     };
+    Arc::from(format!("{host}{}", written_path(node)))
+}
+
+fn written_path(node: &Node) -> &str {
     let path = matching::PATH.text(node).or_else(|| matching::PATH_PREFIX.text(node));
-    Arc::from(format!("{host}{}", path.unwrap_or("/")))
+    path.unwrap_or("/")
 }
 
 fn json(node: &Node) -> serde_json::Value {

@@ -4,6 +4,7 @@
 //!
 //! Each part has a module with one [`Key`] for each of its fields, by which it is read.
 
+use super::telemetry::TELEMETRY;
 use super::{Endpoint, Underscores};
 use bimetal_core::Duration;
 use bimetal_core::doc::table::NAME;
@@ -57,7 +58,7 @@ pub static FILE: Object = Object {
         ROUTES.field(),
         POLICIES.field(),
         Field::later("board", "Where replicas exchange evidence."),
-        Field::later("telemetry", "Where traces go."),
+        TELEMETRY.field(),
     ],
     rules: &[],
 };

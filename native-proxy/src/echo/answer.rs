@@ -3,11 +3,12 @@
 use super::body::{Content, EchoBody, Staged};
 use super::fault::{Fault, Reset};
 use super::received::{End, Trace};
+use super::spans::RequestSpans;
 use super::worker::{Control, Cut, Worker};
 use super::{admin, worker};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,14 +25,15 @@ pub(super) type Answer = Response<EchoBody>;
 
 #[derive(Deserialize)]
 struct Asked<'a> {
-    #[serde(borrow)]
+    /// The study's server takes a message that is not there for an empty one.
+    #[serde(borrow, default)]
     message: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
 struct Echoed<'a> {
     message: &'a str,
-    timestamp: f64,
+    timestamp: u64,
 }
 
 /// Answers one request; what hyper calls.
@@ -40,7 +42,7 @@ pub(super) async fn answer(
     worker: Rc<Worker>,
     control: Rc<Control>,
 ) -> Result<Answer, Infallible> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let path = head.uri.path();
     if path == "/healthz" {
         return Ok(json(StatusCode::OK, r#"{"status":"ok"}"#));
@@ -49,39 +51,53 @@ pub(super) async fn answer(
         return Ok(admin::answer(&head, body, &worker.shared).await);
     }
     let mut trace = worker.shared.received.note(&head);
+    trace.record(RequestSpans::begin(worker.tracer.as_ref(), worker.shared.clock, &mut head));
     let bytes = match read(body).await {
         Ok(bytes) => bytes,
-        Err(refusal) => {
-            trace.end(End::Answered);
-            return Ok(refusal);
-        }
+        Err(refusal) => return Ok(given(refusal, trace)),
     };
     trace.body(bytes.len());
+    if head.method == Method::POST && is_echo(&head) {
+        trace.note(RequestSpans::is_echo);
+    }
     let fault = match Fault::from_headers(&head.headers) {
         Ok(asked) => asked.or_else(|| worker.fault_by_plan()),
-        Err(what) => {
-            trace.end(End::Answered);
-            return Ok(error(StatusCode::BAD_REQUEST, &what));
-        }
+        Err(what) => return Ok(given(error(StatusCode::BAD_REQUEST, &what), trace)),
     };
     match fault {
         None => {
-            let answer = route(&head, &bytes);
-            trace.end(End::Answered);
-            Ok(answer)
+            let answer = route(&head, &bytes, &mut trace);
+            Ok(given(answer, trace))
         }
         Some(fault) => Ok(fail(&head, &bytes, &fault, &worker, control, trace).await),
     }
 }
 
-/// The good answer, or why there is none.
-fn route(head: &Parts, body: &[u8]) -> Answer {
+/// An answer that goes out as it is.
+fn given(answer: Answer, mut trace: Trace) -> Answer {
+    note(&answer, &mut trace);
+    trace.end(End::Answered);
+    answer
+}
+
+/// Takes an answer down.
+fn note(answer: &Answer, trace: &mut Trace) {
+    let size = answer.body().size_hint().lower();
+    trace.note(|spans| spans.constructed(answer.status().as_u16(), size));
+}
+
+fn is_echo(head: &Parts) -> bool {
     let path = head.uri.path();
-    if path != "/echo" && !path.starts_with("/echo/") {
+    path == "/echo" || path.starts_with("/echo/")
+}
+
+/// The good answer, or why there is none.
+fn route(head: &Parts, body: &[u8], trace: &mut Trace) -> Answer {
+    if !is_echo(head) {
         return error(StatusCode::NOT_FOUND, "endpoint not found");
     }
     match head.method {
-        Method::POST => echo(body),
+        Method::POST => echo(body, trace),
         Method::OPTIONS => {
             let mut answer = Response::new(EchoBody::Whole(None));
             *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -96,12 +112,15 @@ fn route(head: &Parts, body: &[u8]) -> Answer {
     }
 }
 
-fn echo(body: &[u8]) -> Answer {
+fn echo(body: &[u8], trace: &mut Trace) -> Answer {
     match serde_json::from_slice::<Asked<'_>>(body) {
         Ok(asked) => {
+            trace.note(|spans| spans.parsed(asked.message.chars().count()));
             let mut message = String::with_capacity(asked.message.len() + 6);
             message.push_str("Echo: ");
             message.push_str(&asked.message);
+            let is_logged = trace.is_logged();
+            trace.note(|spans| spans.processed(is_logged));
             let echoed = Echoed { message: &message, timestamp: unix_seconds() };
             match serde_json::to_string(&echoed) {
                 Ok(text) => json(StatusCode::OK, text),
@@ -136,7 +155,7 @@ async fn fail(
         // The connection is dropped, and this future with it, before it would be asked again.
         std::future::pending::<Infallible>().await;
     }
-    let mut answer = injected(head, body, fault);
+    let mut answer = injected(head, body, fault, &mut trace);
     if let Some(seconds) = fault.retry_after_s {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -145,9 +164,9 @@ async fn fail(
         || fault.body_bytes.is_some()
         || !fault.body_delay.is_zero();
     if !staged {
-        trace.end(End::Answered);
-        return answer;
+        return given(answer, trace);
     }
+    note(&answer, &mut trace);
     let content = match (fault.body_bytes, answer.body_mut()) {
         (Some(bytes), _) => Content::Filler(bytes),
         (None, EchoBody::Whole(whole)) => Content::Given(whole.take().unwrap_or_default()),
@@ -157,7 +176,7 @@ async fn fail(
 }
 
 /// The answer that a fault asks for, before anything is done to its body.
-fn injected(head: &Parts, body: &[u8], fault: &Fault) -> Answer {
+fn injected(head: &Parts, body: &[u8], fault: &Fault, trace: &mut Trace) -> Answer {
     if let Some(grpc) = fault.grpc_status {
         let mut answer = Response::new(EchoBody::Whole(None));
         let headers = answer.headers_mut();
@@ -167,7 +186,7 @@ fn injected(head: &Parts, body: &[u8], fault: &Fault) -> Answer {
     }
     let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
     match status {
-        None => route(head, body),
+        None => route(head, body, trace),
         Some(StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) => {
             let mut answer = Response::new(EchoBody::Whole(None));
             *answer.status_mut() = status.unwrap_or_default();
@@ -177,7 +196,7 @@ fn injected(head: &Parts, body: &[u8], fault: &Fault) -> Answer {
             error(status, &format!("injected fault: {}", status.as_u16()))
         }
         Some(status) => {
-            let mut answer = route(head, body);
+            let mut answer = route(head, body, trace);
             *answer.status_mut() = status;
             answer
         }
@@ -223,7 +242,7 @@ pub(super) fn error(status: StatusCode, what: &str) -> Answer {
     json(status, serde_json::json!({ "error": what }).to_string())
 }
 
-fn unix_seconds() -> f64 {
+fn unix_seconds() -> u64 {
     // A clock before 1970 reads as 1970: the time is for people, nothing depends on it.
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -18,10 +18,12 @@ pub mod plan;
 mod received;
 mod server;
 mod socket;
+mod spans;
 mod worker;
 
 pub use server::{EchoError, run};
 
+use crate::config::Exporter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -47,6 +49,9 @@ pub struct EchoArgs {
     /// How many received requests are remembered; 0 = none
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub remember: usize,
+    /// Where traces go. The standard OTEL_* variables win
+    #[arg(long, value_name = "EXPORTER", value_enum, default_value_t)]
+    pub traces: Exporter,
     /// Write the addresses as one JSON line to standard error once they are open (and the ready
     /// file is there)
     #[arg(long)]
@@ -65,6 +70,7 @@ Examples:
   bimetal echo --listen 127.0.0.1:5001
   bimetal echo --fault from_s=10,to_s=20,status=500 --fault from_s=30,to_s=40,refuse=true
   curl -d '{\"message\":\"hi\"}' http://127.0.0.1:5001/echo
+  bimetal echo --traces otlp_stdout 2> echo.log > traces.jsonl
   curl -H 'x-fault-status: 503' -d '{\"message\":\"hi\"}' http://127.0.0.1:5001/echo
   curl -X PUT -d '{\"plan\":[{\"to_s\":5,\"reset\":\"before_headers\"}]}' http://127.0.0.1:5001/faults
 

@@ -1,5 +1,6 @@
 //! What the server received: the newest requests, for tests to read back.
 
+use super::spans::RequestSpans;
 use hyper::http::request::Parts;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
@@ -21,7 +22,8 @@ pub(super) enum End {
 }
 
 impl End {
-    const fn name(self) -> &'static str {
+    /// The name in the admin API and in spans.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Answered => "answered",
@@ -63,6 +65,8 @@ struct Entry {
 pub(super) struct Trace {
     received: Arc<Received>,
     number: Option<u64>,
+    /// Where it is recorded as a trace.
+    spans: Option<RequestSpans>,
 }
 
 impl Received {
@@ -86,7 +90,7 @@ impl Received {
             log.entries.push_back(Entry { at_s, head: text, body_bytes: None, end: End::Pending });
             log.first + log.entries.len() as u64 - 1
         });
-        Trace { received: Arc::clone(self), number }
+        Trace { received: Arc::clone(self), number, spans: None }
     }
 
     /// Forgets everything.
@@ -119,6 +123,23 @@ impl Received {
 }
 
 impl Trace {
+    /// The request is recorded, where there are spans for it.
+    pub(super) fn record(&mut self, spans: Option<RequestSpans>) {
+        self.spans = spans;
+    }
+
+    /// Takes something down in the spans, where there are any.
+    pub(super) fn note(&mut self, note: impl FnOnce(&mut RequestSpans)) {
+        if let Some(spans) = &mut self.spans {
+            note(spans);
+        }
+    }
+
+    /// Whether the request is remembered.
+    pub(super) const fn is_logged(&self) -> bool {
+        self.number.is_some()
+    }
+
     /// The request's body is complete.
     pub(super) fn body(&self, bytes: usize) {
         if let Some(number) = self.number {
@@ -130,6 +151,9 @@ impl Trace {
     pub(super) fn end(&mut self, end: End) {
         if let Some(number) = self.number.take() {
             self.received.change(number, |entry| entry.end = end);
+        }
+        if let Some(spans) = self.spans.take() {
+            spans.end(end);
         }
     }
 }

@@ -6,6 +6,10 @@ use super::received::Received;
 use super::socket::Port;
 use super::worker::{Command, Running, Worker};
 use super::{EchoArgs, admin};
+use crate::clock::Clock;
+use crate::config::{Exporter, Telemetry};
+use crate::log::{self, Format, Level};
+use crate::telemetry::{Environment, Exporting, FLUSH, Queue, Tracer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,6 +23,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+
+/// The `service.name` of its spans.
+const SERVICE_NAME: &str = "echo-server";
 
 /// Why the server did not run to its end.
 #[derive(Debug)]
@@ -37,6 +44,8 @@ pub enum EchoError {
     },
     /// The ready file.
     ReadyFile(io::Error),
+    /// Traces cannot go where they should.
+    Traces(String),
     /// Threads, signals or a runtime that the system does not give.
     System(io::Error),
     /// A worker ended by itself.
@@ -70,6 +79,7 @@ impl fmt::Display for EchoError {
             }
             Self::Listen { address, why } => write!(f, "cannot listen on {address}: {why}"),
             Self::ReadyFile(why) => write!(f, "cannot write the ready file: {why}"),
+            Self::Traces(why) => f.write_str(why),
             Self::System(why) => write!(f, "cannot start: {why}"),
             Self::WorkerLost => f.write_str("a worker ended by itself"),
             Self::Interrupted => f.write_str("ended at once by a second signal"),
@@ -83,6 +93,8 @@ impl std::error::Error for EchoError {}
 pub(super) struct Shared {
     pub(super) received: Arc<Received>,
     pub(super) holds: Holds,
+    pub(super) clock: Clock,
+    traces: Option<(Queue, Arc<Environment>)>,
     /// Whether the admin API is served beside `/echo`.
     pub(super) admin_is_beside: bool,
     running: Mutex<Arc<Running>>,
@@ -90,6 +102,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What decides which of a worker's requests are recorded as traces.
+    pub(super) fn tracer(&self) -> Option<Tracer> {
+        let (queue, environment) = self.traces.clone()?;
+        Some(Tracer::new(self.clock, queue, environment, &Telemetry::default()))
+    }
+
     /// The plan in force.
     pub(super) fn running(&self) -> Arc<Running> {
         Arc::clone(&self.running.lock().unwrap_or_else(PoisonError::into_inner))
@@ -153,10 +171,23 @@ async fn serve(args: EchoArgs, plan: Plan) -> Result<(), EchoError> {
     };
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..args.workers).map(|_| mpsc::unbounded_channel()).unzip();
+    let environment = Arc::new(Environment::read());
+    let telemetry = Telemetry {
+        exporter: args.traces,
+        service_name: Arc::from(SERVICE_NAME),
+        ..Telemetry::default()
+    };
+    if environment.exporter(args.traces) != Exporter::None {
+        // Lost spans are told of in the log, which the server has no other use for.
+        log::start(Level::Info, Format::Text);
+    }
+    let mut traces = Exporting::start(&environment, &telemetry).map_err(EchoError::Traces)?;
     let running = Arc::new(Running { plan, since: Instant::now() });
     let shared = Arc::new(Shared {
         received: Arc::new(Received::new(args.remember)),
         holds: Holds::default(),
+        clock: Clock::start(),
+        traces: traces.as_ref().map(|traces| (traces.queue().clone(), environment)),
         admin_is_beside: admin.is_none(),
         running: Mutex::new(Arc::clone(&running)),
         workers: senders,
@@ -181,7 +212,15 @@ async fn serve(args: EchoArgs, plan: Plan) -> Result<(), EchoError> {
     }
     tokio::select! {
         () = any(&mut terminate, &mut interrupt) => Err(EchoError::Interrupted),
-        () = all_ended(&mut ends) => Ok(()),
+        () = all_flushed(&mut ends, traces.as_mut()) => Ok(()),
+    }
+}
+
+/// Every worker has ended, and what they recorded is out.
+async fn all_flushed(ends: &mut Vec<oneshot::Receiver<()>>, traces: Option<&mut Exporting>) {
+    all_ended(ends).await;
+    if let Some(traces) = traces {
+        traces.finish(FLUSH).await;
     }
 }
 

@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::plan::Plan;
 use super::server::Shared;
 use super::socket::Port;
+use crate::telemetry::Tracer;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -54,6 +55,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     /// Whether the admin API is served beside `/echo`.
     pub(super) admin_is_here: bool,
+    /// Which requests are recorded as traces.
+    pub(super) tracer: Option<Rc<Tracer>>,
     running: RefCell<Arc<Running>>,
     connections: RefCell<HashMap<u64, Rc<Control>>>,
     one_ended: Notify,
@@ -95,6 +98,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, running: Arc<Running>) -> Self {
         Self {
             admin_is_here: shared.admin_is_beside,
+            tracer: shared.tracer().map(Rc::new),
             shared,
             running: RefCell::new(running),
             connections: RefCell::default(),

@@ -17,11 +17,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
+use tracing::Span;
 
 /// A call that was admitted.
 pub(super) struct Running<F, R, C> {
     /// The service's own future.
     pub inner: F,
+    /// Its span; what the service says is within it.
+    pub span: Span,
     /// Its account.
     pub account: Account,
     /// The clock that its times are on.
@@ -54,6 +57,7 @@ pin_project! {
         Running {
             #[pin]
             inner: F,
+            span: Span,
             // Made when the service first has to be waited for.
             #[pin]
             timer: Option<Sleep>,
@@ -75,6 +79,7 @@ impl<F, E, R, C> GuardFuture<F, E, R, C> {
         Self {
             stage: Stage::Running {
                 inner: running.inner,
+                span: running.span,
                 timer: None,
                 clock: running.clock,
                 limit: running.limit,
@@ -107,6 +112,7 @@ where
             StagePinned::Ended { result } => own(take(result)),
             StagePinned::Running {
                 inner,
+                span,
                 mut timer,
                 clock,
                 limit,
@@ -115,7 +121,7 @@ where
                 on_stopped,
                 classify,
                 account,
-            } => match inner.poll(cx) {
+            } => match span.in_scope(|| inner.poll(cx)) {
                 Poll::Ready(Ok(response)) => {
                     let mut account = take(account);
                     deadline(&mut account, watch.as_ref());

@@ -27,6 +27,7 @@ mod future;
 mod guard;
 mod replica;
 mod service;
+mod span;
 mod stopped;
 mod upload;
 

@@ -1,12 +1,18 @@
 //! One thread's engine.
 
+use super::span::SpanWitness;
 use crate::call::{Ledger, TrackedCall};
 use crate::clock::Clock;
+use bimetal_core::breaker::View;
+use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::Policies;
 use bimetal_core::event::{Event, State};
 use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Admission, Engine, Facts, Instant, Plan, Rejected, Rejection, Ticket, Verdict};
+use bimetal_core::{
+    Admission, Engine, Facts, Instant, PassReason, Plan, Rejected, Rejection, Settled, Ticket,
+    Verdict,
+};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +34,7 @@ struct Judge {
 /// A verdict that has what it needs of the policies: they stay behind the lock.
 pub(super) enum Judged {
     /// It passes without a permit.
-    Passes { policy: Option<Arc<Policy>>, state: Option<State> },
+    Passes { policy: Option<Arc<Policy>>, state: Option<State>, shadow: Option<Rejection> },
     /// It goes to the service and must be settled.
     Admitted { policy: Arc<Policy>, ticket: Ticket, plan: Plan, state: State },
     /// It is turned away.
@@ -36,10 +42,17 @@ pub(super) enum Judged {
 }
 
 impl Judged {
+    /// No policy is for it.
+    const UNMATCHED: Self = Self::Passes { policy: None, state: None, shadow: None };
+
     fn of(verdict: Verdict<'_>) -> Self {
         match verdict {
             Verdict::Pass(pass) => {
-                Self::Passes { policy: Some(pass.policy.clone()), state: pass.state() }
+                let shadow = match pass.why {
+                    PassReason::Shadow(rejection) => Some(rejection),
+                    _ => None,
+                };
+                Self::Passes { policy: Some(pass.policy.clone()), state: pass.state(), shadow }
             }
             Verdict::Admit(admission) => {
                 let (plan, state) = (admission.plan(), admission.state());
@@ -50,7 +63,7 @@ impl Judged {
                 Self::Rejected { policy: policy.clone(), rejection }
             }
             // No policy is for it; no rule of today's has a call wait.
-            _ => Self::Passes { policy: None, state: None },
+            _ => Self::UNMATCHED,
         }
     }
 }
@@ -76,7 +89,7 @@ impl Replica {
     pub(super) fn admit(&self, now: Instant, facts: &dyn Facts) -> Judged {
         let admitted =
             |judge: &mut Judge| Judged::of(judge.engine.admit(now, &judge.policies, facts));
-        self.ask(admitted).unwrap_or(Judged::Passes { policy: None, state: None })
+        self.ask(admitted).unwrap_or(Judged::UNMATCHED)
     }
 
     /// Puts `document` in force.
@@ -133,6 +146,8 @@ impl Replica {
 }
 
 impl Ledger for Arc<Replica> {
+    type Witness = SpanWitness;
+
     fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -145,8 +160,12 @@ impl Ledger for Arc<Replica> {
         self.with(|engine| engine.upstream_clock(now, ticket, runs));
     }
 
-    fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
-        self.with(|engine| engine.settle(now, ticket, report));
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
+        self.with(|engine| engine.settle(now, ticket, report))
+    }
+
+    fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
+        self.with(|engine| engine.breaker(now, at)).flatten()
     }
 }
 

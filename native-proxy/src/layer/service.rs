@@ -4,9 +4,10 @@ use super::body::GuardBody;
 use super::future::{GuardFuture, Running};
 use super::guard::Guard;
 use super::replica::{Account, Judged};
+use super::span::{self, SpanWitness};
 use super::stopped::{AsReset, AsResponse, Classify, OnStopped, Stopped};
 use super::upload::UploadWatch;
-use crate::call::RequestFacts;
+use crate::call::{Ledger, RequestFacts};
 use bimetal_core::Plan;
 use bimetal_core::call::Upload;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Span;
 
 /// What a request's head does not say. Put it into the request's extensions before the guard sees
 /// it; without it policies with these scopes see one scope.
@@ -106,6 +108,8 @@ where
         let GuardLayer { guard, on_stopped, classify } = &self.layer;
         let now = guard.now();
         let replica = guard.replica(now);
+        let is_seen = span::is_wanted();
+        let mut span = Span::none();
         let watch = request.extensions().get::<UploadWatch>().cloned();
         let known = request.extensions().get::<CallFacts>();
         let facts = RequestFacts {
@@ -124,20 +128,34 @@ where
             account
         };
         let (account, plan, state) = match replica.admit(now, &facts) {
-            Judged::Passes { policy, state } => {
+            Judged::Passes { policy, state, shadow } => {
+                if let (true, Some(policy), Some(rejection)) = (is_seen, &policy, &shadow) {
+                    span = span::rejected(policy, rejection, false);
+                }
                 (account(policy, None, None), Plan::default(), state)
             }
             Judged::Admitted { policy, ticket, plan, state } => {
-                let account = account(Some(policy), Some(ticket), plan.request_timeout);
+                let place = Some(ticket.breaker()).filter(|_| is_seen);
+                let view = place.and_then(|place| replica.breaker(now, place));
+                let mut account = account(Some(policy), Some(ticket), plan.request_timeout);
+                if let Some(view) = view {
+                    let witness = SpanWitness::new(now, state, &view);
+                    span = witness.span().clone();
+                    account.watch(Some(witness));
+                }
                 (account, plan, Some(state))
             }
             Judged::Rejected { policy, rejection } => {
+                if is_seen {
+                    drop(span::rejected(&policy, &rejection, true));
+                }
                 let stopped = Stopped::Rejected { policy, rejection };
                 return GuardFuture::ended(on_stopped.answer(stopped));
             }
         };
         GuardFuture::running(Running {
-            inner: self.inner.call(request),
+            inner: span.in_scope(|| self.inner.call(request)),
+            span,
             account,
             clock: guard.clock(),
             limit: plan.request_timeout,

@@ -19,18 +19,24 @@ pub fn run(options: Options) -> Result<(), RunError> {
             .map_err(|error| RunError::Start(format!("cannot catch signals: {error}")))?;
         let mut watch = options.config.map(Watch::new);
         let settings = first_settings(watch.as_mut())?;
-        let proxy = Proxy::start(settings, options.level).await?;
+        let mut proxy = Proxy::start(settings, options.level).await?;
         serve(&proxy, &mut signals, watch).await?;
         info!("draining for at most {}s", DRAIN.as_secs());
         proxy.drain(DRAIN);
         tokio::select! {
-            () = proxy.ended() => {}
+            () = ended(&mut proxy) => {}
             () = signals.end() => {
                 return Err(RunError::Ended("told twice to end: calls were cut off".into()));
             }
         }
         if proxy.join() { Ok(()) } else { Err(RunError::Ended("a worker died".into())) }
     })
+}
+
+/// Every worker has ended, and what they recorded is out.
+async fn ended(proxy: &mut Proxy) {
+    proxy.ended().await;
+    proxy.flush().await;
 }
 
 fn first_settings(watch: Option<&mut Watch>) -> Result<Settings, RunError> {

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::Level;
 use crate::serve::{Sharing, bind};
+use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
 use crate::worker::{self, Command, FailureLog, Start};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub reloads: AtomicU64,
     /// Reloads that were refused.
     pub refused_reloads: AtomicU64,
+    /// Where traces go; none where they go nowhere.
+    pub traces: Option<Queue>,
     settings: Mutex<Arc<Settings>>,
 }
 
@@ -47,6 +50,13 @@ impl Shared {
         let fixed = |settings: &Settings| {
             (settings.listeners.clone(), settings.admin, settings.health, settings.workers)
         };
+        let way = |settings: &Settings| {
+            let told = settings.telemetry.clone();
+            (told.exporter, told.endpoint, told.service_name)
+        };
+        if way(&settings) != way(&before) {
+            warn!("where traces go, and their service's name, change with the next start only");
+        }
         if fixed(&settings) != fixed(&before) {
             warn!("listeners, admin, health and workers change with the next start only");
             (settings.listeners, settings.admin, settings.health, settings.workers) =
@@ -73,6 +83,7 @@ pub struct Proxy {
     /// Address of the health listener.
     pub health: SocketAddr,
     threads: Vec<JoinHandle<()>>,
+    traces: Option<Exporting>,
 }
 
 impl Proxy {
@@ -91,6 +102,10 @@ impl Proxy {
         note_skipped(&settings);
         // Nobody outside can guess it, so it takes no path away from the upstreams.
         let ready_path: Arc<str> = format!("/.bimetal/{:016x}", random()).into();
+        let environment = Arc::new(Environment::read());
+        let traces = Exporting::start(&environment, &settings.telemetry);
+        let traces = traces.map_err(RunError::Start)?;
+        let queue = traces.as_ref().map(Exporting::queue);
         let settings = Arc::new(settings);
         let board = Arc::new(MemoryBoard::default());
         let failure_log = Arc::new(FailureLog::default());
@@ -103,6 +118,7 @@ impl Proxy {
                 board: board.clone(),
                 level,
                 failure_log: failure_log.clone(),
+                traces: queue.cloned().zip(Some(environment.clone())),
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),
                 settings: settings.clone(),
@@ -122,6 +138,7 @@ impl Proxy {
             workers,
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
+            traces: queue.cloned(),
             settings: Mutex::new(settings),
         });
         admin.serve(shared.clone());
@@ -129,7 +146,7 @@ impl Proxy {
             info!("listening on {address}");
         }
         info!("admin on {admin_address}, health on {health_address}");
-        Ok(Self { shared, admin: admin_address, health: health_address, threads })
+        Ok(Self { shared, admin: admin_address, health: health_address, threads, traces })
     }
 
     /// Addresses of the listeners, with real ports.
@@ -154,6 +171,14 @@ impl Proxy {
     pub async fn ended(&self) {
         for worker in &self.shared.workers {
             worker.closed().await;
+        }
+    }
+
+    /// Returns when the traces of requests that have ended are out, after a few seconds at the
+    /// latest.
+    pub async fn flush(&mut self) {
+        if let Some(traces) = &mut self.traces {
+            traces.finish(FLUSH).await;
         }
     }
 

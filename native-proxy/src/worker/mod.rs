@@ -27,13 +27,16 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::log::{CORE_EVENTS, Level};
+use crate::telemetry::{BreakerWitness, Tracer};
 use crate::upstream::Resolver;
+use bimetal_core::breaker::View;
+use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
 use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Instant, Ticket, Verdict};
+use bimetal_core::{Instant, Settled, Ticket, Verdict};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -54,6 +57,8 @@ pub(crate) struct Worker {
     pub panics: Cell<u64>,
     /// Requests that were refused before anything looked at what they ask for.
     pub refusals: Rc<Refusals>,
+    /// Which requests are recorded as traces; none where traces go nowhere.
+    pub tracer: Option<Tracer>,
     engine: RefCell<Engine>,
     // What is in force, as `routing` is.
     policies: RefCell<Rc<Policies>>,
@@ -94,6 +99,7 @@ impl Worker {
             ready_path: start.ready_path.clone(),
             panics: Cell::new(0),
             refusals: Rc::default(),
+            tracer: start.tracer(),
             engine: RefCell::new(engine),
             policies: RefCell::default(),
             routing: RefCell::default(),
@@ -116,6 +122,9 @@ impl Worker {
     pub(crate) fn load(&self, settings: &Settings) {
         // Whoever reloads has mended something, a name perhaps.
         self.resolver.forget();
+        if let Some(tracer) = &self.tracer {
+            tracer.load(&settings.telemetry);
+        }
         let document = unshared(&settings.document);
         self.ended.load(&document.policies);
         let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
@@ -171,13 +180,21 @@ impl Worker {
         self.failures.add(self.clock.now(), upstream, error);
     }
 
-    /// Tells the engine of a call. What happened in it is written down.
-    fn tell(&self, verb: impl FnOnce(&mut Engine)) {
+    /// Tells the engine of a call. What happened in it is written down. None where it could not be
+    /// told.
+    fn tell<T>(&self, verb: impl FnOnce(&mut Engine) -> T) -> Option<T> {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return self.decision_error();
+            self.decision_error();
+            return None;
         };
-        verb(&mut engine);
+        let told = verb(&mut engine);
         self.drain_events(&mut engine);
+        Some(told)
+    }
+
+    /// A call's breaker now, where it has one.
+    pub(crate) fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
+        self.engine.try_borrow().ok()?.breaker(now, at)
     }
 
     /// Whether the worker drains: it takes no new work and finishes what it has.
@@ -222,6 +239,8 @@ impl Worker {
 }
 
 impl Ledger for Rc<Worker> {
+    type Witness = Rc<BreakerWitness>;
+
     fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -236,10 +255,12 @@ impl Ledger for Rc<Worker> {
         self.keeper.notify_one();
     }
 
-    fn settle(&self, now: Instant, ticket: Ticket, report: Report) {
-        self.tell(|engine| {
-            engine.settle(now, ticket, report);
-        });
+    fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
+        self.tell(|engine| engine.settle(now, ticket, report))
+    }
+
+    fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
+        Worker::breaker(self, now, at)
     }
 }
 

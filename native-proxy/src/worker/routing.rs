@@ -19,6 +19,8 @@ pub(crate) struct Routing {
 pub(crate) struct Route {
     /// Its name.
     pub name: Arc<str>,
+    /// Its path as it was written.
+    pub path: Arc<str>,
     /// The name of its upstream.
     pub destination: Arc<str>,
     /// Where it leads.
@@ -79,6 +81,7 @@ impl Route {
         let upstream = upstreams.get(index)?;
         Some(Self {
             name: route.name.clone(),
+            path: route.path.clone(),
             destination: upstream.settings().name.clone(),
             target: match route.target {
                 config::Target::Upstream(_) => Target::Upstream(upstream.clone()),

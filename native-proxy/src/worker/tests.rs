@@ -19,6 +19,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         board: Arc::default(),
         level: Level::Info,
         failure_log: Arc::default(),
+        traces: None,
         ready_path: "/ready".into(),
         sockets,
         settings: Arc::new(crate::config::builtin("127.0.0.1").unwrap()),

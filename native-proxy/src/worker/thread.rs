@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::Level;
 use crate::serve;
+use crate::telemetry::{Environment, Queue, Tracer};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,12 +44,22 @@ pub(crate) struct Start {
     pub level: Level,
     /// Where the workers agree on who logs failed tries.
     pub failure_log: Arc<FailureLog>,
+    /// Where traces go, and what the variables say of them.
+    pub traces: Option<(Queue, Arc<Environment>)>,
     /// See [`Worker::ready_path`].
     pub ready_path: Arc<str>,
     /// Its own sockets, already listening.
     pub sockets: Vec<(Listener, TcpListener)>,
     /// Its first settings.
     pub settings: Arc<Settings>,
+}
+
+impl Start {
+    /// What decides which of the worker's requests are recorded.
+    pub(super) fn tracer(&self) -> Option<Tracer> {
+        let (queue, environment) = self.traces.clone()?;
+        Some(Tracer::new(self.clock, queue, environment, &self.settings.telemetry))
+    }
 }
 
 /// Starts a worker. Its thread ends when it has drained, or when all senders of commands are gone.

@@ -13,7 +13,7 @@ mod wasm_core;
 use crate::demo::scene::Parts;
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
-use crate::{place, soak, wasm};
+use crate::{place, soak, traces, wasm};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -81,7 +81,7 @@ pub fn run(extent: Extent) -> Result<bool> {
         Ok(judge(&done))
     });
     if extent == Extent::Full {
-        full(&tally);
+        full(&tally, &needs);
     }
     Ok(tally.report(since.elapsed()))
 }
@@ -161,7 +161,21 @@ fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
 }
 
 /// What needs long builds or much time.
-fn full(tally: &Tally) {
+fn full(tally: &Tally, needs: &Needs) {
+    tally.step("traces", "every span is in a real Jaeger as it was written", || {
+        let jaeger = tools::named("jaeger").and_then(Tool::get);
+        match (&needs.bimetal, jaeger) {
+            (Some(bimetal), Ok(jaeger)) => traces::check(bimetal, &jaeger).map(|()| Counts::PASSED),
+            (None, _) => {
+                println!("skipped: traces need the bimetal program");
+                Ok(Counts::SKIPPED)
+            }
+            (_, Err(error)) => {
+                println!("skipped: traces in Jaeger: {error:#}");
+                Ok(Counts::SKIPPED)
+            }
+        }
+    });
     tally.step("documentation", "it builds without a warning", || {
         let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
         command.env("RUSTDOCFLAGS", "-D warnings");

@@ -1,8 +1,9 @@
 //! Programs from Go modules.
 
 use crate::{place, process};
-use anyhow::{Result, bail};
-use std::path::PathBuf;
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,9 +12,7 @@ use std::time::Duration;
 /// # Errors
 /// There is no Go, or the build fails.
 pub fn install(program: &str, file: &str) -> Result<PathBuf> {
-    if process::answer("go", &["version"]).is_none() {
-        bail!("building {program} needs Go, which is not on PATH");
-    }
+    is_there(program)?;
     let folder = place::made("tools/bin")?;
     process::succeed(
         &format!("go install {file}"),
@@ -21,4 +20,47 @@ pub fn install(program: &str, file: &str) -> Result<PathBuf> {
         Duration::from_secs(900),
     )?;
     Ok(folder.join(file))
+}
+
+/// Builds `program` of a module that `go install` refuses: within a small module that takes over
+/// which versions of others it wants.
+///
+/// # Errors
+/// There is no Go, or the build fails.
+pub fn install_within(module: &str, version: &str, program: &str, file: &str) -> Result<PathBuf> {
+    is_there(program)?;
+    let wanted = format!("{module}@{version}");
+    let told = process::answer("go", &["mod", "download", "-json", &wanted]);
+    let told = told.with_context(|| format!("{wanted} cannot be fetched"))?;
+    let fetched: Fetched = serde_json::from_str(&told).context("go tells of no module")?;
+    let within = place::made(&format!("tools/go/{file}"))?;
+    for name in ["go.mod", "go.sum"] {
+        let text = std::fs::read_to_string(Path::new(&fetched.dir).join(name));
+        let text = text.with_context(|| format!("{wanted} has no {name}"))?;
+        std::fs::write(within.join(name), text)?;
+    }
+    let out = place::made("tools/bin")?.join(file);
+    let go = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.current_dir(&within).args(arguments);
+        process::succeed(&format!("{name} {file}"), &mut command, Duration::from_secs(3_600))
+    };
+    let edit = ["mod", "edit", "-module=bimetal.example/tool", &format!("-require={wanted}")];
+    go("go mod edit", &edit)?;
+    go("go build", &["build", "-mod=mod", "-o", &out.to_string_lossy(), program])?;
+    Ok(out)
+}
+
+/// Where a module was fetched to.
+#[derive(Deserialize)]
+struct Fetched {
+    #[serde(rename = "Dir")]
+    dir: String,
+}
+
+fn is_there(program: &str) -> Result<()> {
+    if process::answer("go", &["version"]).is_none() {
+        bail!("building {program} needs Go, which is not on PATH");
+    }
+    Ok(())
 }

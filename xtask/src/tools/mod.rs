@@ -51,10 +51,19 @@ pub enum Package {
         /// Package path and version, as `go install` takes them.
         program: &'static str,
     },
+    /// A Go program whose module `go install` refuses, because it replaces modules of others.
+    GoWithin {
+        /// Its module.
+        module: &'static str,
+        /// The module's version.
+        version: &'static str,
+        /// The program's package path.
+        program: &'static str,
+    },
 }
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 12] = [
+pub const TOOLS: [Tool; 13] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -144,6 +153,17 @@ pub const TOOLS: [Tool; 12] = [
             program: "github.com/google/go-containerregistry/cmd/crane@v0.20.6",
         },
     },
+    Tool {
+        name: "jaeger",
+        variable: "JAEGER",
+        file: "jaeger",
+        why: "takes the traces in, and tells them again",
+        package: Package::GoWithin {
+            module: "github.com/jaegertracing/jaeger",
+            version: "v1.76.0",
+            program: "github.com/jaegertracing/jaeger/cmd/jaeger",
+        },
+    },
 ];
 
 /// The names of all tools.
@@ -188,6 +208,9 @@ impl Tool {
                 self.find().ok_or_else(|| anyhow!("{packages:?} brought no {}", self.file))
             }),
             Package::Go { program } => go::install(program, self.file),
+            Package::GoWithin { module, version, program } => {
+                go::install_within(module, version, program, self.file)
+            }
         };
         let path = installed.map_err(|error| {
             error.context(format!(
@@ -224,6 +247,7 @@ impl std::fmt::Display for Package {
             Self::Pypi { requirement, .. } => write!(f, "PyPI package {requirement}"),
             Self::Debian { packages } => write!(f, "Debian packages {}", packages.join(" ")),
             Self::Go { program } => write!(f, "Go program {program}"),
+            Self::GoWithin { version, program, .. } => write!(f, "Go program {program}@{version}"),
         }
     }
 }
