@@ -228,8 +228,9 @@ mod tests {
         counted(&mut page, &[worker.clone(), worker]);
         let values = page.text.lines().filter(|line| !line.starts_with('#'));
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
-        let wanted =
-            [2, 4, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 8, 18, 20];
+        let wanted = [
+            2, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 8, 46, 18, 20,
+        ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [
             r#"bimetal_requests_total{policy="p",scope="s",decision="breaker"} 4"#,
