@@ -51,6 +51,8 @@ impl Jaeger {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(program);
         command.arg("--config").arg(&file);
+        // Else it looks for a collector of its own traces.
+        command.env("OTEL_TRACES_SAMPLER", "always_off");
         let running = Running::start("Jaeger", &mut command, &folder.join("jaeger.log"))?;
         let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build();
         let jaeger = Self { otlp, query, agent: agent.new_agent(), _running: running };
