@@ -123,7 +123,6 @@ mod tests {
     use super::*;
     use crate::board::AtomicWords;
     use std::string::ToString;
-    use std::thread;
     use std::vec::Vec;
 
     #[test]
@@ -157,12 +156,14 @@ mod tests {
         assert_eq!((words.load(0), one.take(2)), (1, Ok(())));
     }
 
+    // WASI has no threads.
+    #[cfg(not(target_family = "wasm"))]
     #[test]
     fn threads_never_have_more_slots_than_there_are() {
         const MAX: u32 = 3;
         let words: Arc<dyn Words> = Arc::new(AtomicWords::new(Concurrency::WORDS));
         let (held, most) = (AtomicWords::new(1), AtomicWords::new(1));
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let work = || {
                 let mut calls = Concurrency::shared(words.clone());
                 for _ in 0..2_000 {
