@@ -78,12 +78,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Ke
 /// The spans of calls to a service that answers the status in its path, within a span of its own. The
 /// last is made again until the breaker lets it pass, unless that stays open.
 fn told(guard: bimetal_proxy::Guard, paths: &[&str], stays_open: bool) -> Vec<Told> {
-    let service = service_fn(|request: Request<()>| async move {
-        let span = tracing::info_span!("work");
-        let status: u16 = request.uri().path()[1..].parse().unwrap();
-        span.in_scope(|| tracing::info!("at work"));
-        let response = Response::builder().status(status).body(Full::<Bytes>::default());
-        Ok::<_, Infallible>(response.unwrap())
+    let service = service_fn(|request: Request<()>| {
+        drop(tracing::info_span!("begin"));
+        async move {
+            let span = tracing::info_span!("work");
+            let status: u16 = request.uri().path()[1..].parse().unwrap();
+            span.in_scope(|| tracing::info!("at work"));
+            let response = Response::builder().status(status).body(Full::<Bytes>::default());
+            Ok::<_, Infallible>(response.unwrap())
+        }
     });
     let keeper = Keeper::default();
     let subscriber = tracing_subscriber::registry().with(keeper.clone());
@@ -141,8 +144,10 @@ fn a_call_has_the_studys_span_with_the_services_own_below() {
     assert_eq!(facts(calls[3]), ["CLOSED", "OPEN", "CLOSED → OPEN", "3", "failure", "ERROR"]);
     assert_eq!(facts(calls[4]), ["OPEN", "OPEN", "", "3", "blocked (OPEN)", "ERROR"]);
     assert_eq!(exception(calls[4]).unwrap().0, "rejected");
-    let below = told.iter().filter(|span| span.name == "work");
-    assert_eq!(below.filter(|span| span.parent == Some("circuit_breaker_call")).count(), 4);
+    for name in ["begin", "work"] {
+        let below = told.iter().filter(|span| span.name == name);
+        assert_eq!(below.filter(|span| span.parent == Some("circuit_breaker_call")).count(), 4);
+    }
 }
 
 #[test]

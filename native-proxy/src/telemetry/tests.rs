@@ -6,9 +6,11 @@ use super::*;
 use crate::account::{AnsweredBy, Decision, End};
 use crate::clock::Clock;
 use crate::config::{Telemetry, Tree};
-use bimetal_core::Instant;
+use bimetal_core::breaker::View;
 use bimetal_core::decision::Rule;
 use bimetal_core::event::State;
+use bimetal_core::outcome::Outcome;
+use bimetal_core::{Instant, Settled};
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
@@ -209,4 +211,28 @@ fn as_many_spans_are_made_as_were_counted() {
         let semconv = Box::new(Proxied { tree, ..request(leads, breaker, tries) });
         assert_eq!((semconv.count(), semconv.spans().len()), (1 + tries, 1 + tries));
     }
+}
+
+#[test]
+fn a_change_that_somebody_else_made_is_not_the_calls() {
+    let view = |generation, state| View {
+        state,
+        since: Instant::ZERO,
+        cause: None,
+        generation,
+        level: 0,
+        calls: 0,
+        failures: 0,
+        slow: 0,
+        next_probe: None,
+    };
+    let changed = |after: u32, late| {
+        let (before, after) = (view(1, State::Closed), view(after, State::Open));
+        let settled = Settled { outcome: Outcome::Failure, late };
+        Settlement::seen(Some(before), settled, Some(after)).unwrap().changed_to()
+    };
+    assert_eq!(changed(2, false), Some(State::Open));
+    // It came too late, so the breaker heard of the change just then.
+    assert_eq!(changed(2, true), None);
+    assert_eq!(changed(1, false), None);
 }

@@ -1,7 +1,7 @@
 //! `tree: origin-study`: every kind of end, as a tree.
 
 use crate::lines::{Trace, tree};
-use crate::proxy_support::{Client, Upstream, get, ok};
+use crate::proxy_support::{Client, Upstream, get, ok, wait_for};
 use crate::traced::{EchoServer, Traced, nobody, on_stdout, post};
 
 fn study(policies: &str) -> String {
@@ -298,4 +298,37 @@ fn a_connection_that_nobody_takes_has_its_span() {
     let (kind, text) = trace.span("POST").exception().unwrap();
     assert!(kind == "connect" && text.starts_with("upstream connection failed: "), "{text}");
     assert_eq!(facts(&trace), ["CLOSED", "CLOSED", "", "1", "failure"]);
+}
+
+#[test]
+fn another_rule_than_the_breaker_says_its_name() {
+    let (go, gone) = std::sync::mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
+    let upstream = Upstream::start(move |mut peer| {
+        peer.request();
+        gone.lock().unwrap().recv().unwrap();
+        peer.send(&ok("x"));
+    });
+    let rest = study("policies: [{name: p, scope: policy, concurrency: {max: 1}}]");
+    let proxy = Traced::start("busy", upstream.address, &rest);
+    let mut first = Client::connect(proxy.program.listen);
+    first.peer.send(&post("/echo", ""));
+    wait_for("the first call", || (upstream.connections() == 1).then_some(()));
+    assert_eq!(proxy.ask(&post("/echo", "")).status, 503);
+    let blocked = proxy.lines.next();
+    // There is no breaker, so there is no span of one.
+    assert_eq!(
+        tree(&[&blocked]),
+        "\
+POST /echo (server) !
+  echo_proxy_client (internal) ! rejected
+    parse_request_client (internal)
+    construct_response_client (internal)
+"
+    );
+    let (_, text) = blocked.span("echo_proxy_client").exception().unwrap();
+    assert!(text.starts_with("concurrency limit: "), "{text}");
+    go.send(()).unwrap();
+    assert_eq!(first.answer().unwrap().status, 200);
+    assert_eq!(proxy.lines.next().spans.len(), 6);
 }
