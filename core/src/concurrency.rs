@@ -123,7 +123,6 @@ mod tests {
     use super::*;
     use crate::board::AtomicWords;
     use std::string::ToString;
-    use std::vec::Vec;
 
     #[test]
     fn one_more_than_there_may_be_is_denied() {
@@ -176,7 +175,7 @@ mod tests {
                     }
                 }
             };
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            let threads: std::vec::Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert!((1..=u64::from(MAX)).contains(&most.load(0)), "{}", most.load(0));
