@@ -33,6 +33,7 @@ pub mod event;
 pub mod facts;
 pub mod guard;
 pub mod metric;
+pub mod limiter;
 pub mod outcome;
 pub mod path;
 pub mod policy;

@@ -1,0 +1,100 @@
+//! The token bucket as one word: when it will be full again.
+//!
+//! That is GCRA (ITU-T I.371, the "theoretical arrival time"): a token that is taken moves the time
+//! by what a token takes to flow in, and there is a token where the time is no further away than a
+//! full bucket takes. One word can be shared by compare-and-swap, and an idle bucket needs no
+//! attention.
+
+use crate::time::{Duration, Instant};
+
+/// How fast tokens flow in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// So many tokens; at least 1.
+    pub tokens: u32,
+    /// In so much time; at least 1 ns.
+    pub period: Duration,
+}
+
+/// Parts of a nanosecond that times are counted in: at 10 million tokens a second the rate is exact
+/// to a third of a thousandth. 36 years fit in a word.
+const PARTS: u64 = 16;
+
+/// A bucket's measures, in parts of a nanosecond.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    /// What a token takes to flow in.
+    token: u64,
+    /// What an empty bucket takes to be full.
+    whole: u64,
+}
+
+fn parts(now: Instant) -> u64 {
+    now.as_nanos().saturating_mul(PARTS)
+}
+
+impl Bucket {
+    pub(super) fn new(rate: Rate, capacity: u32) -> Self {
+        let period = u128::from(rate.period.as_nanos()) * u128::from(PARTS);
+        let tokens = u128::from(rate.tokens.max(1));
+        let token = (period + tokens / 2) / tokens;
+        // Half of the range, so that no sum with a sane clock saturates.
+        let most = u64::MAX / 2;
+        let token = u64::try_from(token).unwrap_or(most).clamp(1, most);
+        let whole = token.saturating_mul(u64::from(capacity.max(1))).min(most);
+        Self { token, whole }
+    }
+
+    /// When the bucket is full, never in the past and never later than an empty one would be.
+    fn full_at(&self, word: u64, now: u64) -> u64 {
+        word.clamp(now, now.saturating_add(self.whole))
+    }
+
+    /// The word behind a taken token; none where the bucket has none.
+    #[inline]
+    pub(super) fn after_taking(&self, word: u64, now: Instant) -> Option<u64> {
+        let now = parts(now);
+        let taken = self.full_at(word, now).saturating_add(self.token);
+        (taken <= now.saturating_add(self.whole)).then_some(taken)
+    }
+
+    /// The word behind a token that came back.
+    pub(super) fn after_giving_back(&self, word: u64, now: Instant) -> u64 {
+        self.full_at(word, parts(now)).saturating_sub(self.token)
+    }
+
+    /// What a word should say that no clock of ours can have written: one that jumped ahead and came
+    /// back has emptied the bucket, and no more than that. A second is more than workers' clocks
+    /// differ by; without it each look of one that is late would give back a few tokens.
+    pub(super) fn mended(&self, word: u64, now: Instant) -> Option<u64> {
+        let empty = parts(now).saturating_add(self.whole);
+        (word > empty.saturating_add(PARTS * 1_000_000_000)).then_some(empty)
+    }
+
+    /// When there is a token.
+    pub(super) fn has_token_at(&self, word: u64, now: Instant) -> Instant {
+        let full_at = self.full_at(word, parts(now));
+        let at = full_at.saturating_add(self.token).saturating_sub(self.whole);
+        Instant::from_nanos(at.div_ceil(PARTS)).max(now)
+    }
+
+    /// Whole tokens in the bucket.
+    pub(super) fn tokens(&self, word: u64, now: Instant) -> u32 {
+        let now = parts(now);
+        let missing = self.full_at(word, now) - now;
+        u32::try_from((self.whole - missing.min(self.whole)) / self.token).unwrap_or(u32::MAX)
+    }
+
+    /// How full it is, from 0 to 1.
+    pub(super) fn fill(&self, word: u64, now: Instant) -> f64 {
+        let now = parts(now);
+        let missing = self.full_at(word, now) - now;
+        1.0 - missing as f64 / self.whole as f64
+    }
+
+    /// How long until it is full.
+    pub(super) fn until_full(&self, word: u64, now: Instant) -> Duration {
+        let now = parts(now);
+        Duration::from_nanos((self.full_at(word, now) - now).div_ceil(PARTS))
+    }
+}
