@@ -25,6 +25,7 @@ pub mod board;
 pub mod breaker;
 pub mod call;
 pub mod concurrency;
+pub mod deadline;
 pub mod decision;
 #[cfg(feature = "policy")]
 pub mod doc;
@@ -32,8 +33,8 @@ pub mod engine;
 pub mod event;
 pub mod facts;
 pub mod guard;
-pub mod metric;
 pub mod limiter;
+pub mod metric;
 pub mod outcome;
 pub mod path;
 pub mod policy;
