@@ -6,7 +6,7 @@
 //! sends them: nothing of that is on a request's path, and a full queue drops and counts.
 //!
 //! Spans are OpenTelemetry's own [`SpanData`](opentelemetry_sdk::trace::SpanData), and so are
-//! encoding and sending; see decision 0013.
+//! encoding and sending; see decision 0016.
 
 mod context;
 mod environment;
