@@ -39,6 +39,7 @@ pub mod outcome;
 pub mod path;
 pub mod policy;
 pub mod registry;
+pub mod retry;
 pub mod rng;
 pub mod series;
 mod slabs;

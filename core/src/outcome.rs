@@ -138,6 +138,13 @@ pub struct AnswerSet {
 }
 
 impl AnswerSet {
+    /// Whether the set names an answer, by its HTTP status or by its gRPC status. A gRPC failure is
+    /// an HTTP 200; OK (0) says no more than HTTP.
+    pub fn has_answer(&self, status: u16, grpc: Option<u32>) -> bool {
+        let grpc = grpc.filter(|code| *code != 0);
+        self.statuses.contains(status) || grpc.is_some_and(|code| self.has_grpc(code))
+    }
+
     fn has_grpc(&self, code: u32) -> bool {
         // Codes beyond the table are UNKNOWN (gRPC: "Status codes and their use in gRPC").
         let code = if code > 16 { 2 } else { code };
@@ -174,16 +181,10 @@ impl FailureRules {
     }
 
     fn answer(&self, status: u16, grpc: Option<u32>, latency: Duration) -> Outcome {
-        // A gRPC failure is an HTTP 200; its own status decides. OK (0) says no more than HTTP.
-        let grpc = grpc.filter(|code| *code != 0);
-        if self.ignore.statuses.contains(status)
-            || grpc.is_some_and(|code| self.ignore.has_grpc(code))
-        {
+        if self.ignore.has_answer(status, grpc) {
             return Outcome::Neutral;
         }
-        if self.failures.statuses.contains(status)
-            || grpc.is_some_and(|code| self.failures.has_grpc(code))
-        {
+        if self.failures.has_answer(status, grpc) {
             return Outcome::Failure;
         }
         match self.slower_than {
