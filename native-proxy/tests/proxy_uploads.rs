@@ -213,7 +213,10 @@ fn time_in_our_own_queue_is_not_the_upstreams() {
             peer.send(&ok("fine"));
         }
     });
-    let limits = limits().replace("timeout: {request: 300ms}", "timeout: {request: 10s}");
+    // The last of five waits for 600 ms in the queue and 150 ms for its answer.
+    let limits = limits()
+        .replace("timeout: {request: 300ms}", "timeout: {request: 10s}")
+        .replace("slower_than: 200ms", "slower_than: 500ms");
     let proxy = Running::with(
         &file(upstream.address, &limits)
             .replace("endpoints: [", "pool: {max_connections: 1}, endpoints: ["),
