@@ -10,6 +10,7 @@
 //! - [`breaker::Breaker`]: one circuit breaker alone, for a program that wants nothing else.
 //! - [`policy::Document`]: the language users write policies in. It is the feature `policy`, which is on
 //!   by default; without it nothing here depends on serde.
+//! - [`anomaly::Detector`]: anomalies in a stream of samples.
 //!
 //! # What this crate does not do
 //! It performs nothing: no call, no timeout, no log line. It keeps no time: a state changes only
@@ -21,6 +22,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod anomaly;
 pub mod board;
 pub mod breaker;
 pub mod call;
