@@ -2,6 +2,7 @@
 //!
 //! Exit codes are the same everywhere: 0 fine, 1 failed, 2 wrong input.
 
+mod anomalies;
 mod check;
 mod describe;
 mod explain;
@@ -10,6 +11,7 @@ mod matching;
 mod output;
 mod proxy;
 mod request;
+mod samples;
 mod schema;
 mod upstream_filter;
 
@@ -32,6 +34,7 @@ Examples:
   bimetal echo --listen 127.0.0.1:5001
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
+  bimetal anomalies requests.csv
 
 Exit codes: 0 fine, 1 failed, 2 wrong input.";
 
@@ -42,6 +45,7 @@ enum Command {
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
+    Anomalies(anomalies::AnomaliesArgs),
 }
 
 /// A host, as it is named on the command line.
@@ -85,5 +89,6 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Anomalies(args) => anomalies::run(args),
     }
 }
