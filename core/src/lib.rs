@@ -21,6 +21,9 @@
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
 
 pub mod anomaly;
 pub mod board;

@@ -8,6 +8,10 @@
     reason = "a test may end by a panic"
 )]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::Instant;
 use bimetal_core::anomaly::{Detector, Outlier, Reading, Setting, Sign, ZScore};
 use bimetal_core::rng::Rng;
@@ -121,6 +125,14 @@ fn missing_samples_change_nothing() {
         }
         assert_eq!(whole.observe(at(row), *value), holed.observe(at(row), *value));
     }
+}
+
+#[test]
+fn the_first_samples_teach_and_raise_no_alarm() {
+    let values: Vec<f64> = (0..100).map(|row| if row % 7 == 3 { 1e6 } else { 1.0 }).collect();
+    let readings: Vec<_> = readings(&values).into_iter().flatten().collect();
+    assert!(readings.iter().all(|one| one.score == 0.0 && !one.is_alarm));
+    assert!(readings.iter().any(|one| one.surprise > Setting::PRODUCT.alarm));
 }
 
 #[test]

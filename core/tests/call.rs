@@ -15,6 +15,10 @@
     reason = "a test may end by a panic"
 )]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 #[macro_use]
 #[path = "call/row.rs"]
 mod row;

@@ -7,6 +7,10 @@
     reason = "a test may end by a panic"
 )]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 #[path = "support/board.rs"]
 mod board;
 

@@ -2,6 +2,10 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::board::{AtomicWords, Board, Words};
 use bimetal_core::engine::Policies;
 use bimetal_core::event::State;

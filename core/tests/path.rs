@@ -3,6 +3,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::path::{HiddenDots, NormalPath, forwarded};
 use proptest::prelude::*;
 use std::borrow::Cow;

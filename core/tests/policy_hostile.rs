@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 mod policy;
 
 use bimetal_core::doc::Node;

@@ -3,6 +3,10 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 mod leaves;
 mod policy;
 

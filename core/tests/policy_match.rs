@@ -2,6 +2,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::policy::{Document, Host, Match, Subject};
 use bimetal_core::{Direction, Facts};
 use serde_json::{Value, json};

@@ -3,6 +3,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::policy::schema;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::Value;

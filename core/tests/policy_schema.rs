@@ -2,6 +2,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 mod policy;
 
 use bimetal_core::policy::{Document, Host, schema};

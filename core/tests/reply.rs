@@ -2,6 +2,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may end by a panic")]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate bimetal_browser_test;
+
 use bimetal_core::breaker::{Cause, Denied};
 use bimetal_core::policy::{Document, Host, Policy};
 use bimetal_core::{Duration, Rejected, Rejection, Reply};

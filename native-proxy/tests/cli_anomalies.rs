@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 fn start(args: &[&str]) -> (Child, ChildStdin) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_bimetal"))
@@ -192,20 +194,20 @@ fn a_header_alone_is_an_empty_series() {
 #[test]
 fn a_row_is_written_before_the_next_is_waited_for() {
     let (mut child, mut input) = start(&["-"]);
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (say, told) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        output.lines().map_while(Result::ok).try_for_each(|line| say.send(line))
+    });
+    let next = || told.recv_timeout(Duration::from_secs(60)).expect("a row within a minute");
     input.write_all(b"timestamp,value\n1,2\n").unwrap();
-    for expected in ["timestamp,value,anomaly_score,anomaly\n", "1,2,0.000000,0\n"] {
-        line.clear();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, expected);
-    }
+    assert_eq!(next(), "timestamp,value,anomaly_score,anomaly");
+    assert_eq!(next(), "1,2,0.000000,0");
     input.write_all(b"2,2\n").unwrap();
-    line.clear();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "2,2,0.000000,0\n");
+    assert_eq!(next(), "2,2,0.000000,0");
     drop(input);
     assert!(child.wait().unwrap().success());
+    reader.join().unwrap().unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Builds the filters for Envoy: WebAssembly with WASI.
+//! Builds WebAssembly: the filters for Envoy, and the core's tests.
 //!
 //! The ordinary way is rustup's Wasm target. Where rustup cannot download it, Debian's compiler
 //! for the web builds the standard library from its sources.
@@ -9,8 +9,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The target: Envoy's Wasm hosts speak WASI preview 1.
-const TARGET: &str = "wasm32-wasip1";
+/// What WebAssembly is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The filter's: Envoy's Wasm hosts speak WASI preview 1.
+    Wasi,
+    /// A browser's, without a system.
+    Browser,
+}
+
+impl Target {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Wasi => "wasm32-wasip1",
+            Self::Browser => "wasm32-unknown-unknown",
+        }
+    }
+
+    /// How cargo's variables for the target begin.
+    fn variables(self) -> String {
+        format!("CARGO_TARGET_{}", self.name().to_uppercase().replace('-', "_"))
+    }
+
+    /// Whether the toolchain in use has the target's standard library.
+    fn is_there(self) -> bool {
+        process::answer("rustc", &["--print", "target-libdir", "--target", self.name()])
+            .is_some_and(|folder| Path::new(&folder).is_dir())
+    }
+}
 
 /// The crates to build and the files they become.
 const FILTERS: [(&str, &str); 2] = [
@@ -43,14 +69,14 @@ struct Debian {
 /// No compiler can be had, or the build fails.
 pub fn build() -> Result<()> {
     let since = Instant::now();
-    let mut command = cargo_for_target(Library::Standard)?;
+    let mut command = cargo_for(Target::Wasi, Library::Standard)?;
     say::begins("wasm", "the filter and the filter that does nothing");
     command.args(["build", "--profile", "wasm"]);
     for (package, _) in FILTERS {
         command.args(["--package", package]);
     }
     process::succeed("wasm build", &mut command, BUILD_LIMIT)?;
-    let built = folder().join(TARGET).join("wasm");
+    let built = folder().join(Target::Wasi.name()).join("wasm");
     let filter = copy(&built.join(FILTERS[0].1), &place::filter())?;
     let noop = copy(&built.join(FILTERS[1].1), &place::noop_filter())?;
     say::ended("wasm", "built", since.elapsed());
@@ -72,36 +98,41 @@ pub enum Library {
     WithTests,
 }
 
-/// Cargo for the filter's target, in a folder of its own; the caller says what it does.
+/// Cargo for a target, in a folder of its own; the caller says what it does.
 ///
 /// # Errors
 /// No compiler can be had.
-pub fn cargo_for_target(library: Library) -> Result<Command> {
+pub fn cargo_for(target: Target, library: Library) -> Result<Command> {
     let mut command = Command::new(cargo());
     command.current_dir(place::root());
     // Flags for this machine's processor mean nothing to a Wasm target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command.env("CARGO_TARGET_DIR", folder()).env("CARGO_BUILD_TARGET", TARGET);
-    if let Compiler::Debian(debian) = compiler()? {
-        // The test harness names functions of threads that Debian's C library has not; without
-        // threads nobody calls them.
-        let (parts, flags) = match library {
-            Library::Standard => ("std,panic_abort", ""),
-            Library::WithTests => {
-                ("std,panic_abort,test", " -Clink-arg=--unresolved-symbols=ignore-all")
+    command.env("CARGO_TARGET_DIR", folder()).env("CARGO_BUILD_TARGET", target.name());
+    if let Compiler::Debian(debian) = compiler(target)? {
+        let parts = match library {
+            Library::Standard => "std,panic_abort",
+            Library::WithTests => "std,panic_abort,test",
+        };
+        let flags = match (target, library) {
+            (Target::Browser, _) => "",
+            (Target::Wasi, Library::Standard) => "-L/usr/lib/wasm32-wasi",
+            // The test harness names functions of threads that Debian's C library has not; without
+            // threads nobody calls them.
+            (Target::Wasi, Library::WithTests) => {
+                "-L/usr/lib/wasm32-wasi -Clink-arg=--unresolved-symbols=ignore-all"
             }
         };
         command
             .arg(format!("-Zbuild-std={parts}"))
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", &debian.rustc)
-            .env("CARGO_TARGET_WASM32_WASIP1_LINKER", &debian.linker)
-            .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", format!("-L/usr/lib/wasm32-wasi{flags}"));
+            .env(format!("{}_LINKER", target.variables()), &debian.linker)
+            .env(format!("{}_RUSTFLAGS", target.variables()), flags);
     }
     Ok(command)
 }
 
-/// Where builds for the target go: they may run beside those of this machine.
+/// Where builds for WebAssembly go: they may run beside those of this machine.
 fn folder() -> PathBuf {
     place::target().join("wasm")
 }
@@ -118,30 +149,31 @@ fn copy(from: &Path, to: &Path) -> Result<u64> {
 
 /// Finds a compiler: the toolchain's own, rustup's download, Debian's.
 /// `WASM_TOOLCHAIN=rustup|debian` takes one of them.
-fn compiler() -> Result<Compiler> {
+fn compiler(target: Target) -> Result<Compiler> {
     match std::env::var("WASM_TOOLCHAIN").as_deref() {
         Ok("debian") => return debian().map(Compiler::Debian),
         Ok("rustup") | Err(_) => {}
         Ok(other) => bail!("WASM_TOOLCHAIN is {other:?}; it may be rustup or debian"),
     }
-    if has_target() {
+    if target.is_there() {
         return Ok(Compiler::Own);
     }
     say::begins("wasm target", "rustup fetches the standard library for WebAssembly");
     let fetched = process::succeed(
         "rustup target add",
-        Command::new("rustup").current_dir(place::root()).args(["target", "add", TARGET]),
+        Command::new("rustup").current_dir(place::root()).args(["target", "add", target.name()]),
         RUSTUP_LIMIT,
     );
     match fetched {
-        Ok(_) if has_target() => Ok(Compiler::Own),
+        Ok(_) if target.is_there() => Ok(Compiler::Own),
         outcome => {
             if let Err(error) = outcome {
                 say::line(format!("    rustup could not: {}", first_line(&error)));
             }
             say::line("    taking Debian's Rust compiler for WebAssembly instead");
             debian().map(Compiler::Debian).with_context(|| {
-                format!("the filter cannot be built. On a machine with a network run `rustup target add {TARGET}`")
+                let name = target.name();
+                format!("nothing can be built for {name}. On a machine with a network run `rustup target add {name}`")
             })
         }
     }
@@ -149,12 +181,6 @@ fn compiler() -> Result<Compiler> {
 
 fn first_line(error: &anyhow::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Whether the toolchain in use has the target's standard library.
-fn has_target() -> bool {
-    process::answer("rustc", &["--print", "target-libdir", "--target", TARGET])
-        .is_some_and(|folder| Path::new(&folder).is_dir())
 }
 
 /// Debian's compiler, installed if need be, with a linker for WebAssembly.
@@ -183,5 +209,16 @@ fn linker() -> Option<PathBuf> {
         Some(own)
     } else {
         process::answer("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn cargo_reads_the_variables_of_a_target_by_its_name() {
+        assert_eq!(Target::Wasi.variables(), "CARGO_TARGET_WASM32_WASIP1");
+        assert_eq!(Target::Browser.variables(), "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN");
     }
 }

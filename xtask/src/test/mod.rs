@@ -70,7 +70,11 @@ pub fn run(extent: Extent) -> Result<bool> {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             lints(&tally);
-            tally.step("core as wasm", "the core's tests as WebAssembly on Node", wasm_core::check);
+            let why = "the core's tests as WebAssembly on Node";
+            tally.step("core as wasm", why, wasm_core::check_as_shipped);
+            tally.step("core in a browser", "the core's tests as a browser has them", || {
+                wasm_core::check_as_in_a_browser(extent)
+            });
         });
         suites.run(&tally, suites::Pace::Busy, &needs);
     });

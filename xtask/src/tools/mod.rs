@@ -4,6 +4,7 @@
 //! A program is looked for in this order: the environment variable, `PATH`, the folder
 //! `target/tools/bin`, and at last its package. Nothing is installed where it was found before.
 
+mod crates;
 mod debian;
 mod go;
 mod pypi;
@@ -60,10 +61,20 @@ pub enum Package {
         /// The program's package path.
         program: &'static str,
     },
+    /// A Rust program.
+    Crate {
+        /// The crate's name.
+        name: &'static str,
+        /// Its version.
+        version: &'static str,
+    },
 }
 
+/// The runner of tests takes modules of this very version of wasm-bindgen: that of `Cargo.lock`.
+const WASM_BINDGEN: &str = "0.2.130";
+
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 13] = [
+pub const TOOLS: [Tool; 14] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -122,6 +133,13 @@ pub const TOOLS: [Tool; 13] = [
         file: "node",
         why: "runs the core's tests as WebAssembly",
         package: Package::Debian { packages: &["nodejs"] },
+    },
+    Tool {
+        name: "wasm-bindgen-test-runner",
+        variable: "WASM_BINDGEN_TEST_RUNNER",
+        file: "wasm-bindgen-test-runner",
+        why: "runs the core's tests as a browser would",
+        package: Package::Crate { name: "wasm-bindgen-cli", version: WASM_BINDGEN },
     },
     Tool {
         name: "chromium",
@@ -211,6 +229,7 @@ impl Tool {
             Package::GoWithin { module, version, program } => {
                 go::install_within(module, version, program, self.file)
             }
+            Package::Crate { name, version } => crates::install(name, version, self.file),
         };
         let path = installed.map_err(|error| {
             error.context(format!(
@@ -248,6 +267,7 @@ impl std::fmt::Display for Package {
             Self::Debian { packages } => write!(f, "Debian packages {}", packages.join(" ")),
             Self::Go { program } => write!(f, "Go program {program}"),
             Self::GoWithin { version, program, .. } => write!(f, "Go program {program}@{version}"),
+            Self::Crate { name, version } => write!(f, "Rust program {name} {version}"),
         }
     }
 }
@@ -295,6 +315,13 @@ mod tests {
         std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
         std::fs::set_permissions(&file, mode).unwrap();
         assert_eq!(on_path("a-tool", Some(folder.as_os_str())), Some(file));
+    }
+
+    #[test]
+    fn the_runner_of_tests_has_the_version_of_the_lock() {
+        let lock = std::fs::read_to_string(place::root().join("Cargo.lock")).unwrap();
+        let wanted = format!("name = \"wasm-bindgen\"\nversion = \"{WASM_BINDGEN}\"\n");
+        assert!(lock.contains(&wanted), "{wanted}");
     }
 
     #[test]
