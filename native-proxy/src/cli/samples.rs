@@ -151,7 +151,7 @@ fn nanos(text: &str) -> Option<i128> {
     }
     let seconds: f64 = text.parse().ok()?;
     // The years that a timestamp can have, by far.
-    (seconds.abs() < 1e12).then(|| (seconds * 1e9) as i128)
+    (seconds.abs() < 1e12).then_some((seconds * 1e9) as i128)
 }
 
 /// NaN for a missing value, `None` for what is no value.
