@@ -38,6 +38,7 @@ pub mod engine;
 pub mod event;
 pub mod facts;
 pub mod guard;
+mod host;
 pub mod limiter;
 pub mod metric;
 pub mod outcome;

@@ -9,8 +9,8 @@ mod all;
 pub use all::*;
 
 use crate::decision::Rule;
-use crate::doc::Host;
 use crate::event::{Decided, State};
+pub use crate::host::Host;
 use crate::outcome::Outcome;
 use crate::series::{Counts, TRANSITIONS, TransitionKind};
 use crate::time::Duration;

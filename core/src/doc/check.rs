@@ -1,12 +1,12 @@
 //! The one walk over a document that finds everything wrong with it.
 
-use super::host::Host;
 use super::key::FromNode;
 use super::nearest::unknown;
 use super::node::Node;
 use super::problem::{Path, Problem, Problems, decimal, quoted, shown};
 use super::table::{Field, Form, Keyword, Kind, MAX_ITEMS, Need, Object, Rule, Support, is_token};
 use super::units::{self, DURATION_FORM, DURATION_UNITS, Fault, SIZE_FORM, SIZE_UNITS};
+use crate::host::Host;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -3,11 +3,11 @@
 //! The table lists a [`Key`] and the reader asks by the same one. So a field is named once, and it
 //! cannot be read as anything but what the checker lets through.
 
-use super::host::Host;
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::table::{Field, Form, Keyword, Kind, Object};
 use super::units;
+use crate::host::Host;
 use crate::time::Duration;
 use alloc::format;
 use alloc::string::String;

@@ -12,7 +12,6 @@
 
 pub mod check;
 pub mod hash;
-mod host;
 pub mod key;
 mod nearest;
 pub mod node;
@@ -22,8 +21,8 @@ pub mod schema;
 pub mod table;
 pub mod units;
 
+pub use crate::host::Host;
 pub use check::{Check, Unsupported};
-pub use host::Host;
 pub use key::{Entries, FromNode, Key, Part, Size, TypedKind, Unread};
 pub use node::Node;
 pub use problem::{Path, Problem, Problems};

@@ -1,7 +1,7 @@
 //! The description of a document: static tables that the checker, the defaults, the hashes and the
 //! JSON Schema are all made from.
 
-use super::host::Host;
+use crate::host::Host;
 use crate::time::Duration;
 
 /// A map with known keys.
@@ -24,7 +24,7 @@ impl Object {
 
 /// A description, where there is a schema to show it: the filter has none, and leaves the texts out
 /// of its module.
-pub(crate) const fn described(doc: &'static str) -> &'static str {
+const fn described(doc: &'static str) -> &'static str {
     if cfg!(feature = "std") { doc } else { "" }
 }
 

@@ -8,8 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-#[cfg(feature = "policy")]
-pub use crate::doc::Host;
+pub use crate::host::Host;
 
 /// A whole policy document, compiled for one host.
 #[derive(Clone, Debug)]

@@ -100,6 +100,11 @@ fn lints(tally: &Tally) {
         let alone = ["clippy", "--package", "bimetal-core", "--", "-D", "warnings"];
         check("core alone", cargo(&alone))
     });
+    tally.step("breaker alone", "and without the policy language", || {
+        let mut alone = cargo(&["clippy", "--package", "bimetal-core", "--no-default-features"]);
+        alone.args(["--", "-D", "warnings"]);
+        check("breaker alone", alone)
+    });
 }
 
 /// The programs that the tests of chart and images ask; they take minutes to build, so a usual run
