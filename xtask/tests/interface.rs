@@ -78,7 +78,7 @@ struct Interface {
 impl Interface {
     fn parse(text: &str) -> Self {
         let (comments, items): (Vec<&str>, Vec<&str>) =
-            text.lines().filter(|line| !line.is_empty()).partition(|line| line.starts_with('#'));
+            text.lines().filter(|line| !line.is_empty()).partition(|line| line.starts_with("# "));
         let version = comments.iter().find_map(|line| line.strip_prefix("# version "));
         Self {
             version: version.unwrap_or_default().to_owned(),
@@ -144,7 +144,7 @@ fn what_comes_is_told_and_what_goes_needs_a_version() {
 
 #[test]
 fn the_list_is_read_as_it_is_written() {
-    let list = interface("0.1", &["pub fn a()", "pub mod m"]);
+    let list = interface("0.1", &["#[non_exhaustive] pub enum e", "pub fn a()"]);
     assert_eq!(Interface::parse(&list.to_string()), list);
     assert_eq!(["0.1.0", "0.12.3", "1.4.2"].map(version), ["0.1", "0.12", "1"]);
 }
