@@ -21,18 +21,22 @@ enum Command {
     Report,
     /// CPU time of a sample and memory of a series
     Cost,
-    /// Climbs to a setting on all labelled series
+    /// Chooses a setting by all labelled series
     Fit {
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 3)]
+        climbs: u64,
+        #[arg(long, default_value_t = 200)]
         steps: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// What such a climb is worth on series that it has not seen
+    /// What such a choice is worth on series that it has not seen
     CrossValidate {
         #[arg(long, default_value_t = 5)]
         folds: usize,
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 3)]
+        climbs: u64,
+        #[arg(long, default_value_t = 200)]
         steps: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -50,32 +54,21 @@ fn main() -> Result<()> {
             }
         }
         Command::Cost => print_cost(),
-        Command::Fit { steps, seed } => {
+        Command::Fit { climbs, steps, seed } => {
             let all = labelled()?;
             let all: Vec<_> = all.iter().collect();
-            let (setting, climbed) = fit::climb(&all, Setting::PRODUCT, steps, seed);
-            println!("{setting:#?}\nclimbed to {climbed:.2}: {:?}", fit::result(&all, setting));
+            let setting = fit::chosen(&all, fit::PLAIN, climbs, steps, seed);
+            println!("{setting:#?}\n{:?}", fit::result(&all, setting));
+            println!("in force: {:?}", fit::result(&all, Setting::PRODUCT));
         }
-        Command::CrossValidate { folds, steps, seed } => {
+        Command::CrossValidate { folds, climbs, steps, seed } => {
             let all = labelled()?;
             let begin = fit::result(&all.iter().collect::<Vec<_>>(), fit::PLAIN);
             println!("before: fixed {:.2} best {:.2}", begin.fixed, begin.best);
-            let folds = fit::cross_validate(&all, fit::PLAIN, folds, steps, seed);
-            for fold in &folds {
-                println!("{fold:?}");
-            }
-            let windows: usize = folds.iter().map(|fold| fold.windows).sum();
-            let mean = |score: fn(&fit::Fold) -> f64| {
-                folds.iter().map(|fold| score(fold) * fold.windows as f64).sum::<f64>()
-                    / windows as f64
-            };
-            println!(
-                "chosen by: fixed {:.2} best {:.2}; held back: fixed {:.2} best {:.2}",
-                mean(|fold| fold.chosen_by.fixed),
-                mean(|fold| fold.chosen_by.best),
-                mean(|fold| fold.held_back.fixed),
-                mean(|fold| fold.held_back.best)
-            );
+            let validated = fit::cross_validate(&all, fit::PLAIN, folds, climbs, steps, seed);
+            let (chosen_by, held_back) = (validated.chosen_by, validated.held_back);
+            println!("chosen by: fixed {:.2} best {:.2}", chosen_by.fixed, chosen_by.best);
+            println!("held back: fixed {:.2} best {:.2}", held_back.fixed, held_back.best);
         }
     }
     Ok(())
