@@ -4,7 +4,7 @@ mod proxy_support;
 
 use proxy_support::{Client, Running, Upstream, file, get, ok, policy, wait_for};
 use socket2::{Domain, Socket, Type};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// An address that takes no connection and says nothing: its queue is full.
 struct BlackHole {
@@ -59,7 +59,7 @@ fn a_black_hole_is_passed_over_and_takes_no_place() {
 #[test]
 fn when_none_answers_it_is_one_failure_that_names_them_all() {
     let hole = BlackHole::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = proxy_support::nowhere();
     let text = with(&[nobody, hole.address], &policy("timeout: {connect: 300ms}"));
     let proxy = Running::with(&text);
     let answer = proxy.ask(&get("/"));

@@ -2,15 +2,9 @@
 
 mod proxy_support;
 
-use proxy_support::{Answer, Running, Upstream, file, get, ok, policy, wait_for};
-use std::net::{SocketAddr, TcpListener};
+use proxy_support::{Answer, Running, Upstream, file, get, nowhere, ok, policy, wait_for};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-/// An address where nobody listens.
-fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 fn error(answer: &Answer) -> String {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();

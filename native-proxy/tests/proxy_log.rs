@@ -272,7 +272,7 @@ fn a_trip_is_logged_once_with_its_scopes_name_however_many_workers_follow() {
 
 #[test]
 fn failures_are_logged_once_a_second_however_many_workers_see_them() {
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = proxy_support::nowhere();
     let text = file(nowhere, "").replace("workers: 1", "workers: 3");
     let mut command = command(&write("log-flood.yaml", &text));
     let program = Program::spawn_json(command.args(["--log-format", "json"]));

@@ -69,7 +69,7 @@ fn each_reason_is_counted_and_told_with_its_cause() {
             }
         }
     });
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = proxy_support::nowhere();
     let address = upstream.address;
     let rest = "policies: [{name: p, match: {path: /hang}, scope: policy, \
                 timeout: {request: 200ms}, breaker: {trip: {consecutive_failures: 100}}}]";

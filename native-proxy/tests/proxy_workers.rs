@@ -82,7 +82,7 @@ fn connections_beyond_the_limit_wait_their_turn() {
 #[test]
 fn an_endpoint_may_be_a_name_and_a_dead_one_is_passed_over() {
     let upstream = Upstream::answering(ok("fine"));
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = proxy_support::nowhere();
     let port = upstream.address.port();
     let text = file(upstream.address, &policy(""))
         .replace(&format!("['{}']", upstream.address), &format!("['{dead}', 'localhost:{port}']"));

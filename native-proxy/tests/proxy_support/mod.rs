@@ -17,6 +17,17 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything: a test that needs more is hung.
 pub(crate) const TEST_DEADLINE: Duration = Duration::from_secs(20);
 
+/// An address where nobody listens, and where nobody else can begin to: its port stays taken as long as
+/// the test program runs.
+pub(crate) fn nowhere() -> SocketAddr {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 /// A proxy in this process; drained at once when dropped.
 pub(crate) struct Running {
     proxy: Option<Proxy>,
