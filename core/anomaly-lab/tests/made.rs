@@ -1,6 +1,6 @@
 //! The judges on made series: the figures that the project promises.
 
-use bimetal_anomaly_lab::judge::{ByEvent, Confusion};
+use bimetal_anomaly_lab::judge::{ByEvent, Confusion, alarms};
 use bimetal_anomaly_lab::judges::Judge;
 use bimetal_anomaly_lab::made::{self, DAY, Kind};
 use bimetal_anomaly_lab::report;
@@ -81,6 +81,13 @@ fn a_confusion_is_counted_by_hand() {
     assert_eq!(counts.precision(), 2.0 / 3.0);
     assert_eq!(counts.recall(), 2.0 / 3.0);
     assert_eq!(counts.false_alarm_share(), 0.25);
+}
+
+#[test]
+fn flags_within_an_hour_of_each_other_are_one_alarm() {
+    let rows = [3, 4, 16, 28, 41, 60];
+    let flags = (0..70).map(|row| rows.contains(&row));
+    assert_eq!(alarms(flags), [3, 41, 60]);
 }
 
 #[test]

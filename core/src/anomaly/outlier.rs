@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn a_steep_flank_neither_surprises_nor_hides() {
         let mut rng = Rng::new(2);
-        let flank = |index: u32, noise: f64| 2.0 * f64::from(index) + noise;
+        let flank = |index: u32, noise: f64| f64::from(index) + noise;
         assert!(outliers((0..5_000).map(|index| flank(index, noise(&mut rng)))) <= 1);
         let with_peaks =
-            |index: u32| flank(index, noise(&mut rng)) + if index % 20 == 19 { 12.0 } else { 0.0 };
+            |index: u32| flank(index, noise(&mut rng)) + if index % 20 == 19 { 25.0 } else { 0.0 };
         let peaks = outliers((0..1_000).map(with_peaks));
         assert!((45..=50).contains(&peaks), "{peaks} of 50");
     }
