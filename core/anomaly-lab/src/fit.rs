@@ -2,7 +2,7 @@
 //!
 //! A climb by random steps over the constants. What it climbs is smoothed, because a narrow peak on 35
 //! series is luck: the benchmark's score at the alarm threshold and at four thresholds around it, for the
-//! setting and for three more close to it. F1 on two made series has a share in it, so that what the
+//! setting and for two more close to it. F1 on two made series has a share in it, so that what the
 //! benchmark happens to lack is not forgotten.
 
 use crate::judges::Judge;
@@ -39,9 +39,6 @@ pub const PLAIN: Setting = Setting {
 const MADE_SEEDS: [u64; 2] = [101, 102];
 /// What F1 on the made series, in percent, counts beside the benchmark's score.
 const MADE_SHARE: f64 = 0.2;
-
-/// So many settings close by have a say in a setting's height.
-const CLOSE: u32 = 3;
 
 fn detector(setting: Setting) -> Judge {
     Judge::Detector(Box::new(Detector::with(setting)))
@@ -143,7 +140,7 @@ impl<'a> Hill<'a> {
         // The same moves each time, so that two settings meet the same luck.
         let mut rng = Rng::with_seed(12_345);
         let close = |_| self.around(moved(setting, 1.0, 0.12, &mut rng));
-        (first + (0..CLOSE).map(close).sum::<f64>()) / (1.0 + f64::from(CLOSE))
+        (first + (0..2).map(close).sum::<f64>()) / 3.0
     }
 
     /// The mean score over thresholds around the alarm's.
@@ -175,24 +172,7 @@ pub fn climb(all: &[&Series], start: Setting, steps: usize, seed: u64) -> (Setti
     best
 }
 
-/// Climbs several times, each by `steps` steps, and gives the middle of where the climbs end: what one
-/// climb found by luck, the others did not.
-pub fn chosen(all: &[&Series], start: Setting, climbs: u64, steps: usize, seed: u64) -> Setting {
-    let mut ends: Vec<Setting> =
-        (0..climbs).map(|one| climb(all, start, steps, 1_000 * seed + one).0).collect();
-    let mut middle = start;
-    let count = ends.len().max(1) as f64;
-    for (index, (constant, how)) in constants(&mut middle).into_iter().enumerate() {
-        let values = ends.iter_mut().map(|end| *constants(end)[index].0);
-        *constant = match how {
-            Move::Factor(..) => (values.map(f64::ln).sum::<f64>() / count).exp(),
-            Move::Weight => values.sum::<f64>() / count,
-        };
-    }
-    middle
-}
-
-/// What a choice by some series is worth on others.
+/// What a climb on some series is worth on others.
 #[derive(Clone, Copy, Debug)]
 pub struct Validated {
     /// The mean over the folds, on the series that their settings were chosen by.
@@ -203,12 +183,11 @@ pub struct Validated {
 }
 
 /// Splits the series into folds, each a share of every category (they are sorted by category). For
-/// each fold a setting is chosen by all the others, and says its scores of the fold.
+/// each fold a setting is climbed to on all the others, and says its scores of the fold.
 pub fn cross_validate(
     all: &[Series],
     start: Setting,
     folds: usize,
-    climbs: u64,
     steps: usize,
     seed: u64,
 ) -> Validated {
@@ -217,7 +196,7 @@ pub fn cross_validate(
         let numbered = || all.iter().enumerate();
         let others: Vec<_> =
             numbered().filter(|(index, _)| fold_of(*index) != fold).map(|(_, one)| one).collect();
-        let setting = chosen(&others, start, climbs, steps, seed * 100 + fold as u64);
+        let (setting, _) = climb(&others, start, steps, seed * 100 + fold as u64);
         (setting, result(&others, setting))
     };
     let settings: Vec<(Setting, Result)> = std::thread::scope(|scope| {

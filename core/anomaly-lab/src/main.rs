@@ -23,9 +23,7 @@ enum Command {
     Cost,
     /// Chooses a setting by all labelled series
     Fit {
-        #[arg(long, default_value_t = 3)]
-        climbs: u64,
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 300)]
         steps: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -34,9 +32,7 @@ enum Command {
     CrossValidate {
         #[arg(long, default_value_t = 5)]
         folds: usize,
-        #[arg(long, default_value_t = 3)]
-        climbs: u64,
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 300)]
         steps: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -54,18 +50,18 @@ fn main() -> Result<()> {
             }
         }
         Command::Cost => print_cost(),
-        Command::Fit { climbs, steps, seed } => {
+        Command::Fit { steps, seed } => {
             let all = labelled()?;
             let all: Vec<_> = all.iter().collect();
-            let setting = fit::chosen(&all, fit::PLAIN, climbs, steps, seed);
-            println!("{setting:#?}\n{:?}", fit::result(&all, setting));
+            let (setting, height) = fit::climb(&all, fit::PLAIN, steps, seed);
+            println!("{setting:#?}\nheight {height:.2}: {:?}", fit::result(&all, setting));
             println!("in force: {:?}", fit::result(&all, Setting::PRODUCT));
         }
-        Command::CrossValidate { folds, climbs, steps, seed } => {
+        Command::CrossValidate { folds, steps, seed } => {
             let all = labelled()?;
             let begin = fit::result(&all.iter().collect::<Vec<_>>(), fit::PLAIN);
             println!("before: fixed {:.2} best {:.2}", begin.fixed, begin.best);
-            let validated = fit::cross_validate(&all, fit::PLAIN, folds, climbs, steps, seed);
+            let validated = fit::cross_validate(&all, fit::PLAIN, folds, steps, seed);
             let (chosen_by, held_back) = (validated.chosen_by, validated.held_back);
             println!("chosen by: fixed {:.2} best {:.2}", chosen_by.fixed, chosen_by.best);
             println!("held back: fixed {:.2} best {:.2}", held_back.fixed, held_back.best);

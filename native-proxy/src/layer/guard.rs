@@ -53,7 +53,7 @@ impl GuardBuilder {
 
     /// Calls `listener` for each change of a breaker's state, on the thread whose call noticed it.
     /// Each replica tells of its own: those that followed another say so in
-    /// [`Transition::origin`](bimetal_core::event::Transition::origin).
+    /// [`Transition::adopted`](bimetal_core::breaker::Transition::adopted).
     #[must_use]
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
