@@ -150,7 +150,7 @@ fn wrong_input_names_file_and_line() {
         (b"timestamp,value\n1,2\n2,two\n", "standard input:3: value \"two\" is not a number"),
         (b"timestamp,value\n1,2\n\nsoon,2\n", "standard input:4: timestamp \"soon\" is none of"),
         (b"timestamp,value\r\n1,2\r\nsoon,2\r\n", "standard input:3: timestamp \"soon\""),
-        (b"timestamp,value\r\n\r\n1,2\r\n2,x", "standard input:4: value \"x\""),
+        (b"timestamp,value\r\n1,2\r\n\r\n2,x", "standard input:4: value \"x\""),
         (b"timestamp,value,\"a\nb\"\n1,2,\"c\nd\"\nsoon,2,", "standard input:5: timestamp"),
         (b"timestamp,value\n,2\n", "standard input:2: timestamp \"\" is none of"),
         (b"timestamp,value\n1,2\n2\n", "standard input:3: 1 fields, but the header has 2"),
@@ -214,14 +214,16 @@ fn a_row_is_written_before_the_next_is_waited_for() {
 fn a_reader_that_leaves_early_is_no_error() {
     let (mut child, mut input) = start(&["-"]);
     let mut output = child.stdout.take().unwrap();
-    input.write_all(b"timestamp,value\n").unwrap();
-    output.read_exact(&mut [0; 4]).unwrap();
-    drop(output);
     let (text, _) = with_one_peak();
     let rows = text.split_once('\n').unwrap().1.repeat(20);
-    // It ends as soon as it meets the closed pipe, so that not all may be taken.
-    let _ = input.write_all(rows.as_bytes());
-    drop(input);
+    let feeder = std::thread::spawn(move || {
+        input.write_all(b"timestamp,value\n").unwrap();
+        // It ends as soon as it meets the closed pipe, so that not all may be taken.
+        let _ = input.write_all(rows.as_bytes());
+    });
+    output.read_exact(&mut [0; 4]).unwrap();
+    drop(output);
+    feeder.join().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 

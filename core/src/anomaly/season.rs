@@ -49,6 +49,7 @@ mod tests {
         assert_eq!(season.observe(at(0, 60), 10.0, 4.0), None);
         assert_eq!(season.observe(at(0, 89), 20.0, 4.0), Some(10.0));
         assert_eq!(season.observe(at(0, 90), 99.0, 4.0), None);
+        assert_eq!(season.observe(at(0, 60 + 12 * 60), 99.0, 4.0), None);
         assert_eq!(season.observe(at(1, 75), 15.0, 4.0), Some(15.0));
         assert_eq!(season.observe(at(9, 1_439), 1.0, 4.0), None);
     }
