@@ -24,9 +24,11 @@
 //! there first, and a change is a compare-and-swap. A change that lost the race was decided on old
 //! grounds, so it is decided again. The rules are the same either way.
 //!
-//! What trips is in [`evidence`], how long it stays open in [`open_time`], what becomes of probes in
-//! `half_open`, their leases in [`probes`], and how it comes back in [`ramp`].
+//! How the record changes is in `change`, what trips in [`evidence`], how long it stays open in
+//! [`open_time`], what becomes of probes in `half_open`, their leases in [`probes`], and how it comes back in
+//! [`ramp`].
 
+mod change;
 mod cold;
 mod denied;
 pub mod evidence;
@@ -50,7 +52,6 @@ use cold::Cold;
 pub use denied::Denied;
 use evidence::Evidence;
 use probes::Probe;
-use ramp::Ramp;
 use record::{Phase, Probing, Record};
 use record_store::RecordStore;
 pub use transition::{Cause, State, Transition};
@@ -352,96 +353,5 @@ impl Breaker {
     #[inline]
     const fn still_open(&self, left: Duration) -> Denied {
         Denied::Open { left, cause: self.record.cause }
-    }
-
-    #[cold]
-    fn open(&mut self, at: Instant, cause: Cause, retry_after: Option<Duration>) -> bool {
-        let open = &self.policy.open;
-        let retry_after = retry_after.filter(|_| self.policy.respect_retry_after);
-        let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
-        let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
-        next.level = (next.level + 1).min(record::MAX_LEVEL);
-        self.change(at, next)
-    }
-
-    /// A success while closed above level 0.
-    #[cold]
-    fn recover(&mut self, now: Instant) {
-        let level = self.record.level;
-        let cold = self.cold.get_or_insert_default();
-        if cold.recovery.success(&self.policy, level, now) {
-            self.change(now, Record { level: level - 1, ..self.record });
-        }
-    }
-
-    /// Looks whether another replica changed something.
-    #[inline]
-    fn look(&mut self, now: Instant) {
-        if let Some(word) = self.store.unseen() {
-            self.adopt(now, word);
-        }
-    }
-
-    // Out of the way: a comparison is all that an ordinary call should pay.
-    #[cold]
-    fn adopt(&mut self, now: Instant, word: u64) {
-        let record = self.store.see(word, &self.record, &self.policy.trip);
-        self.take_over(now, record, true);
-    }
-
-    /// The one place where this replica changes the record. False where another was faster: then
-    /// nothing changed but what this replica knows.
-    #[inline(never)]
-    fn change(&mut self, at: Instant, next: Record) -> bool {
-        match self.store.replace(&next, &self.record, &self.policy.trip) {
-            Ok(()) => {
-                self.take_over(at, next, false);
-                true
-            }
-            Err(record) => {
-                self.take_over(at, record, true);
-                false
-            }
-        }
-    }
-
-    #[inline]
-    fn take_over(&mut self, at: Instant, next: Record, adopted: bool) {
-        let before = core::mem::replace(&mut self.record, next);
-        if let Some(cold) = &mut self.cold {
-            cold.moved = at;
-        }
-        if before.generation != next.generation {
-            self.enter(at, before.state(), adopted);
-        }
-    }
-
-    /// A new generation: what was counted in the one before is void.
-    #[cold]
-    fn enter(&mut self, at: Instant, from: State, adopted: bool) {
-        let Record { phase, generation, level, cause } = self.record;
-        if let Some(evidence) = &mut self.evidence {
-            evidence.clear(generation);
-        }
-        let (to, length) = (self.state(), self.policy.ramp);
-        self.ramps = to == State::Closed && !length.is_zero();
-        self.has_news = true;
-        let ramp = self.ramps.then(|| Ramp::new(at));
-        let cold = self.cold();
-        cold.since = at;
-        cold.moved = at;
-        cold.leases.clear();
-        cold.recovery.restart(at);
-        cold.ramp = ramp;
-        let open_for = match phase {
-            Phase::Open { until } => until.since(at),
-            _ => Duration::ZERO,
-        };
-        let change = Transition { at, from, to, cause, generation, level, open_for, adopted };
-        cold.journal.add(change);
-    }
-
-    fn cold(&mut self) -> &mut Cold {
-        self.cold.get_or_insert_default()
     }
 }

@@ -1,0 +1,109 @@
+//! How a breaker's record changes: by this replica's decision, or by another's, which it adopts.
+//!
+//! There is one place for each: [`Breaker::change`] writes, [`Breaker::adopt`] takes over what was written.
+//! Either way a new generation begins in [`Breaker::enter`].
+
+use super::cold::Cold;
+use super::open_time;
+use super::ramp::Ramp;
+use super::record::{self, Phase, Record};
+use super::{Breaker, Cause, State, Transition};
+use crate::time::{Duration, Instant};
+
+impl Breaker {
+    #[cold]
+    pub(super) fn open(
+        &mut self,
+        at: Instant,
+        cause: Cause,
+        retry_after: Option<Duration>,
+    ) -> bool {
+        let open = &self.policy.open;
+        let retry_after = retry_after.filter(|_| self.policy.respect_retry_after);
+        let span = open_time::draw(open, self.record.level, &mut self.rng, retry_after);
+        let mut next = self.record.entering(Phase::Open { until: at + span }, cause);
+        next.level = (next.level + 1).min(record::MAX_LEVEL);
+        self.change(at, next)
+    }
+
+    /// A success while closed above level 0.
+    #[cold]
+    pub(super) fn recover(&mut self, now: Instant) {
+        let level = self.record.level;
+        let cold = self.cold.get_or_insert_default();
+        if cold.recovery.success(&self.policy, level, now) {
+            self.change(now, Record { level: level - 1, ..self.record });
+        }
+    }
+
+    /// Looks whether another replica changed something.
+    #[inline]
+    pub(super) fn look(&mut self, now: Instant) {
+        if let Some(word) = self.store.unseen() {
+            self.adopt(now, word);
+        }
+    }
+
+    // Out of the way: a comparison is all that an ordinary call should pay.
+    #[cold]
+    pub(super) fn adopt(&mut self, now: Instant, word: u64) {
+        let record = self.store.see(word, &self.record, &self.policy.trip);
+        self.take_over(now, record, true);
+    }
+
+    /// The one place where this replica changes the record. False where another was faster: then
+    /// nothing changed but what this replica knows.
+    #[inline(never)]
+    pub(super) fn change(&mut self, at: Instant, next: Record) -> bool {
+        match self.store.replace(&next, &self.record, &self.policy.trip) {
+            Ok(()) => {
+                self.take_over(at, next, false);
+                true
+            }
+            Err(record) => {
+                self.take_over(at, record, true);
+                false
+            }
+        }
+    }
+
+    #[inline]
+    fn take_over(&mut self, at: Instant, next: Record, adopted: bool) {
+        let before = core::mem::replace(&mut self.record, next);
+        if let Some(cold) = &mut self.cold {
+            cold.moved = at;
+        }
+        if before.generation != next.generation {
+            self.enter(at, before.state(), adopted);
+        }
+    }
+
+    /// A new generation: what was counted in the one before is void.
+    #[cold]
+    fn enter(&mut self, at: Instant, from: State, adopted: bool) {
+        let Record { phase, generation, level, cause } = self.record;
+        if let Some(evidence) = &mut self.evidence {
+            evidence.clear(generation);
+        }
+        let (to, length) = (self.state(), self.policy.ramp);
+        self.ramps = to == State::Closed && !length.is_zero();
+        self.has_news = true;
+        let ramp = self.ramps.then(|| Ramp::new(at));
+        let cold = self.cold();
+        cold.since = at;
+        cold.moved = at;
+        cold.leases.clear();
+        cold.recovery.restart(at);
+        cold.ramp = ramp;
+        let open_for = match phase {
+            Phase::Open { until } => until.since(at),
+            _ => Duration::ZERO,
+        };
+        let change = Transition { at, from, to, cause, generation, level, open_for, adopted };
+        cold.journal.add(change);
+    }
+
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
+    }
+}
