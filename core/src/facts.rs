@@ -18,27 +18,42 @@ pub enum Direction {
 /// The facts of one request, asked for only as far as a policy needs them: in Envoy each of these
 /// is a call into the host.
 ///
-/// Values are bytes, not text: a client chooses them. A host answers `None` where it does not know.
+/// Values are bytes, not text: a client chooses them. What a host does not know it leaves out: the answer
+/// is `None` then.
 pub trait Facts {
     /// `Host` or `:authority` as sent, port included.
-    fn authority(&self) -> Option<Cow<'_, [u8]>>;
+    fn authority(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// Path and query as they go upstream: as sent, or where the host rewrites them, as
     /// [`path::forwarded`](crate::path::forwarded) made them. Their normal form is the core's matter.
-    fn path(&self) -> Option<Cow<'_, [u8]>>;
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The path in its normal form. A host in which more than one asks for it keeps it.
     fn normal_path(&self) -> Option<NormalPath<'_>> {
         self.path().map(NormalPath::of)
     }
     /// The method.
-    fn method(&self) -> Option<Cow<'_, [u8]>>;
+    fn method(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The first value of a header; `name` is lower case.
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    fn header(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The upstream's name: the proxy's `upstreams` key, Envoy's cluster.
-    fn destination(&self) -> Option<Cow<'_, [u8]>>;
+    fn destination(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The route's name.
-    fn route(&self) -> Option<Cow<'_, [u8]>>;
+    fn route(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The client's address without a port.
-    fn client(&self) -> Option<Cow<'_, [u8]>>;
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// Which way the request travels.
     fn direction(&self) -> Direction {
         Direction::Unknown

@@ -20,26 +20,8 @@ use std::sync::{Arc, Mutex};
 struct Request<'a>(&'a str);
 
 impl Facts for Request<'_> {
-    fn authority(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
     fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
         Some(Cow::Borrowed(self.0.as_bytes()))
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
     }
 }
 

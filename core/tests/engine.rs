@@ -43,12 +43,6 @@ impl Facts for Request<'_> {
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
         Some(Cow::Borrowed(b"echo"))
     }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
 }
 
 const ECHO: Request<'_> = Request("/echo", "gold");

@@ -33,24 +33,6 @@ impl Facts for Request {
     fn authority(&self) -> Option<Cow<'_, [u8]>> {
         Some(self.0.as_bytes().into())
     }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn header(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
 }
 
 const NOW: Instant = Instant::from_millis(1_000);

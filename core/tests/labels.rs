@@ -28,18 +28,6 @@ impl Facts for Request<'_> {
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         Some(self.0.as_bytes().into())
     }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
     fn client(&self) -> Option<Cow<'_, [u8]>> {
         Some(self.1.as_bytes().into())
     }

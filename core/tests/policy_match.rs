@@ -194,24 +194,6 @@ impl Facts for Counted {
         self.0.set(self.0.get() + 1);
         Some(b"/x/../c"[..].into())
     }
-    fn authority(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
 }
 
 #[test]

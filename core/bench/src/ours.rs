@@ -168,25 +168,7 @@ impl Arm for Whole {
 pub struct Tenant<'a>(pub &'a str);
 
 impl Facts for Tenant<'_> {
-    fn authority(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         (name == "x-tenant").then_some(Cow::Borrowed(self.0.as_bytes()))
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
     }
 }

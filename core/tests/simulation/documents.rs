@@ -64,25 +64,7 @@ pub(super) struct Request(pub usize);
 pub(super) const NAMES: [&[u8]; super::KEYS] = [b"k0", b"k1", b"k2", b"k3"];
 
 impl Facts for Request {
-    fn authority(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
     fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
         NAMES.get(self.0).map(|name| Cow::Borrowed(*name))
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn client(&self) -> Option<Cow<'_, [u8]>> {
-        None
     }
 }

@@ -59,17 +59,8 @@ impl Facts for Request<'_> {
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         Some(Cow::Borrowed(self.path.as_bytes()))
     }
-    fn method(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
     fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
         Some(Cow::Borrowed(self.key))
-    }
-    fn destination(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn route(&self) -> Option<Cow<'_, [u8]>> {
-        None
     }
     fn client(&self) -> Option<Cow<'_, [u8]>> {
         (!self.key.is_empty()).then_some(Cow::Borrowed(self.key))
