@@ -75,6 +75,14 @@ fn nothing_is_taken(program: &Program) {
     }
 }
 
+/// Begins to write `new`; gives what is to follow.
+fn half_written(path: &Path, new: &str) -> (File, String) {
+    let (first, last) = new.split_at(new.find("routes:").unwrap());
+    let mut writer = File::create(path).unwrap();
+    writer.write_all(first.as_bytes()).unwrap();
+    (writer, last.to_owned())
+}
+
 #[test]
 fn a_file_that_is_still_written_is_not_taken() {
     let upstream = Upstream::answering(ok("fine"));
@@ -82,10 +90,7 @@ fn a_file_that_is_still_written_is_not_taken() {
     let path = folder.join("proxy.yaml");
     fs::write(&path, text(&upstream, "one")).unwrap();
     let program = Program::start(&path, &[]);
-    let new = text(&upstream, "two");
-    let (first, last) = new.split_at(new.find("routes:").unwrap());
-    let mut writer = File::create(&path).unwrap();
-    writer.write_all(first.as_bytes()).unwrap();
+    let (mut writer, last) = half_written(&path, &text(&upstream, "two"));
     nothing_is_taken(&program);
     assert_eq!(in_force(&program), ["one"]);
     assert_eq!(program.status(program.listen, "/"), 200);
@@ -113,10 +118,7 @@ fn a_signal_while_it_is_written_waits_for_its_end() {
     let path = folder.join("proxy.yaml");
     fs::write(&path, text(&upstream, "one")).unwrap();
     let program = Program::start(&path, &[]);
-    let new = text(&upstream, "two");
-    let (first, last) = new.split_at(new.find("routes:").unwrap());
-    let mut writer = File::create(&path).unwrap();
-    writer.write_all(first.as_bytes()).unwrap();
+    let (mut writer, last) = half_written(&path, &text(&upstream, "two"));
     wait_for("the notice", || {
         program.signal("HUP");
         // Before the system told of the write it was read: half a file, which a signal may ask for.
