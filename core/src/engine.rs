@@ -139,9 +139,10 @@ impl Engine {
                 if is_stirred {
                     self.stirred(place);
                 }
-                match is_shadow {
-                    true => Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) }),
-                    false => Verdict::Reject(Rejected { policy, rejection }),
+                if is_shadow {
+                    Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
+                } else {
+                    Verdict::Reject(Rejected { policy, rejection })
                 }
             }
             Answer::Wait(until) => {

@@ -181,12 +181,14 @@ impl Guard {
         let concurrency = match &mut self.concurrency {
             // Whom it is shared with can change once no call has a slot.
             Some(known) if known.is_shared() == limit.is_shared() || known.taken() > 0 => known,
-            unknown => unknown.insert(Box::new(match limit.is_shared() {
-                true => place
-                    .words(hashes.scopes, Concurrency::WORDS)
-                    .map_or_else(Concurrency::new, Concurrency::shared),
-                false => Concurrency::new(),
-            })),
+            unknown => {
+                let words = if limit.is_shared() {
+                    place.words(hashes.scopes, Concurrency::WORDS)
+                } else {
+                    None
+                };
+                unknown.insert(Box::new(words.map_or_else(Concurrency::new, Concurrency::shared)))
+            }
         };
         if let Err(denied) = concurrency.take(limit.max) {
             return Answer::Reject(Rejection::Concurrency { denied, breaker });

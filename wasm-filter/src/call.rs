@@ -97,10 +97,11 @@ impl<H: Host> Call<H> {
                 }
             }
             Some(Verdict::Admit(admission)) => {
-                let upload = match end_of_stream || is_upgrade(&facts) {
-                    true => Upload::Complete,
-                    // The router's clock begins at the end of the request.
-                    false => Upload::WaitsForClient,
+                // The router's clock begins at the end of the request.
+                let upload = if end_of_stream || is_upgrade(&facts) {
+                    Upload::Complete
+                } else {
+                    Upload::WaitsForClient
                 };
                 self.admit(worker, now, admission, upload, &facts);
                 true
@@ -264,9 +265,10 @@ impl<H: Host> Call<H> {
         let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
-        let trailers = match admitted.life.wants_trailers() {
-            true => worker.ok(self.host.headers(Map::Trailers)).unwrap_or_default(),
-            false => Headers::default(),
+        let trailers = if admitted.life.wants_trailers() {
+            worker.ok(self.host.headers(Map::Trailers)).unwrap_or_default()
+        } else {
+            Headers::default()
         };
         self.tell(&worker, false, |life, now| life.trailers(now, trailers.grpc_status()));
     }

@@ -34,9 +34,10 @@ impl Engine {
             registry.places().iter().filter_map(move |place| {
                 let slot = self.slots.get(*place)?;
                 let (key, view) = (slot.key.bytes(), slot.guard.breaker()?.view(now));
-                let label = match registry.is_overflow(*place) {
-                    true => SHARED_LABEL.into(),
-                    false => label(&registry.scope, key),
+                let label = if registry.is_overflow(*place) {
+                    SHARED_LABEL.into()
+                } else {
+                    label(&registry.scope, key)
                 };
                 Some(Snapshot { policy: &registry.name, label, key, view })
             })

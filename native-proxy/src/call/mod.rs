@@ -217,10 +217,8 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     account.routed(route);
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
-    let protocol = match client.requests.may_be_unusual() {
-        true => hop::upgrade(head, &route.upgrades),
-        false => None,
-    };
+    let protocol =
+        if client.requests.may_be_unusual() { hop::upgrade(head, &route.upgrades) } else { None };
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
         call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
         plan,

@@ -146,11 +146,9 @@ impl<D: SharedData> Worker<D> {
 
     /// A word of a scope, read where the copy is old.
     pub(super) fn word(&self, knows: &mut Knowledge, owner: u64, index: usize) -> u64 {
-        let is_old = match knows.in_tick {
-            // The sweep looks after the others, a few on each tick.
-            true => knows.copies.is_changed(owner),
-            false => knows.copies.is_old(owner),
-        };
+        // The sweep looks after what was not logged, a few on each tick.
+        let is_old =
+            if knows.in_tick { knows.copies.is_changed(owner) } else { knows.copies.is_old(owner) };
         if is_old {
             self.read(knows, owner);
         }

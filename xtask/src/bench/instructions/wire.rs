@@ -1,7 +1,7 @@
 //! Whole HTTP/1.1 messages with a length, read from a connection: all that this benchmark's client
 //! and server need.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::io::Read;
 
 /// The longest head that is read.
@@ -49,10 +49,8 @@ impl<R: Read> Reader<R> {
                 bail!("a head of more than {LONGEST} bytes");
             }
             if self.more()? == 0 {
-                match self.buffer.is_empty() {
-                    true => return Ok(None),
-                    false => bail!("the connection ended within a head"),
-                }
+                ensure!(self.buffer.is_empty(), "the connection ended within a head");
+                return Ok(None);
             }
         };
         let head =
