@@ -6,10 +6,9 @@
 //! reads nor writes. Once it has grown, a log says whose records were changed, and those alone are
 //! read again, when they are asked for.
 //!
-//! An admission asks for the number every time. A result may make do with what was known at its
-//! admission, if that was no more than a millisecond ago: what came before the call is seen, and
-//! what came beside it might as well have come after. A tick asks once, however many scopes there
-//! are.
+//! An admission asks for the number every time. A result asks once in a millisecond: what came before
+//! the call was seen at its admission, and what came beside it might as well have come after. A tick
+//! asks once, however many scopes there are.
 //!
 //! Envoy never frees a key, and clients can choose scopes. So a policy has a bounded number of
 //! places, in buckets that are read and written whole. A scope claims a place with its first word that
@@ -79,7 +78,8 @@ impl<D: SharedData> Board for SharedBoard<D> {
         }
         // The core's keys begin with the state hash of the policy.
         let state_hash = key.first_chunk::<8>().map_or(0, |hash| u64::from_le_bytes(*hash));
-        let (owner, plugin) = (place::hash(key), self.0.plugin);
+        let plugin = self.0.plugin;
+        let owner = place::owner(plugin, key);
         let unknown = || Table::unknown(plugin, state_hash);
         self.0.locked().copies.open(owner, state_hash, count, unknown);
         Some(Arc::new(SharedWords { worker: self.0.clone(), owner }))

@@ -16,7 +16,7 @@ pub(super) struct Copies {
     scopes: HashMap<u64, Scope, Seeded>,
     /// Owners whose copy is not all zero, by the place of their table and their bucket.
     held: HashMap<Spot, Vec<u64>, Seeded>,
-    /// Owners whose words others changed, for [`Copies::take_changed`].
+    /// Owners whose words others changed, each once, for [`Copies::take_changed`].
     news: Vec<u64>,
     secret: Option<u64>,
     /// How often all copies became old at once.
@@ -41,6 +41,8 @@ struct Scope {
     table: usize,
     /// What its breaker is called where others changed it.
     watched: Option<u64>,
+    /// Whether it is among the news already.
+    told: bool,
     /// How many hold it.
     handles: u32,
     count: usize,
@@ -96,16 +98,22 @@ impl Copies {
     ) {
         let (table, epoch) = (self.table_of(state_hash, unknown), self.epoch);
         let tables = &mut self.tables;
+        let mut comes_into_use = false;
         let scope = self.scopes.entry(owner).or_insert_with(|| {
             if let Some(known) = tables.get_mut(table) {
+                comes_into_use = known.scopes == 0;
                 known.scopes += 1;
             }
             // What is on the board already was not read yet.
             let (changed, alone, watched) = (true, false, None);
-            let (handles, words) = (0, Box::default());
-            Scope { table, watched, handles, count, words, epoch, changed, alone }
+            let (handles, words, told) = (0, Box::default(), false);
+            Scope { table, watched, told, handles, count, words, epoch, changed, alone }
         });
         scope.handles += 1;
+        if comes_into_use && self.sweep.left > 0 {
+            // Its buckets take turns too, and none of those that the others wait for may be lost.
+            self.sweep.left = self.buckets_in_use();
+        }
     }
 
     /// A handle of a scope is gone.
@@ -237,10 +245,17 @@ impl Copies {
         for owner in owners {
             if let Some(scope) = self.scopes.get_mut(owner) {
                 scope.changed = true;
-                if scope.watched.is_some() {
-                    self.news.push(*owner);
-                }
             }
+            self.tell(*owner);
+        }
+    }
+
+    /// Others changed a scope: whoever watches it shall hear of it, once.
+    fn tell(&mut self, owner: u64) {
+        let watched = self.scopes.get_mut(&owner).filter(|scope| scope.watched.is_some());
+        if let Some(scope) = watched.filter(|scope| !scope.told) {
+            scope.told = true;
+            self.news.push(owner);
         }
     }
 
@@ -253,10 +268,13 @@ impl Copies {
 
     /// The numbers of the breakers that others changed since this was asked last, each once.
     pub(super) fn take_changed(&mut self) -> Vec<u64> {
-        let mut news = std::mem::take(&mut self.news);
-        news.sort_unstable();
-        news.dedup();
-        news.iter().filter_map(|owner| self.scopes.get(owner)?.watched).collect()
+        let scopes = &mut self.scopes;
+        let numbers = self.news.drain(..).filter_map(|owner| {
+            let scope = scopes.get_mut(&owner)?;
+            scope.told = false;
+            scope.watched
+        });
+        numbers.collect()
     }
 
     /// Nobody knows what others changed: every copy is old until it was read again, when it is asked
@@ -265,11 +283,12 @@ impl Copies {
         self.epoch = self.epoch.wrapping_add(1);
         // The sweep goes on from where it is: buckets at the end have their turn too, however often
         // it begins again.
-        self.sweep.left = self.in_use().map(|known| known.table.buckets).sum();
+        self.sweep.left = self.buckets_in_use();
     }
 
-    fn in_use(&self) -> impl Iterator<Item = &Known> {
-        self.tables.iter().filter(|known| known.scopes > 0)
+    fn buckets_in_use(&self) -> u64 {
+        let in_use = self.tables.iter().filter(|known| known.scopes > 0);
+        in_use.map(|known| known.table.buckets).sum()
     }
 
     /// The bucket whose turn it is, with its key; none when all had theirs.
@@ -299,7 +318,7 @@ impl Copies {
                 let known = self.words(owner);
                 self.learn(owner, bucket.find(owner));
                 if known != self.words(owner) {
-                    self.news.push(owner);
+                    self.tell(owner);
                 }
             }
         }

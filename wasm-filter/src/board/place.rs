@@ -21,6 +21,11 @@ pub(super) fn hash(of: impl Hash) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
 }
 
+/// What a scope's record is known by: the scope's key, of this plugin.
+pub(super) fn owner(plugin: u64, key: &[u8]) -> u64 {
+    hash((plugin, key))
+}
+
 /// The table of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
@@ -35,7 +40,8 @@ pub(super) struct Table {
 impl Table {
     /// The table of the policy of this name and state hash, which has at most `scopes` scopes.
     pub(super) fn new(plugin: u64, name: &str, state_hash: u64, scopes: u32) -> Self {
-        let prefix = format!("{}/{:016x}/", root(plugin), hash(name));
+        // Istio puts all plugins into one table.
+        let prefix = format!("{ROOT}/{plugin:016x}/{:016x}/", hash(name));
         let buckets = u64::from(scopes).saturating_mul(2).div_ceil(u64::from(PLANNED)).max(1);
         Self { prefix, buckets, policy: state_hash as u32 }
     }
@@ -56,14 +62,12 @@ impl Table {
     }
 }
 
-/// The log's key in shared data.
-pub(super) fn log_key(plugin: u64) -> String {
-    format!("{}/log", root(plugin))
+/// The log's key in shared data. There is one for all plugins, as there is one count of changes: a
+/// count that is ahead of the log means changes that were not logged.
+pub(super) fn log_key() -> String {
+    format!("{ROOT}/log")
 }
 
-/// What all keys of a plugin begin with: Istio puts all plugins into one table. The number is the
-/// version of what lies under them; workers of another version, as an update of the image brings
-/// them, meet elsewhere.
-fn root(plugin: u64) -> String {
-    format!("bimetal/2/{plugin:016x}")
-}
+/// What all keys begin with. The number is the version of what lies under them; workers of another
+/// version, as an update of the image brings them, meet elsewhere.
+const ROOT: &str = "bimetal/2";

@@ -57,7 +57,7 @@ impl<D: SharedData> Worker<D> {
         let mut worker = Self {
             data,
             plugin,
-            log_key: place::log_key(plugin),
+            log_key: place::log_key(),
             seed,
             errors: AtomicU64::new(0),
             unshared: AtomicU64::new(0),

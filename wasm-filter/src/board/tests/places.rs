@@ -135,7 +135,7 @@ fn plugins_and_policies_have_tables_of_their_own() {
         assert_eq!(words.load(0), open(number));
     }
     let keys: Vec<String> = fake.store().table.keys().cloned().collect();
-    assert_eq!(keys.len(), 4 + 2, "{keys:?}");
+    assert_eq!(keys.len(), 4 + 1, "{keys:?}");
 }
 
 /// Where a scope lies is not for its clients to know.

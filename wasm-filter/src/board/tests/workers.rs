@@ -249,3 +249,41 @@ fn a_scope_that_is_gone_is_not_followed() {
     // It is as if it had never been known, when it comes back.
     assert_eq!(boards[0].open(&key(&policy, 0), 1).unwrap().load(0), busy[0].load(0));
 }
+
+#[test]
+fn a_table_that_comes_into_use_takes_no_turn_from_those_that_wait_for_theirs() {
+    let each = 8 * (SWEPT_PER_TICK + 100);
+    let policies = ["first", "late", "last"].map(|name| policy(name, each, 10));
+    let (_, boards) = boards(2, &policies.each_ref().map(|policy| &**policy));
+    let [first, late, last] = &policies;
+    let _in_use = all_open(&boards, &key(first, 0), 1);
+    let scopes: Vec<_> =
+        (0..2 * LENGTH as u32).map(|scope| all_open(&boards, &key(last, scope), 1)).collect();
+    scopes.iter().for_each(|words| assert_eq!(words[0].load(0), 0));
+    // More changes than the log keeps.
+    scopes.iter().for_each(|words| words[1].compare_exchange(0, 0, open(1)).unwrap());
+    boards[0].tick(&mut || ());
+    // The sweep is within the first table.
+    let _comes_into_use = boards[0].open(&key(late, 0), 1).unwrap();
+    for _ in 0..6 {
+        boards[0].tick(&mut || ());
+    }
+    assert!(scopes.iter().all(|words| words[0].load(0) == open(1)));
+}
+
+#[test]
+fn what_another_plugin_changes_makes_no_copy_old() {
+    let policy = policy("echo", 10_000, 10);
+    let fake = Fake::default();
+    let boards = [b"a", b"b"].map(|plugin| SharedBoard::new(fake.clone(), plugin, 1));
+    boards.iter().for_each(|board| board.expect(&policy));
+    let words: Vec<_> = (0..100).map(|scope| all_open(&boards, &key(&policy, scope), 1)).collect();
+    words.iter().for_each(|words| assert_eq!(words[0].load(0), 0));
+    for change in 0..10 {
+        words[change][1].compare_exchange(0, 0, open(1)).unwrap();
+        let (reads, ..) = fake.calls();
+        words.iter().for_each(|words| assert_eq!(words[0].load(0), 0));
+        boards[0].tick(&mut || ());
+        assert_eq!(fake.calls().0, reads + 1, "the log alone");
+    }
+}
