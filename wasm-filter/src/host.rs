@@ -9,7 +9,7 @@ use crate::board::{SharedBoard, SharedData, WorkerBoard};
 use crate::call::Call;
 use crate::headers::Headers;
 use crate::port::{Host, HostError, Level, Map, MetricKind, Property, Reply};
-use crate::root::{Configured, Root};
+use crate::root::Root;
 use bimetal_core::Instant;
 use bimetal_core::metric::BOARD_CHANGES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -305,7 +305,7 @@ impl Context for RootAdapter {}
 
 impl RootContext for RootAdapter {
     fn on_configure(&mut self, _size: usize) -> bool {
-        self.0.configure() == Configured::Accepted
+        self.0.configure()
     }
 
     fn on_tick(&mut self) {

@@ -47,6 +47,7 @@ pub struct Publisher {
     lost: Counter,
     scopes: Counter,
     outstanding: Counter,
+    skipped: Metric,
 }
 
 /// What the filter counts by itself, since its worker began.
@@ -134,8 +135,11 @@ impl Publisher {
     /// When the host refuses it.
     pub fn in_force(&mut self, host: &impl Host, skipped: usize) -> Result<(), HostError> {
         // Set, not added to: every worker says the same of the same document.
-        let gauge = host.define_metric(UNSUPPORTED_SKIPPED.kind, UNSUPPORTED_SKIPPED.name)?;
-        host.record(gauge, skipped as u64)
+        let name = || UNSUPPORTED_SKIPPED.name.to_owned();
+        match id(host, &mut self.skipped, UNSUPPORTED_SKIPPED.kind, name)? {
+            Some(gauge) => host.record(gauge, skipped as u64),
+            None => Ok(()),
+        }
     }
 
     /// Takes back what the gauges say of this worker, which is about to end: they are sums over

@@ -10,15 +10,6 @@ use std::rc::Rc;
 /// Milliseconds between ticks: the longest that a metric is behind. Decisions do not wait for it.
 pub const TICK_MILLIS: u32 = 100;
 
-/// Whether a configuration is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Configured {
-    /// Its requests are judged by it.
-    Accepted,
-    /// It is wrong, and every error was logged; what was in force still is.
-    Refused,
-}
-
 /// One configuration of the plugin.
 #[derive(Debug)]
 pub struct Root<H: Host> {
@@ -35,15 +26,20 @@ impl<H: Host> Root<H> {
     /// Reads the policy document, whole or not at all: from then on it judges the requests of this
     /// configuration. Until one comes nothing else knows of it, for Envoy may reject the listener.
     ///
+    /// False where the document is wrong: every error is logged then, and what was in force still is.
+    ///
     /// Envoy runs this in a VM of its own first, so the result depends on the document alone.
-    pub fn configure(&mut self) -> Configured {
+    pub fn configure(&mut self) -> bool {
         match self.document() {
-            Ok(document) => self.load(&document),
+            Ok(document) => {
+                self.load(&document);
+                true
+            }
             Err(problems) => {
                 for problem in problems {
                     self.host.log(Level::Error, &format!("policy refused: {problem}"));
                 }
-                Configured::Refused
+                false
             }
         }
     }
@@ -68,7 +64,7 @@ impl<H: Host> Root<H> {
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
-    fn load(&mut self, document: &Document) -> Configured {
+    fn load(&mut self, document: &Document) {
         let host = &self.host;
         let ticks = host.tick_every(TICK_MILLIS);
         // Without a name it shares the engine of the nameless: better than to protect nothing.
@@ -87,7 +83,6 @@ impl<H: Host> Root<H> {
         host.log(Level::Info, &format!("{policies} policies read, hash {hash:016x}"));
         let policies = policies_at_work.unwrap_or_default();
         self.instance = Some(Rc::new(Instance::new(worker, policies, document.skipped.len())));
-        Configured::Accepted
     }
 
     /// Does what time made due, and publishes metrics.

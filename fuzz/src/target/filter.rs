@@ -7,7 +7,7 @@ use crate::source::Source;
 use bimetal_core::engine::Totals;
 use bimetal_filter::call::Call;
 use bimetal_filter::registry::{self, Worker};
-use bimetal_filter::root::{Configured, Root};
+use bimetal_filter::root::Root;
 use std::rc::{Rc, Weak};
 
 /// Most requests and configurations at a time.
@@ -58,7 +58,7 @@ impl Plugin {
         match kind {
             0 if self.roots.len() < MOST => {
                 let mut root = Root::new(self.host.clone());
-                self.accepted += u32::from(root.configure() == Configured::Accepted);
+                self.accepted += u32::from(root.configure());
                 self.roots.push(root);
                 self.find_workers();
             }

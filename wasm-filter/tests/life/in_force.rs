@@ -3,14 +3,14 @@
 use crate::fake::Fake;
 use crate::{END_OF_STREAM, configure, plugin, trip};
 use bimetal_filter::port::Map;
-use bimetal_filter::root::{Configured, Root};
+use bimetal_filter::root::Root;
 use serde_json::{Value, json};
 
 /// One more configuration of the plugin that `host` names.
 fn another(host: &Fake, more: Value) -> Root<Fake> {
     configure(host, more);
     let mut root = Root::new(host.clone());
-    assert_eq!(root.configure(), Configured::Accepted, "{:?}", host.0.borrow().lines);
+    assert!(root.configure(), "{:?}", host.0.borrow().lines);
     root
 }
 

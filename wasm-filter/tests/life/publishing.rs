@@ -6,7 +6,7 @@ use bimetal_core::board::{Board, Words};
 use bimetal_core::policy::Policy;
 use bimetal_filter::board::WorkerBoard;
 use bimetal_filter::port::Level;
-use bimetal_filter::root::{Configured, Root};
+use bimetal_filter::root::Root;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +67,7 @@ fn a_root_that_goes_while_another_stays_takes_nothing_back() {
     let mut call = root.call();
     assert!(call.request_headers(END_OF_STREAM));
     let mut next = Root::new(host.clone());
-    assert_eq!(next.configure(), Configured::Accepted);
+    assert!(next.configure());
     root.tick();
     let gauges = || {
         ["calls_outstanding", "bimetal_scopes", "breaker_replicas"].map(|name| host.metric(&[name]))
@@ -96,7 +96,7 @@ fn an_update_without_skips_resets_their_gauge() {
         if let Some(more) = document {
             configure(&host, more);
         }
-        assert_eq!(root.configure(), Configured::Accepted, "{:?}", warnings(&host));
+        assert!(root.configure(), "{:?}", warnings(&host));
         let mut call = root.call();
         assert!(call.request_headers(END_OF_STREAM));
         drop(call);
