@@ -21,8 +21,6 @@ pub struct DeadlinePolicy {
     /// What the way back takes: the upstream gets so much less, and a call that has no more left is
     /// refused.
     pub margin: Duration,
-    /// Whether the upstream is told what is left.
-    pub forwards: bool,
 }
 
 /// The field of gRPC.
@@ -131,7 +129,6 @@ mod tests {
         accepts_grpc_timeout: true,
         accepts_deadline_ms: true,
         margin: Duration::from_millis(5),
-        forwards: true,
     };
 
     fn grpc(value: &str) -> Option<Duration> {

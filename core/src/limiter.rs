@@ -11,6 +11,8 @@
 //! call that another rule turns away costs no token. [`RateLimit::give_back`] returns a token that
 //! was taken and not used.
 //!
+//! The host's clock must have begun less than 36 years ago: beyond that every call is admitted.
+//!
 //! The state is three words. A worker has them for itself, or shares them with others on a
 //! [board](crate::board): then a token is taken by compare-and-swap, and the limit is exact over all
 //! workers.
@@ -18,7 +20,7 @@
 mod bucket;
 mod burst;
 
-use crate::board::Words;
+use crate::board::{self, Words};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use bucket::Bucket;
@@ -45,11 +47,12 @@ pub struct RateLimit {
     words: LimitWords,
 }
 
-/// Where a call's token came from; for [`RateLimit::give_back`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A token that was taken: where it came from, for [`RateLimit::give_back`].
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a token that is not used is to be given back"]
 pub struct Token {
-    is_of_burst: bool,
+    /// Of a burst: when that began, in its own unit.
+    burst: Option<u64>,
 }
 
 /// The limit is exceeded.
@@ -67,6 +70,10 @@ enum LimitWords {
     /// All workers share them.
     Shared(Arc<dyn Words>),
 }
+
+/// By how much workers' clocks may differ. A time that is further ahead was written by a clock that
+/// jumped.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// How many words a limit needs on a board.
 pub const WORDS: usize = 3;
@@ -87,29 +94,17 @@ impl LimitWords {
         }
     }
 
+    /// Makes of a word what `change` says, however often others change it meanwhile; gives the new
+    /// word. None where `change` gives none.
     #[inline]
-    fn replace(&mut self, index: usize, old: u64, new: u64) -> Result<(), u64> {
+    fn update(&mut self, index: usize, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         match self {
             Self::Own(words) => {
-                if let Some(word) = words.get_mut(index) {
-                    *word = new;
-                }
-                Ok(())
+                let word = words.get_mut(index)?;
+                *word = change(*word)?;
+                Some(*word)
             }
-            Self::Shared(words) => words.compare_exchange(index, old, new),
-        }
-    }
-
-    /// Makes of a word what `change` says, however often others change it meanwhile. None where
-    /// `change` gives none.
-    #[inline]
-    fn update(&mut self, index: usize, change: impl Fn(u64) -> Option<u64>) -> Option<()> {
-        let mut old = self.load(index);
-        loop {
-            match self.replace(index, old, change(old)?) {
-                Ok(()) => return Some(()),
-                Err(now_there) => old = now_there,
-            }
+            Self::Shared(words) => board::update(&**words, index, change),
         }
     }
 }
@@ -152,7 +147,7 @@ impl RateLimit {
     pub fn commit(&mut self, now: Instant) -> Result<Token, Exceeded> {
         let bucket = self.bucket;
         match self.words.update(BUCKET, |word| bucket.after_taking(word, now)) {
-            Some(()) => Ok(Token { is_of_burst: false }),
+            Some(_) => Ok(Token { burst: None }),
             None => self.exceeds(now, true),
         }
     }
@@ -160,11 +155,10 @@ impl RateLimit {
     /// Gives back a token that was taken and not used.
     pub fn give_back(&mut self, now: Instant, token: Token) {
         let bucket = self.bucket;
-        if token.is_of_burst {
-            self.words.update(BURST, burst::after_giving_back);
-        } else {
-            self.words.update(BUCKET, |word| Some(bucket.after_giving_back(word, now)));
-        }
+        match token.burst {
+            Some(since) => self.words.update(BURST, |word| burst::after_giving_back(word, since)),
+            None => self.words.update(BUCKET, |word| Some(bucket.after_giving_back(word, now))),
+        };
     }
 
     /// How many calls would pass now, the burst budget left out.
@@ -203,16 +197,16 @@ impl RateLimit {
         let (spent, before) = (self.words.load(BURST), self.words.load(LAST_EXCEEDED));
         if budget.is_whole(spent, before, now) && spent != burst::WHOLE {
             // Where another worker was faster, it is whole by that one.
-            let _ = self.words.replace(BURST, spent, burst::WHOLE);
+            self.words.update(BURST, |word| (word == spent).then_some(burst::WHOLE));
         }
         self.words.update(LAST_EXCEEDED, |word| Some(burst::exceeded_at(word, now)));
         let left = if takes {
             self.words.update(BURST, |word| budget.after_taking(word, now))
         } else {
-            budget.after_taking(self.words.load(BURST), now).map(drop)
+            budget.after_taking(self.words.load(BURST), now)
         };
         match left {
-            Some(()) => Ok(Token { is_of_burst: true }),
+            Some(word) => Ok(Token { burst: Some(burst::since(word)) }),
             None => Err(Exceeded { until }),
         }
     }

@@ -5,6 +5,7 @@
 //! full bucket takes. One word can be shared by compare-and-swap, and an idle bucket needs no
 //! attention.
 
+use super::AHEAD;
 use crate::time::{Duration, Instant};
 
 /// How fast tokens flow in.
@@ -63,12 +64,12 @@ impl Bucket {
         self.full_at(word, parts(now)).saturating_sub(self.token)
     }
 
-    /// What a word should say that no clock of ours can have written: one that jumped ahead and came
-    /// back has emptied the bucket, and no more than that. A second is more than workers' clocks
-    /// differ by; without it each look of one that is late would give back a few tokens.
+    /// Corrects a word that lies too far ahead for any of our clocks: one that jumped ahead and came back
+    /// has emptied the bucket, and no more than that. Without [`AHEAD`] each look of a worker whose clock
+    /// is late would give back a few tokens.
     pub(super) fn mended(&self, word: u64, now: Instant) -> Option<u64> {
         let empty = parts(now).saturating_add(self.whole);
-        (word > empty.saturating_add(PARTS * 1_000_000_000)).then_some(empty)
+        (word > empty.saturating_add(PARTS * AHEAD.as_nanos())).then_some(empty)
     }
 
     /// When there is a token.

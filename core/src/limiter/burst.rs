@@ -2,6 +2,7 @@
 //!
 //! Times are whole milliseconds here, so that both fit.
 
+use super::AHEAD;
 use crate::time::{Duration, Instant};
 
 /// A budget for short peaks.
@@ -33,7 +34,7 @@ pub(super) struct Budget {
 /// What a word says.
 #[derive(Clone, Copy)]
 struct Spent {
-    /// Tokens that are gone. None: the budget is whole.
+    /// Tokens that are gone; 0 means that the budget is whole.
     tokens: u64,
     /// When the first was taken.
     since: u64,
@@ -59,19 +60,25 @@ const fn millis(now: Instant) -> u64 {
     if millis < most { millis } else { most }
 }
 
-/// By how much workers' clocks may differ. What is further ahead was written by a clock that jumped.
-const AHEAD: u64 = 1_000;
-
 /// The word of the last exceeding, once another one comes: one more than its millisecond, because 0
 /// is never.
 pub(super) fn exceeded_at(word: u64, now: Instant) -> u64 {
     let now = millis(now) + 1;
-    if word > now.saturating_add(AHEAD) { now } else { word.max(now) }
+    if word > now.saturating_add(AHEAD.as_millis()) { now } else { word.max(now) }
 }
 
-/// The budget's word behind a token that came back; none where it is whole.
-pub(super) fn after_giving_back(word: u64) -> Option<u64> {
+/// When the budget of this word began.
+pub(super) const fn since(word: u64) -> u64 {
+    Spent::unpack(word).since
+}
+
+/// The budget's word behind a token that came back of the budget that began then; none where that one
+/// is over.
+pub(super) fn after_giving_back(word: u64, since: u64) -> Option<u64> {
     let spent = Spent::unpack(word);
+    if spent.since != since {
+        return None;
+    }
     match spent.tokens {
         0 => None,
         1 => Some(WHOLE),
@@ -83,7 +90,7 @@ impl Budget {
     pub(super) fn new(policy: BurstPolicy) -> Self {
         Self {
             tokens: u64::from(policy.tokens.min(BurstPolicy::MOST)),
-            expires: policy.expires.as_millis(),
+            expires: policy.expires.as_nanos().div_ceil(1_000_000),
             recovers: policy.recovers_after.as_nanos().div_ceil(1_000_000),
         }
     }
@@ -94,7 +101,9 @@ impl Budget {
         let Spent { tokens, since } = Spent::unpack(word);
         let last = last_exceeded.saturating_sub(1).max(since);
         let now = millis(now);
-        tokens == 0 || now >= last.saturating_add(self.recovers) || last > now.saturating_add(AHEAD)
+        tokens == 0
+            || now >= last.saturating_add(self.recovers)
+            || last > now.saturating_add(AHEAD.as_millis())
     }
 
     /// The word behind a taken token; none where nothing is left, or what is left is void.

@@ -26,7 +26,7 @@ pub enum Jitter {
     None,
     /// All of it: between nothing and its bound.
     Full,
-    /// Between `base` and three times the wait before.
+    /// Between `base` and three times the wait before, or three times `base` where there was none.
     Decorrelated,
 }
 
@@ -42,9 +42,8 @@ impl Backoff {
             Jitter::Full => bound.mul_f64(rng.next_share()),
             Jitter::Decorrelated => {
                 let from = self.base.min(self.max);
-                let to = before.as_nanos().saturating_mul(3).max(from.as_nanos());
-                let span = Duration::from_nanos(to) - from;
-                (from + span.mul_f64(rng.next_share())).min(self.max)
+                let to = Duration::from_nanos(before.max(from).as_nanos().saturating_mul(3));
+                (from + (to - from).mul_f64(rng.next_share())).min(self.max)
             }
         }
     }

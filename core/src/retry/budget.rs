@@ -77,15 +77,17 @@ impl RetryBudget {
         self.seconds.iter().all(|second| *second == Second::default())
     }
 
-    /// The second of `now`; those that are over are forgotten. A clock that runs backwards counts in
-    /// the newest second.
+    /// The second of `now`; those that are over are forgotten. A clock that runs a little
+    /// backwards counts in the newest second.
     fn second(&mut self, now: Instant) -> Option<&mut Second> {
         let present = now.as_nanos() / 1_000_000_000;
+        if self.newest > present.saturating_add(1) {
+            // A clock that jumped ahead and came back: what it counted is of a time that is not ours.
+            *self = Self { newest: present, ..Self::default() };
+        }
         let passed = present.saturating_sub(self.newest).min(SECONDS);
         for ahead in 1..=passed {
-            if let Some(second) =
-                self.seconds.get_mut(place(present.max(self.newest) - passed + ahead))
-            {
+            if let Some(second) = self.seconds.get_mut(place(present - passed + ahead)) {
                 *second = Second::default();
             }
         }
