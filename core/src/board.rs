@@ -60,9 +60,30 @@ pub trait Words: Send + Sync + Debug {
     fn compare_exchange(&self, index: usize, old: u64, new: u64) -> Result<(), u64>;
 }
 
+/// Makes of a word what `next` says, however often others change it meanwhile; gives the new word. None
+/// where `next` gives none.
+#[inline]
+pub(crate) fn update(
+    words: &dyn Words,
+    index: usize,
+    next: impl Fn(u64) -> Option<u64>,
+) -> Option<u64> {
+    let mut old = words.load(index);
+    loop {
+        let new = next(old)?;
+        match words.compare_exchange(index, old, new) {
+            Ok(()) => return Some(new),
+            // Words that hold nothing: then nothing is shared, and nobody is in the way.
+            Err(actual) if actual == old => return Some(new),
+            Err(actual) => old = actual,
+        }
+    }
+}
+
 /// Whether a breaker whose words are these has nothing to lose: it is closed, without a failure since
 /// the last success. A board that needs room may forget it, as a table of scopes forgets its idle
-/// ones. No words are those of a breaker that never changed.
+/// ones. An empty slice counts as a breaker that never changed. The words of other mechanisms mean
+/// something else.
 pub fn is_at_rest(words: &[u64]) -> bool {
     let word = words.first().copied().unwrap_or(0);
     let record = Record::unpack(word, &Record::NEW, &Trip::default());

@@ -140,28 +140,39 @@ impl Breaker {
     }
 
     /// Whether [`Breaker::admit`] would admit a call now. It takes nothing: whoever asks others as well
-    /// asks before they take. Another replica can still be faster.
+    /// asks before they take. What it turns away counts as offered. Another replica can still be faster.
     ///
     /// # Errors
     /// As [`Breaker::admit`].
     pub fn peek(&mut self, now: Instant) -> Result<(), Denied> {
         self.look(now);
         self.expire_leases(now);
+        if let Some(denied) = self.denied(now) {
+            return Err(denied);
+        }
+        let Some(ramp) = self.cold.as_mut().and_then(|cold| cold.ramp.as_mut()) else {
+            return Ok(());
+        };
+        let mut next = ramp.clone();
+        match next.admit(now, self.policy.ramp) {
+            ramp::Step::Reject { percent } => {
+                *ramp = next;
+                Err(Denied::Ramping { percent })
+            }
+            ramp::Step::Admit | ramp::Step::Over => Ok(()),
+        }
+    }
+
+    /// Why the state admits no call, where it admits none.
+    fn denied(&self, now: Instant) -> Option<Denied> {
         match self.record.phase {
-            Phase::Open { until } if now < until => Err(self.still_open(until.since(now))),
+            Phase::Open { until } if now < until => Some(self.still_open(until.since(now))),
             Phase::HalfOpen(Probing { outstanding, .. })
                 if outstanding >= self.policy.half_open.max_probes =>
             {
-                Err(Denied::Probing { outstanding })
+                Some(Denied::Probing { outstanding })
             }
-            Phase::Closed { .. } => match self.cold.as_ref().and_then(|cold| cold.ramp.clone()) {
-                Some(mut ramp) => match ramp.admit(now, self.policy.ramp) {
-                    ramp::Step::Reject { percent } => Err(Denied::Ramping { percent }),
-                    ramp::Step::Admit | ramp::Step::Over => Ok(()),
-                },
-                None => Ok(()),
-            },
-            Phase::Open { .. } | Phase::HalfOpen(_) => Ok(()),
+            _ => None,
         }
     }
 
@@ -169,20 +180,16 @@ impl Breaker {
     fn admit_carefully(&mut self, now: Instant) -> Result<Permit, Denied> {
         loop {
             self.expire_leases(now);
+            if let Some(denied) = self.denied(now) {
+                return Err(denied);
+            }
             let next = match self.record.phase {
                 Phase::Closed { .. } => return self.admit_ramping(now),
-                Phase::Open { until } if now < until => {
-                    return Err(self.still_open(until.since(now)));
-                }
                 Phase::Open { .. } => {
                     let first = Probing::default().admitting();
                     self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
                 }
                 Phase::HalfOpen(probing) => {
-                    let outstanding = probing.outstanding;
-                    if outstanding >= self.policy.half_open.max_probes {
-                        return Err(Denied::Probing { outstanding });
-                    }
                     self.record.counting(Phase::HalfOpen(probing.admitting()))
                 }
             };

@@ -7,7 +7,7 @@
 //! One worker counts for itself. Where the workers of a process share the limit the count is a word on the
 //! [board](crate::board), which a compare-and-swap changes: exact, however many ask at once.
 
-use crate::board::Words;
+use crate::board::{self, Words};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -70,9 +70,7 @@ impl Concurrency {
             None => {}
             Some(words) => {
                 let free = |taken: u64| (taken < u64::from(max)).then_some(taken + 1);
-                if !change(&**words, free) {
-                    return Err(Denied { max });
-                }
+                board::update(&**words, 0, free).ok_or(Denied { max })?;
             }
         }
         self.taken = self.taken.saturating_add(1);
@@ -87,7 +85,7 @@ impl Concurrency {
     fn give_back_many(&mut self, count: u32) {
         self.taken = self.taken.saturating_sub(count);
         if let Some(words) = &self.shared {
-            change(&**words, |taken| Some(taken.saturating_sub(u64::from(count))));
+            board::update(&**words, 0, |taken| Some(taken.saturating_sub(u64::from(count))));
         }
     }
 }
@@ -97,22 +95,6 @@ impl Drop for Concurrency {
     fn drop(&mut self) {
         if self.taken > 0 {
             self.give_back_many(self.taken);
-        }
-    }
-}
-
-/// Changes the shared count, unless `next` says no.
-fn change(words: &dyn Words, next: impl Fn(u64) -> Option<u64>) -> bool {
-    let mut old = words.load(0);
-    loop {
-        let Some(new) = next(old) else {
-            return false;
-        };
-        match words.compare_exchange(0, old, new) {
-            Ok(()) => return true,
-            // Words that hold nothing: then nothing is shared, and the limit is in nobody's way.
-            Err(actual) if actual == old => return true,
-            Err(actual) => old = actual,
         }
     }
 }
@@ -167,10 +149,10 @@ mod tests {
                 let mut calls = Concurrency::shared(words.clone());
                 for _ in 0..2_000 {
                     if calls.take(MAX).is_ok() {
-                        change(&held, |held| Some(held + 1));
+                        board::update(&held, 0, |held| Some(held + 1));
                         let now = held.load(0);
-                        change(&most, |most| Some(most.max(now)));
-                        change(&held, |held| Some(held - 1));
+                        board::update(&most, 0, |most| Some(most.max(now)));
+                        board::update(&held, 0, |held| Some(held - 1));
                         calls.give_back();
                     }
                 }

@@ -72,8 +72,9 @@ impl Place<'_> {
     /// The words of one mechanism: the same for every worker where it means the same, whatever else
     /// the policy says.
     fn words(&self, hash: u64, count: usize) -> Option<Arc<dyn Words>> {
+        let board = self.board?;
         let name: Vec<u8> = [&hash.to_le_bytes(), self.key].concat();
-        self.board?.open(&name, count)
+        board.open(&name, count)
     }
 }
 
@@ -81,8 +82,8 @@ impl Place<'_> {
 #[derive(Debug, Default)]
 pub struct Guard {
     breaker: Option<Breaker>,
-    /// None while no policy with a limit asked.
-    concurrency: Option<Box<Concurrency>>,
+    /// With whom the limit is shared, and its slots. None while no policy with a limit asked.
+    concurrency: Option<Box<(Share, Concurrency)>>,
     /// Permits given out and not settled, whatever their generation.
     outstanding: u32,
     #[cfg(test)]
@@ -173,21 +174,20 @@ impl Guard {
         hashes: &StateHashes,
         place: Place<'_>,
     ) -> Answer {
-        // What the breaker turns away it counts as offered: it is asked for good.
-        if self.breaker.as_mut().is_some_and(|breaker| breaker.peek(now).is_err()) {
-            return self.admit(now);
+        if let Some(Err(denied)) = self.breaker.as_mut().map(|breaker| breaker.peek(now)) {
+            return Answer::Reject(Rejection::Breaker(denied));
         }
         let breaker = self.state();
-        let concurrency = match &mut self.concurrency {
-            // Whom it is shared with can change once no call has a slot.
-            Some(known) if known.is_shared() == limit.is_shared() || known.taken() > 0 => known,
+        let (_, concurrency) = match &mut self.concurrency {
+            // With whom it is shared can change once no call has a slot.
+            Some(known) if known.0 == limit.share || known.1.taken() > 0 => &mut **known,
             unknown => {
-                let words = if limit.is_shared() {
-                    place.words(hashes.scopes, Concurrency::WORDS)
-                } else {
-                    None
+                let words = match limit.share {
+                    Share::None => None,
+                    Share::Process => place.words(hashes.scopes, Concurrency::WORDS),
                 };
-                unknown.insert(Box::new(words.map_or_else(Concurrency::new, Concurrency::shared)))
+                let new = words.map_or_else(Concurrency::new, Concurrency::shared);
+                &mut **unknown.insert(Box::new((limit.share, new)))
             }
         };
         if let Err(denied) = concurrency.take(limit.max) {
@@ -232,7 +232,9 @@ impl Guard {
         }
     }
 
-    /// Tells that an admitted call is over whose policies are gone: it says nothing any more.
+    /// Tells that an admitted call is over whose policies are gone: it says nothing any more. Its
+    /// breaker is not asked, for it would carry out what is due and move those that others still
+    /// have; a probe's slot they free themselves.
     pub fn settle_late(&mut self, permit: GuardPermit) {
         self.outstanding = self.outstanding.saturating_sub(1);
         if permit.has_slot {
@@ -242,7 +244,7 @@ impl Guard {
 
     #[cold]
     fn give_back(&mut self) {
-        if let Some(concurrency) = &mut self.concurrency {
+        if let Some((_, concurrency)) = self.concurrency.as_deref_mut() {
             concurrency.give_back();
         }
     }

@@ -31,10 +31,9 @@ impl<'a> NormalPath<'a> {
     /// The normal form of a request's target: its path, with or without a query.
     #[inline]
     pub fn of(target: Cow<'a, [u8]>) -> Self {
-        let (end, shape) = plain::look(&target);
-        match shape {
-            plain::Shape::Plain => Self(cut(target, end)),
-            plain::Shape::Other => Self(rewritten(target)),
+        match plain::end_of_plain(&target) {
+            Some(end) => Self(cut(target, end)),
+            None => Self(rewritten(target)),
         }
     }
 
@@ -69,7 +68,7 @@ fn rewritten(target: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let path = target.get(..end).unwrap_or(&target);
     // Merged before dots are resolved, as by nginx, Go, Java and Python: `/x//../a` is `/a` to them.
     // In what `forwarded` made there are no dots left, so the order makes no difference.
-    let normal = resolved(&decoded(path, Escapes::Alike), Slashes::Merged);
+    let normal = resolved(&decoded(path, Escapes::Alike), true);
     if normal == path { cut(target, end) } else { Cow::Owned(normal) }
 }
 
@@ -100,7 +99,7 @@ impl core::error::Error for HiddenDots {}
 /// what follows it were taken away (`..%2F`, `..\`, `..;a=b`).
 #[inline]
 pub fn forwarded(path: &[u8]) -> Result<Cow<'_, [u8]>, HiddenDots> {
-    if plain::look(path).1 == plain::Shape::Plain || path.first() != Some(&b'/') {
+    if plain::end_of_plain(path).is_some() || path.first() != Some(&b'/') {
         return Ok(Cow::Borrowed(path));
     }
     rebuilt(path)
@@ -112,7 +111,7 @@ fn rebuilt(path: &[u8]) -> Result<Cow<'_, [u8]>, HiddenDots> {
     if decoded.split(|byte| *byte == b'/').any(hides_dots) {
         return Err(HiddenDots);
     }
-    let resolved = resolved(&decoded, Slashes::Kept);
+    let resolved = resolved(&decoded, false);
     Ok(if resolved == path { Cow::Borrowed(path) } else { Cow::Owned(resolved) })
 }
 
@@ -211,14 +210,9 @@ fn completes_an_escape(out: &[u8], byte: u8) -> bool {
         }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Slashes {
-    Kept,
-    Merged,
-}
-
-/// Resolves the dot segments of a path that begins with `/`.
-fn resolved(path: &[u8], slashes: Slashes) -> Vec<u8> {
+/// Resolves the dot segments of a path that begins with `/`, and merges doubled slashes where that is
+/// asked for.
+fn resolved(path: &[u8], merges_slashes: bool) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(path.len());
     let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -230,7 +224,7 @@ fn resolved(path: &[u8], slashes: Slashes) -> Vec<u8> {
                 out.truncate(parent);
             }
             b"." => {}
-            b"" if slashes == Slashes::Merged => {}
+            b"" if merges_slashes => {}
             _ => {
                 out.push(b'/');
                 out.extend(segment);

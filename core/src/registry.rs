@@ -2,7 +2,7 @@
 //!
 //! A scope is made when its key is first seen, and leaves when the table is full and it is idle and was
 //! not used for long. Busy ones never leave, so flooding the table with keys resets nobody's breaker.
-//! Which of the idle ones goes a clock says (the second chance of Corbató's paging experiment): a hand
+//! A clock decides which idle one leaves (the second chance of Corbató's paging experiment): a hand
 //! goes round, and whoever was used since it came by last is passed over once.
 
 mod key;

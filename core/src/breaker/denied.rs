@@ -1,4 +1,4 @@
-//! Why a breaker lets a call not through.
+//! Why a breaker turns a call away.
 
 use super::{Cause, State};
 use crate::time::Duration;

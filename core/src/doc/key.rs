@@ -305,8 +305,8 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
-/// A field that a reader did not find although the document was checked: table and reader are not
-/// of one mind. The document is refused, because a value that nobody gave would be worse.
+/// A field that a reader did not find although the document was checked: table and reader disagree. The
+/// document is refused: an invented value would be worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread(&'static str);
 

@@ -22,9 +22,9 @@ impl DueQueue {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn take(&mut self, now: Instant) -> Option<u32> {
+    fn take(&mut self, now: Instant) -> Option<(Instant, u32)> {
         self.first().filter(|at| *at <= now)?;
-        self.0.pop().map(|Reverse((_, place))| place)
+        self.0.pop().map(|Reverse(due)| due)
     }
 }
 
@@ -47,10 +47,12 @@ pub(super) struct Sweep {
 
 impl Engine {
     pub(super) fn poll_due(&mut self, now: Instant) {
-        while let Some(place) = self.due.take(now) {
-            if let Some(slot) = self.slots.get_mut(place) {
-                slot.due = Instant::FAR_FUTURE;
-            }
+        while let Some((at, place)) = self.due.take(now) {
+            // One that its scope does not know is of another scope that had the place before.
+            let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.due == at) else {
+                continue;
+            };
+            slot.due = Instant::FAR_FUTURE;
             self.poll_scope(now, place);
         }
     }
@@ -79,7 +81,7 @@ impl Engine {
             0..=FEW => all,
             _ => usize::try_from(share).unwrap_or(all).max(LEAST),
         };
-        // Once more than there are: the first one may be looked at in two parts.
+        // One round more than there are states: the first may be split between beginning and end.
         for _ in 0..=self.states.len() {
             while left > 0
                 && let Some(place) = self.next_to_sweep(knows_changes)

@@ -111,3 +111,29 @@ fn what_the_breaker_rejects_takes_nothing_of_what_comes_after_it() {
     );
     assert_eq!(guard.gate.as_ref().unwrap().left, 1);
 }
+
+/// The limit of calls under way is asked between the breaker's answer and its change.
+#[test]
+fn a_full_limit_takes_no_probe_and_an_open_breaker_no_slot() {
+    let text = br#"{"version": "v1", "policies": [{"name": "a", "scope": "policy",
+        "concurrency": {"max": 1, "share": "none"}, "breaker": {
+            "trip": {"consecutive_failures": 1}, "open": {"base": "1s", "jitter": 0}}}]}"#;
+    let document = Document::parse(text, Host::Native).unwrap();
+    let policy = &document.policies[0];
+    let (limit, hashes) = (policy.concurrency.as_ref().unwrap(), &policy.hashes);
+    let mut guard = Guard::new(&Rules::of(policy), 1, Place::default());
+    let ask = |guard: &mut Guard, now| guard.admit_within(now, limit, hashes, Place::default());
+    let Answer::Admit(bad) = ask(&mut guard, at(0)) else { panic!("not admitted") };
+    guard.settle(at(0), bad, Report::from(Outcome::Failure));
+    let slots = |guard: &Guard| guard.concurrency.as_ref().map(|known| known.1.taken());
+    assert!(matches!(ask(&mut guard, at(500)), Answer::Reject(Rejection::Breaker(_))));
+    assert_eq!((slots(&guard), guard.outstanding), (Some(0), 0));
+    // Somebody has the slot while the open time ends.
+    guard.concurrency.as_mut().unwrap().1.take(1).unwrap();
+    assert!(matches!(ask(&mut guard, at(2_000)), Answer::Reject(Rejection::Concurrency { .. })));
+    assert_eq!((guard.state(), guard.outstanding), (State::Open, 0));
+    guard.concurrency.as_mut().unwrap().1.give_back();
+    let answer = ask(&mut guard, at(2_000));
+    assert!(matches!(&answer, Answer::Admit(permit) if permit.is_probe()), "{answer:?}");
+    assert_eq!((slots(&guard), guard.outstanding), (Some(1), 1));
+}

@@ -1,23 +1,14 @@
 //! One look at a path that is nearly always in its normal form already.
 
-/// What a look finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// No escape, no doubled slash, no segment that begins with a dot, no backslash, nothing beyond
-    /// ASCII: in every form already.
-    Plain,
-    /// To be looked at closer.
-    Other,
-}
-
-/// Where the path in `target` ends and what it is like. The end is that of a plain path only.
+/// Where the path in `target` ends, if it is plain: no escape, no doubled slash, no segment that begins
+/// with a dot, no backslash, nothing beyond ASCII. Such a path is in every form already.
 #[inline]
-pub(super) fn look(target: &[u8]) -> (usize, Shape) {
+pub(super) fn end_of_plain(target: &[u8]) -> Option<usize> {
     let at = first_special(target);
     match target.get(at) {
-        None => (target.len(), Shape::Plain),
-        Some(b'?' | b'#') => (at, Shape::Plain),
-        Some(_) => (at, Shape::Other),
+        None => Some(target.len()),
+        Some(b'?' | b'#') => Some(at),
+        Some(_) => None,
     }
 }
 

@@ -71,7 +71,8 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
     state_meaning.remove(breaker::FAILURE_KEY.name());
     let scopes_hash = Hash::default()
         .bytes(name.as_bytes())
-        .bytes(scope.as_bytes())
+        // Names of headers are the same in any case.
+        .bytes(scope.to_ascii_lowercase().as_bytes())
         .object(table::SCOPES.part(node)?, &scopes::SCOPES);
     let mut whole = node.clone();
     if breaker.is_some() {

@@ -173,11 +173,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether the key comes from a client, without bound: such scopes share the metric label `*`.
-    pub const fn is_keyed_by_client(&self) -> bool {
-        matches!(self, Self::Client | Self::Header(_))
-    }
-
     /// Whether each scope has a metric label of its own.
     pub const fn is_labelled(&self) -> bool {
         matches!(self, Self::Destination | Self::Route | Self::Authority)

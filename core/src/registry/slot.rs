@@ -40,7 +40,7 @@ pub(crate) enum Key {
         bytes: [u8; SHORT],
     },
     Long(Box<[u8]>),
-    /// Of the overflow: nobody's. What a client sends is another scope, even where it is empty.
+    /// The overflow has no key. It differs from the empty key, which a client can send.
     Overflow,
 }
 

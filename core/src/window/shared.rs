@@ -16,7 +16,7 @@
 
 use super::Tally;
 use super::buckets::BUCKETS;
-use crate::board::Words;
+use crate::board::{self, Words};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 
@@ -113,17 +113,10 @@ impl SharedBuckets {
     fn publish(&mut self) {
         let pending = core::mem::take(&mut self.pending);
         let (index, tag) = (self.index(self.number), self.tag(self.number));
-        let mut old = self.words.load(index);
-        loop {
+        board::update(&*self.words, index, |old| {
             let counted = if old >> 36 == tag { unpack(old) } else { Tally::default() };
-            let Some(next) = add(counted, pending) else {
-                return;
-            };
-            match self.words.compare_exchange(index, old, tag << 36 | pack(next)) {
-                Ok(()) => return,
-                Err(actual) => old = actual,
-            }
-        }
+            Some(tag << 36 | pack(add(counted, pending)?))
+        });
     }
 
     fn read(&self, newest: u64) -> Tally {
