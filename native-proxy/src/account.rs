@@ -219,8 +219,8 @@ impl RequestAccount {
         }
         // The proxy's own checks of its listeners are nobody's trace.
         if let Some(tracer) = &self.worker.tracer
-            && let Some(begun) = tracer.begin(&mut head.headers)
             && head.uri.path() != &*self.worker.ready_path
+            && let Some(begun) = tracer.begin(&mut head.headers)
         {
             self.trace = Some(RequestTrace::of(begun, head, peer));
         }

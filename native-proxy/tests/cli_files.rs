@@ -133,10 +133,10 @@ fn routes_and_policies_that_nothing_comes_to_are_told() {
     assert_eq!(
         warnings,
         [
-            "warning: routes[2] (*/x): nothing comes to it: routes[1] (*/) before it takes all that \
-             it is for",
-            "warning: policies[1] (all): nothing comes to it: policies[0] (first) before it takes \
-             all that it is for",
+            "warning: routes[2] (*/x): it never matches: routes[1] (*/) comes first \
+             and takes every such request",
+            "warning: policies[1] (all): it never matches: policies[0] (first) comes first \
+             and takes every such request",
         ]
     );
     let (_, out, _) = run(&["check", "-", "--json", "--host", "wasm"], &text);
@@ -163,8 +163,8 @@ fn what_an_upstream_filter_loses_is_told_where_it_is_asked() {
         told,
         [
             "-: good policy document for wasm, 5 policies: a, b, c, d, e".to_owned(),
-            "warning: policies[4] (e): nothing comes to it: policies[3] (d) before it takes all \
-             that it is for"
+            "warning: policies[4] (e): it never matches: policies[3] (d) comes first \
+             and takes every such request"
                 .to_owned(),
             format!("warning: policies[0].breaker (a): {answers}"),
             "warning: policies[0].timeout.request (a): as an upstream filter it limits nothing: \

@@ -120,6 +120,7 @@ fn a_loop_is_cut_at_its_first_round() {
         assert!(answer.text().contains("been here before"), "{}", answer.text());
     }
     assert_eq!(proxy.metric("bimetal_refused_total{reason=\"loop\"}"), Some(2.0));
+    assert_eq!(proxy.metric("bimetal_requests_ended_total{end=\"refused\"}"), Some(2.0));
 }
 
 #[test]

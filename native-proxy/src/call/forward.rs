@@ -122,7 +122,7 @@ fn prepare(
     let unknown_length =
         !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
-    hop::strip(headers);
+    hop::strip_request(headers);
     hop::forwarded(headers, &client.forwarded_for, client.rules.trusted_hops);
     // The names of other proxies stay: a line of its own is the same as one more in a list.
     headers.append(VIA, via);
@@ -258,7 +258,7 @@ fn receive(
         head.headers.append(UPGRADE, protocol);
     }
     if switches {
-        // Asked for it was, or it had not come this far.
+        // It was asked for: `forward` has checked that.
         client.requests.switch();
         client.tunnel.replace(Some(connection));
         return Response::from_parts(head, Answer::Whole(None));

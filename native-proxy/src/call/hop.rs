@@ -55,17 +55,27 @@ pub(crate) fn switches_to(headers: &HeaderMap, asked: Option<&HeaderValue>) -> b
     granted.next().is_some_and(is_asked) && granted.next().is_none()
 }
 
-/// Removes what is not for the next hop: the fixed set and whatever `Connection` names. `TE:
-/// trailers` stays, because trailers pass through.
-pub(crate) fn strip(headers: &mut HeaderMap) {
+/// Removes of a request what is not for the next hop. `TE: trailers` stays, because trailers pass
+/// through.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    if strip(headers) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        // RFC 9110, 10.1.4: a hop that knows nothing of it must not pass it on.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// Removes what is not for the next hop: the fixed set and whatever `Connection` names. Whether the
+/// sender takes trailers.
+pub(crate) fn strip(headers: &mut HeaderMap) -> bool {
     // Most messages have none of them, and looking at each name once is cheaper than six look-ups.
     let mut hop_by_hop = headers.keys().filter(|name| HOP_BY_HOP.contains(name));
     match (hop_by_hop.next(), hop_by_hop.next()) {
-        (None, _) => return,
+        (None, _) => return false,
         // What browsers and many servers say.
         (Some(&CONNECTION), None) if names_nothing(headers) => {
             headers.remove(CONNECTION);
-            return;
+            return false;
         }
         _ => {}
     }
@@ -85,11 +95,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
-    if takes_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        // RFC 9110, 10.1.4: a hop that knows nothing of it must not pass it on.
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
+    takes_trailers
 }
 
 /// Removes the headers that `goes` names.
@@ -208,7 +214,7 @@ mod tests {
             ("content-length", "0"),
             ("x-stays", "3"),
         ]);
-        strip(&mut all);
+        strip_request(&mut all);
         assert_eq!(
             all,
             headers(&[
@@ -222,6 +228,13 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_says_nothing_of_what_its_sender_takes() {
+        let mut all = headers(&[("te", "trailers"), ("connection", "te"), ("x-stays", "3")]);
+        assert!(strip(&mut all));
+        assert_eq!(all, headers(&[("x-stays", "3")]));
+    }
+
+    #[test]
     fn a_connection_that_names_nothing_goes_and_one_that_names_something_takes_it_along() {
         for (sent, kept) in [
             (&[("connection", "Keep-Alive"), ("x-a", "1")][..], &[("x-a", "1")][..]),
@@ -231,7 +244,7 @@ mod tests {
             (&[("connection", "close"), ("keep-alive", "5")], &[]),
         ] {
             let mut all = headers(sent);
-            strip(&mut all);
+            strip_request(&mut all);
             assert_eq!(all, headers(kept), "{sent:?}");
         }
     }

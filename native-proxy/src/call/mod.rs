@@ -23,7 +23,7 @@ use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use std::cell::{OnceCell, RefCell};
@@ -116,38 +116,38 @@ pub(crate) async fn answer(
     let _answered = Answered(&client.requests);
     let mut account = RequestAccount::open(&client.worker);
     let mut response = match client.requests.next() {
-        None => 'response: {
+        None => {
             let (mut head, body) = request.into_parts();
             account.asked(&mut head, client.address);
-            if client.requests.may_be_unusual()
-                && let Some(response) = unusual::look(client, &mut head)
-            {
-                swallow(body);
-                break 'response response;
-            }
-            if let Err(why) = target::straighten(&mut head.uri) {
-                client.requests.refused(why);
-                account.ends(End::Refused(why));
-                swallow(body);
-                break 'response answer::error(why.status(), &why);
-            }
-            let gate = if client.requests.may_be_unusual() { gate(&mut head, &body) } else { None };
-            let mut response = match decide(client, &head, &mut account) {
-                Decided::Goes(route, call) => match &route.target {
-                    Target::Upstream(upstream) => {
-                        let body = Upload::new(body, gate.clone(), client.rules.underscores);
-                        let request = Request::from_parts(head, body);
-                        let (gate, account) = (gate.as_deref(), &mut account);
-                        forward::forward(client, upstream, request, call, gate, account).await
-                    }
-                    Target::TestFailure => {
-                        swallow(body);
-                        test_failure(call)
-                    }
-                },
-                Decided::Ends(response) => {
+            let is_unusual = client.requests.may_be_unusual();
+            let gate = if is_unusual { gate(&mut head, &body) } else { None };
+            let mut response = 'response: {
+                if is_unusual && let Some(response) = unusual::look(client, &mut head, &mut account)
+                {
                     swallow(body);
-                    response
+                    break 'response response;
+                }
+                if let Err(why) = target::straighten(&mut head.uri) {
+                    swallow(body);
+                    break 'response unusual::refuse(client, &mut account, why);
+                }
+                match decide(client, &head, &mut account) {
+                    Decided::Goes(route, call) => match &route.target {
+                        Target::Upstream(upstream) => {
+                            let body = Upload::new(body, gate.clone(), client.rules.underscores);
+                            let request = Request::from_parts(head, body);
+                            let (gate, account) = (gate.as_deref(), &mut account);
+                            forward::forward(client, upstream, request, call, gate, account).await
+                        }
+                        Target::TestFailure => {
+                            swallow(body);
+                            test_failure(call)
+                        }
+                    },
+                    Decided::Ends(response) => {
+                        swallow(body);
+                        response
+                    }
                 }
             };
             let is_open = |gate: Rc<ContinueGate>| gate.is_open();
@@ -217,16 +217,14 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     account.routed(route);
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
-    let protocol =
-        if client.requests.may_be_unusual() { hop::upgrade(head, &route.upgrades) } else { None };
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
         call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
         plan,
         state,
-        protocol: protocol.clone(),
+        protocol: None,
     };
     let policies = worker.policies();
-    let admitted = match worker.admit(begun, &policies, &facts) {
+    let mut admitted = match worker.admit(begun, &policies, &facts) {
         Verdict::Pass(pass) => {
             account.decided(pass.policy, Decision::Passed);
             if let PassReason::Shadow(rejection) = &pass.why {
@@ -252,6 +250,9 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         // No rule of today's policies has a call wait.
         _ => admitted(None, Plan::default(), None, None),
     };
+    if client.requests.may_be_unusual() {
+        admitted.protocol = hop::upgrade(head, &route.upgrades);
+    }
     Decided::Goes(route.clone(), admitted)
 }
 
@@ -263,10 +264,6 @@ fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
         } else {
             StatusCode::NO_CONTENT
         }));
-    }
-    let nameless = head.uri.authority().is_none() && !head.headers.contains_key(HOST);
-    if nameless && head.version == Version::HTTP_11 {
-        return Some(answer::error(StatusCode::BAD_REQUEST, &"no Host header"));
     }
     None
 }

@@ -3,6 +3,7 @@
 
 use super::answer::{self, Answer};
 use super::{Client, hop};
+use crate::account::{End, RequestAccount};
 use crate::config::Underscores;
 use crate::framing::Refusal;
 use hyper::header::{ALLOW, HOST, HeaderValue, MAX_FORWARDS, VIA};
@@ -30,7 +31,11 @@ pub(super) fn via(version: Version) -> HeaderValue {
 }
 
 /// Makes of an unusual request a usual one, or answers it.
-pub(super) fn look(client: &Client, head: &mut Parts) -> Option<Response<Answer>> {
+pub(super) fn look(
+    client: &Client,
+    head: &mut Parts,
+    account: &mut RequestAccount,
+) -> Option<Response<Answer>> {
     if client.rules.underscores == Underscores::Drop {
         hop::drop_odd(&mut head.headers);
     }
@@ -46,14 +51,23 @@ pub(super) fn look(client: &Client, head: &mut Parts) -> Option<Response<Answer>
         for_server(head);
     }
     if has_been_here(&head.headers) {
-        let why = Refusal::Loop;
-        client.requests.refused(why);
-        return Some(answer::error(why.status(), &why));
+        return Some(refuse(client, account, Refusal::Loop));
     }
     if head.method == Method::OPTIONS || head.method == Method::TRACE {
         return max_forwards(head);
     }
     None
+}
+
+/// Refuses a request whose head the parser has read.
+pub(super) fn refuse(
+    client: &Client,
+    account: &mut RequestAccount,
+    why: Refusal,
+) -> Response<Answer> {
+    client.requests.refused(why);
+    account.ends(End::Refused(why));
+    answer::error(why.status(), &why)
 }
 
 /// `OPTIONS http://host` is `OPTIONS *` with a `Host` (RFC 9112, 3.2.4).

@@ -1,7 +1,7 @@
 //! `bimetal check`: whether a document would be accepted, and if not, all that is wrong with it.
 
 use super::input::{self, Input, Kind};
-use super::output::{WRONG_INPUT, complain, print};
+use super::output::{WRONG_INPUT, complain, print, report};
 use super::{Answer, HostName, upstream_filter};
 use crate::config;
 use bimetal_core::doc::{Node, Problems};
@@ -74,7 +74,7 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
             Err(problems) => {
                 // A document's problems are the answer to what was asked, but not what a script
                 // would go on with: standard error.
-                eprintln!("{}", config::in_file(&args.file, &problems));
+                report(format_args!("{}", config::in_file(&args.file, &problems)));
                 code
             }
         }

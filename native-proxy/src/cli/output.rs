@@ -22,6 +22,11 @@ pub(super) fn print(text: &dyn fmt::Display, code: ExitCode) -> ExitCode {
     }
 }
 
+/// Writes a line to standard error.
+pub(super) fn report(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Writes `bimetal: text` to standard error.
 pub(super) fn complain(text: fmt::Arguments<'_>) {
     // Nobody is left to be told when this fails too.

@@ -24,9 +24,9 @@ pub(crate) fn warnings(matchers: &[&Match], named: &dyn Fn(usize) -> String) -> 
         by.sort_unstable();
         by.dedup();
         let by: Vec<_> = by.into_iter().map(named).collect();
-        let takes = if by.len() == 1 { "takes" } else { "take" };
+        let takes = if by.len() == 1 { "comes first and takes" } else { "come first and take" };
         warnings.push(format!(
-            "{}: nothing comes to it: {} before it {takes} all that it is for",
+            "{}: it never matches: {} {takes} every such request",
             named(index),
             by.join(" and ")
         ));
@@ -143,13 +143,13 @@ mod tests {
             [r#""headers": {"x": "*"}"#, r#""headers": {"X": "1", "y": "2"}"#],
         ] {
             let told = told(&hidden);
-            let wanted = "policies[1] (p1): nothing comes to it: policies[0] (p0) before it takes \
-                          all that it is for";
+            let wanted = "policies[1] (p1): it never matches: policies[0] (p0) comes first and takes \
+                          every such request";
             assert_eq!(told, [wanted], "{hidden:?}");
         }
         let both = told(&[r#""hosts": ["a"]"#, r#""hosts": ["b"]"#, r#""hosts": ["b", "a"]"#]);
         assert!(
-            both[0].contains("policies[0] (p0) and policies[1] (p1) before it take all"),
+            both[0].contains("policies[0] (p0) and policies[1] (p1) come first and take every"),
             "{both:?}"
         );
     }

@@ -14,7 +14,7 @@
 use super::received::End;
 use crate::clock::Clock;
 use crate::telemetry::{
-    Begun, Failure, Finished, Spans, Tracer, fail, id, method_in_name, set, set_method,
+    Begun, Failure, Finished, Spans, Tracer, fail, id, kept_method, method_in_name, set, set_method,
 };
 use bimetal_core::Instant;
 use hyper::Method;
@@ -61,7 +61,7 @@ impl RequestSpans {
         let noted = Box::new(Echoed {
             ended: begun.at,
             begun,
-            method: head.method.clone(),
+            method: kept_method(&head.method),
             path: path.get(..LONGEST_PATH).unwrap_or(path).to_owned(),
             is_echo: false,
             parsed: None,
@@ -132,12 +132,15 @@ impl Finished for Echoed {
         if let Some((_, status, _)) = self.constructed {
             set(root, "http.response.status_code", i64::from(status));
             if status >= 500 {
-                set(root, "error.type", status.to_string());
                 root.status = Status::error("");
             }
         }
-        if self.end != End::Answered {
-            set(root, "error.type", self.end.name());
+        match (self.end, self.constructed) {
+            (End::Answered, Some((_, status, _))) if status >= 500 => {
+                set(root, "error.type", status.to_string());
+            }
+            (End::Answered, _) => {}
+            (end, _) => set(root, "error.type", end.name()),
         }
         let root = id(root);
         if !self.is_echo {

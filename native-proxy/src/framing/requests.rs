@@ -19,16 +19,9 @@ pub struct Requests {
     streams: Cell<bool>,
     unusual: Cell<u64>,
     for_server: RefCell<Vec<u64>>,
-    protocol: Cell<Protocol>,
+    has_switched: Cell<bool>,
     interim: RefCell<Vec<u8>>,
     counts: Rc<Refusals>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Protocol {
-    #[default]
-    Http,
-    Other,
 }
 
 impl Requests {
@@ -106,11 +99,11 @@ impl Requests {
     /// The connection switches to another protocol (status 101 goes out): its bytes are no longer
     /// looked at.
     pub fn switch(&self) {
-        self.protocol.set(Protocol::Other);
+        self.has_switched.set(true);
     }
 
     pub(super) fn has_switched(&self) -> bool {
-        self.protocol.get() == Protocol::Other
+        self.has_switched.get()
     }
 
     /// Whether the head of the answer to this request is known.

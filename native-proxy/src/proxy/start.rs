@@ -4,7 +4,7 @@ use super::RunError;
 use crate::admin::Admin;
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
-use crate::config::{Listener, Settings};
+use crate::config::{Listener, Settings, Telemetry};
 use crate::log::Level;
 use crate::serve::{Sharing, bind};
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
@@ -56,6 +56,8 @@ impl Shared {
         };
         if way(&settings) != way(&before) {
             warn!("where traces go, and their service's name, change with the next start only");
+            let (sample, tree) = (settings.telemetry.sample, settings.telemetry.tree);
+            settings.telemetry = Telemetry { sample, tree, ..before.telemetry.clone() };
         }
         if fixed(&settings) != fixed(&before) {
             warn!("listeners, admin, health and workers change with the next start only");

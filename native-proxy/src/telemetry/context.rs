@@ -75,12 +75,22 @@ fn parse(value: &[u8]) -> Option<Parent> {
     (parent.trace != TraceId::INVALID && parent.span != SpanId::INVALID).then_some(parent)
 }
 
+/// So many bytes of a `tracestate` are kept for the spans: what a tracer should pass on at least (section
+/// 3.3.1.5). A client chooses it, and many spans may wait.
+const LONGEST_STATE: usize = 512;
+
 /// What the caller's `tracestate` says, for the spans. On its way upstream the header stays as it
 /// came.
 pub(super) fn state(headers: &HeaderMap) -> TraceState {
     let texts = headers.get_all(&TRACESTATE).iter().filter_map(|value| value.to_str().ok());
     let members = texts.flat_map(|text| text.split(',')).map(str::trim);
-    let members: Vec<_> = members.filter(|member| !member.is_empty()).collect();
+    let mut left = LONGEST_STATE;
+    let fits = |member: &&str| {
+        let rest = left.checked_sub(member.len() + 1);
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    let members: Vec<_> = members.filter(|member| !member.is_empty()).take_while(fits).collect();
     TraceState::from_str(&members.join(",")).unwrap_or_default()
 }
 
@@ -115,6 +125,14 @@ mod tests {
             headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn of_a_state_no_more_than_its_first_512_bytes_are_kept() {
+        let members: Vec<String> = (0..32).map(|n| format!("k{n}={}", "v".repeat(60))).collect();
+        let kept = state(&headers(TRACESTATE, &[&members.join(",")])).header();
+        assert_eq!(kept, members[..8].join(","));
+        assert_eq!(state(&headers(TRACESTATE, &[&"v".repeat(600)])).header(), "");
     }
 
     #[test]

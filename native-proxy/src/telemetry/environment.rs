@@ -136,8 +136,8 @@ impl Environment {
         match self.endpoints.first() {
             None => Ok(file.endpoint.as_deref()),
             Some(url) if url.starts_with("https:") => Err(format!(
-                "traces: {url}: a collector is reached without TLS alone; one beside the proxy can go on \
-                 with TLS"
+                "traces: {url}: the proxy reaches a collector only without TLS; run a collector beside it \
+                 that forwards with TLS"
             )),
             Some(_) => Ok(None),
         }

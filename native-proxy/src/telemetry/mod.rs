@@ -23,7 +23,7 @@ mod tracer;
 
 pub(crate) use environment::Environment;
 pub(crate) use export::{Exporting, FLUSH};
-pub(crate) use proxied::{method_in_name, set_method};
+pub(crate) use proxied::{kept_method, method_in_name, set_method};
 pub(crate) use queue::{Finished, Queue};
 pub(crate) use request::{
     BreakerWitness, RequestTrace, Seen, Settlement, Witness, failures, failures_behind,

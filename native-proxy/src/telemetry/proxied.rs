@@ -87,19 +87,24 @@ pub(crate) fn method_in_name(method: &Method) -> &str {
     if METHODS.contains(method) { method.as_str() } else { "HTTP" }
 }
 
+/// A method as it is kept until its spans are made: of one that a client made up, the beginning.
+pub(crate) fn kept_method(method: &Method) -> Method {
+    let cut = method.as_str().get(..32).filter(|_| !METHODS.contains(method));
+    cut.and_then(|cut| Method::from_bytes(cut.as_bytes()).ok()).unwrap_or_else(|| method.clone())
+}
+
 /// A method as an attribute, on the span that has it.
 pub(crate) fn set_method(span: &mut SpanData, method: &Method) {
     if METHODS.contains(method) {
         set(span, "http.request.method", method.as_str().to_owned());
     } else {
         set(span, "http.request.method", "_OTHER");
-        let cut = method.as_str().get(..32).unwrap_or(method.as_str());
-        set(span, "http.request.method_original", cut.to_owned());
+        set(span, "http.request.method_original", method.as_str().to_owned());
     }
 }
 
 impl Proxied {
-    /// Whether a breaker turned it away.
+    /// Whether a rule turned it away.
     pub(super) fn is_blocked(&self) -> bool {
         matches!(self.decision, Decision::Rejected(_))
     }
@@ -191,8 +196,11 @@ impl Proxied {
                 None => (routed.upstream.to_string(), None),
             };
             if let Some(asked) = &self.asked {
-                let port = port.map_or_else(String::new, |port| format!(":{port}"));
-                set(span, "url.full", format!("http://{address}{port}{}", asked.path));
+                let place = match &routed.endpoint {
+                    Some(endpoint) => endpoint.to_string(),
+                    None => routed.upstream.to_string(),
+                };
+                set(span, "url.full", format!("http://{place}{}", asked.path));
             }
             set(span, "server.address", address);
             if let Some(port) = port {
@@ -206,15 +214,19 @@ impl Proxied {
         }
         if let Some(status) = one.status {
             set(span, "http.response.status_code", i64::from(status));
-            if status >= 400 {
+        }
+        // A key stands once in a span.
+        match (&one.failure, one.status) {
+            (Some((kind, text)), _) => {
+                set(span, "error.type", kind.name());
+                let failure = Failure { kind: kind.name().into(), text: text.clone() };
+                super::spans::fail(span, &failure);
+            }
+            (None, Some(status)) if status >= 400 => {
                 set(span, "error.type", status.to_string());
                 span.status = Status::error("");
             }
-        }
-        if let Some((kind, text)) = &one.failure {
-            set(span, "error.type", kind.name());
-            let failure = Failure { kind: kind.name().into(), text: text.clone() };
-            super::spans::fail(span, &failure);
+            _ => {}
         }
     }
 }

@@ -52,7 +52,9 @@ pub(super) struct Counts {
 impl Counts {
     /// These spans went out.
     pub(super) fn sent(&self, spans: usize) {
-        self.waiting.fetch_sub(spans, Ordering::Relaxed);
+        // What was given up waits no more.
+        let less = |waiting: usize| Some(waiting.saturating_sub(spans));
+        let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// These spans waited, and nobody will have them.

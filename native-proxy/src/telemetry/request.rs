@@ -1,7 +1,7 @@
 //! What is noted of a proxied request on its way.
 
 use super::context;
-use super::proxied::{Proxied, Routed};
+use super::proxied::{Proxied, Routed, kept_method};
 use super::tracer::{Begun, Tracer};
 use crate::account::{Decision, RequestEnded};
 use crate::attempt::{AttemptError, ErrorKind};
@@ -216,7 +216,7 @@ impl RequestTrace {
         let text = |name| head.headers.get(name).map_or("", visible);
         let host = head.uri.authority().map(|authority| authority.as_str());
         let asked = Asked {
-            method: head.method.clone(),
+            method: kept_method(&head.method),
             path: cut(head.uri.path()),
             host: cut(host.unwrap_or_else(|| text(HOST))),
             agent: cut(text(USER_AGENT)),

@@ -10,6 +10,7 @@ use super::NoConnection;
 use super::resolve::Resolver;
 use super::runner::{Names, Runner};
 use crate::config::Endpoint;
+use rustix::io::Errno;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -306,7 +307,8 @@ impl Attempt<'_> {
 /// Whether a socket is not to be had on this side: no file descriptor (`EMFILE`, `ENFILE`), no
 /// memory for it (`ENOBUFS`, `ENOMEM`).
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|number| lacking.contains(&number))
 }
 
 #[cfg(test)]

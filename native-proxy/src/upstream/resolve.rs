@@ -54,6 +54,8 @@ impl Resolver {
     /// Looks a name up; what is found comes bit by bit.
     pub(super) fn look_up(&self, host: &str) -> watch::Receiver<Found> {
         let mut under_way = self.under_way.borrow_mut();
+        // A look-up whose task died tells nothing any more.
+        under_way.retain(|(_, found)| found.has_changed().is_ok());
         if let Some((_, found)) = under_way.iter().find(|(name, _)| **name == *host) {
             return found.clone();
         }
@@ -209,7 +211,7 @@ impl Servers {
             }
         }
         let mut why = why.unwrap_or_else(|| ("it is no name", 2).into());
-        why.text = format!("{}; asked was {}", why.text, self.names);
+        why.text = format!("{} (servers asked: {})", why.text, self.names);
         Some(why)
     }
 

@@ -108,7 +108,7 @@ fn no_is_kept_for_half_a_minute_at_most_and_forgotten_by_a_reload() {
     assert!(options.timeout <= Duration::from_secs(2));
     run(async {
         let found = all_of(&resolver, "gone.example").await;
-        let why = "there is no such name; asked was 127.0.0.1";
+        let why = "there is no such name (servers asked: 127.0.0.1)";
         assert_eq!((found.why.as_deref(), found.is_own), (Some(why), false));
         assert_eq!(server.asked().len(), 2);
         assert!(all_of(&resolver, "gone.example").await.why.is_some());
@@ -130,7 +130,7 @@ fn errors_are_ours_and_name_who_was_asked() {
             let resolver = &resolver;
             async move { all_of(resolver, host).await.why.unwrap() }
         };
-        let asked = "; asked was 127.0.0.1";
+        let asked = " (servers asked: 127.0.0.1)";
         assert_eq!(why("nothing.example").await, format!("the name has no address{asked}"));
         assert_eq!(why("broken.example").await, format!("the answer was Server Failure{asked}"));
         assert_eq!(why("a..b").await, format!("it is no name{asked}"));

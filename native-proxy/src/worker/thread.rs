@@ -73,8 +73,14 @@ pub(crate) fn spawn(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let name = format!("worker-{}", start.index);
     std::thread::Builder::new().name(name).spawn(move || {
+        let mut commands = commands;
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(live(start, commands, started)),
+            Ok(runtime) => {
+                runtime.block_on(live(start, &mut commands, started));
+                // What is cut off ends here, before anybody hears that the worker has ended: its
+                // traces are still taken.
+                drop(runtime);
+            }
             Err(error) => drop(started.send(Err(error))),
         }
     })
@@ -82,7 +88,7 @@ pub(crate) fn spawn(
 
 async fn live(
     start: Start,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
     started: oneshot::Sender<std::io::Result<()>>,
 ) {
     let worker = Worker::new(&start);
@@ -115,7 +121,7 @@ async fn drain(
     worker: &Rc<Worker>,
     listening: Vec<JoinHandle<()>>,
     limit: Duration,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
 ) {
     worker.drain();
     let index = worker.index;

@@ -82,6 +82,23 @@ fn whoever_must_upgrade_is_told_to_what() {
 }
 
 #[test]
+fn whoever_waits_for_permission_and_gets_an_answer_of_ours_is_told_of_the_close() {
+    let (upstream, _requests) = telling(|_| ok(""));
+    let proxy = Running::start(upstream.address, "");
+    for line in ["CONNECT t:80 HTTP/1.1", "POST https://t/ HTTP/1.1", "POST /..%2f HTTP/1.1"] {
+        let mut client = proxy.client();
+        let expecting = "host: t\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+        client.peer.send(&format!("{line}\r\n{expecting}"));
+        let mut head = client.peer.raw_head().unwrap();
+        if head.starts_with("HTTP/1.1 100 ") {
+            head = client.peer.raw_head().unwrap();
+        }
+        assert!(head.starts_with("HTTP/1.1 4"), "{line}: {head}");
+        assert_eq!(values(&head.to_lowercase(), "connection"), ["close"], "{line}");
+    }
+}
+
+#[test]
 fn there_is_nothing_to_expect_without_content() {
     let (upstream, requests) = telling(|_| ok(""));
     let proxy = Running::start(upstream.address, "");

@@ -133,7 +133,9 @@ fn a_collector_behind_tls_is_refused_in_words() {
     let exporter = ("OTEL_TRACES_EXPORTER", "otlp");
     let output = proxy("tls", upstream.address, "", &[endpoint, exporter]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("traces: https://collector:4318: a collector is reached without TLS"));
+    assert!(told.contains(
+        "traces: https://collector:4318: the proxy reaches a collector only without TLS"
+    ));
     assert_eq!(output.status.code(), Some(1));
 }
 
