@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use bimetal_anomaly_lab::judges::Judge;
-use bimetal_anomaly_lab::made::Kind;
+use bimetal_anomaly_lab::made::{self, Kind};
 use bimetal_anomaly_lab::{fit, report, series};
 use bimetal_core::anomaly::Setting;
 use clap::{Parser, Subcommand};
@@ -95,7 +95,7 @@ fn print_mixed() {
     print!("\nAll kinds: recall by event\njudge    ");
     Kind::ALL.iter().for_each(|kind| print!(" {:>7}", kind.name()));
     println!("  precision  recall  by luck    F1  false/day");
-    let days = (report::SEEDS.len() * 103) as f64;
+    let days = (report::SEEDS.len() * (report::MIXED_DAYS - report::LEARNING / made::DAY)) as f64;
     for judge in Judge::all() {
         let (kinds, all) = report::mixed(&judge);
         print!("{:9}", judge.name());

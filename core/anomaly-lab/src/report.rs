@@ -10,6 +10,8 @@ use std::ops::RangeInclusive;
 
 /// Days of a made series that are for learning.
 pub const LEARNING: usize = 3 * DAY;
+/// Days of a made series with events of all kinds.
+pub const MIXED_DAYS: usize = 106;
 /// The seeds of the made series: each table is over all of them.
 pub const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 
@@ -29,7 +31,7 @@ pub fn origin(judge: &Judge) -> Confusion {
 
 /// By kind, how the judge does on the series with all of them; the last is all kinds together.
 pub fn mixed(judge: &Judge) -> (Vec<(Kind, ByEvent)>, ByEvent) {
-    by_kinds(judge, &SEEDS.map(|seed| made::mixed(106, seed)))
+    by_kinds(judge, &SEEDS.map(|seed| made::mixed(MIXED_DAYS, seed)))
 }
 
 /// The same on given series.

@@ -244,8 +244,8 @@ fn ready_when<T>(program: &mut Running, look: impl Fn() -> Option<T>) -> Result<
 ///
 /// # Errors
 /// There are none.
-pub fn free_ports() -> Result<[SocketAddr; 3]> {
-    let bound = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+    let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut addresses = Vec::new();
     for listener in &bound {
         let listener = listener.as_ref().map_err(|error| anyhow!("no free port: {error}"))?;

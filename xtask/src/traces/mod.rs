@@ -68,8 +68,7 @@ pub fn check(bimetal: &Path, program: &Path) -> Result<()> {
 
 /// Starts both programs and makes the calls. Gives the programs, and their standard outputs.
 fn calls(bimetal: &Path, folder: &Path) -> Result<([Running; 2], [PathBuf; 2])> {
-    let [listen, admin, health] = scene::free_ports()?;
-    let [upstream, ..] = scene::free_ports()?;
+    let [listen, admin, health, upstream] = scene::free_ports()?;
     let file = json!({
         "version": "v1",
         "listeners": [{"address": listen}],
