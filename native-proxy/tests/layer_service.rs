@@ -271,8 +271,9 @@ fn a_dropped_future_and_a_panic_settle_as_neutral() {
 fn a_future_that_is_dropped_after_its_limit_is_a_time_out() {
     let guard = guard(&format!(r#""timeout": {{"request": "20ms"}}, {}"#, breaker("60s")));
     let hang = |_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>();
-    let begun = Instant::now();
     let late = GuardLayer::new(guard.clone()).layer(service_fn(hang)).call(request());
+    // Read after the call began: an earlier reading would end the wait before the call's limit.
+    let begun = Instant::now();
     while begun.elapsed() <= Duration::from_millis(20) {
         std::thread::yield_now();
     }
