@@ -139,6 +139,16 @@ impl Breaker {
         }
     }
 
+    /// A permit of a breaker that is closed, without a ramp, and that no other replica changed: what
+    /// [`Breaker::admit`] gives then.
+    #[inline]
+    pub(crate) fn admit_undisturbed(&self) -> Option<Permit> {
+        let is_undisturbed = matches!(self.record.phase, Phase::Closed { .. })
+            && !self.ramps
+            && self.store.unseen().is_none();
+        is_undisturbed.then(|| self.permit(Probe::NONE))
+    }
+
     /// Whether [`Breaker::admit`] would admit a call now. It takes nothing: whoever asks others as well
     /// asks before they take. What it turns away counts as offered. Another replica can still be faster.
     ///
@@ -257,7 +267,34 @@ impl Breaker {
     /// whose lease ran out, and touched nothing.
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
-        if let Some(word) = self.store.unseen_by_result(now) {
+        let unseen = self.store.unseen_by_result(now);
+        // Nearly all results: they change nothing.
+        if unseen.is_none()
+            && report.outcome != Outcome::Failure
+            && self.evidence.is_none()
+            && self.is_healthy()
+            && permit.generation == self.record.generation
+        {
+            return false;
+        }
+        self.settle_carefully(now, unseen, permit, report)
+    }
+
+    /// Whether it is closed, without a failure since the last success, and as it began.
+    #[inline]
+    fn is_healthy(&self) -> bool {
+        self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0
+    }
+
+    #[inline(never)]
+    fn settle_carefully(
+        &mut self,
+        now: Instant,
+        unseen: Option<u64>,
+        permit: Permit,
+        report: Report,
+    ) -> bool {
+        if let Some(word) = unseen {
             self.adopt(now, word);
         }
         match self.record.phase {
@@ -276,8 +313,7 @@ impl Breaker {
             (outcome, Some(evidence)) => evidence.record(&self.policy.trip, now, outcome),
             (_, None) => None,
         };
-        let healthy = self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0;
-        if rate.is_none() && healthy && report.outcome != Outcome::Failure {
+        if rate.is_none() && self.is_healthy() && report.outcome != Outcome::Failure {
             return false;
         }
         self.count_carefully(now, report, rate)

@@ -18,7 +18,7 @@ use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
 use crate::guard::{Answer, GuardPermit, Place};
 use crate::outcome::{Outcome, Report};
-use crate::policy::{Mode, Scope};
+use crate::policy::{Mode, Policy, Scope};
 use crate::registry::Slots;
 use crate::rng::Rng;
 use crate::series::Counts;
@@ -91,23 +91,74 @@ impl Engine {
         let Some(entry) = policies.find(facts) else {
             return Verdict::Unmatched;
         };
-        let policy = &entry.policy;
-        if policy.mode == Mode::Disabled {
-            return Verdict::Pass(Pass { policy, why: PassReason::Disabled });
+        if !entry.asks_breaker_alone && entry.policy.mode == Mode::Disabled {
+            return Verdict::Pass(Pass { policy: &entry.policy, why: PassReason::Disabled });
         }
-        let Some(state) = self.state(entry) else {
-            return Verdict::Unmatched;
+        let Some(place) = self.scope(policies, entry, facts) else {
+            return self.unscoped(entry);
         };
-        let place = match state.registry.only() {
-            Some(place) => Some(place),
-            None => self.find_scope(policies, entry, facts),
-        };
-        let slot = place.and_then(|at| Some((self.slots.get_mut(at)?, at)));
-        let Some((slot, place)) = slot else {
-            self.recorder.unprotected(&policy.name);
-            return Verdict::Pass(Pass { policy, why: PassReason::TableFull });
+        let Some(slot) = self.slots.get_mut(place) else {
+            return self.unscoped(entry);
         };
         slot.is_recent = true;
+        // Nearly all calls: a breaker alone is asked, and it is closed.
+        if entry.asks_breaker_alone
+            && let Some(permit) = slot.guard.admit_undisturbed()
+        {
+            let row = slot.row;
+            return self.admitted(now, &entry.policy, place, row, permit);
+        }
+        self.decide(now, &entry.policy, place)
+    }
+
+    /// What becomes of a request without a scope.
+    #[cold]
+    fn unscoped<'p>(&mut self, entry: &'p Entry) -> Verdict<'p> {
+        if self.state(entry).is_none() {
+            return Verdict::Unmatched;
+        }
+        let policy = &entry.policy;
+        self.recorder.unprotected(&policy.name);
+        Verdict::Pass(Pass { policy, why: PassReason::TableFull })
+    }
+
+    /// The place of a request's scope; none where there is no room for it, or another engine made the
+    /// policies.
+    #[inline(always)]
+    fn scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
+        match self.state(entry)?.registry.only() {
+            Some(place) => Some(place),
+            None => self.find_scope(policies, entry, facts),
+        }
+    }
+
+    #[inline]
+    fn admitted<'p>(
+        &mut self,
+        now: Instant,
+        policy: &'p Arc<Policy>,
+        place: u32,
+        row: u32,
+        permit: GuardPermit,
+    ) -> Verdict<'p> {
+        let call = self.next_call();
+        let is_shadow = policy.mode == Mode::Shadow;
+        self.recorder.decided(now, row, call, Decided::Admitted, is_shadow);
+        Verdict::Admit(Admission { policy, ticket: Ticket { place, call, permit } })
+    }
+
+    #[inline]
+    const fn next_call(&mut self) -> u32 {
+        self.calls = self.calls.wrapping_add(1);
+        self.calls
+    }
+
+    /// Asks everything that can decide.
+    #[inline(never)]
+    fn decide<'p>(&mut self, now: Instant, policy: &'p Arc<Policy>, place: u32) -> Verdict<'p> {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return Verdict::Unmatched;
+        };
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
             _ => match &policy.concurrency {
@@ -120,38 +171,23 @@ impl Engine {
         };
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
         let is_shadow = policy.mode == Mode::Shadow;
-        let call = self.calls.wrapping_add(1);
-        // Each answer is made where it is known: moved once more it would cost as much as it says.
-        match answer {
-            Answer::Admit(permit) => {
-                self.calls = call;
-                self.recorder.decided(now, row, call, Decided::Admitted, is_shadow);
-                if is_stirred {
-                    self.stirred(place);
-                }
-                let ticket = Ticket { place, call, permit };
-                Verdict::Admit(Admission { policy, ticket })
-            }
+        let verdict = match answer {
+            Answer::Admit(permit) => self.admitted(now, policy, place, row, permit),
             Answer::Reject(rejection) => {
-                self.calls = call;
-                let decided = Decided::Rejected(rejection.rule());
+                let (call, decided) = (self.next_call(), Decided::Rejected(rejection.rule()));
                 self.recorder.decided(now, row, call, decided, is_shadow);
-                if is_stirred {
-                    self.stirred(place);
-                }
                 if is_shadow {
                     Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
                 } else {
                     Verdict::Reject(Rejected { policy, rejection })
                 }
             }
-            Answer::Wait(until) => {
-                if is_stirred {
-                    self.stirred(place);
-                }
-                Verdict::Wait(Wait { policy, until })
-            }
+            Answer::Wait(until) => Verdict::Wait(Wait { policy, until }),
+        };
+        if is_stirred {
+            self.stirred(place);
         }
+        verdict
     }
 
     /// The state of a policy; none where another engine made the policies.
@@ -162,6 +198,7 @@ impl Engine {
     }
 
     /// The place of a request's scope among others; none where there is no room for it.
+    #[inline(never)]
     fn find_scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
         if self.state(entry).is_some_and(|state| !state.is_in_force) {
             self.put_in_force(policies);

@@ -165,6 +165,22 @@ impl Guard {
         Answer::Admit(GuardPermit { breaker: permit, has_slot: false })
     }
 
+    /// The same where a breaker alone is asked and nothing keeps it from admitting: it is closed, as it
+    /// was when it was last looked at. None where [`Guard::admit`] has to be asked.
+    #[inline]
+    pub(crate) fn admit_undisturbed(&mut self) -> Option<GuardPermit> {
+        #[cfg(test)]
+        if self.gate.is_some() {
+            return None;
+        }
+        let permit = match &self.breaker {
+            Some(breaker) => breaker.admit_undisturbed()?,
+            None => Permit::NONE,
+        };
+        self.outstanding = self.outstanding.saturating_add(1);
+        Some(GuardPermit { breaker: permit, has_slot: false })
+    }
+
     /// The same by a policy that limits calls under way; `place` is where the limit is shared.
     #[inline(never)]
     pub fn admit_within(

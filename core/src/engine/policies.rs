@@ -8,7 +8,7 @@
 
 use super::Engine;
 use crate::facts::Facts;
-use crate::policy::{Document, Match, Policy, Subject};
+use crate::policy::{Document, Match, Mode, Policy, Subject};
 use crate::registry::Registry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub policy: Arc<Policy>,
     /// Whether every request is the policy's: then none has to be looked at.
     pub is_for_all: bool,
+    /// Whether the policy's breaker alone decides.
+    pub asks_breaker_alone: bool,
     /// Place of the state in the engine.
     pub state: u32,
     pub held: Arc<Hold>,
@@ -55,6 +57,14 @@ impl Policies {
     /// The first policy that is for a request.
     #[inline]
     pub(super) fn find(&self, facts: &dyn Facts) -> Option<&Entry> {
+        match self.entries.first() {
+            Some(first) if first.is_for_all => Some(first),
+            _ => self.find_among(facts),
+        }
+    }
+
+    #[inline(never)]
+    fn find_among(&self, facts: &dyn Facts) -> Option<&Entry> {
         let subject = Subject::new(facts);
         let is_for = |entry: &&Entry| entry.is_for_all || entry.policy.matcher.holds(&subject);
         self.entries.iter().find(is_for)
@@ -92,6 +102,8 @@ impl Engine {
             Entry {
                 policy: Arc::clone(policy),
                 is_for_all: policy.matcher == Match::default(),
+                asks_breaker_alone: matches!(policy.mode, Mode::Enforce | Mode::Shadow)
+                    && policy.concurrency.is_none(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
             }

@@ -115,6 +115,7 @@ impl Recorder {
         self.keep(change.at, row, Some(key), EventKind::Transition(change));
     }
 
+    #[cold]
     fn keep(&mut self, at: Instant, row: u32, key: Option<Arc<[u8]>>, kind: EventKind) {
         match self.series.names(row) {
             Some((policy, scope)) if self.events.len() < MAX_EVENTS => {
