@@ -124,6 +124,7 @@ impl Engine {
 
     /// The place of a request's scope; none where there is no room for it, or another engine made the
     /// policies.
+    // Always: left to itself the compiler makes a call of it, which costs more than the look-up.
     #[inline(always)]
     fn scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
         match self.state(entry)?.registry.only() {
@@ -200,12 +201,21 @@ impl Engine {
     /// The place of a request's scope among others; none where there is no room for it.
     #[inline(never)]
     fn find_scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
+        let key = scope_key(&entry.policy.scope, facts);
+        let state = self.states.get(entry.state as usize)?.as_ref()?;
+        match state.registry.find(&key, &self.slots) {
+            Some(place) => Some(place),
+            None => self.make_scope(policies, entry, &key),
+        }
+    }
+
+    #[cold]
+    fn make_scope(&mut self, policies: &Policies, entry: &Entry, key: &[u8]) -> Option<u32> {
         if self.state(entry).is_some_and(|state| !state.is_in_force) {
             self.put_in_force(policies);
         }
         let state = self.states.get_mut(entry.state as usize)?.as_mut()?;
-        let key = scope_key(&entry.policy.scope, facts);
-        state.registry.find_or_make(&key, &mut self.slots, self.recorder.series())
+        state.registry.make(key, &mut self.slots, self.recorder.series())
     }
 
     /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers

@@ -5,6 +5,7 @@
 //! A clock decides which idle one leaves (the second chance of Corbató's paging experiment): a hand
 //! goes round, and whoever was used since it came by last is passed over once.
 
+mod index;
 mod key;
 mod slot;
 
@@ -18,7 +19,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
+use index::Index;
 pub use key::label;
 use key::{LONGEST, shorten};
 pub(crate) use slot::Slots;
@@ -40,7 +41,7 @@ pub(crate) struct Registry {
     scopes: Scopes,
     /// All places, the overflow's among them, in the order in which they were made.
     places: Vec<u32>,
-    index: HashTable<u32>,
+    index: Index,
     /// Which of the places is looked at next for one to give up.
     hand: usize,
     overflow: Option<u32>,
@@ -68,7 +69,7 @@ impl Registry {
             rules,
             scopes: policy.scopes,
             places: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             hand: 0,
             overflow: None,
             hasher: FixedState::with_seed(seed),
@@ -83,60 +84,59 @@ impl Registry {
         if matches!(self.scope, Scope::Policy) { self.places.first().copied() } else { None }
     }
 
-    /// The place of `key`'s scope, made where there is none. None where the table is full of busy
-    /// scopes and the policy lets new ones pass.
+    /// The place of `key`'s scope, where there is one.
     #[inline]
-    pub(crate) fn find_or_make(
+    pub(crate) fn find(&self, key: &[u8], slots: &Slots) -> Option<u32> {
+        if key.len() > LONGEST {
+            return self.find(self.short(key, &mut [0; LONGEST]), slots);
+        }
+        let same = |place| slots.get(place).is_some_and(|slot| equal(slot.key.bytes(), key));
+        self.index.find(self.hash(key), same)
+    }
+
+    /// The place of a new scope for `key`, or the one that it shares with others. None where the table
+    /// is full of busy scopes and the policy lets new ones pass.
+    #[cold]
+    pub(crate) fn make(
         &mut self,
         key: &[u8],
         slots: &mut Slots,
         series: &mut SeriesTable,
     ) -> Option<u32> {
         if key.len() > LONGEST {
-            return self.find_or_make_long(key, slots, series);
+            let short = &mut [0; LONGEST];
+            return self.make_short(self.short(key, short), slots, series);
         }
-        let hash = spread(self.hasher.hash_one(key) as u32);
-        let same = |place: &u32| {
-            slots
-                .get(*place)
-                .is_some_and(|slot| slot.hash == hash as u32 && equal(slot.key.bytes(), key))
-        };
-        match self.index.find(hash, same) {
-            Some(found) => Some(*found),
-            None => self.make(key, hash, slots, series),
-        }
+        self.make_short(key, slots, series)
     }
 
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    /// What a long key is called. Every worker shortens alike, so that it means the same scope to all.
     #[cold]
-    fn find_or_make_long(
+    fn short<'s>(&self, key: &'s [u8], short: &'s mut [u8; LONGEST]) -> &'s [u8] {
+        shorten(key, short, &FixedState::with_seed(self.rules.hashes().scopes))
+    }
+
+    fn make_short(
         &mut self,
         key: &[u8],
         slots: &mut Slots,
         series: &mut SeriesTable,
     ) -> Option<u32> {
-        let mut short = [0; LONGEST];
-        // Every worker shortens alike, so that a long key means the same scope to all.
-        let alike = FixedState::with_seed(self.rules.hashes().scopes);
-        self.find_or_make(shorten(key, &mut short, &alike), slots, series)
-    }
-
-    #[cold]
-    fn make(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        slots: &mut Slots,
-        series: &mut SeriesTable,
-    ) -> Option<u32> {
+        let hash = self.hash(key);
         let keyed = self.index.len();
         let place = if keyed < self.scopes.max as usize && (self.room)(keyed) {
-            let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
+            let slot = self.slot(Key::new(key), hash, &label(&self.scope, key), series);
             let place = slots.add(slot);
             self.places.push(place);
             place
         } else if let Some(place) = self.dispensable(slots) {
             self.give_up(place, slots, series);
-            let slot = self.slot(Key::new(key), hash as u32, &label(&self.scope, key), series);
+            let slot = self.slot(Key::new(key), hash, &label(&self.scope, key), series);
             slots.replace(place, slot);
             place
         } else {
@@ -148,8 +148,7 @@ impl Registry {
         if let Some(slot) = slots.get(place) {
             slot.guard.watch(u64::from(place));
         }
-        let rehash = |place: &u32| slots.get(*place).map_or(0, |slot| spread(slot.hash));
-        self.index.insert_unique(hash, place, rehash);
+        self.index.insert(hash, place);
         Some(place)
     }
 
@@ -177,9 +176,7 @@ impl Registry {
         let Some(old) = slots.get(place) else {
             return;
         };
-        if let Ok(entry) = self.index.find_entry(spread(old.hash), |one| *one == place) {
-            entry.remove();
-        }
+        self.index.remove(old.hash, place);
         self.uncount(old, series);
     }
 
@@ -246,12 +243,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// The table's hash of a slot's: it chooses by the low bits and tells apart by the highest.
-#[inline]
-const fn spread(hash: u32) -> u64 {
-    (hash as u64) << 32 | hash as u64
 }
 
 /// Whether two keys are the same. Empty ones lie at no real address; comparing no bytes there costs

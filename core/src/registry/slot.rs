@@ -15,7 +15,7 @@ pub(crate) struct Slot {
     pub(crate) due: Instant,
     /// Row of its counts and its label in the engine's series.
     pub(crate) row: u32,
-    /// Of its key: tables that grow need it again.
+    /// Of its key: whoever takes it out of the index needs it again.
     pub(super) hash: u32,
     /// Whether it was used since somebody looked for one to give up.
     pub(crate) is_recent: bool,

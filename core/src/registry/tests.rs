@@ -28,7 +28,8 @@ impl Table {
     /// Uses a scope.
     fn touch(&mut self, key: &str) -> Option<u32> {
         let Self { registry, slots, series } = self;
-        let place = registry.find_or_make(key.as_bytes(), slots, series)?;
+        let found = registry.find(key.as_bytes(), slots);
+        let place = found.or_else(|| registry.make(key.as_bytes(), slots, series))?;
         slots.get_mut(place).unwrap().is_recent = true;
         Some(place)
     }
