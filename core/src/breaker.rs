@@ -69,6 +69,9 @@ pub struct Breaker {
     /// None while it never changed its state.
     cold: Option<Box<Cold>>,
     rng: Rng,
+    /// Whether one more success changes nothing: it is closed and healthy, and its windows are full of
+    /// good calls. Worked out after each result that is not absorbed, void with each change.
+    absorbs_success: bool,
     /// Whether a ramp is under way.
     ramps: bool,
     /// Whether there are changes of state that nobody took yet.
@@ -118,6 +121,7 @@ impl Breaker {
             evidence: Evidence::new(&policy.trip, store.words()).map(Box::new),
             cold: None,
             rng: Rng::new(seed),
+            absorbs_success: false,
             ramps: false,
             has_news: false,
             store,
@@ -267,42 +271,35 @@ impl Breaker {
     /// whose lease ran out, and touched nothing.
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
-        let unseen = self.store.unseen_by_result(now);
-        // Nearly all results: they change nothing.
-        if unseen.is_none()
-            && report.outcome != Outcome::Failure
-            && self.evidence.is_none()
-            && self.is_healthy()
+        if let Some(word) = self.store.unseen_by_result(now) {
+            self.adopt(now, word);
+        }
+        // Nearly all results.
+        if self.absorbs_success
+            && report.outcome == Outcome::Success
             && permit.generation == self.record.generation
         {
             return false;
         }
-        self.settle_carefully(now, unseen, permit, report)
-    }
-
-    /// Whether it is closed, without a failure since the last success, and as it began.
-    #[inline]
-    fn is_healthy(&self) -> bool {
-        self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0
+        self.settle_carefully(now, permit, report)
     }
 
     #[inline(never)]
-    fn settle_carefully(
-        &mut self,
-        now: Instant,
-        unseen: Option<u64>,
-        permit: Permit,
-        report: Report,
-    ) -> bool {
-        if let Some(word) = unseen {
-            self.adopt(now, word);
-        }
-        match self.record.phase {
+    fn settle_carefully(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
+        let late = match self.record.phase {
             Phase::Closed { .. } if permit.generation == self.record.generation => {
                 self.count(now, report)
             }
             _ => self.settle_probe(now, permit, report),
-        }
+        };
+        self.absorbs_success = self.is_healthy()
+            && self.evidence.as_ref().is_none_or(|one| one.absorbs(Outcome::Success));
+        late
+    }
+
+    /// Whether it is closed, without a failure since the last success, and opens for the shortest time.
+    fn is_healthy(&self) -> bool {
+        self.record.phase == Phase::Closed { streak: 0 } && self.record.level == 0
     }
 
     /// A result while closed, of the present generation. Returns whether it is late.

@@ -70,6 +70,7 @@ impl Breaker {
     #[inline]
     fn take_over(&mut self, at: Instant, next: Record, adopted: bool) {
         let before = core::mem::replace(&mut self.record, next);
+        self.absorbs_success = false;
         if let Some(cold) = &mut self.cold {
             cold.moved = at;
         }

@@ -46,16 +46,18 @@ impl Evidence {
     /// asked after every outcome, a success as well: it can be the call that makes the minimum.
     #[inline]
     pub fn record(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
+        if self.absorbs(outcome) { None } else { self.record_in_windows(trip, now, outcome) }
+    }
+
+    /// Whether one more such outcome would change nothing.
+    #[inline]
+    pub fn absorbs(&self, outcome: Outcome) -> bool {
         let absorbs = |window: &Option<Window>, bad| match window {
             Some(window) => window.absorbs(bad),
             None => true,
         };
-        if absorbs(&self.failures, outcome == Outcome::Failure)
+        absorbs(&self.failures, outcome == Outcome::Failure)
             && absorbs(&self.slow, outcome == Outcome::Slow)
-        {
-            return None;
-        }
-        self.record_in_windows(trip, now, outcome)
     }
 
     // Apart, so that the breaker's own way stays short enough to be inlined.
