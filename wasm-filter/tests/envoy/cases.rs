@@ -1,6 +1,7 @@
 //! What must hold in Envoy, one function a promise.
 
 mod decision;
+mod discovered;
 mod flood;
 mod hops;
 mod load;
@@ -33,6 +34,8 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
     load:
         updates_under_load_with_one_worker,
         updates_under_load_with_four_workers,
+        updates_by_filter_discovery_under_load,
+        weights_of_clusters_that_change_under_load,
         twenty_thousand_requests_with_faults_in_bounded_memory;
     flood:
         a_flood_of_resets_settles_every_call;
@@ -50,6 +53,7 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         a_wrong_update_changes_nothing,
         a_good_update_keeps_the_breaker,
         a_changed_breaker_starts_anew,
+        a_listener_that_warms_judges_nothing,
         plugins_of_two_names_are_apart,
         an_update_loses_no_call_under_way;
     outcome:

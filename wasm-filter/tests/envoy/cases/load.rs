@@ -1,7 +1,8 @@
 //! Under load: documents that change, and faults by the thousand in bounded memory.
 
+use super::discovered::{Discovered, static_cluster};
 use crate::rig::{Rig, TEST_DEADLINE, TestResult, Tools, policy, same};
-use bimetal_conformance::envoy::{Log, Update};
+use bimetal_conformance::envoy::{Config, Log, Update};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,12 +12,46 @@ use std::thread;
 /// Documents that a run puts in force.
 const UPDATES: u32 = 24;
 
+/// How Envoy is given another document.
+type Give<'a> = dyn FnMut(&mut Rig, &str) -> std::io::Result<Update> + 'a;
+
 pub(super) fn updates_under_load_with_one_worker(tools: &Tools) -> TestResult {
-    updates(tools, 1)
+    updates(tools, 1, |_| {}, &mut Rig::update)
 }
 
 pub(super) fn updates_under_load_with_four_workers(tools: &Tools) -> TestResult {
-    updates(tools, 4)
+    updates(tools, 4, |_| {}, &mut Rig::update)
+}
+
+/// As Istio gives a plugin's configuration: the filter is found by discovery, and the listener stays.
+pub(super) fn updates_by_filter_discovery_under_load(tools: &Tools) -> TestResult {
+    let discovered = Discovered::new(&tools.filter)?;
+    discovered.write(&document(0, 4))?;
+    let stands_in = |config: &mut Config| {
+        config.filters.clear();
+        config.first_filters.push(discovered.filter());
+    };
+    updates(tools, 4, stands_in, &mut |rig, document| discovered.update(&rig.envoy, document))
+}
+
+/// As a canary begins: the shares of two clusters behind one route change while calls come.
+pub(super) fn weights_of_clusters_that_change_under_load(tools: &Tools) -> TestResult {
+    let weigh = |config: &mut Config, canary: u32| {
+        let weight = |name: &str, weight: u32| json!({"name": name, "weight": weight});
+        config.route = json!({"cluster": null, "timeout": "0s", "weighted_clusters":
+            {"clusters": [weight("echo", 100 - canary), weight("canary", canary)]}});
+    };
+    let started = |config: &mut Config| {
+        let upstream = config.upstream;
+        config.more_clusters.push(static_cluster("canary", upstream));
+        weigh(config, 0);
+    };
+    let mut share = 0;
+    updates(tools, 4, started, &mut |rig, document| {
+        share = (share + 4) % 100;
+        weigh(&mut rig.config, share);
+        rig.update(document)
+    })
 }
 
 /// Three policies: of the first only what is not its breaker changes, the second one's breaker
@@ -41,10 +76,16 @@ fn document(number: u32, workers: u32) -> String {
     json!({"version": "v1", "policies": policies}).to_string()
 }
 
-fn updates(tools: &Tools, workers: u32) -> TestResult {
+fn updates(
+    tools: &Tools,
+    workers: u32,
+    change: impl FnOnce(&mut Config),
+    give: &mut Give<'_>,
+) -> TestResult {
     let mut rig = Rig::start(tools, &document(0, workers), |config| {
         config.concurrency = workers;
         config.log = Log::Quiet;
+        change(config);
     })?;
     super::trip(&rig)?;
     rig.until("open breaker", || {
@@ -69,7 +110,7 @@ fn updates(tools: &Tools, workers: u32) -> TestResult {
             clients.push((path, scope.spawn(move || visit(address, path, stop, rejected))));
         }
         let verdicts = (1..=UPDATES).map(|number| {
-            let verdict = rig.update(&document(number, workers))?;
+            let verdict = give(&mut rig, &document(number, workers))?;
             let expected = if number % 6 == 5 { Update::Refused } else { Update::Accepted };
             same((number, verdict), (number, expected))
         });

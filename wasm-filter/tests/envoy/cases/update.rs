@@ -1,5 +1,6 @@
 //! Documents: good, wrong, changed.
 
+use super::discovered::awaited_for_ever;
 use super::trip;
 use crate::rig::{Rig, TestResult, Tools, policy, same};
 use bimetal_conformance::envoy::{Config, Envoy, Filter, Update};
@@ -105,5 +106,29 @@ pub(super) fn an_update_loses_no_call_under_way(tools: &Tools) -> TestResult {
         Ok((rig.envoy.metric("bimetal_outcomes_total", &[])? == 1.0).then_some(()))
     })?;
     same(rig.envoy.metric("bimetal_late_total", &[])?, 0.0)?;
+    rig.finish()
+}
+
+pub(super) fn a_listener_that_warms_judges_nothing(tools: &Tools) -> TestResult {
+    let mut rig = Rig::start(tools, &policy("30s", json!({})), |config| {
+        config.arguments = ["--drain-time-s", "1"].map(str::to_owned).to_vec();
+    })?;
+    // The new listener waits for another filter. Ours in it has its document already.
+    rig.config.first_filters.push(awaited_for_ever());
+    let forced = policy("30s", json!({"mode": "forced_open"}));
+    same(rig.update(&forced)?, Update::Accepted)?;
+    rig.until("a listener that warms", || {
+        let stats = rig.envoy.get("/stats?filter=listener_manager.total_listeners_warming")?;
+        Ok(stats.trim().ends_with(": 1").then_some(()))
+    })?;
+    for _ in 0..20 {
+        same(rig.get("/status/200")?.status, 200)?;
+    }
+    same(rig.envoy.metric("bimetal_requests_total", &["decision=\"breaker\""])?, 0.0)?;
+    rig.config.first_filters.clear();
+    same(rig.update(&forced)?, Update::Accepted)?;
+    rig.until("a rejection by the new listener", || {
+        Ok((rig.get("/status/200")?.header("x-bimetal-rule") == "echo/breaker").then_some(()))
+    })?;
     rig.finish()
 }
