@@ -5,9 +5,9 @@
 use super::Cause;
 use crate::board::Words;
 use crate::outcome::Outcome;
-use crate::policy::{RateCondition, Trip, WindowSize};
+use crate::policy::{RateCondition, Share, Trip, WindowSize};
 use crate::time::Instant;
-use crate::window::{BUCKETS, Tally, Window};
+use crate::window::{BUCKETS, MeshWindow, Tally, Window};
 use alloc::sync::Arc;
 
 /// Windows since the breaker closed.
@@ -25,8 +25,9 @@ pub(super) fn words_needed(trip: &Trip) -> usize {
 
 impl Evidence {
     /// None yet, with the windows that `trip` asks for, where it asks for any; on `words`, from the second
-    /// word on, where the breaker is shared.
-    pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Option<Self> {
+    /// word on, where the breaker is shared. With `share: mesh` there is always one of failures: its run
+    /// of them is told to other processes.
+    pub fn new(trip: &Trip, share: Share, words: Option<&Arc<dyn Words>>) -> Option<Self> {
         let mut first = 1;
         let mut window = |rate: &Option<RateCondition>| {
             let size = rate.as_ref()?.window;
@@ -38,7 +39,14 @@ impl Evidence {
                 _ => Window::new(size),
             })
         };
-        let windows = Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) };
+        let mut windows =
+            Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) };
+        if matches!(share, Share::Mesh { .. }) {
+            let size = |rate: &Option<RateCondition>| rate.as_ref().map(|rate| rate.window);
+            windows.failures = Some(Window::mesh(size(&trip.failure_rate), windows.failures));
+            let slow = windows.slow.map(|slow| Window::mesh(size(&trip.slow_rate), Some(slow)));
+            windows.slow = slow;
+        }
         (windows.failures.is_some() || windows.slow.is_some()).then_some(windows)
     }
 
@@ -62,9 +70,11 @@ impl Evidence {
     #[inline(never)]
     fn record_in_windows(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let mut cause = None;
-        if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
+        if let Some(window) = &mut self.failures {
             let Tally { calls, bad } = window.record(now, outcome == Outcome::Failure);
-            if reaches(rate, calls, bad) {
+            if let Some(rate) = &trip.failure_rate
+                && reaches(rate, calls, bad)
+            {
                 cause = Some(Cause::FailureRate { calls, failures: bad });
             }
         }
@@ -89,9 +99,17 @@ impl Evidence {
         windows.into_iter().flatten().for_each(|window| window.clear(generation));
     }
 
+    /// The windows of failures and of slow answers that are told to other processes.
+    pub(super) fn told(&mut self) -> (Option<&mut MeshWindow>, Option<&mut MeshWindow>) {
+        (
+            self.failures.as_mut().and_then(Window::as_mesh),
+            self.slow.as_mut().and_then(Window::as_mesh),
+        )
+    }
+
     /// What is in the windows of failures and of slow answers, where there are such.
     pub(super) fn tallies(&self, now: Instant) -> (Option<Tally>, Option<Tally>) {
-        let tally = |window: &Option<Window>| window.as_ref().map(|window| window.tally(now));
+        let tally = |window: &Option<Window>| window.as_ref().and_then(|window| window.tally(now));
         (tally(&self.failures), tally(&self.slow))
     }
 }
@@ -108,7 +126,7 @@ pub(super) fn streak_trips(trip: &Trip, streak: u32) -> Option<Cause> {
 /// The one-sided Wilson lower bound of a share p over n calls reaches the threshold t exactly when
 /// p >= t and n·(p − t)² >= z²·t·(1 − t): the bound is where the score test stops rejecting t
 /// (Wilson 1927; Agresti and Coull 1998). So no root has to be drawn.
-fn reaches(rate: &RateCondition, calls: u32, bad: u32) -> bool {
+pub(super) fn reaches(rate: &RateCondition, calls: u32, bad: u32) -> bool {
     if bad == 0 || calls < rate.minimum_calls {
         return false;
     }

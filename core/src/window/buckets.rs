@@ -73,6 +73,24 @@ impl TimeBuckets {
         self.sum = Tally::default();
     }
 
+    /// Whether the clock came back to before the whole window: then nothing in it would get old.
+    pub(super) fn is_ahead_of(&self, now: Instant) -> bool {
+        let present = now.as_nanos() / self.width;
+        self.newest > present.saturating_add(BUCKETS as u64)
+    }
+
+    /// How long a bucket is, how long ago the newest one began, and the counts, the newest first.
+    pub(super) fn buckets(&mut self, now: Instant) -> (Duration, Duration, [Tally; BUCKETS]) {
+        self.advance(now);
+        let began = Instant::from_nanos(self.newest.saturating_mul(self.width));
+        let counts = core::array::from_fn(|ago| {
+            let number = self.newest.checked_sub(ago as u64)?;
+            self.buckets.get((number % BUCKETS as u64) as usize).copied()
+        });
+        let counts = counts.map(Option::unwrap_or_default);
+        (Duration::from_nanos(self.width), now.since(began), counts)
+    }
+
     fn advance(&mut self, now: Instant) {
         if now < self.ends {
             return;

@@ -1,0 +1,1 @@
+pub(crate) fn seeds(ordinary: u64) -> u64 { ordinary }
