@@ -94,16 +94,18 @@ impl Breaker {
             Phase::Open { until } => until.since(now),
             _ => Duration::ZERO,
         };
-        let (failures, slow) = self.evidence.as_mut()?.told();
-        let failures = failures?;
-        let mut has_news = failures.take_news() || !open_for.is_zero();
+        let evidence = self.evidence.as_mut()?;
+        let mut has_news = evidence.told().0?.take_news() || !open_for.is_zero();
         has_news |= matches!(self.record.phase, Phase::HalfOpen(_));
         let cold = self.cold.as_deref_mut();
         has_news |= cold.is_some_and(|cold| core::mem::take(&mut cold.mesh.has_news));
         if !has_news {
             return None;
         }
-        let (run, failures) = failures.told(now);
+        let evidence = self.evidence.as_mut()?;
+        evidence.exchange(now);
+        let (failures, slow) = evidence.told();
+        let (run, failures) = failures?.told(now);
         let slow = slow.map(|window| window.told(now).1).unwrap_or_default();
         let mesh = self.cold.as_ref().map(|cold| cold.mesh.clone()).unwrap_or_default();
         Some(Delta {
@@ -146,6 +148,8 @@ impl Breaker {
         }
         let mesh = &mut self.cold().mesh;
         if mesh.generation != merged.generation {
+            // The store forgot what it was told.
+            mesh.has_news = true;
             return;
         }
         if mesh.is_open {

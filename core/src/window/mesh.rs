@@ -14,7 +14,7 @@ pub struct MeshWindow {
     /// What decides here; none where there is no such condition.
     inner: Option<Window>,
     /// What this worker counted itself. Windows of calls are not told: they stay with their worker.
-    own: Option<(Duration, TimeBuckets)>,
+    own: Option<TimeBuckets>,
     run: OwnRun,
     has_news: bool,
 }
@@ -32,7 +32,7 @@ impl MeshWindow {
     /// Around `inner`, which was made for `size`.
     pub(super) fn new(size: Option<WindowSize>, inner: Option<Window>) -> Self {
         let own = match size {
-            Some(WindowSize::Time(span)) => Some((span, TimeBuckets::new(span))),
+            Some(WindowSize::Time(span)) => Some(TimeBuckets::new(span)),
             _ => None,
         };
         Self { inner, own, run: OwnRun::default(), has_news: false }
@@ -40,7 +40,7 @@ impl MeshWindow {
 
     pub(super) fn record(&mut self, now: Instant, bad: bool) -> Tally {
         self.has_news = true;
-        if let Some((_, own)) = &mut self.own {
+        if let Some(own) = &mut self.own {
             own.record(now, bad);
         }
         self.run.add(now, bad);
@@ -62,15 +62,12 @@ impl MeshWindow {
 
     /// What others should know of it.
     pub fn told(&mut self, now: Instant) -> (Run, Buckets) {
-        let Some((span, own)) = &mut self.own else {
-            return (self.run.told(now), Buckets::default());
-        };
-        if own.is_ahead_of(now) {
-            // A clock that jumped forward and came back: nothing would ever get old.
-            *own = TimeBuckets::new(*span);
+        let mut told = Buckets::default();
+        if let Some(own) = &mut self.own {
+            own.come_back(now);
+            (told.width, told.newest, told.counts) = own.buckets(now);
         }
-        let (width, newest, counts) = own.buckets(now);
-        (self.run.told(now), Buckets { width, newest, counts })
+        (self.run.told(now), told)
     }
 
     /// Whether the last result was not bad.
@@ -81,8 +78,8 @@ impl MeshWindow {
     /// What was counted so far says nothing any more: others begin anew as well. `good` is when the last
     /// result was that was not bad, where that is known.
     pub fn restart(&mut self, good: Option<Instant>) {
-        if let Some((span, own)) = &mut self.own {
-            *own = TimeBuckets::new(*span);
+        if let Some(own) = &mut self.own {
+            own.clear();
         }
         self.run = OwnRun { good, ..OwnRun::default() };
         self.has_news = true;

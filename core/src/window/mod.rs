@@ -97,12 +97,14 @@ impl Window {
         }
     }
 
-    /// Shows other workers what was recorded here, and learns what they recorded.
+    /// Shows other workers what was recorded here, and learns what they recorded; and finds a clock
+    /// that came back from far ahead.
     pub fn exchange(&mut self, now: Instant) {
         match self {
             Self::Shared(buckets) => buckets.exchange(now),
             Self::Mesh(window) => window.inner_mut().into_iter().for_each(|one| one.exchange(now)),
-            Self::Calls(_) | Self::Time(_) => {}
+            Self::Time(buckets) => buckets.come_back(now),
+            Self::Calls(_) => {}
         }
     }
 

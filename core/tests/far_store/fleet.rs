@@ -77,7 +77,6 @@ pub(crate) enum Packet {
 pub(crate) struct Change {
     pub time: u64,
     pub replica: usize,
-    pub worker: usize,
     pub key: usize,
     pub change: Transition,
     /// Whether it was made by what a store said.
@@ -126,8 +125,7 @@ impl Fleet {
         for number in 0..replicas {
             let ahead = fleet.rng.next_u64() % 1_000_000_000_000;
             let workers = fleet.workers(number, workers);
-            let replica =
-                Replica { workers, ahead, jumped_to: None, starts: 0, is_cut_off: false };
+            let replica = Replica { workers, ahead, jumped_to: None, starts: 0, is_cut_off: false };
             fleet.replicas.push(replica);
         }
         fleet
@@ -205,7 +203,7 @@ impl Fleet {
             let key = event.key.unwrap();
             let key = KEYS.iter().position(|name| name.as_bytes() == &*key).unwrap();
             let time = self.time;
-            self.changes.push(Change { time, replica, worker, key, change, by_merge });
+            self.changes.push(Change { time, replica, key, change, by_merge });
         }
     }
 
@@ -253,6 +251,8 @@ impl Fleet {
 
     fn learn(&mut self, replica: usize, worker: usize, sequence: u64, records: Records) {
         let now = self.now(replica);
+        // What the other worker of the process did is no news of the store.
+        self.replicas[replica].workers[worker].engine.poll(now);
         self.hear(replica, worker, false);
         let own = &mut self.replicas[replica].workers[worker];
         own.waiting.retain(|(_, exchange)| exchange.sequence != sequence);
@@ -313,9 +313,8 @@ impl Fleet {
 
     /// OPENs that other processes brought to a replica, or that it decided on the evidence of all.
     pub(crate) fn opened_by_merge(&self, replica: usize) -> usize {
-        let by_merge = |one: &&Change| {
-            one.replica == replica && one.by_merge && one.change.to == State::Open
-        };
+        let by_merge =
+            |one: &&Change| one.replica == replica && one.by_merge && one.change.to == State::Open;
         self.changes.iter().filter(by_merge).count()
     }
 }

@@ -405,7 +405,8 @@ fn an_exchange_is_bounded_and_all_have_their_turn() {
     let scopes = 2 * MAX_DELTAS as u32 + 100;
     let mut told = std::collections::BTreeSet::new();
     for client in 0..scopes {
-        let Verdict::Admit(admission) = engine.admit(Instant::ZERO, &policies, &From(client)) else {
+        let Verdict::Admit(admission) = engine.admit(Instant::ZERO, &policies, &From(client))
+        else {
             panic!("not admitted");
         };
         let ticket = admission.ticket;

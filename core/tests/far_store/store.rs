@@ -43,7 +43,11 @@ impl Store {
         added
     }
 
-    pub(crate) fn sum(&mut self, time: u64, key: &[u8]) -> Option<bimetal_core::board::far::Merged> {
+    pub(crate) fn sum(
+        &mut self,
+        time: u64,
+        key: &[u8],
+    ) -> Option<bimetal_core::board::far::Merged> {
         let now = self.now(time);
         self.gathered.get_mut(key).map(|gathered| gathered.sum(now))
     }
