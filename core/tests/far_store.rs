@@ -21,6 +21,8 @@ mod board;
 
 #[path = "far_store/evidence.rs"]
 mod evidence;
+#[path = "far_store/faults.rs"]
+mod faults;
 #[path = "far_store/fleet.rs"]
 mod fleet;
 #[path = "far_store/histories.rs"]

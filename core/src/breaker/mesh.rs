@@ -155,21 +155,27 @@ impl Breaker {
         if mesh.is_open {
             self.follow_open(now, merged);
             self.close_abandoned(merged);
-        } else if let Some(cause) = self.merged_cause(merged) {
-            self.open_mesh();
-            while matches!(self.record.phase, Phase::Closed { .. }) {
-                self.open(now, cause, None);
-                self.cold().mesh.is_own = false;
-            }
-        } else if merged.votes >= quorum.max(1) {
-            self.open_mesh();
-            self.follow_open(now, merged);
+        } else if self.state() == State::Closed {
+            // Who is open or tries again leaves it to the others: its own open time says nothing to them.
+            self.open_with_others(now, merged, quorum);
         }
     }
 
-    fn open_mesh(&mut self) {
+    /// Opens the mesh where it is closed and there is reason to.
+    fn open_with_others(&mut self, now: Instant, merged: &Merged, quorum: u16) {
+        let cause = self.merged_cause(merged);
+        if cause.is_none() && merged.votes < quorum.max(1) {
+            return;
+        }
         let mesh = &mut self.cold().mesh;
         mesh.enter(mesh.generation.saturating_add(1), true);
+        let Some(cause) = cause else {
+            return self.follow_open(now, merged);
+        };
+        while self.state() == State::Closed {
+            self.open(now, cause, None);
+            self.cold().mesh.is_own = false;
+        }
     }
 
     /// A newer state of the mesh.

@@ -63,6 +63,7 @@ impl MeshWindow {
     /// What others should know of it.
     pub fn told(&mut self, now: Instant) -> (Run, Buckets) {
         let mut told = Buckets::default();
+        self.run.come_back(now);
         if let Some(own) = &mut self.own {
             own.come_back(now);
             (told.width, told.newest, told.counts) = own.buckets(now);
@@ -98,6 +99,13 @@ impl OwnRun {
         }
         self.count = self.count.saturating_add(1);
         self.last = now;
+    }
+
+    /// Begins anew where the clock came back from far ahead: what was then would be now, for ever.
+    fn come_back(&mut self, now: Instant) {
+        if self.last.max(self.good.unwrap_or(self.last)) > now {
+            *self = Self::default();
+        }
     }
 
     fn told(&self, now: Instant) -> Run {

@@ -88,7 +88,6 @@ pub(crate) struct Change {
 pub(crate) struct Result {
     pub time: u64,
     pub replica: usize,
-    pub worker: usize,
     pub key: usize,
     pub outcome: Outcome,
 }
@@ -181,7 +180,7 @@ impl Fleet {
         let settled = at.engine.settle(now, ticket, Report::from(outcome));
         if before.state == State::Closed && !settled.late && outcome != Outcome::Neutral {
             let time = self.time;
-            self.results.push(Result { time, replica, worker, key, outcome });
+            self.results.push(Result { time, replica, key, outcome });
         }
         self.hear(replica, worker, false);
         Some(())

@@ -264,8 +264,18 @@ impl History {
         Ok(())
     }
 
-    /// So many replicas as the quorum asks for trip: within two exchanges nobody is closed.
+    /// Three replicas fail once each, or so many trip as the quorum asks for: within two exchanges nobody is
+    /// closed.
     fn converge(&mut self) -> Result<(), String> {
+        let trips_on_three = self.fleet.policy().trip.consecutive_failures == Some(3);
+        if trips_on_three && self.fleet.replicas.len() >= 3 && self.rng.next_u64().is_multiple_of(2)
+        {
+            for replica in 0..3 {
+                self.fleet.wait(2);
+                self.fleet.call(replica, 0, 0, Failure);
+            }
+            return self.all_open_in_two_exchanges("three failed");
+        }
         let voters = usize::from(self.quorum).min(self.fleet.replicas.len());
         if voters < usize::from(self.quorum) {
             return Ok(());
@@ -277,11 +287,15 @@ impl History {
                 return Err(format!("replica {replica} did not trip"));
             }
         }
+        self.all_open_in_two_exchanges("a quorum tripped")
+    }
+
+    fn all_open_in_two_exchanges(&mut self, what: &str) -> Result<(), String> {
         self.fleet.round();
         self.fleet.round();
         let states = self.fleet.states(0);
         if states.iter().any(|state| state.name() != "open") {
-            return Err(format!("{states:?} two exchanges after {voters} tripped"));
+            return Err(format!("{states:?} two exchanges after {what}"));
         }
         self.coverage.converged += 1;
         Ok(())
