@@ -44,7 +44,7 @@ mod view;
 
 use crate::board::Words;
 use crate::outcome::{Outcome, Report};
-use crate::policy::BreakerPolicy;
+use crate::policy::{BreakerPolicy, Share};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
@@ -114,9 +114,13 @@ impl Breaker {
     }
 
     fn with_store(policy: Arc<BreakerPolicy>, seed: u64, store: RecordStore) -> Self {
+        let mut evidence = Evidence::new(&policy.trip, store.words());
+        if matches!(policy.share, Share::Mesh { .. }) {
+            evidence = Some(Evidence::for_mesh(evidence, &policy.trip));
+        }
         Self {
             record: Record::NEW,
-            evidence: Evidence::new(&policy.trip, policy.share, store.words()).map(Box::new),
+            evidence: evidence.map(Box::new),
             cold: None,
             rng: Rng::new(seed),
             ramps: false,

@@ -5,7 +5,7 @@
 use super::Cause;
 use crate::board::Words;
 use crate::outcome::Outcome;
-use crate::policy::{RateCondition, Share, Trip, WindowSize};
+use crate::policy::{RateCondition, Trip, WindowSize};
 use crate::time::Instant;
 use crate::window::{BUCKETS, MeshWindow, Tally, Window};
 use alloc::sync::Arc;
@@ -25,9 +25,8 @@ pub(super) fn words_needed(trip: &Trip) -> usize {
 
 impl Evidence {
     /// None yet, with the windows that `trip` asks for, where it asks for any; on `words`, from the second
-    /// word on, where the breaker is shared. With `share: mesh` there is always one of failures: its run
-    /// of them is told to other processes.
-    pub fn new(trip: &Trip, share: Share, words: Option<&Arc<dyn Words>>) -> Option<Self> {
+    /// word on, where the breaker is shared.
+    pub fn new(trip: &Trip, words: Option<&Arc<dyn Words>>) -> Option<Self> {
         let mut first = 1;
         let mut window = |rate: &Option<RateCondition>| {
             let size = rate.as_ref()?.window;
@@ -39,15 +38,19 @@ impl Evidence {
                 _ => Window::new(size),
             })
         };
-        let mut windows =
-            Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) };
-        if matches!(share, Share::Mesh { .. }) {
-            let size = |rate: &Option<RateCondition>| rate.as_ref().map(|rate| rate.window);
-            windows.failures = Some(Window::mesh(size(&trip.failure_rate), windows.failures));
-            let slow = windows.slow.map(|slow| Window::mesh(size(&trip.slow_rate), Some(slow)));
-            windows.slow = slow;
-        }
+        let windows = Self { failures: window(&trip.failure_rate), slow: window(&trip.slow_rate) };
         (windows.failures.is_some() || windows.slow.is_some()).then_some(windows)
+    }
+
+    /// The same evidence where it is told to other processes as well. There is always a window of
+    /// failures then, for the run of them.
+    pub(super) fn for_mesh(evidence: Option<Self>, trip: &Trip) -> Self {
+        let size = |rate: &Option<RateCondition>| rate.as_ref().map(|rate| rate.window);
+        let (failures, slow) = evidence.map_or((None, None), |all| (all.failures, all.slow));
+        Self {
+            failures: Some(Window::mesh(size(&trip.failure_rate), failures)),
+            slow: slow.map(|slow| Window::mesh(size(&trip.slow_rate), Some(slow))),
+        }
     }
 
     /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are
@@ -109,7 +112,9 @@ impl Evidence {
 
     /// What is in the windows of failures and of slow answers, where there are such.
     pub(super) fn tallies(&self, now: Instant) -> (Option<Tally>, Option<Tally>) {
-        let tally = |window: &Option<Window>| window.as_ref().and_then(|window| window.tally(now));
+        let tally = |window: &Option<Window>| {
+            window.as_ref().filter(|window| window.decides()).map(|window| window.tally(now))
+        };
         (tally(&self.failures), tally(&self.slow))
     }
 }

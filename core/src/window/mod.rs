@@ -87,13 +87,21 @@ impl Window {
         }
     }
 
-    /// The tally now, where anything decides by it.
-    pub fn tally(&self, now: Instant) -> Option<Tally> {
+    /// The tally now.
+    pub fn tally(&self, now: Instant) -> Tally {
         match self {
-            Self::Calls(ring) => Some(ring.tally()),
-            Self::Time(buckets) => Some(buckets.tally(now)),
-            Self::Shared(buckets) => Some(buckets.tally(now)),
-            Self::Mesh(window) => window.inner().and_then(|inner| inner.tally(now)),
+            Self::Calls(ring) => ring.tally(),
+            Self::Time(buckets) => buckets.tally(now),
+            Self::Shared(buckets) => buckets.tally(now),
+            Self::Mesh(window) => window.inner().map_or_else(Tally::default, |one| one.tally(now)),
+        }
+    }
+
+    /// Whether anything here decides by it; else it is told to other processes alone.
+    pub(crate) const fn decides(&self) -> bool {
+        match self {
+            Self::Mesh(window) => window.inner().is_some(),
+            _ => true,
         }
     }
 
