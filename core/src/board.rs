@@ -10,6 +10,7 @@
 //! succeeded is seen by every [`Words::load`] that begins after it returned.
 
 mod atomic;
+pub mod far;
 
 use crate::breaker::record::{Phase, Record};
 use crate::policy::Trip;

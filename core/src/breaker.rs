@@ -25,14 +25,15 @@
 //! grounds, so it is decided again. The rules are the same either way.
 //!
 //! How the record changes is in `change`, what trips in [`evidence`], how long it stays open in
-//! [`open_time`], what becomes of probes in `half_open`, their leases in [`probes`], and how it comes back in
-//! [`ramp`].
+//! [`open_time`], what becomes of probes in `half_open`, their leases in [`probes`], how it comes back in
+//! [`ramp`], and how replicas in other processes decide as one in [`mesh`].
 
 mod change;
 mod cold;
 mod denied;
 pub mod evidence;
 mod half_open;
+pub mod mesh;
 pub mod open_time;
 pub mod probes;
 pub mod ramp;
@@ -43,7 +44,7 @@ mod view;
 
 use crate::board::Words;
 use crate::outcome::{Outcome, Report};
-use crate::policy::BreakerPolicy;
+use crate::policy::{BreakerPolicy, Share};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
@@ -116,9 +117,13 @@ impl Breaker {
     }
 
     fn with_store(policy: Arc<BreakerPolicy>, seed: u64, store: RecordStore) -> Self {
+        let mut evidence = Evidence::new(&policy.trip, store.words());
+        if matches!(policy.share, Share::Mesh { .. }) {
+            evidence = Some(Evidence::for_mesh(evidence, &policy.trip));
+        }
         Self {
             record: Record::NEW,
-            evidence: Evidence::new(&policy.trip, store.words()).map(Box::new),
+            evidence: evidence.map(Box::new),
             cold: None,
             rng: Rng::new(seed),
             absorbs_success: false,

@@ -6,6 +6,7 @@
 //! what became of what was admitted. Nothing in here waits, locks or performs.
 
 mod due;
+mod far;
 mod policies;
 mod recorder;
 mod view;
@@ -27,6 +28,8 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use due::{DueQueue, Sweep};
+use far::Exchanges;
+pub use far::{Exchange, ExchangeTotals, MAX_DELTAS, Told};
 pub use policies::Policies;
 use policies::{Entry, State};
 use recorder::Recorder;
@@ -46,6 +49,7 @@ pub struct Engine {
     rng: Rng,
     board: Option<Arc<dyn Board>>,
     room: Room,
+    far: Exchanges,
 }
 
 /// Whether the host has memory for one more scope in a table that has so many: a table may need twice
@@ -66,6 +70,7 @@ impl Engine {
             rng: Rng::new(seed),
             board: None,
             room: |_| true,
+            far: Exchanges::default(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! and [`Guard::poll`], and says in [`Guard::is_idle`] and [`Guard::next_wakeup`] whether it can be
 //! forgotten and when time makes something due.
 
+mod far;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +56,7 @@ impl Rules {
 
     /// Whether others, by way of a board, can change something in a guard.
     pub fn is_shared(&self) -> bool {
-        self.breaker.as_ref().is_some_and(|breaker| breaker.share == Share::Process)
+        self.breaker.as_ref().is_some_and(|breaker| breaker.share != Share::None)
     }
 }
 
@@ -124,7 +125,7 @@ impl Guard {
         let breaker = rules.breaker.clone().map(|policy| {
             let words = match policy.share {
                 Share::None => None,
-                Share::Process => place.words(rules.hashes.breaker, Breaker::words_needed(&policy)),
+                _ => place.words(rules.hashes.breaker, Breaker::words_needed(&policy)),
             };
             match words {
                 Some(words) => Breaker::shared(policy, seed, words),
@@ -200,7 +201,7 @@ impl Guard {
             unknown => {
                 let words = match limit.share {
                     Share::None => None,
-                    Share::Process => place.words(hashes.scopes, Concurrency::WORDS),
+                    _ => place.words(hashes.scopes, Concurrency::WORDS),
                 };
                 let new = words.map_or_else(Concurrency::new, Concurrency::shared);
                 &mut **unknown.insert(Box::new((limit.share, new)))

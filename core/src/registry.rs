@@ -5,6 +5,7 @@
 //! A clock decides which idle one leaves (the second chance of Corbató's paging experiment): a hand
 //! goes round, and whoever was used since it came by last is passed over once.
 
+mod find;
 mod index;
 mod key;
 mod slot;

@@ -1,6 +1,6 @@
 //! How a breaker's record changes: by this replica's decision, or by another's, which it adopts.
 //!
-//! There is one place for each: [`Breaker::change`] writes, [`Breaker::adopt`] takes over what was written.
+//! There is one place for each: [`Breaker::change`] writes (as does [`Breaker::follow`]), [`Breaker::adopt`] takes over what was written.
 //! Either way a new generation begins in [`Breaker::enter`].
 
 use super::cold::Cold;
@@ -8,6 +8,7 @@ use super::open_time;
 use super::ramp::Ramp;
 use super::record::{self, Phase, Record};
 use super::{Breaker, Cause, State, Transition};
+use crate::policy::Share;
 use crate::time::{Duration, Instant};
 
 impl Breaker {
@@ -55,9 +56,18 @@ impl Breaker {
     /// nothing changed but what this replica knows.
     #[inline(never)]
     pub(super) fn change(&mut self, at: Instant, next: Record) -> bool {
+        self.replace(at, next, false)
+    }
+
+    /// The same where it does as replicas in other processes did.
+    pub(super) fn follow(&mut self, at: Instant, next: Record) -> bool {
+        self.replace(at, next, true)
+    }
+
+    fn replace(&mut self, at: Instant, next: Record, adopted: bool) -> bool {
         match self.store.replace(&next, &self.record, &self.policy.trip) {
             Ok(()) => {
-                self.take_over(at, next, false);
+                self.take_over(at, next, adopted);
                 true
             }
             Err(record) => {
@@ -102,6 +112,9 @@ impl Breaker {
         };
         let change = Transition { at, from, to, cause, generation, level, open_for, adopted };
         cold.journal.add(change);
+        if matches!(self.policy.share, Share::Mesh { .. }) {
+            self.mesh_entered(at, from);
+        }
     }
 
     pub(super) fn cold(&mut self) -> &mut Cold {

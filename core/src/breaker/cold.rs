@@ -1,6 +1,7 @@
 //! What a breaker that never tripped does not need. Nearly all scopes of a large table are such: so it
 //! is made with the first change of state.
 
+use super::mesh::Mesh;
 use super::open_time::Recovery;
 use super::probes::Leases;
 use super::ramp::Ramp;
@@ -19,4 +20,6 @@ pub(super) struct Cold {
     /// When anything in the record changed last.
     pub moved: Instant,
     pub journal: Journal,
+    /// What it knows of replicas in other processes.
+    pub mesh: Mesh,
 }

@@ -7,7 +7,7 @@ use crate::board::Words;
 use crate::outcome::Outcome;
 use crate::policy::{RateCondition, Trip, WindowSize};
 use crate::time::Instant;
-use crate::window::{BUCKETS, Tally, Window};
+use crate::window::{BUCKETS, MeshWindow, Tally, Window};
 use alloc::sync::Arc;
 
 /// Windows since the breaker closed.
@@ -42,6 +42,17 @@ impl Evidence {
         (windows.failures.is_some() || windows.slow.is_some()).then_some(windows)
     }
 
+    /// The same evidence where it is told to other processes as well. There is always a window of
+    /// failures then, for the run of them.
+    pub(super) fn for_mesh(evidence: Option<Self>, trip: &Trip) -> Self {
+        let size = |rate: &Option<RateCondition>| rate.as_ref().map(|rate| rate.window);
+        let (failures, slow) = evidence.map_or((None, None), |all| (all.failures, all.slow));
+        Self {
+            failures: Some(Window::mesh(size(&trip.failure_rate), failures)),
+            slow: slow.map(|slow| Window::mesh(size(&trip.slow_rate), Some(slow))),
+        }
+    }
+
     /// Adds an outcome that is evidence; gives the rate that trips now, if one does. Rates are
     /// asked after every outcome, a success as well: it can be the call that makes the minimum.
     #[inline]
@@ -64,9 +75,11 @@ impl Evidence {
     #[inline(never)]
     fn record_in_windows(&mut self, trip: &Trip, now: Instant, outcome: Outcome) -> Option<Cause> {
         let mut cause = None;
-        if let (Some(rate), Some(window)) = (&trip.failure_rate, &mut self.failures) {
+        if let Some(window) = &mut self.failures {
             let Tally { calls, bad } = window.record(now, outcome == Outcome::Failure);
-            if reaches(rate, calls, bad) {
+            if let Some(rate) = &trip.failure_rate
+                && reaches(rate, calls, bad)
+            {
                 cause = Some(Cause::FailureRate { calls, failures: bad });
             }
         }
@@ -91,9 +104,19 @@ impl Evidence {
         windows.into_iter().flatten().for_each(|window| window.clear(generation));
     }
 
+    /// The windows of failures and of slow answers that are told to other processes.
+    pub(super) fn told(&mut self) -> (Option<&mut MeshWindow>, Option<&mut MeshWindow>) {
+        (
+            self.failures.as_mut().and_then(Window::as_mesh),
+            self.slow.as_mut().and_then(Window::as_mesh),
+        )
+    }
+
     /// What is in the windows of failures and of slow answers, where there are such.
     pub(super) fn tallies(&self, now: Instant) -> (Option<Tally>, Option<Tally>) {
-        let tally = |window: &Option<Window>| window.as_ref().map(|window| window.tally(now));
+        let tally = |window: &Option<Window>| {
+            window.as_ref().filter(|window| window.decides()).map(|window| window.tally(now))
+        };
         (tally(&self.failures), tally(&self.slow))
     }
 }
@@ -110,7 +133,7 @@ pub(super) fn streak_trips(trip: &Trip, streak: u32) -> Option<Cause> {
 /// The one-sided Wilson lower bound of a share p over n calls reaches the threshold t exactly when
 /// p >= t and n·(p − t)² >= z²·t·(1 − t): the bound is where the score test stops rejecting t
 /// (Wilson 1927; Agresti and Coull 1998). So no root has to be drawn.
-fn reaches(rate: &RateCondition, calls: u32, bad: u32) -> bool {
+pub(super) fn reaches(rate: &RateCondition, calls: u32, bad: u32) -> bool {
     if bad == 0 || calls < rate.minimum_calls {
         return false;
     }

@@ -40,6 +40,8 @@ impl Ramp {
 
     /// Decides one call of a ramp that lasts `length`: the share is max(5 %, t / length).
     pub fn admit(&mut self, now: Instant, length: Duration) -> Step {
+        // A clock that came back from far ahead must not make it last until then.
+        self.began = self.began.min(now);
         let passed = now.since(self.began);
         if passed >= length {
             return Step::Over;
@@ -58,6 +60,15 @@ impl Ramp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_comes_back_from_far_ahead_does_not_lengthen_it() {
+        let mut ramp = Ramp::new(Instant::FAR_FUTURE);
+        let length = Duration::from_secs(1);
+        let first = ramp.admit(Instant::from_millis(5_000), length);
+        assert_eq!(first, Step::Reject { percent: 5 });
+        assert_eq!(ramp.admit(Instant::from_millis(6_000), length), Step::Over);
+    }
 
     #[test]
     fn begins_with_one_in_twenty() {

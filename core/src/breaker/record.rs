@@ -146,7 +146,7 @@ impl Record {
 
 const MAX_MILLIS: u64 = (1 << 37) - 1;
 
-const fn cause_code(cause: Cause) -> u64 {
+pub(crate) const fn cause_code(cause: Cause) -> u64 {
     match cause {
         Cause::ProbesSucceeded => 0,
         Cause::ConsecutiveFailures { .. } => 1,
@@ -159,7 +159,7 @@ const fn cause_code(cause: Cause) -> u64 {
     }
 }
 
-fn cause_of(code: u64, trip: &Trip) -> Cause {
+pub(crate) fn cause_of(code: u64, trip: &Trip) -> Cause {
     match code {
         1 => Cause::ConsecutiveFailures { count: trip.consecutive_failures.unwrap_or(1) },
         2 => Cause::FailureRate { calls: 0, failures: 0 },

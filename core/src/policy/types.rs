@@ -269,7 +269,7 @@ pub struct ConcurrencyPolicy {
 impl ConcurrencyPolicy {
     /// Whether the workers of a process share the limit.
     pub fn is_shared(&self) -> bool {
-        self.share == Share::Process
+        self.share != Share::None
     }
 }
 
@@ -282,10 +282,16 @@ pub enum Share {
     /// With the workers of its process.
     #[default]
     Process,
+    /// With other processes as well, by way of [a store far away](crate::board::far). The policy
+    /// language has no word for it yet: no host has such a store.
+    Mesh {
+        /// So many replicas that opened on their own evidence open the others.
+        quorum: u16,
+    },
 }
 
 impl Share {
-    /// Every one, in the order of the documentation.
+    /// Every one that the policy language has, in the order of the documentation.
     pub const ALL: [Self; 2] = [Self::None, Self::Process];
 
     /// The name in a policy.
@@ -293,6 +299,7 @@ impl Share {
         match self {
             Self::None => "none",
             Self::Process => "process",
+            Self::Mesh { .. } => "mesh",
         }
     }
 }

@@ -73,6 +73,26 @@ impl TimeBuckets {
         self.sum = Tally::default();
     }
 
+    /// Begins anew where the clock came back from far ahead: nothing in it would ever get old.
+    pub fn come_back(&mut self, now: Instant) {
+        let present = now.as_nanos() / self.width;
+        if self.newest > present.saturating_add(BUCKETS as u64) {
+            *self = Self::new(Duration::from_nanos(self.width.saturating_mul(BUCKETS as u64)));
+        }
+    }
+
+    /// How long a bucket is, how long ago the newest one began, and the counts, the newest first.
+    pub(super) fn buckets(&mut self, now: Instant) -> (Duration, Duration, [Tally; BUCKETS]) {
+        self.advance(now);
+        let began = Instant::from_nanos(self.newest.saturating_mul(self.width));
+        let counts = core::array::from_fn(|ago| {
+            let number = self.newest.checked_sub(ago as u64)?;
+            self.buckets.get((number % BUCKETS as u64) as usize).copied()
+        });
+        let counts = counts.map(Option::unwrap_or_default);
+        (Duration::from_nanos(self.width), now.since(began), counts)
+    }
+
     fn advance(&mut self, now: Instant) {
         if now < self.ends {
             return;
@@ -132,6 +152,18 @@ mod tests {
         window.record(Instant::from_millis(5_000), BAD);
         let tally = window.record(Instant::from_millis(1_000), GOOD);
         assert_eq!(tally, Tally { calls: 2, bad: 1 });
+    }
+
+    #[test]
+    fn a_clock_that_came_back_from_far_ahead_begins_anew() {
+        let mut window = TimeBuckets::new(Duration::from_secs(1));
+        window.record(Instant::FAR_FUTURE, BAD);
+        window.come_back(Instant::FAR_FUTURE);
+        assert_eq!(window.tally(Instant::FAR_FUTURE), Tally { calls: 1, bad: 1 });
+        window.come_back(Instant::from_millis(1_000));
+        window.record(Instant::from_millis(1_000), GOOD);
+        assert_eq!(window.tally(Instant::from_millis(1_000)), Tally { calls: 1, bad: 0 });
+        assert_eq!(window.tally(Instant::from_millis(3_000)), Tally::default());
     }
 
     #[test]

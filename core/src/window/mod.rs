@@ -4,17 +4,20 @@
 //! (failed, or slow) its owner decides.
 
 mod buckets;
+mod mesh;
 mod ring;
 pub mod shared;
 
 pub(crate) use buckets::BUCKETS;
 pub use buckets::TimeBuckets;
+pub use mesh::MeshWindow;
 pub use ring::CallRing;
 pub use shared::SharedBuckets;
 
 use crate::board::Words;
 use crate::policy::WindowSize;
 use crate::time::{Duration, Instant};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 /// Calls in a window, and the bad ones among them.
@@ -35,6 +38,8 @@ pub enum Window {
     Time(TimeBuckets),
     /// The last T of all workers together.
     Shared(SharedBuckets),
+    /// One of those, or none, whose counts are told to other processes as well.
+    Mesh(Box<MeshWindow>),
 }
 
 impl Window {
@@ -51,6 +56,19 @@ impl Window {
         Self::Shared(SharedBuckets::new(span, words, first))
     }
 
+    /// A window that decides as `inner`, which was made for `size`, and is told to other processes.
+    pub fn mesh(size: Option<WindowSize>, inner: Option<Self>) -> Self {
+        Self::Mesh(Box::new(MeshWindow::new(size, inner)))
+    }
+
+    /// What is told to other processes, where something is.
+    pub fn as_mesh(&mut self) -> Option<&mut MeshWindow> {
+        match self {
+            Self::Mesh(window) => Some(window),
+            _ => None,
+        }
+    }
+
     /// Whether one more call, bad or good, would change nothing; then no rate can trip either, as
     /// nothing in the window is bad. Time passes in the other windows, so theirs always changes.
     #[inline]
@@ -65,6 +83,7 @@ impl Window {
             Self::Calls(ring) => ring.record(bad),
             Self::Time(buckets) => buckets.record(now, bad),
             Self::Shared(buckets) => buckets.record(now, bad),
+            Self::Mesh(window) => window.record(now, bad),
         }
     }
 
@@ -74,13 +93,26 @@ impl Window {
             Self::Calls(ring) => ring.tally(),
             Self::Time(buckets) => buckets.tally(now),
             Self::Shared(buckets) => buckets.tally(now),
+            Self::Mesh(window) => window.inner().map_or_else(Tally::default, |one| one.tally(now)),
         }
     }
 
-    /// Shows other workers what was recorded here, and learns what they recorded.
+    /// Whether anything here decides by it; else it is told to other processes alone.
+    pub(crate) const fn decides(&self) -> bool {
+        match self {
+            Self::Mesh(window) => window.inner().is_some(),
+            _ => true,
+        }
+    }
+
+    /// Shows other workers what was recorded here, and learns what they recorded; and finds a clock
+    /// that came back from far ahead.
     pub fn exchange(&mut self, now: Instant) {
-        if let Self::Shared(buckets) = self {
-            buckets.exchange(now);
+        match self {
+            Self::Shared(buckets) => buckets.exchange(now),
+            Self::Mesh(window) => window.inner_mut().into_iter().for_each(|one| one.exchange(now)),
+            Self::Time(buckets) => buckets.come_back(now),
+            Self::Calls(_) => {}
         }
     }
 
@@ -90,6 +122,9 @@ impl Window {
             Self::Calls(ring) => ring.clear(),
             Self::Time(buckets) => buckets.clear(),
             Self::Shared(buckets) => buckets.clear(generation),
+            Self::Mesh(window) => {
+                window.inner_mut().into_iter().for_each(|one| one.clear(generation))
+            }
         }
     }
 }

@@ -92,8 +92,13 @@ impl SharedBuckets {
         if self.pending.calls > 0 {
             self.publish();
         }
-        // A clock that ran backwards stays in the newest bucket.
-        self.number = self.number.max(now.as_nanos() / self.width);
+        // A clock that ran backwards stays in the newest bucket; not one that came back from far ahead,
+        // or nothing would ever get old.
+        let present = now.as_nanos() / self.width;
+        if self.number > present.saturating_add(BUCKETS as u64) {
+            self.number = present;
+        }
+        self.number = self.number.max(present);
         self.ends = Instant::from_nanos((self.number + 1).saturating_mul(self.width));
         self.shown = self.read(self.number);
         self.exchanged = now;

@@ -1,0 +1,279 @@
+//! A breaker that decides as one with replicas in other processes (`share: mesh`): what it tells them by
+//! way of [a store](crate::board::far), and what it makes of what they tell.
+//!
+//! Calls are decided here, by what is known here; this is asked once per exchange. Beside the state of
+//! each replica's own breaker there is one of the mesh, closed or open, with a generation of its own:
+//!
+//! ```text
+//!             the merged evidence trips, or `quorum` replicas opened on their own
+//!   CLOSED ──────────────────────────────────────────────────────────────────────▶ OPEN
+//!     ▲                        a replica's probes succeed                            │
+//!     └──────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - A replica that trips on what it saw itself is open for itself, and has a vote. So one pod with a broken
+//!   egress opens nobody else, and its generations, one for each of its own changes, confuse nobody.
+//! - Evidence of one replica alone is not merged evidence: without the replica that failed most there must
+//!   still be a failure in the streak, and a share of failures that trips.
+//! - The mesh has the state of the highest generation; in the same generation open goes before closed. A
+//!   replica that was closed follows an OPEN, for what is left of its time and never longer than
+//!   `open.max`.
+//! - A replica that followed follows the close too. One that opened on its own evidence closes on its own
+//!   probes: the half of a mesh that cannot reach the upstream stays open and does not take the other half
+//!   with it again and again.
+//! - A new generation of the mesh begins without evidence and without votes.
+
+use super::evidence::{reaches, streak_trips};
+use super::record::{self, Phase};
+use super::{Breaker, Cause, State};
+use crate::board::far::{Delta, Member, Merged, Sum};
+use crate::policy::{RateCondition, Share};
+use crate::time::{Duration, Instant};
+
+/// Records of a store whose clock is behind the last one by more than this are of another store, or of one
+/// whose clock was set; others that are not ahead of it are old.
+const ANOTHER_CLOCK: Duration = Duration::from_secs(10);
+
+/// What a replica knows of its mesh.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mesh {
+    generation: u64,
+    is_open: bool,
+    /// Whether its own breaker opened on its own evidence in this generation.
+    votes: bool,
+    /// Whether it is open by its own evidence, since whenever.
+    is_own: bool,
+    /// On the store's clock, when what it learned last was said. None while it learned nothing.
+    said: Option<Instant>,
+    has_news: bool,
+}
+
+impl Mesh {
+    /// The breaker itself changed its state.
+    pub(super) fn entered(&mut self, from: State, to: State) {
+        self.has_news = true;
+        match to {
+            State::Open => {
+                self.votes |= from == State::Closed && !self.is_open;
+                self.is_own = true;
+            }
+            State::HalfOpen => {}
+            State::Closed => {
+                (self.votes, self.is_own) = (false, false);
+                if self.is_open {
+                    self.enter(self.generation.saturating_add(1), false);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, generation: u64, is_open: bool) {
+        (self.generation, self.is_open) = (generation, is_open);
+        self.votes = false;
+        self.has_news = true;
+    }
+
+    /// Whether what was said `at` is newer than what was learned last.
+    fn is_news(&mut self, at: Instant) -> bool {
+        let is_news = self.said.is_none_or(|last| at > last || at + ANOTHER_CLOCK < last);
+        if is_news {
+            self.said = Some(at);
+        }
+        is_news
+    }
+}
+
+impl Breaker {
+    /// What others should know of it, where anything changed or has to be said again: while it is open
+    /// or tries again a store that forgot all must learn it. None where it shares nothing with other
+    /// processes.
+    pub fn take_delta(&mut self, now: Instant, member: Member, sequence: u64) -> Option<Delta> {
+        self.look(now);
+        self.bound_open_time(now);
+        let open_for = match self.record.phase {
+            Phase::Open { until } => until.since(now),
+            _ => Duration::ZERO,
+        };
+        let evidence = self.evidence.as_mut()?;
+        let mut has_news = evidence.told().0?.take_news() || !open_for.is_zero();
+        has_news |= matches!(self.record.phase, Phase::HalfOpen(_));
+        let cold = self.cold.as_deref_mut();
+        has_news |= cold.is_some_and(|cold| core::mem::take(&mut cold.mesh.has_news));
+        if !has_news {
+            return None;
+        }
+        let evidence = self.evidence.as_mut()?;
+        evidence.exchange(now);
+        let (failures, slow) = evidence.told();
+        let (run, failures) = failures?.told(now);
+        let slow = slow.map(|window| window.told(now).1).unwrap_or_default();
+        let mesh = self.cold.as_ref().map(|cold| cold.mesh.clone()).unwrap_or_default();
+        Some(Delta {
+            member,
+            sequence,
+            state: self.record.state(),
+            open_for,
+            level: self.record.level,
+            cause: self.record.cause,
+            generation: mesh.generation,
+            is_mesh_open: mesh.is_open,
+            is_vote: mesh.votes,
+            run,
+            failures,
+            slow,
+        })
+    }
+
+    /// What was taken last did not reach the store, or nobody knows: it is said again.
+    pub fn give_back_delta(&mut self) {
+        self.cold().mesh.has_news = true;
+    }
+
+    /// Learns what all members together know.
+    pub fn merge(&mut self, now: Instant, merged: &Merged) {
+        let Share::Mesh { quorum } = self.policy.share else {
+            return;
+        };
+        self.look(now);
+        self.expire_leases(now);
+        self.bound_open_time(now);
+        let mesh = &mut self.cold().mesh;
+        let is_first = mesh.said.is_none();
+        if !mesh.is_news(merged.at) {
+            return;
+        }
+        let told = (merged.generation, merged.is_open);
+        if told > (mesh.generation, mesh.is_open) {
+            self.join(now, told, is_first);
+        }
+        let mesh = &mut self.cold().mesh;
+        if mesh.generation != merged.generation {
+            // The store forgot what it was told.
+            mesh.has_news = true;
+            return;
+        }
+        if mesh.is_open {
+            self.follow_open(now, merged);
+            self.close_abandoned(merged);
+        } else if self.state() == State::Closed {
+            // Who is open or tries again leaves it to the others: its own open time says nothing to them.
+            self.open_with_others(now, merged, quorum);
+        }
+    }
+
+    /// Opens the mesh where it is closed and there is reason to.
+    fn open_with_others(&mut self, now: Instant, merged: &Merged, quorum: u16) {
+        let cause = self.merged_cause(merged);
+        if cause.is_none() && merged.votes < quorum.max(1) {
+            return;
+        }
+        let mesh = &mut self.cold().mesh;
+        mesh.enter(mesh.generation.saturating_add(1), true);
+        let Some(cause) = cause else {
+            return self.follow_open(now, merged);
+        };
+        while self.state() == State::Closed {
+            self.open(now, cause, None);
+            self.cold().mesh.is_own = false;
+        }
+    }
+
+    /// A newer state of the mesh.
+    fn join(&mut self, now: Instant, (generation, is_open): (u64, bool), is_first: bool) {
+        let mesh = &mut self.cold().mesh;
+        let votes = mesh.votes;
+        mesh.enter(generation, is_open);
+        if is_first {
+            // It could not know the generation that it saw and voted in.
+            mesh.votes = votes && !is_open;
+        }
+        if is_open {
+            return;
+        }
+        if !is_first {
+            self.restart_told(now, false);
+        }
+        while self.state() != State::Closed && !self.cold().mesh.is_own {
+            let closed = Phase::Closed { streak: 0 };
+            let next = self.record.entering(closed, Cause::ProbesSucceeded);
+            self.follow(now, next);
+        }
+    }
+
+    /// Opens a closed breaker because the mesh is open.
+    fn follow_open(&mut self, now: Instant, merged: &Merged) {
+        let left = merged.open_for.min(self.policy.open.max);
+        while !left.is_zero() && self.state() == State::Closed {
+            let cause = record::cause_of(record::cause_code(merged.cause), &self.policy.trip);
+            let mut next = self.record.entering(Phase::Open { until: now + left }, cause);
+            next.level = next.level.max(merged.level);
+            self.follow(now, next);
+            self.cold().mesh.is_own = false;
+        }
+    }
+
+    /// The mesh is open, nobody in it is, and calls go well here: those who would have closed it are gone.
+    fn close_abandoned(&mut self, merged: &Merged) {
+        let told = self.evidence.as_mut().and_then(|evidence| evidence.told().0);
+        let goes_well = told.is_some_and(|window| window.ends_well());
+        if merged.open_for.is_zero() && self.state() == State::Closed && goes_well {
+            let mesh = &mut self.cold().mesh;
+            mesh.enter(mesh.generation.saturating_add(1), false);
+        }
+    }
+
+    /// What trips on the evidence of all; never on that of one replica alone.
+    fn merged_cause(&self, merged: &Merged) -> Option<Cause> {
+        let trip = &self.policy.trip;
+        let rate = |rate: &Option<RateCondition>, sum: &Sum| {
+            rate.as_ref().is_some_and(|rate| {
+                let Sum { all, others } = sum;
+                reaches(rate, all.calls, all.bad)
+                    && others.bad > 0
+                    && f64::from(others.bad) / f64::from(others.calls) >= rate.threshold
+            })
+        };
+        let streak = streak_trips(trip, merged.run).filter(|_| merged.run_of_others > 0);
+        if streak.is_some() {
+            return streak;
+        }
+        let (failures, slow) = (&merged.failures, &merged.slow);
+        if rate(&trip.failure_rate, failures) {
+            return Some(Cause::FailureRate {
+                calls: failures.all.calls,
+                failures: failures.all.bad,
+            });
+        }
+        rate(&trip.slow_rate, slow)
+            .then_some(Cause::SlowRate { calls: slow.all.calls, slow: slow.all.bad })
+    }
+
+    /// The breaker itself changed its state, whoever made it.
+    #[cold]
+    pub(super) fn mesh_entered(&mut self, at: Instant, from: State) {
+        let to = self.state();
+        self.cold().mesh.entered(from, to);
+        if to == State::Closed {
+            self.restart_told(at, true);
+        }
+    }
+
+    fn restart_told(&mut self, now: Instant, ended_well: bool) {
+        let told = self.evidence.as_mut().map(|evidence| evidence.told());
+        let (failures, slow) = told.unwrap_or_default();
+        let windows = [failures, slow].into_iter().flatten();
+        windows.for_each(|window| window.restart(ended_well.then_some(now)));
+    }
+
+    /// A clock that jumped ahead and came back leaves an open time that no draw gives.
+    fn bound_open_time(&mut self, now: Instant) {
+        let open = &self.policy.open;
+        let longest = open.max + open.max.mul_f64(open.jitter) + Duration::from_millis(1);
+        while let Phase::Open { until } = self.record.phase
+            && until.since(now) > longest
+        {
+            let until = now + self.policy.open.max;
+            self.change(now, self.record.counting(Phase::Open { until }));
+        }
+    }
+}

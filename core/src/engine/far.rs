@@ -1,0 +1,186 @@
+//! What an engine exchanges with a store far away, for all scopes of policies with `share: mesh`: see
+//! [`board::far`](crate::board::far).
+//!
+//! A host does so once per interval, and at once after a change of state that it was told of:
+//! 1. [`Engine::take_deltas`]: what others should know. Each goes to the store under its key.
+//! 2. The store's answer for each key goes to [`Engine::merge`]; so do answers for keys of which this
+//!    engine told nothing, where the store says that they changed.
+//! 3. An exchange of which nobody knows whether it reached the store: [`Engine::give_back`]. Should it
+//!    have reached it all the same, nothing counts twice.
+//!
+//! Nothing is queued here. While a store is away, each exchange says what there is to say then.
+
+use super::Engine;
+use crate::board::far::{self, Member, Merged, Refused};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// The most that one exchange tells; the rest has its turn in the next one.
+pub const MAX_DELTAS: usize = 4_096;
+
+/// What is told in one exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Who tells it: what a store that only keeps bytes keeps them under, beside their key.
+    pub member: Member,
+    /// Its number; the next one has a higher one.
+    pub sequence: u64,
+    /// What there is to tell.
+    pub told: Vec<Told>,
+}
+
+/// What is told of one scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What the scope is called in the store: of at most 138 bytes, any of them.
+    pub key: Box<[u8]>,
+    /// A [`Delta`](far::Delta), for [`Gathered::add`](far::Gathered::add).
+    pub record: Vec<u8>,
+}
+
+/// Sums over all exchanges since the engine began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExchangeTotals {
+    /// Records that were told.
+    pub told: u64,
+    /// Of these, such as were given back.
+    pub given_back: u64,
+    /// Records that were learned from.
+    pub merged: u64,
+    /// Records for scopes that are not in the table.
+    pub unknown: u64,
+    /// Records that were not believed.
+    pub refused: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    member: Option<Member>,
+    sequence: u64,
+    /// Which scope, of all that are shared, has its turn first.
+    next: usize,
+    totals: ExchangeTotals,
+}
+
+impl Engine {
+    /// Makes the engine a member of a mesh. `sequence` is what its exchanges are numbered from: it has to be
+    /// higher than what the same member used before a restart, so wall clock time in microseconds does. A
+    /// store takes a member that begins too low for an old record, until it forgot the newer one.
+    pub fn join_mesh(&mut self, member: Member, sequence: u64) {
+        self.far.member = Some(member);
+        self.far.sequence = sequence;
+    }
+
+    /// What others should know. Empty before [`Engine::join_mesh`].
+    pub fn take_deltas(&mut self, now: Instant) -> Exchange {
+        let Some(member) = self.far.member else {
+            return Exchange::default();
+        };
+        self.far.sequence = self.far.sequence.saturating_add(1);
+        let sequence = self.far.sequence;
+        let mut told = Vec::new();
+        let start = core::mem::take(&mut self.far.next);
+        // From where the last exchange ended to the end, then from the beginning to there.
+        for turn in [start..usize::MAX, 0..start] {
+            let mut number = 0;
+            for state in 0..self.states.len() {
+                let mut scope = 0;
+                while let Some((hash, place)) = self.mesh_scope(state, scope) {
+                    if turn.contains(&number) {
+                        if told.len() == MAX_DELTAS {
+                            self.far.next = number;
+                            return self.exchange(member, told);
+                        }
+                        told.extend(self.take_delta(now, hash, place, member, sequence));
+                    }
+                    (scope, number) = (scope + 1, number + 1);
+                }
+            }
+        }
+        self.exchange(member, told)
+    }
+
+    fn exchange(&mut self, member: Member, told: Vec<Told>) -> Exchange {
+        self.far.totals.told += told.len() as u64;
+        Exchange { member, sequence: self.far.sequence, told }
+    }
+
+    /// Hash and place of one of a state's scopes, where it is shared and there are so many.
+    fn mesh_scope(&self, state: usize, scope: usize) -> Option<(u64, u32)> {
+        let registry = &self.states.get(state)?.as_ref()?.registry;
+        let place = registry.places().get(scope).filter(|_| registry.rules.is_mesh())?;
+        Some((registry.rules.hashes().breaker, *place))
+    }
+
+    fn take_delta(
+        &mut self,
+        now: Instant,
+        hash: u64,
+        place: u32,
+        member: Member,
+        sequence: u64,
+    ) -> Option<Told> {
+        let slot = self.slots.get_mut(place)?;
+        let delta = slot.guard.take_delta(now, member, sequence);
+        let told = delta.map(|delta| {
+            let key = far::name(hash, slot.key.on_board());
+            Told { record: delta.encode(&key), key }
+        });
+        if slot.guard.is_stirred() {
+            self.stirred(place);
+        }
+        told
+    }
+
+    /// Nobody knows whether an exchange reached the store: what it told is told again.
+    pub fn give_back(&mut self, exchange: Exchange) {
+        self.far.totals.given_back += exchange.told.len() as u64;
+        for Told { key, .. } in exchange.told {
+            let place = self.find_told(&key);
+            if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+                slot.guard.give_back_delta();
+            }
+        }
+    }
+
+    /// Learns what a store says of `key`, a [`Merged`] record. Of a scope that is not in the table it
+    /// learns nothing, and makes none: whoever fills a store cannot fill the table.
+    ///
+    /// # Errors
+    /// The record is of another version, or not ours. It is counted, and changes nothing.
+    pub fn merge(&mut self, now: Instant, key: &[u8], record: &[u8]) -> Result<(), Refused> {
+        let merged = match Merged::decode(record, key) {
+            Ok(merged) => merged,
+            Err(refused) => {
+                self.far.totals.refused += 1;
+                return Err(refused);
+            }
+        };
+        let place = self.find_told(key);
+        let Some((slot, place)) = place.and_then(|at| Some((self.slots.get_mut(at)?, at))) else {
+            self.far.totals.unknown += 1;
+            return Ok(());
+        };
+        self.far.totals.merged += 1;
+        slot.guard.merge(now, &merged);
+        if slot.guard.is_stirred() {
+            self.stirred(place);
+        }
+        Ok(())
+    }
+
+    fn find_told(&self, key: &[u8]) -> Option<u32> {
+        let (hash, key) = far::parts(key)?;
+        let mut registries = self.states.iter().flatten().map(|state| &state.registry);
+        let is_its =
+            |rules: &crate::guard::Rules| rules.is_mesh() && rules.hashes().breaker == hash;
+        let registry = registries.find(|registry| is_its(&registry.rules))?;
+        registry.find_on_board(key, &self.slots)
+    }
+
+    /// Sums over all exchanges.
+    pub const fn exchange_totals(&self) -> ExchangeTotals {
+        self.far.totals
+    }
+}
