@@ -5,6 +5,16 @@
 //! processes of its own. A *round* measures every arm once, in an order drawn anew, so the blocks
 //! of a round are pairs.
 
+pub mod arms;
 pub mod histogram;
+pub mod load;
+pub mod machine;
+pub mod plan;
+pub mod ports;
+pub mod process;
 pub mod record;
+pub mod report;
+pub mod run;
 pub mod stats;
+pub mod store;
+pub mod tools;

@@ -17,14 +17,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measure arms under loads, and report
+    #[command(after_help = cli::run::EXAMPLES)]
+    Run(cli::run::Options),
+    /// Make the report of a study anew, from what was measured
+    #[command(after_help = "Example:\n  bimetal-study report results/today")]
+    Report(cli::report::Options),
+    /// List the arms, and what each needs
+    Arms(cli::arms::Options),
     /// Show how often intervals of each method hold the truth, on made samples
     #[command(after_help = "Example:\n  bimetal-study coverage --pairs 10 --samples 20000")]
     Coverage(cli::coverage::Options),
+    /// Send calls at a constant rate, whether or not they are answered, and tell what was seen
+    #[command(after_help = "Example:\n  bimetal-study load --address 127.0.0.1:8001 --load 500")]
+    Load(cli::load::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Run(options) => cli::run::run(&options),
+        Task::Report(options) => cli::report::run(&options),
+        Task::Arms(options) => cli::arms::run(&options),
         Task::Coverage(options) => cli::coverage::run(&options),
+        Task::Load(options) => cli::load::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

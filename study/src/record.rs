@@ -35,12 +35,15 @@ pub struct Block {
     pub cpu_us_per_call: Option<f64>,
     /// Resident memory of the arm's processes at the end, in KiB.
     pub rss_kib: Option<u64>,
+    /// How much of one core others than the arm, the server and the generator had meanwhile, 0–1
+    /// and more.
+    pub others: f64,
     /// Why it must not be used; empty for a good one.
     pub invalid: Vec<Flaw>,
 }
 
 /// What the generator saw of one block.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     /// How long the block was, in seconds, without its warm-up.
@@ -159,7 +162,7 @@ pub fn flaws(seen: &Seen) -> Vec<Flaw> {
 }
 
 /// A measured quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Median latency.

@@ -10,6 +10,7 @@ mod place;
 mod process;
 mod say;
 mod soak;
+mod study;
 mod test;
 mod tools;
 mod traces;
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test             run every test of this machine
   cargo xtask soak             a million calls with random faults through each host
   cargo xtask bench --quick    a short look at the ratios
+  cargo xtask study --quick    shows that the study works
   cargo xtask wasm             build the filter: target/bimetal_filter.wasm
   cargo xtask tools envoy      install Envoy into target/tools
 
@@ -98,6 +100,18 @@ enum Task {
         /// One host alone
         #[arg(long)]
         host: Option<soak::Kind>,
+    },
+    /// Measure what each way of protecting a call costs, side by side, by intervals
+    #[command(after_help = "Examples:\n  cargo xtask study --quick\n  \
+        cargo xtask study --arms direct,native-policy,envoy-filter --loads 250,1000\n  \
+        cargo xtask study --full --minutes 120 --out results/today\n  \
+        cargo xtask study --out results/today --resume\n\n\
+        What else can be said: bimetal-study run --help. Without --out a study goes to\n\
+        target/study.")]
+    Study {
+        /// Handed to the study's program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
     },
     /// Follow traces from standard output into a real Jaeger and back
     #[command(after_help = "Example:\n  cargo xtask traces target/debug/bimetal")]
@@ -166,6 +180,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             seed,
             hosts: host.map_or_else(|| soak::Kind::ALL.to_vec(), |one| vec![one]),
         })?,
+        Task::Study { arguments } => study::study(&arguments).map(|()| true)?,
         Task::Traces { program } => {
             let jaeger = tools::named("jaeger")?.get()?;
             traces::check(&program.canonicalize()?, &jaeger).map(|()| true)?

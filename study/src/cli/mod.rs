@@ -1,3 +1,7 @@
 //! What the program's commands do.
 
+pub mod arms;
 pub mod coverage;
+pub mod load;
+pub mod report;
+pub mod run;

@@ -77,6 +77,31 @@ pub fn compare(pairs: &[(f64, f64)]) -> Option<Comparison> {
     })
 }
 
+/// By how much one arm is above another, in the values' own unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// The mean of the pairs' differences.
+    pub mean: f64,
+    /// The interval's lower end; none where there are fewer than two pairs.
+    pub low: Option<f64>,
+    /// Its upper end.
+    pub high: Option<f64>,
+}
+
+/// The difference of pairs of (arm, base); none where there is none.
+pub fn added(pairs: &[(f64, f64)]) -> Option<Added> {
+    let differences: Vec<f64> = pairs.iter().map(|(arm, base)| arm - base).collect();
+    if differences.is_empty() {
+        return None;
+    }
+    let ends = Method::USED.interval(&differences, LEVEL, &mut Rng::with_seed(1));
+    Some(Added {
+        mean: mean(&differences),
+        low: ends.map(|ends| ends.low),
+        high: ends.map(|ends| ends.high),
+    })
+}
+
 /// Which of many p-values stand when the chance of even one false difference among them shall stay
 /// below 1 − [`LEVEL`] (Holm 1979).
 pub fn holm(p_values: &[f64]) -> Vec<bool> {
@@ -120,6 +145,15 @@ mod tests {
         assert_eq!(compare(&alike).unwrap().finding(), Finding::NoDifferenceSeen);
         assert_eq!(compare(&[]), None);
         assert_eq!(compare(&[(0.0, 1.0)]), None);
+    }
+
+    #[test]
+    fn what_is_added_is_the_mean_of_the_differences() {
+        let found = added(&[(3.0, 1.0), (5.0, 2.0), (5.0, 1.0)]).unwrap();
+        assert_eq!(found.mean, 3.0);
+        assert!(found.low.unwrap() < 2.5 && found.high.unwrap() > 3.5, "{found:?}");
+        assert_eq!(added(&[]), None);
+        assert_eq!(added(&[(3.0, 1.0)]).unwrap(), Added { mean: 2.0, low: None, high: None });
     }
 
     #[test]

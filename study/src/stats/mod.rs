@@ -11,7 +11,7 @@ pub mod synthetic;
 #[cfg(test)]
 mod studies;
 
-pub use compare::{Comparison, compare, holm};
+pub use compare::{Added, Comparison, Finding, added, compare, holm};
 pub use interval::{Ends, LEVEL, Method};
 
 /// The mean; NaN of none.

@@ -129,6 +129,7 @@ pub fn block(made: &Made, arm: &str, round: u32, rng: &mut Rng) -> Block {
         },
         cpu_us_per_call: Some(50.0 * pace * (0.005 * gauss(rng)).exp()),
         rss_kib: None,
+        others: 0.0,
         invalid: Vec::new(),
     }
 }

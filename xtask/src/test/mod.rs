@@ -38,6 +38,7 @@ struct Needs {
     filter: Option<PathBuf>,
     envoy: Option<PathBuf>,
     bimetal: Option<PathBuf>,
+    study: Option<PathBuf>,
 }
 
 /// Runs the tests and prints the report; the last line is `N passed, N failed, N skipped`.
@@ -66,6 +67,7 @@ pub fn run(extent: Extent) -> Result<bool> {
         (suites, other.join().unwrap_or_default())
     });
     needs.bimetal = suites.bimetal.clone();
+    needs.study = suites.study.clone();
 
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -80,6 +82,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);
     soak(&tally, &needs, extent);
+    quick_study(&tally, &needs);
     tally.step("doc tests", "the examples in the documentation", || {
         let done = process::run("doc tests", &mut cargo(&["test", "--workspace", "--doc"]), LIMIT)?;
         Ok(judge(&done))
@@ -149,7 +152,7 @@ fn hosts(tally: &Tally) -> Needs {
 /// Calls with random faults through both hosts; `cargo xtask soak` makes many more.
 fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
     tally.step("soak", "every call with a random fault is accounted for", || {
-        let Needs { filter: Some(filter), envoy: Some(envoy), bimetal: Some(bimetal) } = needs
+        let Needs { filter: Some(filter), envoy: Some(envoy), bimetal: Some(bimetal), .. } = needs
         else {
             println!("skipped: the soak needs the filter, Envoy and the bimetal program");
             return Ok(Counts::SKIPPED);
@@ -165,6 +168,32 @@ fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
             Ok(Counts::PASSED)
         } else {
             bail!("what was not as it should be is marked FAIL above")
+        }
+    });
+}
+
+/// A study of three arms in seconds, from its processes to its report. Its figures mean nothing.
+fn quick_study(tally: &Tally, needs: &Needs) {
+    tally.step("study", "a quick study of three arms is measured and reported", || {
+        let (Some(study), Some(bimetal)) = (&needs.study, &needs.bimetal) else {
+            println!("skipped: a study needs its program and the bimetal program");
+            return Ok(Counts::SKIPPED);
+        };
+        let out = place::made("study")?.join("of-the-tests");
+        if out.exists() {
+            std::fs::remove_dir_all(&out)?;
+        }
+        let mut command = crate::study::command(study)?;
+        command.env("BIMETAL", bimetal).args(["run", "--quick", "--out"]).arg(&out);
+        process::succeed("quick study", &mut command, LIMIT)?;
+        let missing: Vec<_> = ["result.json", "report.html", "report.txt"]
+            .into_iter()
+            .filter(|name| !out.join(name).is_file())
+            .collect();
+        if missing.is_empty() {
+            Ok(Counts::PASSED)
+        } else {
+            bail!("it left no {}", missing.join(", "))
         }
     });
 }

@@ -28,11 +28,12 @@ pub(super) struct Suite {
     pace: Pace,
 }
 
-/// All test executables, and the program under test.
+/// All test executables, and the programs under test.
 #[derive(Debug, Default)]
 pub(super) struct Suites {
     pub(super) suites: Vec<Suite>,
     pub(super) bimetal: Option<PathBuf>,
+    pub(super) study: Option<PathBuf>,
 }
 
 /// Builds every test of the workspace. What does not compile is a failed step; the rest still runs.
@@ -66,8 +67,10 @@ pub(super) fn found(messages: impl std::io::BufRead) -> Result<Suites> {
             continue;
         };
         if !artifact.profile.test {
-            if artifact.target.name == "bimetal" {
-                all.bimetal = Some(executable.into_std_path_buf());
+            match artifact.target.name.as_str() {
+                "bimetal" => all.bimetal = Some(executable.into_std_path_buf()),
+                "bimetal-study" => all.study = Some(executable.into_std_path_buf()),
+                _ => {}
             }
             continue;
         }

@@ -1,0 +1,210 @@
+//! An arm's file.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How deep arms may be like one another.
+const DEEPEST: usize = 8;
+
+/// One arm, as its file says. Text may hold placeholders, see [`super::fill`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// The file's name without its end.
+    #[serde(skip)]
+    pub name: String,
+    /// What it is, in a line for people.
+    pub about: String,
+    /// An arm from which everything is taken that this file does not say.
+    pub like: Option<String>,
+    /// An arm between this one and the server: what this one sends goes through it.
+    pub behind: Option<String>,
+    /// The same, read.
+    #[serde(skip)]
+    pub next: Option<Box<Arm>>,
+    /// The arm below it on the ladder of cost.
+    pub over: Option<String>,
+    /// What it has that the arm below has not.
+    pub step: Option<String>,
+    /// Tools that it cannot be without.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Texts for placeholders of the processes.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+    /// Its processes in the order of their start. Calls go to the port `entry`; without processes
+    /// they go straight to the server.
+    #[serde(default)]
+    pub processes: Vec<Process>,
+    /// A page of metrics (`http://…`) that tells how many calls were admitted and settled.
+    pub metrics: Option<String>,
+}
+
+/// One process of an arm.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// The program.
+    pub program: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Files that are written into its folder before.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// Every arm of a folder, by name; folders within are not looked into.
+///
+/// # Errors
+/// A file cannot be read, says something unknown, or is like an arm that is not there.
+pub fn all(folder: &Path) -> Result<BTreeMap<String, Arm>> {
+    let mut written = BTreeMap::new();
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("no arms in {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|end| end != "yaml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let arm: Arm = serde_saphyr::from_str(&text)
+            .map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        written.insert(name.clone(), Arm { name, ..arm });
+    }
+    let whole = written.keys().map(|name| Ok((name.clone(), placed(&written, name, DEEPEST)?)));
+    let whole: BTreeMap<String, Arm> = whole.collect::<Result<_>>()?;
+    for arm in whole.values() {
+        if let Some(over) = arm.over.as_ref().filter(|over| !whole.contains_key(*over)) {
+            bail!("arm {} is over {over}, which is not there", arm.name);
+        }
+    }
+    Ok(whole)
+}
+
+/// An arm with those behind it.
+fn placed(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<Arm> {
+    let mut arm = whole(written, name, DEEPEST)?;
+    if let Some(behind) = &arm.behind {
+        if deepest == 0 {
+            bail!("arm {name} is behind itself");
+        }
+        let next = placed(written, behind, deepest - 1)
+            .with_context(|| format!("{behind} is behind arm {name}"))?;
+        arm.next = Some(Box::new(next));
+    }
+    Ok(arm)
+}
+
+/// An arm with what it takes from the arms it is like. Values are taken one by one, and so are
+/// needs; everything else as a whole.
+fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<Arm> {
+    let own = written.get(name).ok_or_else(|| anyhow!("there is no arm {name}"))?.clone();
+    let Some(like) = &own.like else {
+        return Ok(own);
+    };
+    if deepest == 0 {
+        bail!("arm {name} is like itself");
+    }
+    let other =
+        whole(written, like, deepest - 1).with_context(|| format!("arm {name} is like {like}"))?;
+    let mut values = other.values;
+    values.extend(own.values);
+    let mut needs = other.needs;
+    needs.extend(own.needs);
+    needs.dedup();
+    Ok(Arm {
+        values,
+        needs,
+        processes: if own.processes.is_empty() { other.processes } else { own.processes },
+        metrics: own.metrics.or(other.metrics),
+        behind: own.behind.or(other.behind),
+        ..own
+    })
+}
+
+impl Arm {
+    /// Everything that it needs, with what is behind it.
+    pub fn tools(&self) -> Vec<&str> {
+        let behind = self.next.as_deref().map(Self::tools).unwrap_or_default();
+        self.needs.iter().map(String::as_str).chain(behind).collect()
+    }
+}
+
+/// The policy of every arm with a policy, in one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The whole document.
+    pub document: String,
+    /// Its list of policies.
+    pub list: String,
+}
+
+/// The policy that lies beside the arms.
+///
+/// # Errors
+/// The file is not there or is no JSON.
+pub fn policy(folder: &Path) -> Result<Policy> {
+    let file = folder.join("shared/policy.json");
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let document: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    Ok(Policy { list: document["policies"].to_string(), document: document.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arms(texts: &[(&str, &str)]) -> Result<BTreeMap<String, Arm>> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in texts {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        all(folder.path())
+    }
+
+    const BASE: &str = "about: a base\nneeds: [sh]\nvalues: {a: '1', b: '2'}\n\
+                        processes: [{program: '${sh}'}]\nmetrics: http://here\n";
+
+    #[test]
+    fn an_arm_takes_what_it_does_not_say_itself() {
+        let found = arms(&[
+            ("base.yaml", BASE),
+            ("last.yaml", "about: last\nneeds: [ls]\n"),
+            ("own.yaml", "about: own\nlike: base\nbehind: last\nover: base\nneeds: [cat]\nvalues: {b: '3'}\n"),
+            ("notes.txt", "no arm"),
+        ])
+        .unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["base", "last", "own"]);
+        let own = &found["own"];
+        assert_eq!((own.name.as_str(), own.about.as_str()), ("own", "own"));
+        assert_eq!(own.needs, ["sh", "cat"]);
+        assert_eq!((own.values["a"].as_str(), own.values["b"].as_str()), ("1", "3"));
+        assert_eq!(own.processes, found["base"].processes);
+        assert_eq!(own.metrics.as_deref(), Some("http://here"));
+        assert_eq!(own.next.as_ref().unwrap().name, "last");
+        assert_eq!(own.tools(), ["sh", "cat", "ls"]);
+    }
+
+    #[test]
+    fn what_an_arm_cannot_be_is_told_with_its_file() {
+        for (texts, told) in [
+            (&[("a.yaml", "about: a\nlike: b\n")][..], "there is no arm b"),
+            (&[("a.yaml", "about: a\nlike: a\n")], "like itself"),
+            (&[("a.yaml", "about: a\nover: b\n")], "over b, which is not there"),
+            (&[("a.yaml", "about: a\nbehind: b\n")], "there is no arm b"),
+            (&[("a.yaml", "about: a\nbehind: a\n")], "behind itself"),
+            (&[("a.yaml", "about: a\nprogramm: x\n")], "programm"),
+            (&[("a.yaml", "step: nothing\n")], "about"),
+        ] {
+            let error = format!("{:#}", arms(texts).unwrap_err());
+            assert!(error.contains(told) && error.contains('a'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! `bimetal-study run`: a whole study, or one more part of it.
+
+use super::arms::FOLDER;
+use anyhow::{Context, Result, bail};
+use bimetal_study::arms::{self, AGAIN, Arm, Place, program_of};
+use bimetal_study::load::Load;
+use bimetal_study::plan::{Extent, Plan};
+use bimetal_study::process::Cores;
+use bimetal_study::report;
+use bimetal_study::run::{Ended, Means, Progress};
+use bimetal_study::store::{Head, Store};
+use bimetal_study::{machine, tools};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Examples for `--help`.
+pub const EXAMPLES: &str = "Examples:
+  bimetal-study run --quick --out /tmp/study
+  bimetal-study run --out results/today --arms direct,native-policy,envoy-filter --loads 250,1000
+  bimetal-study run --out results/today --resume --minutes 120";
+
+/// Set by Ctrl-C, SIGTERM and SIGHUP.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Smoke: three arms, seconds; take no figure from it
+    #[arg(long)]
+    quick: bool,
+    /// More loads, longer blocks
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// The arms, by name; NAME@2 is NAME a second time. Without, all that can run here
+    #[arg(long, value_delimiter = ',')]
+    arms: Vec<String>,
+    /// The loads, in calls a second and KB: 500,200x100KB
+    #[arg(long, value_delimiter = ',')]
+    loads: Vec<Load>,
+    /// Rounds: pairs of each comparison
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Seconds of a block that count
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Draws the order of the blocks
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The folder of the study
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Go on with the study in the folder
+    #[arg(long, conflicts_with_all = ["quick", "full", "arms", "loads", "rounds", "seconds"])]
+    resume: bool,
+    /// Begin no new block after so many minutes; --resume goes on
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// What is measured, for the record
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// The folder of the arms' files
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    folder: PathBuf,
+}
+
+/// Measures, and reports what there is, also when it is stopped.
+///
+/// # Errors
+/// A wrong option, a missing tool, a folder that cannot be used, or a server that does not come up.
+pub fn run(options: &Options) -> Result<()> {
+    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("cannot hear Ctrl-C")?;
+    let all = arms::all(&options.folder)?;
+    let cores = Cores::take()?;
+    let mut store = if options.resume {
+        Store::open(&options.out)?
+    } else {
+        let plan = plan(options, &all)?;
+        let used = plan.arms.iter().filter_map(|name| all.get(program_of(name)));
+        let used = std::iter::once("bimetal").chain(used.flat_map(Arm::tools));
+        let machine = machine::look(cores, &options.commit, used);
+        Store::begin(&options.out, Head { plan, machine })?
+    };
+    if !cores.are_two() {
+        eprintln!(
+            "note: there is one core for arms and load: no figure of this run means anything"
+        );
+    }
+    for (arm, why) in &store.head().plan.left_out {
+        eprintln!("note: {arm} is left out: {why}");
+    }
+    let place = Place {
+        folder: std::path::absolute(options.out.join("work"))?,
+        cores,
+        policy: arms::policy(&options.folder)?,
+    };
+    let ended = bimetal_study::run::run(
+        &mut store,
+        &Means {
+            arms: &all,
+            place: &place,
+            generator: std::env::current_exe().context("cannot find this program")?,
+            stop: &STOP,
+            at_most: options.minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+            tell: &tell,
+        },
+    );
+    // Logs and files of the arms; what was measured is elsewhere.
+    let _ = std::fs::remove_dir_all(&place.folder);
+    // Also of a part: what was measured is worth reading.
+    let (page, text) = report::write(&store, &all)?;
+    print!("{text}");
+    eprintln!("report: {}", page.display());
+    match ended? {
+        Ended::Whole => {}
+        Ended::Stopped => eprintln!("stopped; --resume goes on with it"),
+        Ended::TimeIsOver => eprintln!("the time is over; --resume goes on with it"),
+    }
+    Ok(())
+}
+
+fn tell(progress: Progress<'_>) {
+    let block = progress.block;
+    let minutes = progress.left.as_secs().div_ceil(60);
+    let seen = match block.invalid.first() {
+        Some(flaw) => format!("INVALID: {flaw}"),
+        None => {
+            format!("p50 {:.0} us, p99 {:.0} us", block.seen.latency.p50, block.seen.latency.p99)
+        }
+    };
+    eprintln!(
+        "{}/{} round {} {} at {}: {seen}; {minutes} min left",
+        progress.done,
+        progress.all,
+        block.round + 1,
+        block.arm,
+        block.load
+    );
+}
+
+/// What the options ask for.
+fn plan(options: &Options, all: &BTreeMap<String, Arm>) -> Result<Plan> {
+    let extent = match (options.quick, options.full) {
+        (true, _) => Extent::Quick,
+        (_, true) => Extent::Full,
+        _ => Extent::Usual,
+    };
+    let (rounds, seconds, warm_up, loads): (_, _, _, &[&str]) = match extent {
+        Extent::Quick => (2, 1.0, 0.5, &["200"]),
+        Extent::Usual => (10, 6.0, 1.5, &["250", "1000"]),
+        Extent::Full => {
+            (12, 15.0, 3.0, &["100", "500", "1000", "2000", "100x5KB", "50x100KB", "10x1000KB"])
+        }
+    };
+    let (arms, left_out) = chosen(options, extent, all)?;
+    let loads = match options.loads.as_slice() {
+        [] => loads.iter().map(|load| load.parse()).collect::<Result<_>>()?,
+        given => given.to_vec(),
+    };
+    let seconds = options.seconds.unwrap_or(seconds);
+    if !(0.1..=3600.0).contains(&seconds) {
+        bail!("--seconds {seconds}: a block takes 0.1 to 3600 seconds");
+    }
+    let rounds = options.rounds.unwrap_or(rounds);
+    if rounds == 0 {
+        bail!("--rounds 0: there is nothing to measure");
+    }
+    Ok(Plan {
+        extent,
+        seed: options.seed,
+        rounds,
+        seconds,
+        warm_up,
+        connections: 64,
+        arms,
+        loads,
+        left_out,
+    })
+}
+
+/// The arms, and those that are left out because something is missing. One that was asked for by
+/// name must be there.
+fn chosen(
+    options: &Options,
+    extent: Extent,
+    all: &BTreeMap<String, Arm>,
+) -> Result<(Vec<String>, BTreeMap<String, String>)> {
+    let missing = |arm: &Arm| arm.tools().into_iter().find_map(|tool| tools::find(tool).err());
+    if !options.arms.is_empty() {
+        for (place, name) in options.arms.iter().enumerate() {
+            let arm = all.get(program_of(name)).with_context(|| {
+                format!(
+                    "there is no arm {name}; there are {}",
+                    all.keys().cloned().collect::<Vec<_>>().join(", ")
+                )
+            })?;
+            if options.arms[..place].contains(name) {
+                bail!("{name} is named twice; {name}{AGAIN} is a second one of the same program");
+            }
+            if let Some(error) = missing(arm) {
+                return Err(error.context(format!("{name} cannot run")));
+            }
+        }
+        return Ok((options.arms.clone(), BTreeMap::new()));
+    }
+    let mut chosen = Vec::new();
+    let mut left_out = BTreeMap::new();
+    for (name, arm) in all {
+        match missing(arm) {
+            _ if extent == Extent::Quick && !QUICK.contains(&name.as_str()) => {}
+            Some(error) => {
+                left_out.insert(name.clone(), error.to_string());
+            }
+            None => chosen.push(name.clone()),
+        }
+    }
+    // A/A: what the same program differs from itself, natively and in Envoy.
+    if extent != Extent::Quick {
+        let again = ["native-policy", "envoy-filter"].into_iter();
+        let again = again.filter(|name| chosen.iter().any(|one| one == name));
+        let again: Vec<String> = again.map(|name| format!("{name}{AGAIN}")).collect();
+        chosen.extend(again);
+    }
+    if chosen.is_empty() {
+        bail!("no arm can run here: `bimetal-study arms` says what is missing");
+    }
+    Ok((chosen, left_out))
+}
+
+/// The arms of a quick study.
+const QUICK: [&str; 3] = ["direct", "native", "native-policy"];

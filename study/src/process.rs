@@ -1,0 +1,213 @@
+//! Processes of arms: started in a group of their own on one core, watched, and ended with all that
+//! they started.
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to end when asked, before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a program is looked at.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// A program at work. Ended when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts `command` with its output in the file `log`.
+    ///
+    /// # Errors
+    /// The log cannot be written, or the program cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let twin = file.try_clone()?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(twin)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        Ok(Self { child, log: log.to_path_buf() })
+    }
+
+    /// Id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its exit status, once it has ended.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn status(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().context("a process cannot be watched")
+    }
+
+    /// The end of its output, for a message.
+    pub fn last_words(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        let _ = kill_process_group(group, Signal::TERM);
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            // Reaping our child first lets its group vanish.
+            let _ = self.child.try_wait();
+            if test_kill_process_group(group).is_err() {
+                break;
+            }
+            std::thread::sleep(GLANCE);
+        }
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// The two cores of a study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// Where every arm's processes run, one arm at a time.
+    pub arms: usize,
+    /// Where the generator and the server behind the arms run.
+    pub load: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use; the same one twice where it may use one
+    /// alone. Nothing can be told from such a run, but it shows that everything works.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn take() -> Result<Self> {
+        let set = sched_getaffinity(None).context("cannot ask for the cores")?;
+        let mut own = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
+        let arms = own.next().context("this process may use no core")?;
+        Ok(Self { arms, load: own.next().unwrap_or(arms) })
+    }
+
+    /// Whether arms and load have a core each.
+    pub fn are_two(self) -> bool {
+        self.arms != self.load
+    }
+}
+
+/// Does `work` on `core`; programs that it starts stay there.
+///
+/// # Errors
+/// The core cannot be taken, or `work` fails.
+pub fn on<T>(core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = sched_getaffinity(None).context("cannot ask for the cores")?;
+    let mut one = CpuSet::new();
+    one.set(core);
+    sched_setaffinity(None, &one).with_context(|| format!("cannot run on core {core}"))?;
+    let done = work();
+    sched_setaffinity(None, &before).context("cannot return to all cores")?;
+    done
+}
+
+/// CPU time that all living threads of a process used so far, user and system together, by the
+/// scheduler's own clock (`/proc/PID/task/*/schedstat`).
+///
+/// # Errors
+/// The process is gone, or the kernel keeps no such statistics.
+pub fn time_used(process: u32) -> Result<Duration> {
+    let folder = format!("/proc/{process}/task");
+    let threads = std::fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let mut nanos = 0;
+    for thread in threads {
+        let file = thread?.path().join("schedstat");
+        // A thread may end between the two reads; what it used is then lost, not the block.
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
+        let used = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        nanos += used.with_context(|| format!("{} holds no time", file.display()))?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// Resident memory of a process in KiB.
+///
+/// # Errors
+/// The process is gone.
+pub fn resident_kib(process: u32) -> Result<u64> {
+    let file = format!("/proc/{process}/status");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let word = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
+    word.parse().with_context(|| format!("{file} tells no size"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_ended_with_all_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 300 & echo $!; wait"]);
+        let running = Running::start(&mut command, &log).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let inner: u32 = loop {
+            if let Ok(id) = running.last_words().trim().parse() {
+                break id;
+            }
+            assert!(Instant::now() < deadline, "the shell did not tell its child's id");
+            std::thread::yield_now();
+        };
+        drop(running);
+        // A zombie whose parent has gone is taken by init in its own time: look at its state.
+        while let Ok(stat) = std::fs::read_to_string(format!("/proc/{inner}/stat")) {
+            if stat.contains(") Z ") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the grandchild is still there");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn work_stays_on_its_core_and_leaves_it_again() {
+        let before = sched_getaffinity(None).unwrap();
+        let core = Cores::take().unwrap().arms;
+        let during = on(core, || Ok(sched_getaffinity(None)?)).unwrap();
+        let set: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| during.is_set(*core)).collect();
+        assert_eq!(set, [core]);
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+    }
+
+    #[test]
+    fn time_and_memory_of_a_process_can_be_read() {
+        let own = std::process::id();
+        let before = time_used(own).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while time_used(own).unwrap() < before + Duration::from_millis(5) {
+            assert!(Instant::now() < deadline, "no time is counted");
+        }
+        assert!(resident_kib(own).unwrap() > 100);
+        assert!(time_used(u32::MAX).is_err() && resident_kib(u32::MAX).is_err());
+    }
+}

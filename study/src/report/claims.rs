@@ -1,0 +1,306 @@
+//! What others have published, beside what was measured here.
+
+use super::findings::{Compared, Findings};
+use crate::load::Load;
+use crate::plan::Plan;
+use crate::record::Measure;
+use crate::stats::Finding;
+use serde::Serialize;
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The measurement agrees.
+    Reproduced,
+    /// It does not.
+    NotReproduced,
+    /// Nothing was measured that could tell.
+    NotComparable,
+}
+
+impl Verdict {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reproduced => "reproduced",
+            Self::NotReproduced => "not reproduced",
+            Self::NotComparable => "not comparable",
+        }
+    }
+}
+
+/// One claim.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// Who says it.
+    pub source: &'static str,
+    /// What.
+    pub says: &'static str,
+    /// What was seen here.
+    pub ours: String,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why, and what the comparison leaves out.
+    pub because: String,
+}
+
+const ORIGIN: &str = "the origin study (2025): K3s, Istio, Python";
+
+/// What differs from the origin in every comparison with it.
+const OTHERWISE: &str = "here one machine without a network between, Rust in place of Python, no mTLS, \
+    and an open loop without think time; the origin counted a sidecar with its connections";
+
+/// Every claim.
+pub fn claims(plan: &Plan, found: &Findings) -> Vec<Claim> {
+    vec![
+        istio_is_slower(plan, found, "app-envoy-outlier", "with a sane pool"),
+        istio_is_slower(plan, found, "app-envoy-destination-rule", "with the origin's pool"),
+        payload_changes_nothing(plan, found),
+        Claim {
+            source: ORIGIN,
+            says: "spans that only use the processor take as long in both variants",
+            ours: "no spans are read by this study".to_owned(),
+            verdict: Verdict::NotComparable,
+            because: "the spans of many calls would have to be read back from a collector"
+                .to_owned(),
+        },
+        envoy_needs_more(plan, found),
+        sandbox_costs(plan, found),
+        sidecar_adds(plan, found),
+        Claim {
+            source: "Breakwater (OSDI 2020)",
+            says: "overload control converges in less than 20 ms",
+            ours: "cost was measured, not protection".to_owned(),
+            verdict: Verdict::NotComparable,
+            because: "no fault is injected in this study".to_owned(),
+        },
+    ]
+}
+
+fn shown(one: &Compared) -> String {
+    let ratio = one.ratio;
+    match (ratio.low, ratio.high) {
+        (Some(low), Some(high)) => {
+            format!("{:.2} ({low:.2}-{high:.2}) at {}", ratio.ratio, one.load)
+        }
+        _ => format!("{:.2} at {}", ratio.ratio, one.load),
+    }
+}
+
+fn list(of: &[&Compared]) -> String {
+    of.iter().map(|one| shown(one)).collect::<Vec<_>>().join(", ")
+}
+
+/// Comparisons by p50 under every load of one size of message.
+fn by_rate<'a>(plan: &Plan, found: &'a Findings, arm: &str, over: &str) -> Vec<&'a Compared> {
+    let small = smallest(plan);
+    let loads = plan.loads.iter().filter(|load| load.bytes == small);
+    loads.filter_map(|load| found.of(*load, arm, over, Measure::P50)).collect()
+}
+
+fn smallest(plan: &Plan) -> usize {
+    plan.loads.iter().map(|load| load.bytes).min().unwrap_or_default()
+}
+
+/// The main load: the middle rate of the smallest message.
+pub(super) fn main_load(plan: &Plan) -> Option<Load> {
+    let small = smallest(plan);
+    let mut loads: Vec<Load> =
+        plan.loads.iter().copied().filter(|load| load.bytes == small).collect();
+    loads.sort_by_key(|load| load.rate);
+    loads.get(loads.len() / 2).copied()
+}
+
+fn unmeasured(source: &'static str, says: &'static str, arms: &str) -> Claim {
+    Claim {
+        source,
+        says,
+        ours: "not measured".to_owned(),
+        verdict: Verdict::NotComparable,
+        because: format!("the study has fewer than ten pairs of {arms}"),
+    }
+}
+
+fn judged<'a>(all: &[&'a Compared]) -> Vec<&'a Compared> {
+    all.iter().copied().filter(|one| one.finding != Finding::TooFewPairs).collect()
+}
+
+fn istio_is_slower(plan: &Plan, found: &Findings, arm: &'static str, pool: &str) -> Claim {
+    let says =
+        "Istio's breaker is about 20 % slower than the breaker in the program, at every load";
+    let seen = judged(&by_rate(plan, found, arm, "app-guard"));
+    if seen.is_empty() {
+        return unmeasured(ORIGIN, says, &format!("{arm} and app-guard"));
+    }
+    let about = |one: &&Compared| {
+        one.finding == Finding::More
+            && one.ratio.low.is_some_and(|low| low <= 1.3)
+            && one.ratio.high.is_some_and(|high| high >= 1.1)
+    };
+    let all = seen.iter().all(about);
+    Claim {
+        source: ORIGIN,
+        says,
+        ours: format!("median latency {pool}: {}", list(&seen)),
+        verdict: if all { Verdict::Reproduced } else { Verdict::NotReproduced },
+        because: format!(
+            "reproduced would be an interval above 1 that meets 1.1 to 1.3 at every rate; {OTHERWISE}"
+        ),
+    }
+}
+
+fn payload_changes_nothing(plan: &Plan, found: &Findings) -> Claim {
+    let says = "the size of the message does not change the ratio";
+    let mut largest_low: f64 = 0.0;
+    let mut smallest_high = f64::INFINITY;
+    let mut sizes = Vec::new();
+    let mut seen = Vec::new();
+    let all = plan
+        .loads
+        .iter()
+        .filter_map(|load| found.of(*load, "app-envoy-outlier", "app-guard", Measure::P50));
+    for one in judged(&all.collect::<Vec<_>>()) {
+        // One rate of each size: the ladder of rates is another claim.
+        if sizes.contains(&one.load.bytes) {
+            continue;
+        }
+        sizes.push(one.load.bytes);
+        seen.push(one);
+        largest_low = largest_low.max(one.ratio.low.unwrap_or(0.0));
+        smallest_high = smallest_high.min(one.ratio.high.unwrap_or(f64::INFINITY));
+    }
+    if sizes.len() < 2 {
+        return unmeasured(
+            ORIGIN,
+            says,
+            "app-envoy-outlier and app-guard with two sizes of message",
+        );
+    }
+    let together = largest_low <= smallest_high;
+    Claim {
+        source: ORIGIN,
+        says,
+        ours: format!("median latency: {}", list(&seen)),
+        verdict: if together { Verdict::Reproduced } else { Verdict::NotReproduced },
+        because: format!("reproduced would be intervals that all meet; {OTHERWISE}"),
+    }
+}
+
+fn envoy_needs_more(plan: &Plan, found: &Findings) -> Claim {
+    let source = "users' reports";
+    let says = "Envoy costs two to three times the CPU of a plain proxy";
+    let one = main_load(plan).and_then(|load| found.of(load, "envoy", "native", Measure::Cpu));
+    match one.filter(|one| one.finding != Finding::TooFewPairs) {
+        None => unmeasured(source, says, "envoy and native"),
+        Some(one) => {
+            let meets = one.ratio.low.is_some_and(|low| low <= 3.0)
+                && one.ratio.high.is_some_and(|high| high >= 2.0);
+            Claim {
+                source,
+                says,
+                ours: format!("CPU per call over the native proxy: {}", shown(one)),
+                verdict: if meets { Verdict::Reproduced } else { Verdict::NotReproduced },
+                because: "reproduced would be an interval that meets 2 to 3; our native proxy stands for \
+                          the plain one"
+                    .to_owned(),
+            }
+        }
+    }
+}
+
+fn sandbox_costs(plan: &Plan, found: &Findings) -> Claim {
+    let source = "Istio's team (2020), V8";
+    let says = "a Wasm filter costs 11 to 20 % of the throughput";
+    let one = main_load(plan).and_then(|load| found.of(load, "envoy-noop", "envoy", Measure::Cpu));
+    match one.filter(|one| one.finding != Finding::TooFewPairs) {
+        None => unmeasured(source, says, "envoy-noop and envoy"),
+        Some(one) => {
+            // So much more CPU per call is so much less throughput of a full core.
+            let [least, most] = [1.0 / (1.0 - 0.11), 1.0 / (1.0 - 0.20)];
+            let meets = one.ratio.low.is_some_and(|low| low <= most)
+                && one.ratio.high.is_some_and(|high| high >= least);
+            Claim {
+                source,
+                says,
+                ours: format!("CPU per call of a filter that does nothing: {}", shown(one)),
+                verdict: if meets { Verdict::Reproduced } else { Verdict::NotReproduced },
+                because: "reproduced would be an interval that meets 1.12 to 1.25: CPU per call stands for \
+                          throughput, which this study does not drive to its end"
+                    .to_owned(),
+            }
+        }
+    }
+}
+
+fn sidecar_adds(plan: &Plan, found: &Findings) -> Claim {
+    let source = "Istio 1.20's own figures";
+    let says = "two sidecars add 0.23 ms to p90 and 0.30 ms to p99";
+    let of = |measure| {
+        let load = main_load(plan)?;
+        let one = found.of(load, "app-envoy-outlier", "app", measure)?;
+        one.added.filter(|_| one.finding != Finding::TooFewPairs)
+    };
+    match of(Measure::P90).zip(of(Measure::P99)) {
+        None => unmeasured(source, says, "app-envoy-outlier and app"),
+        Some((p90, p99)) => Claim {
+            source,
+            says,
+            ours: format!(
+                "one sidecar adds {:.2} ms to p90 and {:.2} ms to p99",
+                p90.mean / 1e3,
+                p99.mean / 1e3
+            ),
+            verdict: Verdict::NotComparable,
+            because:
+                "one sidecar here, two there with mTLS between; another machine, and times are no \
+                      ratios"
+                    .to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::findings::{findings, tests::made};
+    use super::*;
+
+    fn verdicts(rounds: u32, change: impl Fn(&mut crate::record::Block)) -> Vec<Verdict> {
+        let (head, mut blocks, arms) = made(rounds);
+        blocks.iter_mut().for_each(change);
+        let found = findings(&head, &blocks, &arms).unwrap();
+        claims(&head.plan, &found).iter().map(|claim| claim.verdict).collect()
+    }
+
+    #[test]
+    fn a_fifth_more_at_every_load_is_what_the_origin_says() {
+        use Verdict::{NotComparable, NotReproduced, Reproduced};
+        // 1.92 over 1.6; there is no arm with the origin's pool.
+        assert_eq!(verdicts(11, |_| {})[..3], [Reproduced, NotComparable, Reproduced]);
+        let doubled = verdicts(11, |block| {
+            if block.arm == "app-guard" && block.load == "1000" {
+                block.seen.latency.p50 /= 2.0;
+            }
+        });
+        assert_eq!(doubled[..3], [NotReproduced, NotComparable, Reproduced]);
+        let heavier = verdicts(11, |block| {
+            if block.arm == "app-guard" && block.load == "50x100KB" {
+                block.seen.latency.p50 /= 2.0;
+            }
+        });
+        assert_eq!(heavier[..3], [Reproduced, NotComparable, NotReproduced]);
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_a_short_study() {
+        assert!(verdicts(3, |_| {}).iter().all(|one| *one == Verdict::NotComparable));
+    }
+
+    #[test]
+    fn the_main_load_is_the_middle_rate_of_the_smallest_message() {
+        let (mut head, ..) = made(1);
+        assert_eq!(main_load(&head.plan).unwrap().to_string(), "1000");
+        head.plan.loads.clear();
+        assert_eq!(main_load(&head.plan), None);
+    }
+}

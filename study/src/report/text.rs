@@ -1,0 +1,238 @@
+//! The report for a terminal.
+
+use super::SMOKE;
+use super::claims::Claim;
+use super::findings::{Compared, Findings, Kind};
+use crate::plan::Extent;
+use crate::record::Measure;
+use crate::stats::{Comparison, Finding};
+use crate::store::Head;
+use std::fmt::Write;
+
+/// The whole of it.
+pub(super) fn text(head: &Head, found: &Findings, claims: &[Claim]) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_all(&mut text, head, found, claims);
+    text
+}
+
+fn write_all(
+    text: &mut String,
+    head: &Head,
+    found: &Findings,
+    claims: &[Claim],
+) -> std::fmt::Result {
+    let (plan, machine) = (&head.plan, &head.machine);
+    if plan.extent == Extent::Quick {
+        writeln!(text, "{SMOKE}\n")?;
+    }
+    writeln!(
+        text,
+        "{} of {} blocks measured, {} invalid. {}, {} cores, commit {}.",
+        found.measured,
+        found.planned,
+        found.invalid,
+        machine.processor,
+        machine.cores,
+        machine.commit
+    )?;
+    for line in trust(found) {
+        writeln!(text, "{line}")?;
+    }
+    for load in &plan.loads {
+        writeln!(text, "\nAt {load} calls a second (medians over blocks, us)")?;
+        let names = Measure::ALL.map(|measure| format!("{:>9}", short(measure)));
+        writeln!(text, "{:<28}{}{:>9}{:>10}", "", names.concat(), "RSS MB", "blocks")?;
+        for seen in found.arms.iter().filter(|seen| seen.load == *load) {
+            let values = Measure::ALL.map(|measure| match seen.medians.get(&measure) {
+                Some(value) => format!("{value:>9.0}"),
+                None => format!("{:>9}", "-"),
+            });
+            let rss = seen.rss_kib.map_or("-".to_owned(), |kib| format!("{:.0}", kib / 1024.0));
+            let blocks = format!("{}/{}", seen.blocks, seen.blocks + seen.invalid);
+            writeln!(text, "{:<28}{}{rss:>9}{blocks:>10}", seen.arm, values.concat())?;
+        }
+        for (kind, title) in [
+            (None, "The ladder: each arm over the one below it"),
+            (Some(Kind::Claim), "Across the ladder"),
+            (Some(Kind::Same), "A/A: one program twice"),
+        ] {
+            let own: Vec<&Compared> = found
+                .compared
+                .iter()
+                .filter(|one| one.load == *load && has_row(one, kind))
+                .collect();
+            if own.is_empty() {
+                continue;
+            }
+            writeln!(text, "\n  {title}")?;
+            for one in own {
+                let names = format!("{} / {}", one.arm, one.over);
+                writeln!(
+                    text,
+                    "  {names:<46}{:>13}  {:<20} {}",
+                    one.measure.name(),
+                    ratio(&one.ratio),
+                    said(one)
+                )?;
+            }
+        }
+    }
+    writeln!(text, "\nWhat others say")?;
+    for claim in claims {
+        writeln!(text, "- {}: {}", claim.source, claim.says)?;
+        writeln!(text, "  {}: {} ({})", claim.verdict.name(), claim.ours, claim.because)?;
+    }
+    for (arm, why) in &plan.left_out {
+        writeln!(text, "left out: {arm}: {why}")?;
+    }
+    Ok(())
+}
+
+/// Whether a comparison is in the rows of `kind`; without a kind, the ladder's.
+fn has_row(one: &Compared, kind: Option<Kind>) -> bool {
+    let shown = matches!(one.measure, Measure::P50 | Measure::P99 | Measure::Cpu);
+    let own = match kind {
+        Some(kind) => one.kind == kind,
+        None => is_step(one),
+    };
+    own && shown
+}
+
+/// Whether it is a step of the ladder: an arm over the one below it, which may be `direct`.
+pub(super) fn is_step(one: &Compared) -> bool {
+    match one.kind {
+        Kind::Step => true,
+        Kind::OverDirect => one.step != super::findings::EVERYTHING,
+        Kind::Claim | Kind::Same => false,
+    }
+}
+
+fn short(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Cpu => "CPU",
+        other => other.name(),
+    }
+}
+
+/// A ratio with its interval.
+pub(super) fn ratio(of: &Comparison) -> String {
+    match (of.low, of.high) {
+        (Some(low), Some(high)) => format!("{:.3} ({low:.3}-{high:.3})", of.ratio),
+        _ => format!("{:.3}", of.ratio),
+    }
+}
+
+/// What a comparison says, in words.
+pub(super) fn said(one: &Compared) -> &'static str {
+    match (one.finding, one.stands) {
+        (Finding::TooFewPairs, _) => "too few pairs",
+        (Finding::NoDifferenceSeen, _) => "no difference seen",
+        (Finding::More, true) => "more",
+        (Finding::Less, true) => "less",
+        (Finding::More, false) => "more, but not among so many comparisons",
+        (Finding::Less, false) => "less, but not among so many comparisons",
+    }
+}
+
+/// How far the study is to be trusted.
+pub(super) fn trust(found: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let same: Vec<&Compared> =
+        found.same().filter(|one| one.finding != Finding::TooFewPairs).collect();
+    let apart: Vec<String> = same
+        .iter()
+        .filter(|one| one.finding != Finding::NoDifferenceSeen)
+        .map(|one| format!("{} at {} ({})", one.measure.name(), one.load, ratio(&one.ratio)))
+        .collect();
+    let widest = same
+        .iter()
+        .filter_map(|one| Some((one.ratio.high? / one.ratio.low?).sqrt() - 1.0))
+        .fold(0.0, f64::max);
+    if same.is_empty() {
+        lines.push(
+            "A/A: fewer than ten pairs of one program with itself: no noise floor.".to_owned(),
+        );
+    } else if apart.is_empty() {
+        lines.push(format!(
+            "A/A: one program does not differ from itself in any of {} comparisons; their intervals reach \
+             up to {:.1} % to each side.",
+            same.len(),
+            widest * 100.0
+        ));
+    } else {
+        lines.push(format!(
+            "A/A: one program differs from itself in {} of {} comparisons, where one in twenty is \
+             expected: {}. Believe no difference of that size.",
+            apart.len(),
+            same.len(),
+            apart.join(", ")
+        ));
+    }
+    let judged = found.judged().count();
+    if judged > 0 {
+        let seen = found.judged().filter(|one| one.finding != Finding::NoDifferenceSeen).count();
+        let stands = found.judged().filter(|one| one.stands).count();
+        lines.push(format!(
+            "{judged} comparisons are made, so about {:.0} of equal arms would look like a difference. \
+             {seen} look like one, {stands} of them stand by Holm's rule.",
+            judged as f64 / 20.0
+        ));
+    }
+    let [middle, worst] = found.others;
+    lines.push(format!(
+        "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.",
+        middle * 100.0,
+        worst * 100.0
+    ));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::claims::claims;
+    use super::super::findings::{findings, tests::made};
+    use super::*;
+
+    #[test]
+    fn a_terminal_shows_arms_ladder_and_claims() {
+        let (head, blocks, arms) = made(11);
+        let found = findings(&head, &blocks, &arms).unwrap();
+        let text = text(&head, &found, &claims(&head.plan, &found));
+        for wanted in [
+            "231 of 231 blocks measured, 1 invalid",
+            "native-policy / native",
+            "native-policy@2 / native-policy",
+            "app-envoy-outlier / app-guard",
+            "no difference seen",
+            "reproduced: median latency with a sane pool",
+            "left out: haproxy",
+            "10/11",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+        assert!(!text.contains(SMOKE));
+    }
+
+    #[test]
+    fn a_quick_study_says_so_first() {
+        let (mut head, blocks, arms) = made(2);
+        head.plan.extent = Extent::Quick;
+        let found = findings(&head, &blocks, &arms).unwrap();
+        let text = text(&head, &found, &[]);
+        assert!(text.starts_with(SMOKE), "{text}");
+        assert!(text.contains("no noise floor") && text.contains("too few pairs"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_differs_from_itself_is_told() {
+        let (head, mut blocks, arms) = made(11);
+        for block in blocks.iter_mut().filter(|block| block.arm == "native-policy@2") {
+            block.seen.latency.p50 *= 1.3;
+        }
+        let lines = trust(&findings(&head, &blocks, &arms).unwrap());
+        assert!(lines[0].contains("differs from itself in 3 of 12"), "{lines:?}");
+        assert!(lines[0].contains("p50 at 250"), "{lines:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! `cargo xtask study`: builds what a study measures, finds what it needs, and hands over to the
+//! study's own program. Its method is in `docs/study.md`.
+
+use crate::{place, process, say, tools, wasm};
+use anyhow::{Context, Result};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What a study is made of: package, program, and the variable that may name it.
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("bimetal-proxy", "bimetal", "BIMETAL"),
+    ("bimetal-study-app", "bimetal-study-app", "BIMETAL_STUDY_APP"),
+    ("bimetal-study", "bimetal-study", "BIMETAL_STUDY"),
+];
+
+/// How long a build may take.
+const LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Becomes the study's program with `arguments`; returns only where that fails.
+///
+/// # Errors
+/// A build fails, or the program cannot be started. An external tool that is missing is no error
+/// here: the study says which arms it leaves out.
+pub fn study(arguments: &[String]) -> Result<()> {
+    build()?;
+    let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
+    let given = |name: &str| {
+        arguments.iter().any(|one| one == name || one.starts_with(&format!("{name}=")))
+    };
+    command.arg("run").args(arguments);
+    if !given("--out") {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        command.arg("--out").arg(place::made("study")?.join(now.as_secs().to_string()));
+    }
+    if !given("--commit") {
+        command.args(["--commit", &commit()]);
+    }
+    // Taking its place: Ctrl-C is then the study's alone.
+    Err(command.exec()).context("the study's program cannot be started")
+}
+
+/// Builds what the environment does not name, as for a release.
+fn build() -> Result<()> {
+    let since = Instant::now();
+    let missing = PROGRAMS.iter().filter(|(.., variable)| std::env::var_os(variable).is_none());
+    let missing: Vec<_> = missing.collect();
+    if !missing.is_empty() {
+        say::begins("build", "what is measured, as for a release");
+        let mut command = Command::new(wasm::cargo());
+        command.current_dir(place::root()).args(["build", "--release"]);
+        for (package, program, _) in &missing {
+            command.args(["--package", package, "--bin", program]);
+        }
+        process::succeed("study build", &mut command, LIMIT)?;
+        say::ended("build", "built", since.elapsed());
+    }
+    let filters = ["BIMETAL_FILTER", "BIMETAL_NOOP_FILTER"];
+    if filters.iter().any(|filter| std::env::var_os(filter).is_none()) {
+        wasm::build()?;
+    }
+    for name in ["envoy", "nginx", "haproxy"] {
+        if let Err(error) = tools::named(name)?.get() {
+            say::line(format!("    arms with {name} are left out: {error:#}"));
+        }
+    }
+    Ok(())
+}
+
+/// The study's program at `program`, told where everything is.
+///
+/// # Errors
+/// None of what is known is wrong.
+pub fn command(program: &Path) -> Result<Command> {
+    let mut command = Command::new(program);
+    command.current_dir(std::env::current_dir()?);
+    for (_, program, variable) in PROGRAMS {
+        command.env(variable, self::program(program, variable));
+    }
+    for (variable, file) in
+        [("BIMETAL_FILTER", place::filter()), ("BIMETAL_NOOP_FILTER", place::noop_filter())]
+    {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, file);
+        }
+    }
+    for name in ["envoy", "nginx", "haproxy", "k6"] {
+        let tool = tools::named(name)?;
+        if let Some(path) = tool.find() {
+            command.env(tool.variable, path);
+        }
+    }
+    Ok(command)
+}
+
+fn program(program: &str, variable: &str) -> PathBuf {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    given.unwrap_or_else(|| place::target().join("release").join(program))
+}
+
+/// The commit of the work tree, with a mark where that differs.
+fn commit() -> String {
+    process::answer("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .unwrap_or_else(|| "unknown".to_owned())
+}
