@@ -206,7 +206,10 @@ fn chosen(
     }
     let mut chosen = Vec::new();
     let mut left_out = BTreeMap::new();
-    for (name, arm) in all {
+    // Each arm after the one below it, as reports show them.
+    let mut ladder: Vec<(&String, &Arm)> = all.iter().collect();
+    ladder.sort_by_key(|(name, _)| steps(all, name));
+    for (name, arm) in ladder {
         match missing(arm) {
             _ if extent == Extent::Quick && !QUICK.contains(&name.as_str()) => {}
             Some(error) => {
@@ -226,6 +229,15 @@ fn chosen(
         bail!("no arm can run here: `bimetal-study arms` says what is missing");
     }
     Ok((chosen, left_out))
+}
+
+/// The arms from the lowest of a ladder up to one of them.
+fn steps<'a>(all: &'a BTreeMap<String, Arm>, name: &'a str) -> Vec<&'a str> {
+    let below = |name: &&'a str| all.get(*name)?.over.as_deref();
+    // No ladder is higher; one that goes round in a circle would be endless.
+    let mut steps: Vec<&str> = std::iter::successors(Some(name), below).take(all.len()).collect();
+    steps.reverse();
+    steps
 }
 
 /// The arms of a quick study.

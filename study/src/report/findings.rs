@@ -33,6 +33,8 @@ pub struct ArmSeen {
     pub arm: String,
     /// What it is.
     pub about: String,
+    /// The arm on the first step above `direct` that it stands on; its own name where there is none.
+    pub family: String,
     /// The load.
     pub load: Load,
     /// Good blocks.
@@ -163,8 +165,16 @@ fn arm_seen(blocks: &[Block], name: &str, load: Load, arms: &BTreeMap<String, Ar
         (!values.is_empty()).then(|| median(&values))
     };
     let about = arms.get(program_of(name)).map(|arm| arm.about.clone()).unwrap_or_default();
+    let mut family = program_of(name);
+    while let Some(over) = arms.get(family).and_then(|arm| arm.over.as_deref()) {
+        if over == "direct" {
+            break;
+        }
+        family = over;
+    }
     ArmSeen {
         arm: name.to_owned(),
+        family: family.to_owned(),
         about: if name.ends_with(AGAIN) { format!("{about}, a second time") } else { about },
         load,
         blocks: good.len(),
@@ -310,7 +320,7 @@ pub(super) mod tests {
         );
         let seen = found.arms.iter().find(|one| one.arm == "native-policy@2").unwrap();
         assert_eq!((seen.blocks, seen.invalid), (10, 1));
-        assert!(seen.about.ends_with("a second time"));
+        assert!(seen.about.ends_with("a second time") && seen.family == "native");
         assert!((seen.medians[&Measure::P50] / 495.0 - 1.0).abs() < 0.05, "{seen:?}");
         assert!(!seen.medians.contains_key(&Measure::P999));
     }

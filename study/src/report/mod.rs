@@ -5,6 +5,7 @@ mod charts;
 mod claims;
 mod findings;
 mod page;
+mod pictures;
 mod text;
 
 pub use claims::{Claim, Verdict, claims};

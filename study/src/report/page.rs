@@ -1,11 +1,10 @@
 //! The report as one page that needs nothing else.
 
-use super::charts::{Axes, Bar, HUES, Line, ladder, lines};
 use super::claims::{Claim, main_load};
-use super::findings::{Compared, Findings, Kind};
-use super::text::{is_step, ratio, said, trust};
+use super::findings::Findings;
+use super::pictures::{Hues, rates, steps_picture, tails};
+use super::text::{ratio, said, trust};
 use super::{SMOKE, Verdict};
-use crate::histogram::Times;
 use crate::load::Load;
 use crate::plan::Extent;
 use crate::record::{Block, Measure};
@@ -14,14 +13,6 @@ use crate::store::Head;
 use anyhow::Result;
 
 const HEAD: &str = include_str!("page.head.html");
-
-/// A p99 that users are to be held to: what a rate must keep to be counted as sustained, in
-/// microseconds.
-const KEPT_US: f64 = 5_000.0;
-
-/// Shares of calls at which the picture of the tails is drawn.
-const SHARES: [f64; 13] =
-    [0.1, 0.25, 0.5, 0.6, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995];
 
 /// The page.
 ///
@@ -49,7 +40,7 @@ pub(super) fn page(
         page += &format!("<h2>In short, at {} calls a second</h2>\n", escaped(&load.to_string()));
         page += &steps_picture(found, load, Measure::Cpu, &hues)?;
         page += &steps_picture(found, load, Measure::P50, &hues)?;
-        page += &tails(blocks, load, &hues)?;
+        page += &tails(found, blocks, load, &hues)?;
     }
     page += &rates(head, found, &hues)?;
     page += "<h2>What others say</h2>\n";
@@ -64,151 +55,6 @@ pub(super) fn page(
     page += &how(head, found, blocks);
     page += "</main>\n</body>\n</html>\n";
     Ok(page)
-}
-
-/// Which colour an arm has on the whole page.
-struct Hues<'a>(&'a [String]);
-
-impl Hues<'_> {
-    fn of(&self, arm: &str) -> usize {
-        self.0.iter().position(|one| one == arm).unwrap_or(0) % HUES
-    }
-
-    fn legend<'b>(&self, arms: impl Iterator<Item = &'b str>) -> String {
-        let items = arms.map(|arm| {
-            let hue = self.of(arm);
-            format!("<li><span style=\"background:var(--hue{hue})\"></span>{}</li>", escaped(arm))
-        });
-        format!("<ul class=\"legend\">{}</ul>\n", items.collect::<String>())
-    }
-}
-
-/// The steps of the ladder by one measure.
-fn steps_picture(
-    found: &Findings,
-    load: Load,
-    measure: Measure,
-    hues: &Hues<'_>,
-) -> Result<String> {
-    let own = |one: &&Compared| one.load == load && one.measure == measure;
-    let steps =
-        found.compared.iter().filter(own).filter(|one| is_step(one) || one.kind == Kind::Same);
-    let bars: Vec<Bar> = steps
-        .map(|one| Bar {
-            label: match one.kind {
-                Kind::Same => format!("{}: the same twice", one.over),
-                _ => format!("{} / {}", one.arm, one.over),
-            },
-            middle: one.ratio.ratio,
-            ends: one.ratio.low.zip(one.ratio.high),
-            hue: hues.of(&one.arm),
-        })
-        .collect();
-    if bars.is_empty() {
-        return Ok(String::new());
-    }
-    let (title, note) = match measure {
-        Measure::Cpu => (
-            "CPU time per call, each arm over the one below it",
-            "An arm over direct has no row: direct has no process.",
-        ),
-        _ => (
-            "Median latency, each arm over the one below it",
-            "From when a call was due to the end of its answer.",
-        ),
-    };
-    Ok(format!(
-        "<h3>{title}</h3>\n<div class=\"wide\">{}</div>\n<p class=\"faint\">1 is no difference. {note}</p>\n",
-        ladder(&bars, title)?
-    ))
-}
-
-/// How long calls took, by their share, of all good blocks together.
-fn tails(blocks: &[Block], load: Load, hues: &Hues<'_>) -> Result<String> {
-    let load = load.to_string();
-    let mut all = Vec::new();
-    let mut arms = Vec::new();
-    for arm in hues.0.iter().filter(|arm| !arm.ends_with(crate::arms::AGAIN)) {
-        let own = blocks.iter().filter(|block| block.arm == *arm && block.load == load);
-        let mut times = Times::new()?;
-        for block in own.filter(|block| block.invalid.is_empty()) {
-            times.add_all(&Times::from_text(&block.seen.histogram)?)?;
-        }
-        // Ten calls beyond the last point, as everywhere.
-        let told = SHARES.iter().filter(|share| times.count() as f64 * (1.0 - **share) >= 10.0);
-        let points: Vec<(f64, f64)> =
-            told.map(|share| (nines(*share), times.at_us(*share) / 1e3)).collect();
-        if !points.is_empty() {
-            all.push(Line { points, hue: hues.of(arm) });
-            arms.push(arm.as_str());
-        }
-    }
-    let name = |x: &f64| format!("{:.4}", 100.0 * (1.0 - 10f64.powf(-x)));
-    let axes = Axes {
-        across: "of 100 calls so many were faster",
-        up: "milliseconds",
-        name: &|x| name(x).trim_end_matches('0').trim_end_matches('.').chars().take(6).collect(),
-        marked: false,
-    };
-    let title = "How long calls took";
-    let drawn = lines(&all, &axes, title)?;
-    if drawn.is_empty() {
-        return Ok(String::new());
-    }
-    Ok(format!(
-        "<h3>{title}</h3>\n{}<div class=\"wide\">{drawn}</div>\n",
-        hues.legend(arms.into_iter())
-    ))
-}
-
-/// How many nines a share has: 0.9 is 1, 0.99 is 2.
-fn nines(share: f64) -> f64 {
-    -(1.0 - share).log10()
-}
-
-/// Latency by rate, where the study has several rates of one size.
-fn rates(head: &Head, found: &Findings, hues: &Hues<'_>) -> Result<String> {
-    let small = head.plan.loads.iter().map(|load| load.bytes).min().unwrap_or_default();
-    let mut rates: Vec<Load> =
-        head.plan.loads.iter().copied().filter(|load| load.bytes == small).collect();
-    rates.sort_by_key(|load| load.rate);
-    if rates.len() < 2 {
-        return Ok(String::new());
-    }
-    let p99 = |arm: &str, load: Load| {
-        let seen = found.arms.iter().find(|one| one.arm == arm && one.load == load)?;
-        seen.medians.get(&Measure::P99).copied()
-    };
-    let mut all = Vec::new();
-    let mut rows = String::new();
-    let arms: Vec<&str> = hues.0.iter().map(String::as_str).collect();
-    for arm in &arms {
-        let points =
-            rates.iter().filter_map(|load| Some((f64::from(load.rate), p99(arm, *load)? / 1e3)));
-        all.push(Line { points: points.collect(), hue: hues.of(arm) });
-        let kept = rates.iter().filter(|load| p99(arm, **load).is_some_and(|us| us <= KEPT_US));
-        let most = kept.map(|load| load.rate).max();
-        rows += &format!(
-            "<tr><td>{}</td><td>{}</td></tr>\n",
-            escaped(arm),
-            most.map_or("none of them".to_owned(), |rate| rate.to_string())
-        );
-    }
-    let axes = Axes {
-        across: "calls a second",
-        up: "p99, milliseconds",
-        name: &|rate| format!("{rate:.0}"),
-        marked: true,
-    };
-    let title = "p99 by rate";
-    let drawn = lines(&all, &axes, title)?;
-    Ok(format!(
-        "<h2>{title}</h2>\n{}<div class=\"wide\">{drawn}</div>\n<p>The highest rate of these at which p99 \
-         stays within {:.0} ms:</p>\n<div class=\"wide\"><table><tr><th>arm</th><th>calls a second</th></tr>\n\
-         {rows}</table></div>\n",
-        hues.legend(arms.into_iter()),
-        KEPT_US / 1e3
-    ))
 }
 
 fn shown_claim(claim: &Claim) -> String {
@@ -398,7 +244,8 @@ mod tests {
         ] {
             assert!(page.contains(wanted), "{wanted}");
         }
-        assert_eq!(page.matches("<svg").count(), 4);
+        // Two ladders; the service and the plain proxies, by tail and by rate.
+        assert_eq!(page.matches("<svg").count(), 6);
         for tag in ["table", "div", "details", "p", "h2", "h3", "ul", "svg"] {
             let opened = page.matches(&format!("<{tag}>")).count()
                 + page.matches(&format!("<{tag} ")).count();
@@ -420,6 +267,5 @@ mod tests {
             ["9.9 us", "250 us", "2.35 ms", "23.5 ms"]
         );
         assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
-        assert!((nines(0.999) - 3.0).abs() < 1e-9);
     }
 }

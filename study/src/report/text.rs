@@ -136,6 +136,15 @@ pub(super) fn said(one: &Compared) -> &'static str {
     }
 }
 
+/// The first of many, and how many more there are.
+fn few(all: &[String]) -> String {
+    let shown = all.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(4) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
+    }
+}
+
 /// How far the study is to be trusted.
 pub(super) fn trust(found: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
@@ -167,7 +176,7 @@ pub(super) fn trust(found: &Findings) -> Vec<String> {
              expected: {}. Believe no difference of that size.",
             apart.len(),
             same.len(),
-            apart.join(", ")
+            few(&apart)
         ));
     }
     let judged = found.judged().count();
@@ -231,6 +240,10 @@ mod tests {
         for block in blocks.iter_mut().filter(|block| block.arm == "native-policy@2") {
             block.seen.latency.p50 *= 1.3;
         }
+        assert_eq!(
+            few(&["a", "b", "c", "d", "e", "f"].map(str::to_owned)),
+            "a, b, c, d, and 2 more"
+        );
         let lines = trust(&findings(&head, &blocks, &arms).unwrap());
         assert!(lines[0].contains("differs from itself in 3 of 12"), "{lines:?}");
         assert!(lines[0].contains("p50 at 250"), "{lines:?}");
