@@ -31,14 +31,28 @@ pub fn study(arguments: &[String]) -> Result<()> {
     };
     command.arg("run").args(arguments);
     if !given("--out") {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-        command.arg("--out").arg(place::made("study")?.join(now.as_secs().to_string()));
+        let all = place::made("study")?;
+        let folder = match given("--resume") {
+            true => newest(&all)?.context("there is no study yet that could be resumed")?,
+            false => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+                all.join(now.as_secs().to_string())
+            }
+        };
+        command.arg("--out").arg(folder);
     }
     if !given("--commit") {
         command.args(["--commit", &commit()]);
     }
     // Taking its place: Ctrl-C is then the study's alone.
     Err(command.exec()).context("the study's program cannot be started")
+}
+
+/// The study that was begun last among those whose folder was not chosen: its name is a time.
+fn newest(all: &Path) -> Result<Option<PathBuf>> {
+    let names = std::fs::read_dir(all)?.flatten().map(|entry| entry.file_name());
+    let times = names.filter_map(|name| name.to_str()?.parse::<u64>().ok());
+    Ok(times.max().map(|time| all.join(time.to_string())))
 }
 
 /// Builds what the environment does not name, as for a release.
@@ -103,4 +117,20 @@ fn program(program: &str, variable: &str) -> PathBuf {
 fn commit() -> String {
     process::answer("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_study_is_the_one_to_resume() {
+        let folder = place::made("xtask/tests/studies").unwrap();
+        for name in ["9", "100", "of-the-tests"] {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        assert_eq!(newest(&folder).unwrap(), Some(folder.join("100")));
+        let empty = place::made("xtask/tests/no-studies").unwrap();
+        assert_eq!(newest(&empty).unwrap(), None);
+    }
 }
