@@ -1,6 +1,6 @@
 //! What an engine records: counts, events, sums.
 
-use crate::decision::Settled;
+use crate::decision::{Rule, Settled};
 use crate::event::{Decided, Event, EventKind, Transition};
 use crate::series::{Counts, SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
@@ -94,6 +94,13 @@ impl Recorder {
         }
         if self.tracing == Tracing::All {
             self.keep(at, row, None, EventKind::Decision { call: call.into(), decided, shadow });
+        }
+    }
+
+    /// A call goes on although a rule would have turned it away.
+    pub(super) fn not_applied(&mut self, row: u32, rule: Rule) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.not_applied(rule);
         }
     }
 
