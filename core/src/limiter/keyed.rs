@@ -231,3 +231,6 @@ impl Key {
 const fn spread(hash: u32) -> u64 {
     (hash as u64) << 32 | hash as u64
 }
+
+#[cfg(test)]
+mod tests;

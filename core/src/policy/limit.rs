@@ -4,7 +4,7 @@ use super::types::{Scope, Share};
 use crate::limiter::RateLimitPolicy;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 /// One rate limit of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,34 +88,32 @@ impl Network {
             None => None,
         };
         match address.parse().ok()? {
-            IpAddr::V4(address) => {
-                let (bits, length) = (address.to_bits(), length.unwrap_or(32));
-                let mask = u32::MAX.checked_shl(32_u32.checked_sub(length)?).unwrap_or(0);
-                (bits & mask == bits).then_some(Self::V4(bits, mask))
-            }
+            IpAddr::V4(address) => Self::v4(address.to_bits(), length.unwrap_or(32)),
             IpAddr::V6(address) => {
                 let (bits, length) = (address.to_bits(), length.unwrap_or(128));
-                let mask = u128::MAX.checked_shl(128_u32.checked_sub(length)?).unwrap_or(0);
-                (bits & mask == bits).then_some(Self::V6(bits, mask))
+                match (address.to_ipv4_mapped(), length.checked_sub(96)) {
+                    (Some(address), Some(length)) => Self::v4(address.to_bits(), length),
+                    _ => {
+                        let mask = u128::MAX.checked_shl(128_u32.checked_sub(length)?).unwrap_or(0);
+                        (bits & mask == bits).then_some(Self::V6(bits, mask))
+                    }
+                }
             }
         }
     }
 
-    /// Whether an address is in it. An IPv4 address counts as such however it came: a socket of both
-    /// families shows it as `::ffff:10.0.0.1` (RFC 4291, 2.5.5.2).
+    fn v4(bits: u32, length: u32) -> Option<Self> {
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(length)?).unwrap_or(0);
+        (bits & mask == bits).then_some(Self::V4(bits, mask))
+    }
+
+    /// Whether an address is in it. An IPv4 address counts as such however it is written: a socket of
+    /// both families shows it as `::ffff:10.0.0.1` (RFC 4291, 2.5.5.2).
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::V4(network, mask), IpAddr::V4(address)) => address.to_bits() & mask == *network,
             (Self::V6(network, mask), IpAddr::V6(address)) => address.to_bits() & mask == *network,
-            (Self::V6(..), IpAddr::V4(address)) => self.contains_v6(address.to_ipv6_mapped()),
-            (Self::V4(..), IpAddr::V6(_)) => false,
-        }
-    }
-
-    const fn contains_v6(&self, address: Ipv6Addr) -> bool {
-        match self {
-            Self::V6(network, mask) => address.to_bits() & *mask == *network,
-            Self::V4(..) => false,
+            _ => false,
         }
     }
 }
