@@ -358,7 +358,7 @@ impl Engine {
     pub fn totals(&self) -> Totals {
         let states = self.states.iter().flatten();
         let scopes = states.map(|state| state.registry.places().len() as u64).sum();
-        Totals { scopes, ..self.recorder.totals() }
+        Totals { scopes, limit_keys: self.limits.keys(), ..self.recorder.totals() }
     }
 }
 

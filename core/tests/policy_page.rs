@@ -30,7 +30,7 @@ fn examples() -> Vec<Document> {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!(examples().len(), 3);
+    assert_eq!(examples().len(), 4);
 }
 
 #[test]

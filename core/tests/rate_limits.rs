@@ -50,7 +50,7 @@ fn each_key_has_its_own() {
     assert_eq!(worker.offered(from("10.0.0.1"), 20), 10);
     assert_eq!(worker.offered(from("10.0.0.2"), 20), 10);
     assert_eq!(worker.at(100).offered(from("10.0.0.1"), 5), 1);
-    assert_eq!(worker.engine.limited_keys(), 2);
+    assert_eq!(worker.engine.totals().limit_keys, 2);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn clients_of_allowed_networks_are_not_limited_and_take_nothing() {
         assert_eq!(worker.offered(from(client), 50), 50, "{client}");
     }
     for client in ["10.2.0.0", "192.0.2.8", "2001:db8:8000::1", "10.1.0.0.1", "10.1.0.1, x", ""] {
-        worker.now = worker.now + bimetal_core::Duration::from_secs(1);
+        worker.now += bimetal_core::Duration::from_secs(1);
         assert_eq!(worker.offered(from(client), 50), 2, "{client}");
     }
 }
@@ -288,7 +288,7 @@ fn an_update_keeps_a_limit_that_means_the_same_and_the_breaker_of_one_that_does_
     update(&mut worker, r#"{"rate": "61/m", "capacity": 10}"#);
     assert!(!worker.engine.settle(worker.now, failed, Report::from(Outcome::Failure)).late);
     assert_eq!(worker.ask(from("a")).unwrap_err(), Rule::Breaker, "the breaker is the same");
-    assert_eq!(worker.engine.limited_keys(), 1, "the old limits are gone");
+    assert_eq!(worker.engine.totals().limit_keys, 1, "the old limits are gone");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn flooding_the_keys_resets_nobody() {
     assert_eq!(crowded, 99 + 10);
     for (index, name) in names.iter().enumerate() {
         worker.at(1_000 + index as u64 * 10).offered(from(name), 1);
-        assert_eq!(worker.engine.limited_keys(), 100);
+        assert_eq!(worker.engine.totals().limit_keys, 100);
     }
     assert_eq!(worker.offered(from("victim"), 10), 0, "nothing is back before 360 s");
     assert_eq!(worker.at(365_000).offered(from("victim"), 10), 1);

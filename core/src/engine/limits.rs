@@ -2,7 +2,7 @@
 //! breaker means can change without them.
 
 use super::policies::Hold;
-use super::{Engine, Recorder, Room, scope_key};
+use super::{Recorder, Room, scope_key};
 use crate::board::Board;
 use crate::decision::{RateLimited, Rejection, Rule};
 use crate::facts::Facts;
@@ -104,6 +104,11 @@ impl Limits {
         for place in &mut self.states {
             place.take_if(|state| Arc::strong_count(&state.held) == 1);
         }
+    }
+
+    /// Keys in all tables.
+    pub(super) fn keys(&self) -> u64 {
+        self.states.iter().flatten().map(|state| u64::from(state.table.len())).sum()
     }
 
     /// Asks the limits, then the scope's guard; takes a token of each limit where all say yes.
@@ -278,12 +283,4 @@ fn open(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> Opened {
     let fits = |one: &LimitOverride| one.fits(values.iter().map(|value| &**value));
     let place = limit.overrides.iter().position(fits).filter(|_| key.is_some());
     Opened { policy: place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0)), words }
-}
-
-impl Engine {
-    /// Keys in the tables of all rate limits.
-    pub fn limited_keys(&self) -> u64 {
-        let states = self.limits.states.iter().flatten();
-        states.map(|state| u64::from(state.table.len())).sum()
-    }
 }

@@ -31,6 +31,8 @@ pub struct Totals {
     pub events_lost: u64,
     /// Scopes in all tables right now.
     pub scopes: u64,
+    /// Keys in the tables of all rate limits right now.
+    pub limit_keys: u64,
 }
 
 /// Counts what happens in an engine, and keeps its events until the host takes them.
