@@ -276,7 +276,7 @@ fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8
 fn open(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> Opened {
     let board = match limit.share {
         Share::None => None,
-        Share::Process => call.board,
+        Share::Process | Share::Mesh { .. } => call.board,
     };
     let words = Place { board, key: key.unwrap_or(&OVERFLOW) }.words(limit.hash, WORDS);
     let values: Vec<_> = limit.key.iter().map(|part| scope_key(part, call.facts)).collect();
