@@ -1,5 +1,6 @@
 //! What the engine answers: admit with a plan, pass, or reject with a reason.
 
+mod rate_limited;
 mod reply;
 
 use crate::breaker::{self, State};
@@ -10,6 +11,7 @@ use crate::policy::{Mode, Policy};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use core::fmt;
+pub use rate_limited::RateLimited;
 pub use reply::Reply;
 
 /// The answer to one request.
@@ -157,6 +159,8 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
+    /// `rate_limits`
+    RateLimit,
     /// `breaker`
     Breaker,
     /// `concurrency`
@@ -165,19 +169,22 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 2] = [Self::Breaker, Self::Concurrency];
+    pub const ALL: [Self; 3] = [Self::RateLimit, Self::Breaker, Self::Concurrency];
 
     /// The name in metrics and events, and in `x-bimetal-rule` after the policy's name and a slash.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RateLimit => "rate_limit",
             Self::Breaker => "breaker",
             Self::Concurrency => "concurrency",
         }
     }
 
-    /// The status of its rejections.
+    /// The status of its rejections, where the policy gives no other.
     pub const fn status(self) -> u16 {
         match self {
+            // RFC 6585, 4.
+            Self::RateLimit => 429,
             Self::Breaker | Self::Concurrency => 503,
         }
     }
@@ -185,6 +192,7 @@ impl Rule {
     /// What it is, for people.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::RateLimit => "rate limit",
             Self::Breaker => "circuit breaker",
             Self::Concurrency => "concurrency limit",
         }
@@ -201,6 +209,13 @@ pub enum Rejection {
     Breaker(breaker::Denied),
     /// `mode: forced_open`, in the breaker's name.
     ForcedOpen,
+    /// A rate limit: of those that are exceeded the one that has room again last.
+    RateLimit {
+        /// Which it is, and when there is room.
+        limit: RateLimited,
+        /// State of the breaker, which was not asked.
+        breaker: State,
+    },
     /// The limit of calls under way.
     Concurrency {
         /// What it says.
@@ -215,6 +230,7 @@ impl Rejection {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Breaker(_) | Self::ForcedOpen => Rule::Breaker,
+            Self::RateLimit { .. } => Rule::RateLimit,
             Self::Concurrency { .. } => Rule::Concurrency,
         }
     }
@@ -223,6 +239,7 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Breaker(denied) => denied.left(),
+            Self::RateLimit { limit, .. } => Some(limit.left()),
             Self::ForcedOpen | Self::Concurrency { .. } => None,
         }
     }
@@ -232,7 +249,7 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.state(),
             Self::ForcedOpen => State::Open,
-            Self::Concurrency { breaker, .. } => *breaker,
+            Self::RateLimit { breaker, .. } | Self::Concurrency { breaker, .. } => *breaker,
         }
     }
 }
@@ -241,6 +258,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Breaker(denied) => denied.fmt(f),
+            Self::RateLimit { limit, .. } => limit.fmt(f),
             Self::Concurrency { denied, .. } => denied.fmt(f),
             Self::ForcedOpen => f.write_str("forced open by the policy"),
         }

@@ -7,6 +7,7 @@
 
 mod due;
 mod far;
+mod limits;
 mod policies;
 mod recorder;
 mod view;
@@ -30,6 +31,7 @@ use alloc::vec::Vec;
 use due::{DueQueue, Sweep};
 use far::Exchanges;
 pub use far::{Exchange, ExchangeTotals, MAX_DELTAS, Told};
+use limits::{Call, Limits};
 pub use policies::Policies;
 use policies::{Entry, State};
 use recorder::Recorder;
@@ -50,6 +52,7 @@ pub struct Engine {
     board: Option<Arc<dyn Board>>,
     room: Room,
     far: Exchanges,
+    limits: Limits,
 }
 
 /// Whether the host has memory for one more scope in a table that has so many: a table may need twice
@@ -71,6 +74,7 @@ impl Engine {
             board: None,
             room: |_| true,
             far: Exchanges::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Engine {
             let row = slot.row;
             return self.admitted(now, &entry.policy, place, row, permit);
         }
-        self.decide(now, &entry.policy, place)
+        self.decide(now, entry, facts, place)
     }
 
     /// What becomes of a request without a scope.
@@ -161,17 +165,29 @@ impl Engine {
 
     /// Asks everything that can decide.
     #[inline(never)]
-    fn decide<'p>(&mut self, now: Instant, policy: &'p Arc<Policy>, place: u32) -> Verdict<'p> {
+    fn decide<'p>(
+        &mut self,
+        now: Instant,
+        entry: &'p Entry,
+        facts: &dyn Facts,
+        place: u32,
+    ) -> Verdict<'p> {
+        let policy = &entry.policy;
         let Some(slot) = self.slots.get_mut(place) else {
             return Verdict::Unmatched;
         };
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
-            _ => match &policy.concurrency {
-                None => slot.guard.admit(now),
-                Some(limit) => {
+            _ => match (&entry.limits, &policy.concurrency) {
+                (None, None) => slot.guard.admit(now),
+                (None, Some(limit)) => {
                     let place = Place { board: self.board.as_deref(), key: slot.key.on_board() };
                     slot.guard.admit_within(now, limit, &policy.hashes, place)
+                }
+                (Some(limits), _) => {
+                    let (board, room) = (self.board.as_deref(), self.room);
+                    let call = Call { now, policy, facts, board, room };
+                    self.limits.admit(limits, slot, &mut self.recorder, call)
                 }
             },
         };
@@ -342,7 +358,7 @@ impl Engine {
     pub fn totals(&self) -> Totals {
         let states = self.states.iter().flatten();
         let scopes = states.map(|state| state.registry.places().len() as u64).sum();
-        Totals { scopes, ..self.recorder.totals() }
+        Totals { scopes, limit_keys: self.limits.keys(), ..self.recorder.totals() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::path::NormalPath;
 use alloc::borrow::Cow;
+use core::net::IpAddr;
 
 /// Which way a request travels through an Envoy sidecar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,6 +54,10 @@ pub trait Facts {
     /// The client's address without a port.
     fn client(&self) -> Option<Cow<'_, [u8]>> {
         None
+    }
+    /// The client's address as one; none where it is none.
+    fn client_address(&self) -> Option<IpAddr> {
+        core::str::from_utf8(&self.client()?).ok()?.parse().ok()
     }
     /// Which way the request travels.
     fn direction(&self) -> Direction {

@@ -14,7 +14,7 @@ mod far;
 mod tests;
 
 use crate::board::{Board, Words};
-use crate::breaker::{Breaker, Permit, State, Transition};
+use crate::breaker::{Breaker, Denied, Permit, State, Transition};
 use crate::concurrency::Concurrency;
 use crate::decision::Rejection;
 use crate::outcome::Report;
@@ -72,7 +72,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// The words of one mechanism: the same for every worker where it means the same, whatever else
     /// the policy says.
-    fn words(&self, hash: u64, count: usize) -> Option<Arc<dyn Words>> {
+    pub(crate) fn words(&self, hash: u64, count: usize) -> Option<Arc<dyn Words>> {
         let board = self.board?;
         let name: Vec<u8> = [&hash.to_le_bytes(), self.key].concat();
         board.open(&name, count)
@@ -182,6 +182,14 @@ impl Guard {
         Some(GuardPermit { breaker: permit, has_slot: false })
     }
 
+    /// Whether the breaker would admit a call now; nothing is taken, nothing changes.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn peek(&mut self, now: Instant) -> Result<(), Denied> {
+        self.breaker.as_mut().map_or(Ok(()), |breaker| breaker.peek(now))
+    }
+
     /// The same by a policy that limits calls under way; `place` is where the limit is shared.
     #[inline(never)]
     pub fn admit_within(
@@ -191,7 +199,7 @@ impl Guard {
         hashes: &StateHashes,
         place: Place<'_>,
     ) -> Answer {
-        if let Some(Err(denied)) = self.breaker.as_mut().map(|breaker| breaker.peek(now)) {
+        if let Err(denied) = self.peek(now) {
             return Answer::Reject(Rejection::Breaker(denied));
         }
         let breaker = self.state();

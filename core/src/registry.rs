@@ -22,9 +22,9 @@ use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
 use index::Index;
 pub use key::label;
-use key::{LONGEST, shorten};
-pub(crate) use slot::Slots;
-use slot::{Key, Slot};
+pub(crate) use key::{LONGEST, shorten};
+use slot::Key;
+pub(crate) use slot::{Slot, Slots};
 
 /// How many places are looked at for one to give up. A table of busy scopes must not cost each new key a
 /// walk through all of them.

@@ -2,7 +2,7 @@
 //!
 //! The core counts, hosts publish: so a metric has one meaning in both hosts.
 
-use crate::decision::Settled;
+use crate::decision::{Rule, Settled};
 use crate::event::{Cause, Decided, State, Transition};
 use crate::outcome::Outcome;
 use alloc::sync::Arc;
@@ -84,6 +84,11 @@ impl Counts {
         } else {
             bump(&mut self.decisions, index);
         }
+    }
+
+    /// A rule's decision is counted and not applied; what becomes of the call is counted by itself.
+    pub(crate) fn not_applied(&mut self, rule: Rule) {
+        bump(&mut self.shadow, Decided::Rejected(rule).place());
     }
 
     pub(crate) fn settled(&mut self, settled: Settled) {

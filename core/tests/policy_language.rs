@@ -174,7 +174,9 @@ fn the_full_language_in_the_proxy() {
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
             "policies[0].breaker.quorum: not supported yet by host native",
-            "policies[0].rate_limits: not supported yet by host native",
+            "policies[0].rate_limits[0].queue: not supported yet by host native",
+            r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host native"#,
+            "policies[0].rate_limits[1].when_store_fails: not supported yet by host native",
             "policies[0].connections: not supported yet by host native",
             "policies[0].bandwidth: not supported yet by host native",
             "policies[0].concurrency.queue: not supported yet by host native",
@@ -205,7 +207,9 @@ fn the_full_language_in_the_filter() {
         document.skipped,
         [
             "policies[0].breaker.quorum: not supported yet by host wasm",
-            "policies[0].rate_limits: not supported yet by host wasm",
+            "policies[0].rate_limits[0].queue: not supported yet by host wasm",
+            r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host wasm"#,
+            "policies[0].rate_limits[1].when_store_fails: not supported yet by host wasm",
             "policies[0].connections: not supported yet by host wasm",
             "policies[0].bandwidth: not supported yet by host wasm",
             "policies[0].concurrency.queue: not supported yet by host wasm",

@@ -21,6 +21,9 @@ const CHOSEN: &[(&str, &[&str])] = &[
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
     // More calls than `minimum_calls` asks for.
     ("window.calls", &["100", "200"]),
+    // An override has as many values as the key has parts.
+    ("rate_limits.0.key", &[r#"["client"]"#, r#"["policy"]"#, r#"["header:x"]"#]),
+    ("overrides.0.values", &[r#"["a"]"#, r#"["b"]"#, r#"["*"]"#]),
 ];
 
 /// Leaves for which a host can do one thing alone, so that nothing could be read another way.
@@ -39,6 +42,12 @@ fn is_of_the_state(leaf: &str) -> bool {
     is_of_its_table || begins("breaker.") && !begins("breaker.failure.")
 }
 
+/// Whether what a rate limit's state means depends on a leaf.
+fn is_of_a_limit(leaf: &str) -> bool {
+    let judges = ["rate_limits.0.allow", "rate_limits.0.enforced", "rate_limits.0.status"];
+    leaf == "name" || leaf.starts_with("rate_limits.") && !judges.contains(&leaf)
+}
+
 #[test]
 fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
     for host in [Host::Native, Host::Wasm] {
@@ -47,7 +56,8 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
         let mut count = 0;
         for leaf in walk.leaves(&POLICY) {
             // Envoy's workers share no limit, whatever is asked for: docs/host-limits.md.
-            if host == Host::Wasm && leaf.name() == "concurrency.share" {
+            let shares = ["concurrency.share", "rate_limits.0.share"];
+            if host == Host::Wasm && shares.contains(&&*leaf.name()) {
                 continue;
             }
             let values = walk.values(&leaf);
@@ -71,11 +81,16 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
                         is_of_the_state(&leaf.name()),
                         "{about}: the state's hash"
                     );
+                    assert_eq!(
+                        one.rate_limits[0].hash != other.rate_limits[0].hash,
+                        is_of_a_limit(&leaf.name()),
+                        "{about}: the limit's hash"
+                    );
                 }
             }
         }
         assert_eq!(only_one, alone(host), "{}", host.name());
-        assert!(count >= 35, "{count} leaves");
+        assert!(count >= 48, "{count} leaves");
     }
 }
 
@@ -89,5 +104,7 @@ fn a_document_has_no_other_leaves() {
 
 /// What is compiled, without the hashes.
 fn blanked(policy: &Policy) -> String {
-    format!("{:?}", Policy { hash: 0, hashes: StateHashes::default(), ..policy.clone() })
+    let mut policy = Policy { hash: 0, hashes: StateHashes::default(), ..policy.clone() };
+    policy.rate_limits.iter_mut().for_each(|limit| limit.hash = 0);
+    format!("{policy:?}")
 }

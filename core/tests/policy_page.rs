@@ -30,7 +30,7 @@ fn examples() -> Vec<Document> {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!(examples().len(), 3);
+    assert_eq!(examples().len(), 4);
 }
 
 #[test]
@@ -53,12 +53,13 @@ fn its_errors_are_the_errors() {
                 "half_opn": {}, "half_open": {"lease": "1s"}, "open": {"base": 30},
             },
             "timeout": {"request": "3s", "connect": "1s"},
-            "rate_limits": [],
+            "rate_limits": [{"rate": "1/s", "share": "mesh"}],
+            "retry": {},
         },
         {"name": "echo"},
     ]});
     let problems = problems(&document, Host::Wasm);
-    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert_eq!(problems.len(), 8, "{problems:#?}");
     for line in problems {
         assert!(PAGE.contains(&line), "{line}");
     }

@@ -9,7 +9,7 @@
 use crate::port::{Host, HostError, MetricKind};
 use bimetal_core::Engine;
 use bimetal_core::metric::{
-    self, CALLS_OUTSTANDING, COUNTED, Counted, DECISION_ERRORS, EVENTS_LOST, POLICY,
+    self, CALLS_OUTSTANDING, COUNTED, Counted, DECISION_ERRORS, EVENTS_LOST, LIMIT_KEYS, POLICY,
     REQUEST_DURATION_MS, SCOPE, SCOPES, UNSHARED, UNSUPPORTED_SKIPPED,
 };
 use std::sync::Arc;
@@ -46,6 +46,7 @@ pub struct Publisher {
     unshared: Counter,
     lost: Counter,
     scopes: Counter,
+    limit_keys: Counter,
     outstanding: Counter,
     skipped: Metric,
 }
@@ -120,6 +121,7 @@ impl Publisher {
             (&mut self.unshared, own.unshared, &UNSHARED),
             (&mut self.lost, totals.events_lost, &EVENTS_LOST),
             (&mut self.scopes, totals.scopes, &SCOPES),
+            (&mut self.limit_keys, totals.limit_keys, &LIMIT_KEYS),
             (&mut self.outstanding, outstanding, &CALLS_OUTSTANDING),
         ] {
             let Counter { published, metric } = counter;
@@ -158,7 +160,8 @@ impl Publisher {
                 }
             }
         }
-        for Counter { published, metric } in [&mut self.scopes, &mut self.outstanding] {
+        let gauges = [&mut self.scopes, &mut self.limit_keys, &mut self.outstanding];
+        for Counter { published, metric } in gauges {
             let name = String::new;
             result = move_to(host, metric, published, 0, MetricKind::Gauge, name).and(result);
         }

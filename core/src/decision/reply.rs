@@ -1,6 +1,6 @@
 //! What a host answers in place of the upstream: status, fields and body, described once for all hosts.
 
-use super::Rejected;
+use super::{Rejected, Rejection};
 use crate::event::Json;
 use crate::policy::{Fallback, Policy};
 use alloc::borrow::Cow;
@@ -59,6 +59,7 @@ impl Rejected<'_> {
     pub fn reply(&self) -> Reply<'_> {
         let Self { policy, rejection, .. } = self;
         let (rule, reason) = (rejection.rule(), rejection.to_string());
+        let mut status = rule.status();
         let text = format!("{}: {reason}", rule.title());
         let mut fields = Vec::with_capacity(4);
         fields.push(("x-bimetal-rule".into(), format!("{}/{}", policy.name, rule.name()).into()));
@@ -68,7 +69,12 @@ impl Rejected<'_> {
             let seconds = left.as_secs_ceil().max(1).to_string();
             fields.push(("retry-after".into(), seconds.into()));
         }
-        Reply::new(rule.status(), &text, policy.fallback_when_rejected(), fields)
+        if let Rejection::RateLimit { limit, .. } = rejection {
+            status = limit.status(policy).unwrap_or(status);
+            let told = limit.fields(policy).into_iter().flatten();
+            fields.extend(told.map(|(name, value)| (name.into(), value.into())));
+        }
+        Reply::new(status, &text, policy.fallback_when_rejected(), fields)
     }
 }
 

@@ -7,9 +7,11 @@
 //! update keeps the breakers that mean the same.
 
 use super::Engine;
+use super::limits::HeldLimit;
 use crate::facts::Facts;
 use crate::policy::{Document, Match, Mode, Policy, Subject};
 use crate::registry::Registry;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -33,6 +35,8 @@ pub(super) struct Entry {
     /// Place of the state in the engine.
     pub state: u32,
     pub held: Arc<Hold>,
+    /// Its rate limits, where it has some.
+    pub limits: Option<Box<[HeldLimit]>>,
 }
 
 /// Keeps a state alive: the engine frees one that nobody else refers to.
@@ -43,7 +47,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { _address: 0 })
     }
 }
@@ -103,9 +107,11 @@ impl Engine {
                 policy: Arc::clone(policy),
                 is_for_all: policy.matcher == Match::default(),
                 asks_breaker_alone: matches!(policy.mode, Mode::Enforce | Mode::Shadow)
-                    && policy.concurrency.is_none(),
+                    && policy.concurrency.is_none()
+                    && policy.rate_limits.is_empty(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
+                limits: self.limits.load(policy, &mut self.rng),
             }
         });
         Policies { entries: entries.collect() }
@@ -139,6 +145,7 @@ impl Engine {
 
     /// Frees what no policies refer to any more. Results of its calls will be late.
     pub(super) fn free_states(&mut self) {
+        self.limits.free();
         if !self.states.iter().flatten().any(State::is_free) {
             return;
         }

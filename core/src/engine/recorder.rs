@@ -1,6 +1,6 @@
 //! What an engine records: counts, events, sums.
 
-use crate::decision::Settled;
+use crate::decision::{Rule, Settled};
 use crate::event::{Decided, Event, EventKind, Transition};
 use crate::series::{Counts, SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
@@ -31,6 +31,8 @@ pub struct Totals {
     pub events_lost: u64,
     /// Scopes in all tables right now.
     pub scopes: u64,
+    /// Keys in the tables of all rate limits right now.
+    pub limit_keys: u64,
 }
 
 /// Counts what happens in an engine, and keeps its events until the host takes them.
@@ -94,6 +96,13 @@ impl Recorder {
         }
         if self.tracing == Tracing::All {
             self.keep(at, row, None, EventKind::Decision { call: call.into(), decided, shadow });
+        }
+    }
+
+    /// A call goes on although a rule would have turned it away.
+    pub(super) fn not_applied(&mut self, row: u32, rule: Rule) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.not_applied(rule);
         }
     }
 

@@ -136,6 +136,12 @@ pub static DECISION_ERRORS: Metric = Metric::counter(
 /// Scopes in the tables.
 pub static SCOPES: Metric =
     Metric::gauge("bimetal_scopes", &[], "Scopes in the tables of all workers.");
+/// Keys of rate limits.
+pub static LIMIT_KEYS: Metric = Metric::gauge(
+    "bimetal_limit_keys",
+    &[],
+    "Keys in the tables of all rate limits of all workers.",
+);
 /// Calls under way.
 pub static CALLS_OUTSTANDING: Metric =
     Metric::gauge("bimetal_calls_outstanding", &[], "Admitted calls that are not settled yet.");
@@ -213,7 +219,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 26] = [
+pub static ALL: [&Metric; 27] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -225,6 +231,7 @@ pub static ALL: [&Metric; 26] = [
     &REQUEST_DURATION_MS,
     &DECISION_ERRORS,
     &SCOPES,
+    &LIMIT_KEYS,
     &CALLS_OUTSTANDING,
     &EVENTS_LOST,
     &SPANS_DROPPED,

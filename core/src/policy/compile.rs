@@ -1,6 +1,7 @@
 //! From a complete, checked document to what the engine decides by.
 
 use super::forms::Answer;
+use super::read_limits;
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::fallback::{self, Occasion};
@@ -85,6 +86,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         scopes: read_scopes(table::SCOPES.part(node)?)?,
         mode: table::MODE.read(node)?,
         breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
+        rate_limits: read_limits::read(node, name, host)?,
         concurrency: match table::CONCURRENCY.node(node) {
             Some(limit) => Some(read_concurrency(limit, host)?),
             None => None,

@@ -1,8 +1,12 @@
 //! The forms of the texts in a policy, and what they mean.
 
+use super::limit::{Network, Pattern};
 use super::types::{DirectionMatch, HeaderMatch, HostPattern, Mode, Scope, Share, WhenFull};
-use crate::doc::{Form, FromNode, Node};
+use crate::doc::{Form, FromNode, Node, units};
+use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};
+use crate::time::Duration;
+use alloc::format;
 
 /// The keywords of `scope`.
 pub(super) mod scope {
@@ -79,6 +83,24 @@ pub(super) static FIELD_VALUE: Form = Form {
             && !text.starts_with([' ', '\t'])
             && !text.ends_with([' ', '\t'])
     },
+};
+
+/// So many in so much time.
+pub(super) static RATE: Form = Form {
+    what: "a rate",
+    allowed: r#"a text such as "100/s", "6000/m" or "100/5s", 1 to 10,000,000 in 1ms to 24h, in whole milliseconds"#,
+    pattern: Some("^[0-9]+/([0-9]+([.][0-9]+)?)?(s|ns|us|ms|m|h)$"),
+    longest: None,
+    test: |text| rate(text).is_some(),
+};
+
+/// Addresses in `allow`.
+pub(super) static NETWORK: Form = Form {
+    what: "a network",
+    allowed: r#"an address, or one with a prefix and no bits behind it, such as "10.0.0.0/8""#,
+    pattern: Some("^[0-9a-fA-F.:]+(/[0-9]{1,3})?$"),
+    longest: None,
+    test: |text| Network::parse(text).is_some(),
 };
 
 /// Canonical names of the gRPC statuses 1–16 (gRPC: "Status codes and their use in gRPC").
@@ -192,6 +214,44 @@ impl FromNode for Scope {
                 Some(Self::Header(name.to_ascii_lowercase()))
             }
         }
+    }
+}
+
+/// `100/s`, `100/5s`.
+fn rate(text: &str) -> Option<Rate> {
+    let (tokens, period) = text.split_once('/')?;
+    // `parse` alone would take "+5".
+    let tokens =
+        tokens.bytes().all(|byte| byte.is_ascii_digit()).then(|| tokens.parse().ok())??;
+    let period = match period.as_bytes().first() {
+        Some(b'0'..=b'9') => units::duration(period).ok()?,
+        _ => units::duration(&format!("1{period}")).ok()?,
+    };
+    let periods = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+    let is_fit = (1..=10_000_000).contains(&tokens)
+        && periods.contains(&period)
+        && period == Duration::from_millis(period.as_millis());
+    is_fit.then_some(Rate { tokens, period })
+}
+
+impl FromNode for Rate {
+    fn from_node(node: &Node) -> Option<Self> {
+        rate(node.as_text()?)
+    }
+}
+
+impl FromNode for Network {
+    fn from_node(node: &Node) -> Option<Self> {
+        Self::parse(node.as_text()?)
+    }
+}
+
+impl FromNode for Pattern {
+    fn from_node(node: &Node) -> Option<Self> {
+        Some(Self(match node.as_text()? {
+            "*" => None,
+            value => Some(value.as_bytes().into()),
+        }))
     }
 }
 

@@ -8,15 +8,19 @@
 mod compile;
 #[cfg(feature = "policy")]
 mod forms;
+mod limit;
 mod matching;
 #[cfg(feature = "policy")]
 mod profile;
+#[cfg(feature = "policy")]
+mod read_limits;
 #[cfg(feature = "policy")]
 mod rules;
 #[cfg(feature = "policy")]
 pub mod table;
 mod types;
 
+pub use limit::{LimitOverride, LimitPolicy, Network};
 pub use matching::Subject;
 pub use types::*;
 

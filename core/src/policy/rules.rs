@@ -1,10 +1,12 @@
 //! What must hold between fields that stand in different places, and the defaults that depend on
 //! other fields.
 
-use super::profile;
 use super::table::breaker::{self, half_open, open};
 use super::table::trip::{self, rate, window};
-use super::table::{BREAKER_KEY, DOCUMENT, FALLBACK, NAME, POLICIES, TIMEOUT, fallback, timeout};
+use super::table::{
+    BREAKER_KEY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
+};
+use super::{profile, read_limits};
 use crate::doc::check::fill;
 use crate::doc::problem::quoted;
 use crate::doc::table::MAX_ITEMS;
@@ -68,6 +70,8 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
             }
         }
     }
+    let scope = SCOPE.node(policy).cloned();
+    read_limits::complete(at, scope, policy, problems);
     if let Some(fallback) = FALLBACK.node(policy) {
         check_fallback(&at.key(FALLBACK.name()), fallback, problems);
     }

@@ -6,6 +6,7 @@
 pub(crate) mod breaker;
 pub(crate) mod failure;
 pub(crate) mod fallback;
+pub(crate) mod limits;
 pub mod matching;
 pub(crate) mod trip;
 
@@ -32,6 +33,7 @@ pub const TIME: TypedKind<Duration> = TypedKind::duration(MS, DAY);
 pub const COUNT: TypedKind<u32> = TypedKind::<u32>::whole(1, 1_000_000);
 
 const ONE_POLICY: TypedKind<Part> = TypedKind::object(&POLICY);
+const ONE_LIMIT: TypedKind<Part> = TypedKind::object(&limits::LIMIT);
 
 /// `version`, of this language and of a host's file.
 pub const VERSION: Key<String> =
@@ -114,6 +116,8 @@ pub(crate) const COUNT_INJECTED: Key<bool> = Key::new(
 .default("false");
 pub(crate) const BREAKER_KEY: Key<Part> =
     Key::new("breaker", TypedKind::object(&BREAKER), "The circuit breaker.");
+pub(crate) const RATE_LIMITS: Key<Vec<Part>> =
+    Key::new("rate_limits", TypedKind::list(&ONE_LIMIT, 0), "Rate limits; all must admit.");
 pub(crate) const CONCURRENCY: Key<Part> = Key::new(
     "concurrency",
     TypedKind::object(&concurrency::CONCURRENCY),
@@ -148,11 +152,11 @@ pub static POLICY: Object = Object {
         EVIDENCE.field(),
         COUNT_INJECTED.field(),
         BREAKER_KEY.field(),
+        RATE_LIMITS.field(),
         CONCURRENCY.field(),
         TIMEOUT.field(),
         FALLBACK.field(),
         DEBUG_HEADERS.field(),
-        Field::later("rate_limits", "Rate limits; all must admit."),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
         Field::later("deadline", "Deadlines taken from requests and handed on."),

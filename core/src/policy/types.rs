@@ -1,5 +1,6 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
+use super::limit::LimitPolicy;
 use crate::outcome::FailureRules;
 use crate::path::NormalPath;
 use crate::time::Duration;
@@ -36,6 +37,8 @@ pub struct Policy {
     pub mode: Mode,
     /// The breaker, where there is one.
     pub breaker: Option<Arc<BreakerPolicy>>,
+    /// Rate limits: all must admit.
+    pub rate_limits: Vec<LimitPolicy>,
     /// The limit of calls under way, where there is one.
     pub concurrency: Option<ConcurrencyPolicy>,
     /// What counts as failure, slow and neutral.

@@ -8,12 +8,12 @@ use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
 
 /// The longest key that is kept, in bytes.
-pub(super) const LONGEST: usize = 128;
+pub(crate) const LONGEST: usize = 128;
 const KEPT: usize = LONGEST - 16;
 
 /// `key` itself, or for a longer one its beginning and 128 bits of hash: a table of 10,000 keys of
 /// 64 KiB each would be the outage.
-pub(super) fn shorten<'a>(
+pub(crate) fn shorten<'a>(
     key: &'a [u8],
     short: &'a mut [u8; LONGEST],
     hasher: &FixedState,

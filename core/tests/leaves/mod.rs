@@ -8,8 +8,22 @@ use bimetal_core::doc::{Host, Keyword, Kind, Object, Rule};
 use serde_json::{Map, Value, json};
 
 /// Texts, of which each form takes two.
-const TEXTS: [&str; 10] =
-    ["/a", "/b", "a", "b", "503", "4xx", "unavailable", "internal", "127.0.0.1:1", "127.0.0.1:2"];
+const TEXTS: [&str; 14] = [
+    "/a",
+    "/b",
+    "a",
+    "b",
+    "503",
+    "4xx",
+    "unavailable",
+    "internal",
+    "127.0.0.1:1",
+    "127.0.0.1:2",
+    "1/s",
+    "2/s",
+    "10.0.0.0/8",
+    "::1",
+];
 
 /// Whose leaves are walked, and how.
 #[derive(Clone, Copy, Debug)]

@@ -84,6 +84,7 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     let sum = |count: fn(&WorkerStats) -> u64| stats.iter().map(count).sum::<u64>();
     page.only(&metric::DECISION_ERRORS, sum(|report| report.decision_errors));
     page.only(&metric::SCOPES, sum(|report| report.totals.scopes));
+    page.only(&metric::LIMIT_KEYS, sum(|report| report.totals.limit_keys));
     let outstanding = sum(|report| report.totals.issued - report.totals.settled);
     page.only(&metric::CALLS_OUTSTANDING, outstanding);
     page.only(&metric::EVENTS_LOST, sum(|report| report.totals.events_lost));
@@ -214,8 +215,8 @@ mod tests {
     #[test]
     fn each_count_stands_in_its_line_summed_over_the_workers() {
         let counts = Counts {
-            decisions: [1, 2, 22],
-            shadow: [3, 4, 23],
+            decisions: [1, 24, 2, 22],
+            shadow: [3, 25, 4, 23],
             outcomes: [5, 6, 7, 8],
             late: 9,
             unprotected: 10,
@@ -229,7 +230,8 @@ mod tests {
         let values = page.text.lines().filter(|line| !line.starts_with('#'));
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
         let wanted = [
-            2, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 8, 46, 18, 20,
+            2, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 50, 8, 46,
+            18, 20,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [

@@ -72,4 +72,8 @@ impl Facts for RequestFacts<'_> {
     fn client(&self) -> Option<Cow<'_, [u8]>> {
         self.client.map(|client| Cow::Owned(client.to_string().into_bytes()))
     }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        self.client
+    }
 }

@@ -1,6 +1,7 @@
 //! Descriptions of compiled policies for people.
 
-use bimetal_core::policy::{BreakerPolicy, Policy, RateCondition, Scope, WindowSize};
+use bimetal_core::limiter::{Rate, RateLimitPolicy};
+use bimetal_core::policy::{BreakerPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize};
 
 /// What has a breaker of its own.
 pub(super) fn scope(scope: &Scope) -> String {
@@ -52,6 +53,51 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
         told.push("a failure's retry-after lengthens the open time".to_owned());
     }
     told
+}
+
+/// What a rate limit allows, a sentence each.
+pub(super) fn limit(limit: &LimitPolicy) -> Vec<String> {
+    let parts: Vec<_> = limit.key.iter().map(scope).collect();
+    let whose = match &parts[..] {
+        [one] if one == "policy" => "all calls together".to_owned(),
+        parts => format!("each {}", parts.join(" and ")),
+    };
+    let mut told = vec![format!("{}, for {whose}", bucket(&limit.limit))];
+    for one in &limit.overrides {
+        let values = one.values.iter().map(|value| match value {
+            Some(value) => format!("{:?}", String::from_utf8_lossy(value)),
+            None => "any".to_owned(),
+        });
+        let values: Vec<_> = values.collect();
+        told.push(format!("{}, for {}", bucket(&one.limit), values.join(" and ")));
+    }
+    if !limit.allow.is_empty() {
+        told.push(format!(
+            "clients of {} are not limited",
+            counted(u32::try_from(limit.allow.len()).unwrap_or(u32::MAX), "network", "networks")
+        ));
+    }
+    if limit.enforced < 1.0 {
+        told.push(format!("{}% of what it would reject is rejected", limit.enforced * 100.0));
+    }
+    told
+}
+
+fn bucket(limit: &RateLimitPolicy) -> String {
+    let Rate { tokens, period } = limit.rate;
+    let mut text = format!(
+        "{} in {period}, {} at once",
+        counted(tokens, "call", "calls"),
+        counted(limit.capacity, "call", "calls")
+    );
+    if let Some(burst) = &limit.burst {
+        let calls = counted(burst.tokens, "call", "calls");
+        text += &format!(
+            ", {calls} more within {}, and again {} after the limit was last exceeded",
+            burst.expires, burst.recovers_after
+        );
+    }
+    text
 }
 
 /// The answer to a rejected request.

@@ -78,6 +78,8 @@ struct Explanation {
     decision: &'static str,
     why: String,
     plan: Option<Plan>,
+    /// What the rate limits allow, a line each.
+    limits: Vec<String>,
     /// What the breaker goes by, a line each.
     breaker: Vec<String>,
     /// The answer while the breaker is open.
@@ -269,6 +271,7 @@ impl Explanation {
             decision: "pass",
             why: String::new(),
             plan: None,
+            limits: Vec::new(),
             breaker: Vec::new(),
             when_open: None,
             skipped: document.skipped.clone(),
@@ -279,6 +282,7 @@ impl Explanation {
         self.policy = Some(policy.name.to_string());
         self.mode = Some(policy.mode.name());
         self.scope = Some(Scope { by: describe::scope(&policy.scope), key });
+        self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
         if let Some(breaker) = &policy.breaker {
             self.breaker = describe::breaker(breaker);
             self.when_open = match policy.mode {
@@ -307,6 +311,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(mode) = self.mode {
             write!(f, "\n  mode: {mode}")?;
+        }
+        for line in &self.limits {
+            write!(f, "\n  rate limit: {line}")?;
         }
         for line in &self.breaker {
             write!(f, "\n  breaker: {line}")?;

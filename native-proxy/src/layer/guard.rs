@@ -123,6 +123,7 @@ impl Guard {
             sum.settled += one.settled;
             sum.events_lost += one.events_lost;
             sum.scopes += one.scopes;
+            sum.limit_keys += one.limit_keys;
         }
         sum
     }

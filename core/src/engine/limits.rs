@@ -1,0 +1,286 @@
+//! Rate limits at work. They lie beside the scopes: a limit has keys of its own, and what a policy's
+//! breaker means can change without them.
+
+use super::policies::Hold;
+use super::{Recorder, Room, scope_key};
+use crate::board::Board;
+use crate::decision::{RateLimited, Rejection, Rule};
+use crate::facts::Facts;
+use crate::guard::{Answer, Place};
+use crate::limiter::keyed::{KeyPlace, KeyedLimit, Opened};
+use crate::limiter::{Exceeded, Token, WORDS};
+use crate::policy::{LimitOverride, LimitPolicy, Mode, Policy, Share};
+use crate::registry::{LONGEST, Slot, shorten};
+use crate::rng::Rng;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use foldhash::quality::FixedState;
+
+/// The rate limits of all policies.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    states: Vec<Option<State>>,
+    // What one admission needs; kept, so that it allocates nothing.
+    key: Vec<u8>,
+    asked: Vec<Asked>,
+}
+
+/// One limit: what its calls left behind.
+#[derive(Debug)]
+struct State {
+    hash: u64,
+    table: KeyedLimit,
+    /// How much of a rejection is due: an `enforced` share of them is carried out, evenly.
+    due: f64,
+    held: Arc<Hold>,
+}
+
+/// A limit of a policy, and where its state is.
+#[derive(Debug)]
+pub(super) struct HeldLimit {
+    state: u32,
+    held: Arc<Hold>,
+}
+
+/// A limit that a call has to pass.
+#[derive(Debug)]
+struct Asked {
+    /// Its place in the policy.
+    limit: usize,
+    state: u32,
+    place: KeyPlace,
+    token: Option<Token>,
+}
+
+/// One call as its limits see it.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub now: Instant,
+    pub policy: &'a Policy,
+    pub facts: &'a dyn Facts,
+    pub board: Option<&'a dyn Board>,
+    pub room: Room,
+}
+
+/// What further keys share is called on the board: longer than any key.
+const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
+
+impl Limits {
+    /// Makes the limits of a policy ready. None where it has none.
+    pub(super) fn load(&mut self, policy: &Policy, rng: &mut Rng) -> Option<Box<[HeldLimit]>> {
+        if policy.rate_limits.is_empty() {
+            return None;
+        }
+        let held = policy.rate_limits.iter().map(|limit| {
+            let is_same = |state: &Option<State>| {
+                state.as_ref().is_some_and(|state| state.hash == limit.hash)
+            };
+            let place = self.states.iter().position(is_same).unwrap_or_else(|| {
+                let table = KeyedLimit::new(&limit.limits(), limit.max_keys, rng.next_u64());
+                let new = State { hash: limit.hash, table, due: 0.0, held: Hold::new() };
+                let free = self.states.iter().position(Option::is_none);
+                let place = free.unwrap_or_else(|| {
+                    self.states.push(None);
+                    self.states.len() - 1
+                });
+                if let Some(free) = self.states.get_mut(place) {
+                    *free = Some(new);
+                }
+                place
+            });
+            let state = self.states.get(place).and_then(Option::as_ref);
+            HeldLimit {
+                state: u32::try_from(place).unwrap_or(u32::MAX),
+                held: state.map_or_else(Hold::new, |state| state.held.clone()),
+            }
+        });
+        Some(held.collect())
+    }
+
+    /// Frees what no policies refer to any more.
+    pub(super) fn free(&mut self) {
+        for place in &mut self.states {
+            place.take_if(|state| Arc::strong_count(&state.held) == 1);
+        }
+    }
+
+    /// Keys in all tables.
+    pub(super) fn keys(&self) -> u64 {
+        self.states.iter().flatten().map(|state| u64::from(state.table.len())).sum()
+    }
+
+    /// Asks the limits, then the scope's guard; takes a token of each limit where all say yes.
+    #[inline(never)]
+    pub(super) fn admit(
+        &mut self,
+        held: &[HeldLimit],
+        slot: &mut Slot,
+        recorder: &mut Recorder,
+        call: Call<'_>,
+    ) -> Answer {
+        let Call { now, policy, .. } = call;
+        let breaker = slot.guard.state();
+        match self.ask(held, call) {
+            Asking::Pass => {}
+            Asking::PassUnenforced if policy.mode == Mode::Shadow => {}
+            Asking::PassUnenforced => recorder.not_applied(slot.row, Rule::RateLimit),
+            Asking::Reject(limit) => {
+                return Answer::Reject(Rejection::RateLimit { limit, breaker });
+            }
+        }
+        if let Err(denied) = slot.guard.peek(now) {
+            return Answer::Reject(Rejection::Breaker(denied));
+        }
+        // Taken before the guard gives its permit: a token can be given back, a probe's place cannot.
+        if let Err(limit) = self.take(call) {
+            self.give_back(now);
+            return Answer::Reject(Rejection::RateLimit { limit, breaker });
+        }
+        let answer = match &policy.concurrency {
+            None => slot.guard.admit(now),
+            Some(limit) => {
+                let place = Place { board: call.board, key: slot.key.on_board() };
+                slot.guard.admit_within(now, limit, &policy.hashes, place)
+            }
+        };
+        if !matches!(answer, Answer::Admit(_)) {
+            self.give_back(now);
+        }
+        answer
+    }
+
+    /// Asks every limit, also behind one that says no: each notes by itself that it is exceeded, and who
+    /// is turned away learns the longest of the waits.
+    fn ask(&mut self, held: &[HeldLimit], call: Call<'_>) -> Asking {
+        self.asked.clear();
+        let (mut worst, mut is_unenforced) = (None, false);
+        for (index, (held, limit)) in held.iter().zip(&call.policy.rate_limits).enumerate() {
+            let is_allowed = |client| limit.allows(client);
+            if !limit.allow.is_empty() && call.facts.client_address().is_some_and(is_allowed) {
+                continue;
+            }
+            let place = held.state as usize;
+            let state = self.states.get_mut(place).and_then(Option::as_mut);
+            let Some(state) = state.filter(|state| Arc::ptr_eq(&state.held, &held.held)) else {
+                continue;
+            };
+            let place = find(state, limit, call, &mut self.key);
+            match state.table.peek(call.now, place) {
+                Ok(()) => {
+                    let state = held.state;
+                    self.asked.push(Asked { limit: index, state, place, token: None });
+                }
+                Err(exceeded) if state.enforces(limit.enforced) => {
+                    let told = state.tells(index, place, exceeded, call.now);
+                    if worst.is_none_or(|worst: RateLimited| worst.left() < told.left()) {
+                        worst = Some(told);
+                    }
+                }
+                Err(_) => is_unenforced = true,
+            }
+        }
+        match worst {
+            Some(told) => Asking::Reject(told),
+            None if is_unenforced => Asking::PassUnenforced,
+            None => Asking::Pass,
+        }
+    }
+
+    /// Takes a token of each limit that was asked.
+    ///
+    /// # Errors
+    /// Another worker was faster.
+    fn take(&mut self, call: Call<'_>) -> Result<(), RateLimited> {
+        for asked in &mut self.asked {
+            let Some(Some(state)) = self.states.get_mut(asked.state as usize) else {
+                continue;
+            };
+            match state.table.commit(call.now, asked.place) {
+                Ok(token) => asked.token = token,
+                Err(exceeded) => {
+                    let limit = call.policy.rate_limits.get(asked.limit);
+                    if state.enforces(limit.map_or(1.0, |limit| limit.enforced)) {
+                        return Err(state.tells(asked.limit, asked.place, exceeded, call.now));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn give_back(&mut self, now: Instant) {
+        for asked in &mut self.asked {
+            if let (Some(Some(state)), Some(token)) =
+                (self.states.get_mut(asked.state as usize), asked.token.take())
+            {
+                state.table.give_back(now, asked.place, token);
+            }
+        }
+    }
+}
+
+/// What the limits say.
+enum Asking {
+    Pass,
+    /// A limit is exceeded that is not enforced for this call.
+    PassUnenforced,
+    Reject(RateLimited),
+}
+
+impl State {
+    /// Whether this rejection is carried out, by error diffusion.
+    fn enforces(&mut self, share: f64) -> bool {
+        self.due += share;
+        let is_due = self.due >= 1.0;
+        if is_due {
+            self.due -= 1.0;
+        }
+        is_due
+    }
+
+    fn tells(
+        &self,
+        limit: usize,
+        place: KeyPlace,
+        exceeded: Exceeded,
+        now: Instant,
+    ) -> RateLimited {
+        RateLimited::new(limit, self.table.policy(place), exceeded.until.since(now))
+    }
+}
+
+/// The place of a call's key in the table of a limit. What a host does not know of a call counts as
+/// empty: nobody escapes a limit by leaving a header out.
+fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8>) -> KeyPlace {
+    key.clear();
+    match &limit.key[..] {
+        [part] => key.extend_from_slice(&scope_key(part, call.facts)),
+        parts => parts.iter().for_each(|part| {
+            let value = scope_key(part, call.facts);
+            // Its length first, so that no other values give the same key.
+            key.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            key.extend_from_slice(&value);
+        }),
+    }
+    let mut short = [0; LONGEST];
+    // Every worker shortens alike, so that a long key means the same to all.
+    let key = shorten(key, &mut short, &FixedState::with_seed(limit.hash));
+    state.table.find_or_make(call.now, key, call.room, |key| open(limit, call, key))
+}
+
+/// What a new key has; none is the overflow.
+#[cold]
+fn open(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> Opened {
+    let board = match limit.share {
+        Share::None => None,
+        Share::Process | Share::Mesh { .. } => call.board,
+    };
+    let words = Place { board, key: key.unwrap_or(&OVERFLOW) }.words(limit.hash, WORDS);
+    let values: Vec<_> = limit.key.iter().map(|part| scope_key(part, call.facts)).collect();
+    let fits = |one: &LimitOverride| one.fits(values.iter().map(|value| &**value));
+    let place = limit.overrides.iter().position(fits).filter(|_| key.is_some());
+    Opened { policy: place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0)), words }
+}

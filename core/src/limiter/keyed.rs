@@ -1,0 +1,236 @@
+//! One rate limit for each key: each client, each tenant.
+//!
+//! A key is made when it is first seen, full. The table is bounded, and keys are what clients choose:
+//! where it is full, only a key leaves it whose limit is full too, since a new one would be the same.
+//! So flooding the table with keys resets nobody. A clock decides which of those leaves, as in the
+//! table of scopes: a hand goes round, and whoever was used since it came by last is passed over once.
+//! Where no key can leave, further keys share one limit, the overflow.
+
+use super::measures::Measures;
+use super::words::LimitWords;
+use super::{Exceeded, RateLimitPolicy, Token};
+use crate::board::Words;
+use crate::slabs::Slabs;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::hash::BuildHasher;
+use core::mem;
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+
+/// The limits of all keys.
+#[derive(Debug)]
+pub struct KeyedLimit {
+    /// What the limits allow; a key has one of them.
+    measures: Box<[Measures]>,
+    keys: Slabs<Key>,
+    len: u32,
+    index: HashTable<u32>,
+    most: u32,
+    /// Which key is looked at next for one to leave.
+    hand: u32,
+    overflow: Option<Key>,
+    hasher: FixedState,
+}
+
+/// The limit of one key.
+#[derive(Debug)]
+struct Key {
+    words: LimitWords,
+    bytes: Box<[u8]>,
+    hash: u32,
+    measures: u16,
+    /// Whether it was used since the hand came by.
+    is_recent: bool,
+}
+
+/// What a new key has.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Which of the limit's policies is its own: 0 is the first.
+    pub policy: u16,
+    /// Where its state lies, if other workers share it: [`WORDS`](super::WORDS) words.
+    pub words: Option<Arc<dyn Words>>,
+}
+
+/// Where the limit of a key is. Once another key was asked for it may be another key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPlace(u32);
+
+/// The place of the overflow.
+const OVERFLOW: KeyPlace = KeyPlace(u32::MAX);
+
+/// How many keys are looked at for one that can leave: a table of busy keys must not cost each new
+/// one a walk through all of them.
+const LOOKS: u32 = 128;
+
+impl KeyedLimit {
+    /// A table of at most `most` keys, one at least. A key has one of `policies`; without one nothing
+    /// is limited. `seed` fixes the order of the hash table: clients must not know it.
+    pub fn new(policies: &[RateLimitPolicy], most: u32, seed: u64) -> Self {
+        Self {
+            measures: policies.iter().map(Measures::new).collect(),
+            keys: Slabs::default(),
+            len: 0,
+            index: HashTable::new(),
+            most: most.clamp(1, u32::MAX - 1),
+            hand: 0,
+            overflow: None,
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    /// How many keys it holds, the overflow left out.
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether it holds no key.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The place of `key`. A key that is not there is made by `open`, which is told the key, or none
+    /// for the overflow; `has_room` says whether there is memory for one more than so many.
+    #[inline]
+    pub fn find_or_make(
+        &mut self,
+        now: Instant,
+        key: &[u8],
+        has_room: fn(usize) -> bool,
+        open: impl FnOnce(Option<&[u8]>) -> Opened,
+    ) -> KeyPlace {
+        let hash = self.hasher.hash_one(key) as u32;
+        let is_it = |at: &u32| {
+            self.keys.get(*at).is_some_and(|known| known.hash == hash && *known.bytes == *key)
+        };
+        match self.index.find(spread(hash), is_it) {
+            Some(at) => {
+                let at = *at;
+                if let Some(known) = self.keys.get_mut(at) {
+                    known.is_recent = true;
+                }
+                KeyPlace(at)
+            }
+            None => self.make(now, key, hash, has_room, open),
+        }
+    }
+
+    #[cold]
+    fn make(
+        &mut self,
+        now: Instant,
+        key: &[u8],
+        hash: u32,
+        has_room: fn(usize) -> bool,
+        open: impl FnOnce(Option<&[u8]>) -> Opened,
+    ) -> KeyPlace {
+        let may_grow = self.len < self.most && has_room(self.len as usize);
+        let leaves = if may_grow { None } else { self.dispensable(now) };
+        if !may_grow && leaves.is_none() {
+            if self.overflow.is_none() {
+                self.overflow = Some(Key::new(&[], 0, open(None)));
+            }
+            return OVERFLOW;
+        }
+        let new = Key::new(key, hash, open(Some(key)));
+        let at = match leaves {
+            None => {
+                self.len += 1;
+                self.keys.push(new)
+            }
+            Some(at) => {
+                if let Some(old) = self.keys.get_mut(at).map(|old| mem::replace(old, new))
+                    && let Ok(entry) = self.index.find_entry(spread(old.hash), |one| *one == at)
+                {
+                    entry.remove();
+                }
+                at
+            }
+        };
+        let rehash = |at: &u32| self.keys.get(*at).map_or(0, |known| spread(known.hash));
+        self.index.insert_unique(spread(hash), at, rehash);
+        KeyPlace(at)
+    }
+
+    /// A key whose limit is full and that was not used for long, or the first full one.
+    fn dispensable(&mut self, now: Instant) -> Option<u32> {
+        let mut full = None;
+        for _ in 0..LOOKS.min(self.len.saturating_mul(2)) {
+            let at = self.hand;
+            self.hand = if at + 1 < self.len { at + 1 } else { 0 };
+            let Some(key) = self.keys.get_mut(at) else { continue };
+            let measures = self.measures.get(usize::from(key.measures));
+            if !measures.is_some_and(|measures| measures.is_idle(&key.words, now)) {
+                continue;
+            }
+            if !mem::replace(&mut key.is_recent, false) {
+                return Some(at);
+            }
+            full = full.or(Some(at));
+        }
+        full
+    }
+
+    #[inline]
+    fn at(&mut self, place: KeyPlace) -> Option<(&Measures, &mut LimitWords)> {
+        let key = match place {
+            OVERFLOW => self.overflow.as_mut()?,
+            KeyPlace(at) => self.keys.get_mut(at)?,
+        };
+        Some((self.measures.get(usize::from(key.measures))?, &mut key.words))
+    }
+
+    /// Whether a call of that key may pass now, see [`RateLimit::peek`](super::RateLimit::peek).
+    ///
+    /// # Errors
+    /// The limit is exceeded.
+    #[inline]
+    pub fn peek(&mut self, now: Instant, place: KeyPlace) -> Result<(), Exceeded> {
+        self.at(place).map_or(Ok(()), |(measures, words)| measures.peek(words, now))
+    }
+
+    /// Takes a token of that key; none where there is no such key, and nothing to limit.
+    ///
+    /// # Errors
+    /// The limit is exceeded.
+    #[inline]
+    pub fn commit(&mut self, now: Instant, place: KeyPlace) -> Result<Option<Token>, Exceeded> {
+        match self.at(place) {
+            Some((measures, words)) => measures.commit(words, now).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives back a token of that key that was taken and not used.
+    pub fn give_back(&mut self, now: Instant, place: KeyPlace, token: Token) {
+        if let Some((measures, words)) = self.at(place) {
+            measures.give_back(words, now, token);
+        }
+    }
+
+    /// Which of the policies that key has.
+    pub fn policy(&self, place: KeyPlace) -> u16 {
+        let key = match place {
+            OVERFLOW => self.overflow.as_ref(),
+            KeyPlace(at) => self.keys.get(at),
+        };
+        key.map_or(0, |key| key.measures)
+    }
+}
+
+impl Key {
+    fn new(bytes: &[u8], hash: u32, opened: Opened) -> Self {
+        let words = opened.words.map_or_else(LimitWords::own, LimitWords::Shared);
+        Self { words, bytes: bytes.into(), hash, measures: opened.policy, is_recent: true }
+    }
+}
+
+/// The table's hash of a key's: it chooses by the low bits and tells apart by the highest.
+const fn spread(hash: u32) -> u64 {
+    (hash as u64) << 32 | hash as u64
+}
+
+#[cfg(test)]
+mod tests;

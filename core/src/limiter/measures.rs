@@ -1,0 +1,103 @@
+//! What a limit allows, apart from its state: many keys have the same measures.
+
+use super::bucket::Bucket;
+use super::burst::{self, Budget};
+use super::words::LimitWords;
+use super::{Exceeded, RateLimitPolicy, Token};
+use crate::time::{Duration, Instant};
+
+/// When the bucket is full again.
+const BUCKET: usize = 0;
+/// What was taken of the burst budget, and when that began.
+const BURST: usize = 1;
+/// When the limit was last exceeded.
+const LAST_EXCEEDED: usize = 2;
+
+/// The measures of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measures {
+    bucket: Bucket,
+    budget: Option<Budget>,
+}
+
+impl Measures {
+    pub(super) fn new(policy: &RateLimitPolicy) -> Self {
+        let bucket = Bucket::new(policy.rate, policy.capacity);
+        Self { bucket, budget: policy.burst.map(Budget::new) }
+    }
+
+    /// See [`RateLimit::peek`](super::RateLimit::peek).
+    #[inline]
+    pub(super) fn peek(&self, words: &mut LimitWords, now: Instant) -> Result<(), Exceeded> {
+        match self.bucket.after_taking(words.load(BUCKET), now) {
+            Some(_) => Ok(()),
+            None => self.exceeds(words, now, false).map(drop),
+        }
+    }
+
+    /// See [`RateLimit::commit`](super::RateLimit::commit).
+    #[inline]
+    pub(super) fn commit(&self, words: &mut LimitWords, now: Instant) -> Result<Token, Exceeded> {
+        match words.update(BUCKET, |word| self.bucket.after_taking(word, now)) {
+            Some(_) => Ok(Token { burst: None }),
+            None => self.exceeds(words, now, true),
+        }
+    }
+
+    pub(super) fn give_back(&self, words: &mut LimitWords, now: Instant, token: Token) {
+        match token.burst {
+            Some(since) => words.update(BURST, |word| burst::after_giving_back(word, since)),
+            None => words.update(BUCKET, |word| Some(self.bucket.after_giving_back(word, now))),
+        };
+    }
+
+    pub(super) fn remaining(&self, words: &LimitWords, now: Instant) -> u32 {
+        self.bucket.tokens(words.load(BUCKET), now)
+    }
+
+    pub(super) fn fill(&self, words: &LimitWords, now: Instant) -> f64 {
+        self.bucket.fill(words.load(BUCKET), now)
+    }
+
+    pub(super) fn until_full(&self, words: &LimitWords, now: Instant) -> Duration {
+        self.bucket.until_full(words.load(BUCKET), now)
+    }
+
+    pub(super) fn is_idle(&self, words: &LimitWords, now: Instant) -> bool {
+        let is_whole = self.budget.as_ref().is_none_or(|budget| {
+            budget.is_whole(words.load(BURST), words.load(LAST_EXCEEDED), now)
+        });
+        is_whole && self.until_full(words, now).is_zero()
+    }
+
+    /// The bucket is empty: the burst budget decides. Where it is whole again, that is written down
+    /// before this exceeding is noted: whether it is whole goes by the exceeding before.
+    #[cold]
+    fn exceeds(
+        &self,
+        words: &mut LimitWords,
+        now: Instant,
+        takes: bool,
+    ) -> Result<Token, Exceeded> {
+        words.update(BUCKET, |word| self.bucket.mended(word, now));
+        let until = self.bucket.has_token_at(words.load(BUCKET), now);
+        let Some(budget) = self.budget else {
+            return Err(Exceeded { until });
+        };
+        let (spent, before) = (words.load(BURST), words.load(LAST_EXCEEDED));
+        if budget.is_whole(spent, before, now) && spent != burst::WHOLE {
+            // Where another worker was faster, it is whole by that one.
+            words.update(BURST, |word| (word == spent).then_some(burst::WHOLE));
+        }
+        words.update(LAST_EXCEEDED, |word| Some(burst::exceeded_at(word, now)));
+        let left = if takes {
+            words.update(BURST, |word| budget.after_taking(word, now))
+        } else {
+            budget.after_taking(words.load(BURST), now)
+        };
+        match left {
+            Some(word) => Ok(Token { burst: Some(burst::since(word)) }),
+            None => Err(Exceeded { until }),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The part of the table that describes rate limits.
+
+use super::{COUNT, TIME};
+use crate::doc::{Field, Key, Keyword, Object, Part, TypedKind};
+use crate::limiter::Rate;
+use crate::policy::forms::{FIELD_VALUE, NETWORK, RATE as RATE_FORM, scope};
+use crate::policy::limit::{Network, Pattern};
+use crate::policy::types::{Scope, Share};
+use crate::time::Duration;
+use alloc::vec::Vec;
+
+/// Tokens in a bucket or a burst.
+const TOKENS: TypedKind<u32> = TypedKind::<u32>::whole(1, 10_000_000);
+const TEXT: TypedKind<Pattern> = TypedKind::text(&FIELD_VALUE);
+const ONE_NETWORK: TypedKind<Network> = TypedKind::text(&NETWORK);
+const ONE_OVERRIDE: TypedKind<Part> = TypedKind::object(&OVERRIDE);
+const KEY_PART: TypedKind<Scope> = TypedKind::keywords(&[
+    Keyword::new(scope::POLICY),
+    Keyword::new(scope::DESTINATION),
+    Keyword::new(scope::ROUTE),
+    Keyword::new(scope::AUTHORITY),
+    Keyword::new(scope::CLIENT),
+    Keyword::new(scope::HEADER),
+]);
+
+pub(crate) const RATE: Key<Rate> = Key::new(
+    "rate",
+    TypedKind::text(&RATE_FORM),
+    "So many calls in so much time: `100/s`, `6000/m`, `100/5s`.",
+)
+.required();
+pub(crate) const CAPACITY: Key<u32> =
+    Key::new("capacity", TOKENS, "How many calls may come at once.")
+        .computed("as many as the rate has in one period");
+pub(crate) const BURST: Key<Part> = Key::new(
+    "burst",
+    TypedKind::object(&burst::BURST),
+    "Calls beyond the limit for a short while; then not again until the limit was kept for long.",
+);
+pub(crate) const KEY: Key<Vec<Scope>> = Key::new(
+    "key",
+    TypedKind::list(&KEY_PART, 1),
+    "What has a limit of its own: each combination of the values of these. `policy`: all calls together.",
+)
+.computed("the policy's `scope`");
+pub(crate) const OVERRIDES: Key<Vec<Part>> = Key::new(
+    "overrides",
+    TypedKind::list(&ONE_OVERRIDE, 0),
+    "Other limits for keys with certain values; the first that fits.",
+)
+.default("[]");
+pub(crate) const ALLOW: Key<Vec<Network>> = Key::new(
+    "allow",
+    TypedKind::list(&ONE_NETWORK, 0),
+    "Networks whose clients are not limited: `10.0.0.0/8`, `2001:db8::/32`, or an address.",
+)
+.default("[]");
+pub(crate) const ENFORCED: Key<f64> = Key::new(
+    "enforced",
+    TypedKind::number(0.0, 1.0),
+    "The share of what it would reject that it does reject; the rest passes and is counted.",
+)
+.default("1");
+pub(crate) const STATUS: Key<u16> =
+    Key::new("status", TypedKind::<u16>::whole(400, 599), "The status of its rejections.")
+        .default("429");
+pub(crate) const SHARE: Key<Share> = Key::new(
+    "share",
+    TypedKind::keywords(&[
+        Keyword::new(Share::Process.name()),
+        Keyword::new(Share::None.name()),
+        Keyword::later("mesh"),
+    ]),
+    "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
+)
+.default(r#""process""#);
+pub(crate) const MAX_KEYS: Key<u32> = Key::new(
+    "max_keys",
+    COUNT,
+    "Most keys at once. Further ones share one limit while no key can be forgotten.",
+)
+.default("100000");
+
+/// One rate limit.
+pub(crate) static LIMIT: Object = Object {
+    doc: "A rate limit: a token bucket, filled continuously.",
+    fields: &[
+        RATE.field(),
+        CAPACITY.field(),
+        BURST.field(),
+        KEY.field(),
+        OVERRIDES.field(),
+        ALLOW.field(),
+        ENFORCED.field(),
+        STATUS.field(),
+        SHARE.field(),
+        MAX_KEYS.field(),
+        Field::later("queue", "Calls that wait for the limit."),
+        Field::later("when_store_fails", "What happens while the store of a mesh is away."),
+    ],
+    rules: &[],
+};
+
+pub(crate) const VALUES: Key<Vec<Pattern>> = Key::new(
+    "values",
+    TypedKind::list(&TEXT, 1),
+    "A value for each part of the key, in its order; `*` fits every value, the empty text one that is not there.",
+)
+.required();
+
+static OVERRIDE: Object = Object {
+    doc: "What keys with certain values may.",
+    fields: &[VALUES.field(), RATE.field(), CAPACITY.field(), OWN_BURST.field()],
+    rules: &[],
+};
+
+const OWN_BURST: Key<Part> = Key::new(
+    "burst",
+    TypedKind::object(&burst::BURST),
+    "Calls beyond the limit for a short while.",
+)
+.computed("that of the limit");
+
+pub(crate) mod burst {
+    use super::{Duration, Key, Object, TIME, TOKENS};
+
+    pub(crate) const TOKEN_COUNT: Key<u32> =
+        Key::new("tokens", TOKENS, "So many calls.").required();
+    pub(crate) const EXPIRES: Key<Duration> =
+        Key::new("expires", TIME, "What is left of it so long after its first call is void.")
+            .default(r#""1s""#);
+    pub(crate) const RECOVERS_AFTER: Key<Duration> = Key::new(
+        "recovers_after",
+        TIME,
+        "It is whole again so long after the limit was last exceeded.",
+    )
+    .default(r#""10s""#);
+
+    pub(super) static BURST: Object = Object {
+        doc: "A budget for short peaks.",
+        fields: &[TOKEN_COUNT.field(), EXPIRES.field(), RECOVERS_AFTER.field()],
+        rules: &[],
+    };
+}
