@@ -363,7 +363,13 @@ impl Breaker {
 
     /// When [`Breaker::poll`] will next have something to do by itself.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.cold.as_ref()?.leases.next_expiry()
+        let expires = self.cold.as_ref().and_then(|cold| cold.leases.next_expiry());
+        expires.into_iter().chain(self.shows_at()).min()
+    }
+
+    #[inline]
+    fn shows_at(&self) -> Option<Instant> {
+        self.evidence.as_ref().and_then(|evidence| evidence.shows_at())
     }
 
     /// The oldest change of state that was not taken yet. A caller that does not take them after
@@ -378,11 +384,14 @@ impl Breaker {
         change
     }
 
-    /// Whether [`Breaker::take_transition`] or [`Breaker::next_wakeup`] may have something to tell: they
-    /// have not while a breaker is closed and stays so.
+    /// Whether [`Breaker::take_transition`] may have something to tell, or [`Breaker::next_wakeup`]
+    /// something before `due`: neither has while a breaker is closed and stays so, but for counts that
+    /// others should see.
     #[inline]
-    pub const fn is_stirred(&self) -> bool {
-        self.has_news || matches!(self.record.phase, Phase::HalfOpen(_))
+    pub fn is_stirred(&self, due: Instant) -> bool {
+        self.has_news
+            || matches!(self.record.phase, Phase::HalfOpen(_))
+            || self.shows_at().is_some_and(|at| at < due)
     }
 
     /// The state.

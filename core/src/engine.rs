@@ -191,7 +191,7 @@ impl Engine {
                 }
             },
         };
-        let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
+        let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let is_shadow = policy.mode == Mode::Shadow;
         let verdict = match answer {
             Answer::Admit(permit) => self.admitted(now, policy, place, row, permit),
@@ -247,7 +247,7 @@ impl Engine {
             return;
         };
         slot.guard.answered(now, &mut ticket.permit);
-        if slot.guard.is_stirred() {
+        if slot.guard.is_stirred(slot.due) {
             self.stirred(ticket.place);
         }
     }
@@ -259,7 +259,7 @@ impl Engine {
             return;
         };
         slot.guard.upstream_clock(now, &ticket.permit, runs);
-        if slot.guard.is_stirred() {
+        if slot.guard.is_stirred(slot.due) {
             self.stirred(ticket.place);
         }
     }
@@ -278,7 +278,7 @@ impl Engine {
         }
         slot.is_recent = true;
         let late = slot.guard.settle(now, permit, report);
-        let (row, is_stirred) = (slot.row, slot.guard.is_stirred());
+        let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let settled = Settled { outcome, late };
         self.recorder.settled(now, row, call, settled);
         if is_stirred {

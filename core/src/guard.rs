@@ -47,13 +47,6 @@ impl Rules {
         self.breaker.is_some()
     }
 
-    /// Whether a guard has something to show to others that no call of theirs asks for: what is in
-    /// its share of a common window.
-    pub fn shows_by_itself(&self) -> bool {
-        let breaker = self.breaker.as_ref().filter(|_| self.is_shared());
-        breaker.is_some_and(|breaker| Breaker::words_needed(breaker) > 1)
-    }
-
     /// Whether others, by way of a board, can change something in a guard.
     pub fn is_shared(&self) -> bool {
         self.breaker.as_ref().is_some_and(|breaker| breaker.share != Share::None)
@@ -292,10 +285,10 @@ impl Guard {
         self.breaker.as_mut().and_then(Breaker::take_transition)
     }
 
-    /// Whether there may be a change of state to take, or something that time makes due.
+    /// Whether there may be a change of state to take, or something that time makes due before `due`.
     #[inline]
-    pub fn is_stirred(&self) -> bool {
-        self.breaker.as_ref().is_some_and(Breaker::is_stirred)
+    pub fn is_stirred(&self, due: Instant) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| breaker.is_stirred(due))
     }
 
     /// How many permits are given out and not settled.

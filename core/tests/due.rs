@@ -83,11 +83,15 @@ struct World {
 
 impl World {
     fn new(share: &str) -> Self {
+        Self::with(share, r#"{"consecutive_failures": 1}"#)
+    }
+
+    fn with(share: &str, trip: &str) -> Self {
         let board = Arc::new(Counting::default());
         let mut engines = [1, 2].map(|seed| Engine::with_board(seed, board.clone()));
         let text = format!(
             r#"{{"version": "v1", "policies": [{{"name": "a", "scope": "header:x",
-                "scopes": {{"max": 100000}}, "breaker": {{"trip": {{"consecutive_failures": 1}},
+                "scopes": {{"max": 100000}}, "breaker": {{"trip": {trip},
                 "open": {{"base": "1s", "jitter": 0}}, "half_open": {{"lease": "10s"}},
                 "share": "{share}"}}}}]}}"#
         );
@@ -189,4 +193,28 @@ fn a_board_that_knows_what_changed_is_asked_for_that_alone() {
     world.board.knows_changes.store(true, SeqCst);
     let words = world.board.watched.lock().unwrap().len();
     assert_eq!((words, world.reads(0, START)), (1_000, 1));
+}
+
+#[test]
+fn windows_are_shown_once_and_an_idle_poll_looks_at_none() {
+    let rate = r#"{"failure_rate": {"threshold": 0.5, "window": {"time": "10s"}, "minimum_calls": 2000}}"#;
+    let mut world = World::with("process", rate);
+    world.board.knows_changes.store(true, SeqCst);
+    for number in 0..SCOPES {
+        world.call(0, START, &number.to_string(), Outcome::Failure);
+    }
+    // A thousand calls of one scope want it shown once.
+    (0..1_000).for_each(|_| world.call(0, START, "7", Outcome::Failure));
+    let interval = START + Duration::from_millis(100);
+    assert_eq!(world.engines[0].next_wakeup(), Some(interval));
+    assert!(world.reads(0, interval) > SCOPES as u64, "each is shown");
+    // The board says that one changed; nothing else is looked at.
+    assert!(world.reads(0, interval + Duration::from_millis(100)) <= 12);
+    assert_eq!(world.engines[0].next_wakeup(), None);
+    // The other worker counts what was shown: with 999 of its own the minimum is there.
+    let at = interval + Duration::from_millis(200);
+    (0..998).for_each(|_| world.call(1, at, "7", Outcome::Failure));
+    assert_eq!(world.open(1, at), 0);
+    world.call(1, at, "7", Outcome::Failure);
+    assert_eq!(world.open(1, at), 1);
 }

@@ -98,6 +98,12 @@ impl Evidence {
         windows.into_iter().flatten().for_each(|window| window.exchange(now));
     }
 
+    /// When other workers should see what was recorded here; none where they did, or never do.
+    pub fn shows_at(&self) -> Option<Instant> {
+        let windows = [&self.failures, &self.slow];
+        windows.into_iter().flatten().filter_map(Window::shows_at).min()
+    }
+
     /// Forgets everything: `generation` begins.
     pub fn clear(&mut self, generation: u32) {
         let windows = [&mut self.failures, &mut self.slow];

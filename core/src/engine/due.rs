@@ -1,8 +1,7 @@
 //! What time makes due in scopes, in the order in which it becomes due; and how to look after scopes in
 //! which others may have changed something.
 
-use super::{Engine, State};
-use crate::registry::Registry;
+use super::Engine;
 use crate::time::{Duration, Instant};
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -62,7 +61,7 @@ impl Engine {
             return;
         };
         slot.guard.poll(now);
-        if slot.guard.is_stirred() {
+        if slot.guard.is_stirred(slot.due) {
             self.stirred(place);
         }
     }
@@ -72,8 +71,10 @@ impl Engine {
     /// the number of scopes.
     pub(super) fn sweep(&mut self, now: Instant) {
         let knows_changes = self.poll_changed(now);
-        let is_swept = |state: &&State| Self::is_swept(state, knows_changes);
-        let swept = self.states.iter().flatten().filter(is_swept);
+        if knows_changes {
+            return;
+        }
+        let swept = self.states.iter().flatten().filter(|state| state.registry.is_shared());
         let all: usize = swept.map(|state| state.registry.places().len()).sum();
         let passed = now.since(core::mem::replace(&mut self.sweep.last, now)).min(ROUND);
         let share = all as u64 * passed.as_millis() / ROUND.as_millis();
@@ -84,7 +85,7 @@ impl Engine {
         // One round more than there are states: the first may be split between beginning and end.
         for _ in 0..=self.states.len() {
             while left > 0
-                && let Some(place) = self.next_to_sweep(knows_changes)
+                && let Some(place) = self.next_to_sweep()
             {
                 self.poll_scope(now, place);
                 left -= 1;
@@ -116,15 +117,9 @@ impl Engine {
         knows
     }
 
-    /// Whether all scopes of a policy are looked at in their turn.
-    fn is_swept(state: &State, knows_changes: bool) -> bool {
-        let Registry { rules, .. } = &state.registry;
-        state.registry.is_shared() && (!knows_changes || rules.shows_by_itself())
-    }
-
-    fn next_to_sweep(&mut self, knows_changes: bool) -> Option<u32> {
+    fn next_to_sweep(&mut self) -> Option<u32> {
         let state = self.states.get(self.sweep.state)?.as_ref()?;
-        if !Self::is_swept(state, knows_changes) {
+        if !state.registry.is_shared() {
             return None;
         }
         let place = state.registry.places().get(self.sweep.at).copied()?;

@@ -127,7 +127,7 @@ impl Engine {
             let key = far::name(hash, slot.key.on_board());
             Told { record: delta.encode(&key), key }
         });
-        if slot.guard.is_stirred() {
+        if slot.guard.is_stirred(slot.due) {
             self.stirred(place);
         }
         told
@@ -164,7 +164,7 @@ impl Engine {
         };
         self.far.totals.merged += 1;
         slot.guard.merge(now, &merged);
-        if slot.guard.is_stirred() {
+        if slot.guard.is_stirred(slot.due) {
             self.stirred(place);
         }
         Ok(())

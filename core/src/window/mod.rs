@@ -116,6 +116,15 @@ impl Window {
         }
     }
 
+    /// When other workers should see what was recorded here; none where they did, or never do.
+    pub fn shows_at(&self) -> Option<Instant> {
+        match self {
+            Self::Shared(buckets) => buckets.shows_at(),
+            Self::Mesh(window) => window.inner()?.shows_at(),
+            Self::Calls(_) | Self::Time(_) => None,
+        }
+    }
+
     /// Forgets everything: `generation` of the breaker begins.
     pub fn clear(&mut self, generation: u32) {
         match self {

@@ -104,6 +104,11 @@ impl SharedBuckets {
         self.exchanged = now;
     }
 
+    /// When others should see what was counted here; none where they did.
+    pub fn shows_at(&self) -> Option<Instant> {
+        (self.pending.calls > 0).then(|| self.exchanged + INTERVAL)
+    }
+
     /// Forgets everything: `generation` begins.
     pub fn clear(&mut self, generation: u32) {
         self.generation = generation;
