@@ -46,7 +46,7 @@ use crate::board::Words;
 use crate::outcome::{Outcome, Report};
 use crate::policy::{BreakerPolicy, Share};
 use crate::rng::Rng;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use cold::Cold;
@@ -143,7 +143,9 @@ impl Breaker {
         self.look(now);
         match self.record.phase {
             Phase::Closed { .. } if !self.ramps => Ok(self.permit(Probe::NONE)),
-            Phase::Open { until } if now < until => Err(self.still_open(until.since(now))),
+            Phase::Open { until } if now < until => {
+                Err(Denied::open(until.since(now), self.record.cause))
+            }
             _ => self.admit_carefully(now),
         }
     }
@@ -185,7 +187,9 @@ impl Breaker {
     /// Why the state admits no call, where it admits none.
     fn denied(&self, now: Instant) -> Option<Denied> {
         match self.record.phase {
-            Phase::Open { until } if now < until => Some(self.still_open(until.since(now))),
+            Phase::Open { until } if now < until => {
+                Some(Denied::open(until.since(now), self.record.cause))
+            }
             Phase::HalfOpen(Probing { outstanding, .. })
                 if outstanding >= self.policy.half_open.max_probes =>
             {
@@ -402,10 +406,5 @@ impl Breaker {
 
     const fn permit(&self, probe: Probe) -> Permit {
         Permit { generation: self.record.generation, probe }
-    }
-
-    #[inline]
-    const fn still_open(&self, left: Duration) -> Denied {
-        Denied::Open { left, cause: self.record.cause }
     }
 }

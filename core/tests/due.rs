@@ -197,7 +197,8 @@ fn a_board_that_knows_what_changed_is_asked_for_that_alone() {
 
 #[test]
 fn windows_are_shown_once_and_an_idle_poll_looks_at_none() {
-    let rate = r#"{"failure_rate": {"threshold": 0.5, "window": {"time": "10s"}, "minimum_calls": 2000}}"#;
+    let rate =
+        r#"{"failure_rate": {"threshold": 0.5, "window": {"time": "10s"}, "minimum_calls": 2000}}"#;
     let mut world = World::with("process", rate);
     world.board.knows_changes.store(true, SeqCst);
     for number in 0..SCOPES {

@@ -8,7 +8,7 @@ extern crate bimetal_browser_test;
 
 use bimetal_core::breaker::{Cause, Denied};
 use bimetal_core::policy::{Document, Host, Policy};
-use bimetal_core::{Duration, Rejected, Rejection, Reply};
+use bimetal_core::{Rejected, Rejection, Reply};
 use std::sync::Arc;
 
 fn policy(fallback: &str) -> Arc<Policy> {
@@ -20,7 +20,7 @@ fn policy(fallback: &str) -> Arc<Policy> {
 }
 
 const OPEN: Rejection = Rejection::Breaker(Denied::Open {
-    left: Duration::from_millis(1_200),
+    left_millis: 1_200,
     cause: Cause::ConsecutiveFailures { count: 3 },
 });
 

@@ -11,8 +11,9 @@ use core::fmt;
 pub enum Denied {
     /// It is open.
     Open {
-        /// For how long still.
-        left: Duration,
+        /// For how long still, in whole milliseconds, rounded up; what is longer than 49 days counts as
+        /// that. Half of what a [`Duration`] needs: a verdict has to be small.
+        left_millis: u32,
         /// What opened it.
         cause: Cause,
     },
@@ -29,10 +30,17 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// Open for another `left`.
+    #[inline]
+    pub(super) fn open(left: Duration, cause: Cause) -> Self {
+        let left_millis = left.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u32::MAX);
+        Self::Open { left_millis, cause }
+    }
+
     /// After how long it is worth another try, where that is known.
     pub const fn left(&self) -> Option<Duration> {
         match self {
-            Self::Open { left, .. } => Some(*left),
+            Self::Open { left_millis, .. } => Some(Duration::from_millis(*left_millis as u64)),
             Self::Probing { .. } | Self::Ramping { .. } => None,
         }
     }
@@ -50,7 +58,10 @@ impl Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open { left, cause } => write!(f, "open for another {left} after {cause}"),
+            Self::Open { left_millis, cause } => {
+                let left = Duration::from_millis(u64::from(*left_millis));
+                write!(f, "open for another {left} after {cause}")
+            }
             Self::Probing { outstanding: 1 } => f.write_str("half-open, 1 probe under way"),
             Self::Probing { outstanding } => write!(f, "half-open, {outstanding} probes under way"),
             Self::Ramping { percent } => write!(f, "ramping, {percent}% of calls admitted"),
