@@ -51,7 +51,6 @@ pub(super) struct Mesh {
 impl Mesh {
     /// The breaker itself changed its state.
     pub(super) fn entered(&mut self, from: State, to: State) {
-        self.has_news = true;
         match to {
             State::Open => {
                 self.votes |= from == State::Closed && !self.is_open;
