@@ -348,3 +348,24 @@ fn a_probes_lease_is_measured_by_the_upstreams_clock() {
     bench.breaker.poll(bench.now);
     assert_eq!(bench.state(), State::Open);
 }
+
+/// What was counted at the end of time would be in a window for ever; the next poll finds that the clock came
+/// back. So it does where the window is shared.
+#[test]
+fn a_window_of_a_clock_that_came_back_begins_anew() {
+    let window = WindowSize::Time(Duration::from_secs(10));
+    let failure_rate = Some(rate(1.0, window, 100));
+    let trip = Trip { consecutive_failures: None, failure_rate, slow_rate: None };
+    let policy = BreakerPolicy { trip, ..policy() };
+    let ([shared], _) = replicas(policy.clone());
+    for mut bench in [Bench::new(policy), shared] {
+        bench.now = Instant::FAR_FUTURE;
+        bench.calls(5, Failure);
+        bench.at(100.0);
+        bench.breaker.poll(bench.now);
+        bench.call(Success).at(105.0).call(Success);
+        assert_eq!(bench.breaker.view(bench.now).calls, 2);
+        let later = bench.at(112.0).now;
+        assert_eq!(bench.breaker.view(later).calls, 1);
+    }
+}

@@ -25,6 +25,8 @@ mod evidence;
 mod faults;
 #[path = "far_store/fleet.rs"]
 mod fleet;
+#[path = "far_store/generations.rs"]
+mod generations;
 #[path = "far_store/histories.rs"]
 mod histories;
 #[path = "far_store/promises.rs"]

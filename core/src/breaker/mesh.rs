@@ -51,7 +51,6 @@ pub(super) struct Mesh {
 impl Mesh {
     /// The breaker itself changed its state.
     pub(super) fn entered(&mut self, from: State, to: State) {
-        self.has_news = true;
         match to {
             State::Open => {
                 self.votes |= from == State::Closed && !self.is_open;
@@ -88,20 +87,24 @@ impl Breaker {
     /// or tries again a store that forgot all must learn it. None where it shares nothing with other
     /// processes.
     pub fn take_delta(&mut self, now: Instant, member: Member, sequence: u64) -> Option<Delta> {
+        let mut has_news = self.evidence.as_mut()?.told().0?.take_news();
+        has_news |= match self.record.phase {
+            Phase::Closed { .. } => false,
+            Phase::HalfOpen(_) => true,
+            Phase::Open { until } => until > now,
+        };
+        let cold = self.cold.as_deref_mut();
+        has_news |= cold.is_some_and(|cold| core::mem::take(&mut cold.mesh.has_news));
+        // Most scopes of a large table: not even the board is asked.
+        if !has_news {
+            return None;
+        }
         self.look(now);
         self.bound_open_time(now);
         let open_for = match self.record.phase {
             Phase::Open { until } => until.since(now),
             _ => Duration::ZERO,
         };
-        let evidence = self.evidence.as_mut()?;
-        let mut has_news = evidence.told().0?.take_news() || !open_for.is_zero();
-        has_news |= matches!(self.record.phase, Phase::HalfOpen(_));
-        let cold = self.cold.as_deref_mut();
-        has_news |= cold.is_some_and(|cold| core::mem::take(&mut cold.mesh.has_news));
-        if !has_news {
-            return None;
-        }
         let evidence = self.evidence.as_mut()?;
         evidence.exchange(now);
         let (failures, slow) = evidence.told();

@@ -203,3 +203,128 @@ impl Total {
 const fn plus(one: Tally, other: Tally) -> Tally {
     Tally { calls: one.calls.saturating_add(other.calls), bad: one.bad.saturating_add(other.bad) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"key";
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_millis(secs * 1_000)
+    }
+
+    /// A closed member that knows nothing.
+    fn delta(replica: u64, worker: u16) -> Delta {
+        Delta {
+            member: Member { replica, worker },
+            sequence: 1,
+            state: State::Closed,
+            open_for: Duration::ZERO,
+            level: 0,
+            cause: Cause::ProbesSucceeded,
+            generation: 0,
+            is_mesh_open: false,
+            is_vote: false,
+            run: Run { good: Duration::MAX, ..Run::default() },
+            failures: Buckets::default(),
+            slow: Buckets::default(),
+        }
+    }
+
+    fn failing(replica: u64, failures: u32, first: u64, last: u64, good: u64) -> Delta {
+        let run = Run { failures, first: secs(first), last: secs(last), good: secs(good) };
+        Delta { run, ..delta(replica, 0) }
+    }
+
+    fn open(replica: u64, worker: u16, left: u64) -> Delta {
+        let state = State::Open;
+        Delta { state, open_for: secs(left), is_vote: true, level: 3, ..delta(replica, worker) }
+    }
+
+    fn gathered(deltas: &[Delta]) -> Gathered {
+        let mut all = Gathered::new(KEY);
+        deltas.iter().for_each(|one| assert_eq!(all.add(at(1_000), &one.encode(KEY)), Ok(true)));
+        all
+    }
+
+    #[test]
+    fn a_streak_is_what_came_after_the_last_good_result_of_all() {
+        for (deltas, run, of_others) in [
+            ([failing(1, 2, 5, 4, 90), failing(2, 3, 3, 1, 80)], 5, 2),
+            // One of the first one's came after the good result of the second, or both did.
+            ([failing(1, 2, 5, 2, 90), failing(2, 3, 3, 1, 4)], 4, 1),
+            ([failing(1, 2, 5, 4, 90), failing(2, 3, 3, 1, 4)], 3, 0),
+            ([failing(1, 2, 5, 4, 90), failing(2, 0, 0, 0, 3)], 0, 0),
+            ([failing(1, 2, 700, 601, 800), failing(2, 1, 3, 1, 900)], 1, 0),
+        ] {
+            let merged = gathered(&deltas).sum(at(1_000));
+            assert_eq!((merged.run, merged.run_of_others), (run, of_others), "{deltas:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_one_however_many_workers_it_has() {
+        let deltas = [open(1, 0, 30), open(1, 1, 30), open(2, 0, 20)];
+        let mut all = gathered(&deltas);
+        let merged = all.sum(at(1_005));
+        assert_eq!((merged.votes, merged.open_for, merged.level), (2, secs(15), 3));
+        let merged = all.sum(at(1_020));
+        assert_eq!((merged.votes, merged.open_for), (1, secs(10)), "the second one's time is over");
+        assert_eq!(all.sum(at(1_030)).votes, 0);
+        let run = |failures| Run { failures, first: secs(2), last: secs(1), good: secs(9) };
+        let both = [0, 1].map(|worker| Delta { run: run(2), ..delta(1, worker) });
+        assert_eq!(gathered(&both).sum(at(1_000)).run_of_others, 0);
+    }
+
+    #[test]
+    fn the_highest_generation_holds_and_open_goes_first() {
+        let with = |replica, generation, is_mesh_open| Delta {
+            generation,
+            is_mesh_open,
+            is_vote: false,
+            ..open(replica, 0, 30)
+        };
+        let rank = |deltas: &[Delta]| {
+            let merged = gathered(deltas).sum(at(1_000));
+            (merged.generation, merged.is_open)
+        };
+        assert_eq!(rank(&[]), (0, false));
+        assert_eq!(rank(&[with(1, 4, false), with(2, 3, true)]), (4, false));
+        assert_eq!(rank(&[with(1, 4, false), with(2, 4, true)]), (4, true));
+        // Votes and evidence of an older generation say nothing.
+        let old = [open(1, 0, 30), open(2, 0, 30), failing(3, 3, 3, 1, 9)];
+        let merged = gathered(&[&old[..], &[with(4, 2, false)]].concat()).sum(at(1_000));
+        assert_eq!((merged.votes, merged.run), (0, 0));
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_its_buckets_wherever_they_begin() {
+        let counts = core::array::from_fn(|_| Tally { calls: 2, bad: 1 });
+        let failures = Buckets { width: secs(1), newest: Duration::from_millis(500), counts };
+        let mut all = gathered(&[Delta { failures, ..delta(1, 0) }]);
+        for (later, calls) in [(0, 20), (1, 18), (9, 2), (10, 0)] {
+            assert_eq!(all.sum(at(1_000 + later)).failures.all.calls, calls, "{later} s later");
+        }
+    }
+
+    #[test]
+    fn members_are_bounded_and_leave_when_they_are_not_heard() {
+        let mut all = Gathered::new(KEY);
+        for replica in 0..MAX_MEMBERS as u64 {
+            all.add(at(0), &delta(replica, 0).encode(KEY)).unwrap();
+        }
+        let one_more = delta(u64::MAX, 0).encode(KEY);
+        assert_eq!(all.add(at(1), &one_more), Err(Refused::Full));
+        let known = Delta { sequence: 2, ..delta(0, 0) }.encode(KEY);
+        assert_eq!(all.add(at(1), &known), Ok(true), "who is known is heard");
+        assert_eq!(all.add(at(2), &known), Ok(false), "once");
+        assert_eq!(all.add(at(600), &one_more), Ok(true), "the others left");
+        assert_eq!(all.members().count(), 2);
+        assert!(!all.is_empty(at(1_199)) && all.is_empty(at(1_200)));
+    }
+}
