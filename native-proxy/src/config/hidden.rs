@@ -141,6 +141,7 @@ mod tests {
             [r#""hosts": ["*"]"#, ""],
             [r#""methods": ["GET", "PUT"]"#, r#""methods": ["PUT"], "path": "/x""#],
             [r#""headers": {"x": "*"}"#, r#""headers": {"X": "1", "y": "2"}"#],
+            [r#""headers": {"x": "1"}"#, r#""headers": {"x": "1"}"#],
             ["", r#""direction": "inbound""#],
             [r#""direction": "inbound""#, r#""direction": "inbound", "path": "/a""#],
         ] {
@@ -171,6 +172,7 @@ mod tests {
             [r#""hosts": ["a"]"#, r#""hosts": ["a", "b"]"#],
             [r#""methods": ["GET"]"#, ""],
             [r#""headers": {"x": "1"}"#, r#""headers": {"x": "*"}"#],
+            [r#""headers": {"x": "*"}"#, r#""headers": {"y": "1"}"#],
             [r#""direction": "inbound""#, ""],
             [r#""direction": "inbound""#, r#""direction": "outbound""#],
             // A request without a path, `OPTIONS *`, is left.
