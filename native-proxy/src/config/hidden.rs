@@ -88,13 +88,13 @@ fn hosts(one: &Match, other: &Match) -> bool {
         && other.hosts.iter().all(|narrow| one.hosts.iter().any(|wide| host(wide, narrow)))
 }
 
+/// Whether one pattern takes all that another takes; neither takes every host.
 fn host(wide: &HostPattern, narrow: &HostPattern) -> bool {
     match (wide, narrow) {
-        (HostPattern::Any, _) => true,
         (HostPattern::Exact(one), HostPattern::Exact(other)) => one == other,
-        (HostPattern::Suffix(one), HostPattern::Suffix(other)) => other.ends_with(one),
-        (HostPattern::Suffix(one), HostPattern::Exact(other)) => {
-            other.len() > one.len() && other.ends_with(one)
+        // The suffix has its dot, and no host begins with one: something stands before it.
+        (HostPattern::Suffix(one), HostPattern::Suffix(other) | HostPattern::Exact(other)) => {
+            other.ends_with(one)
         }
         _ => false,
     }
@@ -139,6 +139,8 @@ mod tests {
             [r#""path_prefix": "/a/""#, r#""path": "/a""#],
             [r#""hosts": ["*.b.c"]"#, r#""hosts": ["A.b.c", "*.x.b.c"]"#],
             [r#""hosts": ["*"]"#, ""],
+            [r#""hosts": ["b", "*"]"#, r#""hosts": ["a"]"#],
+            [r#""hosts": ["a", "*"]"#, r#""hosts": ["*"]"#],
             [r#""methods": ["GET", "PUT"]"#, r#""methods": ["PUT"], "path": "/x""#],
             [r#""headers": {"x": "*"}"#, r#""headers": {"X": "1", "y": "2"}"#],
             [r#""headers": {"x": "1"}"#, r#""headers": {"x": "1"}"#],
@@ -169,6 +171,7 @@ mod tests {
             [r#""path_prefix": "/a""#, r#""path": "/ab""#],
             [r#""hosts": ["*.b.c"]"#, r#""hosts": ["b.c"]"#],
             [r#""hosts": ["a"]"#, ""],
+            [r#""hosts": ["*.b.c"]"#, r#""hosts": ["longer.b.d"]"#],
             [r#""hosts": ["a"]"#, r#""hosts": ["a", "b"]"#],
             [r#""methods": ["GET"]"#, ""],
             [r#""headers": {"x": "1"}"#, r#""headers": {"x": "*"}"#],
