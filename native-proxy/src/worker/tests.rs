@@ -27,7 +27,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
     }
 }
 
-fn worker() -> (Rc<Worker>, Arc<Settings>) {
+pub(super) fn worker() -> (Rc<Worker>, Arc<Settings>) {
     let start = start(Vec::new());
     let worker = Worker::new(&start);
     worker.load(&start.settings);
