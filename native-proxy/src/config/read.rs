@@ -298,4 +298,22 @@ mod tests {
         assert_eq!(settings(&json!({"policies": policies})).policies, policies);
         assert_eq!(settings(&json!({})).policies, json!([]));
     }
+
+    #[test]
+    fn protocols_and_collectors_are_those_that_the_proxy_can_serve() {
+        let takes = |file: serde_json::Value| parse(&file.to_string(), Syntax::Json).is_ok();
+        let upgrade = |word: &str| {
+            takes(json!({
+                "upstreams": {"a": {"endpoints": ["a:1"]}},
+                "routes": [{"upstream": "a", "upgrades": [word]}],
+            }))
+        };
+        assert_eq!(["websocket", "tcp", "TCP/1", "a!b"].map(upgrade), [true; 4]);
+        let hidden = ["h2", "H2C", "h3", "HTTP/2.0", "https", "tls/1.3"].map(upgrade);
+        assert_eq!(hidden, [false; 6]);
+        assert_eq!(["", "/1", "web socket", "a,b"].map(upgrade), [false; 4]);
+        let collector = |url: &str| takes(json!({"telemetry": {"traces": {"endpoint": url}}}));
+        assert_eq!(["http://a:4318", "http://[::1]:1/x"].map(collector), [true; 2]);
+        assert_eq!(["https://a:4318", "a:4318", "/v1/traces", "a b"].map(collector), [false; 4]);
+    }
 }
