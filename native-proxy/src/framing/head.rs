@@ -10,7 +10,7 @@ use memchr::memchr;
 
 /// Empty lines before a request line that are overlooked (RFC 9112, 2.2: at least one; some
 /// clients end a body with one too many).
-const MAX_EMPTY_LINES: usize = 2;
+pub(super) const MAX_EMPTY_LINES: usize = 2;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! are cut never matters.
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
+use super::head::{Head, MAX_EMPTY_LINES};
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
 use super::strict_request_io::STAND_IN;
 use super::{Limits, Refusal, Requests, StrictRequestIo, independent};
@@ -142,6 +143,9 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(refused, Some(Refused::Head(Refusal::TargetTooLong)));
     let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS - 1));
     assert_eq!(whole(fields.as_bytes()).refused, None);
+    let after = |lines: usize| "\r\n".repeat(lines) + "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert_eq!(whole(after(MAX_EMPTY_LINES).as_bytes()).refused, None);
+    assert!(whole(after(MAX_EMPTY_LINES + 1).as_bytes()).refused.is_some());
     // The last line feed of a head is not counted.
     let head = |length: usize| {
         let head = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
@@ -150,6 +154,33 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(whole(head(MAX_HEAD).as_bytes()).refused, None);
     let refused = whole(head(MAX_HEAD + 1).as_bytes()).refused;
     assert_eq!(refused, Some(Refused::Head(Refusal::HeadTooLarge)));
+}
+
+#[test]
+fn what_is_rare_in_a_head_is_seen() {
+    let traits = |line: &str, fields: &str| {
+        let mut head = Head::default();
+        let bytes = format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}x: y\r\n\r\n");
+        assert!(head.advance(bytes.as_bytes()).unwrap().is_some());
+        let traits = head.traits();
+        [traits.is_unusual, traits.may_switch, traits.is_for_server]
+    };
+    assert_eq!(traits("GET /", "accept: a\r\n"), [false; 3]);
+    for field in ["x_a: b", "te: trailers", "via: 1.1 a", "max-forwards: 1", "expect: 100-continue"]
+    {
+        assert_eq!(traits("GET /", &format!("{field}\r\n")), [true, false, false], "{field}");
+    }
+    assert_eq!(traits("GET /", "Upgrade: a\r\n"), [true, true, false]);
+    for (line, is_for_server) in [
+        ("OPTIONS http://a", true),
+        ("OPTIONS http://a/", false),
+        ("OPTIONS http://a?b", false),
+        ("OPTIONS *", false),
+        ("GET http://a", false),
+    ] {
+        assert_eq!(traits(line, ""), [true, false, is_for_server], "{line}");
+    }
+    assert_eq!(traits("OPTIONS /", ""), [false; 3]);
 }
 
 #[test]
