@@ -2,7 +2,7 @@
 //! are cut never matters.
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
-use super::head::{Head, MAX_EMPTY_LINES};
+use super::head::MAX_EMPTY_LINES;
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
 use super::strict_request_io::STAND_IN;
 use super::{Limits, Refusal, Requests, StrictRequestIo, independent};
@@ -154,36 +154,6 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(whole(head(MAX_HEAD).as_bytes()).refused, None);
     let refused = whole(head(MAX_HEAD + 1).as_bytes()).refused;
     assert_eq!(refused, Some(Refused::Head(Refusal::HeadTooLarge)));
-}
-
-#[test]
-fn what_is_rare_in_a_head_is_seen() {
-    let traits = |line: &str, fields: &str| {
-        let mut head = Head::default();
-        let bytes = format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}x: y\r\n\r\n");
-        assert!(head.advance(bytes.as_bytes()).unwrap().is_some());
-        let traits = head.traits();
-        [traits.is_unusual, traits.may_switch, traits.is_for_server]
-    };
-    // A name as long as one that is looked for is not it.
-    for length in [2, 3, 4, 6, 7, 12, 14, 17] {
-        assert_eq!(traits("GET /", &format!("{}: b\r\n", "a".repeat(length))), [false; 3]);
-    }
-    for field in ["x_a: b", "te: trailers", "via: 1.1 a", "max-forwards: 1", "expect: 100-continue"]
-    {
-        assert_eq!(traits("GET /", &format!("{field}\r\n")), [true, false, false], "{field}");
-    }
-    assert_eq!(traits("GET /", "Upgrade: a\r\n"), [true, true, false]);
-    for (line, is_for_server) in [
-        ("OPTIONS http://a", true),
-        ("OPTIONS http://a/", false),
-        ("OPTIONS http://a?b", false),
-        ("OPTIONS *", false),
-        ("GET http://a", false),
-    ] {
-        assert_eq!(traits(line, ""), [true, false, is_for_server], "{line}");
-    }
-    assert_eq!(traits("OPTIONS /", ""), [false; 3]);
 }
 
 #[test]
