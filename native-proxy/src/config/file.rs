@@ -188,6 +188,13 @@ mod tests {
             let wanted = format!("document: not readable as YAML: {wanted}");
             assert_eq!(told(text).trim_end(), wanted);
         }
+        for (text, wanted) in [
+            ("{\"a\":", "it ends within a value at line 1 column 5"),
+            ("{\"a\": tru}", "a word is none of true, false and null at line 1 column 10"),
+        ] {
+            let problems = parse(text, Syntax::Json).unwrap_err().to_string();
+            assert_eq!(problems.trim_end(), format!("document: not readable as JSON: {wanted}"));
+        }
         // No text of ours has a key of which nothing can be told: keys are texts.
         let error = Error::DuplicateMappingKey { key: None, location: Location::UNKNOWN };
         assert_eq!(reason(&error), "a key is given twice");
