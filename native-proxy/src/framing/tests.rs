@@ -138,7 +138,10 @@ fn the_limits_themselves_are_allowed() {
     let line = |length: usize| format!("GET /{} HTTP/1.1\r", "a".repeat(length - 15));
     let request = |length| format!("{}\nhost: a\r\n\r\n", line(length));
     assert_eq!(line(100).len(), 100);
-    assert_eq!(whole(request(MAX_REQUEST_LINE).as_bytes()).refused, None);
+    for before in ["", "\r\n"] {
+        let longest = format!("{before}{}", request(MAX_REQUEST_LINE));
+        assert_eq!(whole(longest.as_bytes()).refused, None, "behind {before:?}");
+    }
     let refused = whole(request(MAX_REQUEST_LINE + 1).as_bytes()).refused;
     assert_eq!(refused, Some(Refused::Head(Refusal::TargetTooLong)));
     let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS - 1));
