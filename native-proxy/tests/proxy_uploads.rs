@@ -259,6 +259,42 @@ fn a_probe_whose_client_does_not_complete_its_request_gives_its_slot_back() {
 }
 
 #[test]
+fn a_probe_whose_answer_has_begun_lets_another_pass() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            if head.starts_with("get /fail") {
+                peer.send("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
+            } else if head.starts_with("get /long") {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlo");
+                // The test may be over.
+                let _ = wait.lock().unwrap().recv();
+                peer.send("ng");
+            } else {
+                peer.send(&ok("fine"));
+            }
+        }
+    });
+    let proxy = Running::start(
+        upstream.address,
+        "policies: [{name: p, scope: policy, breaker: {trip: {consecutive_failures: 1}, \
+         open: {base: 50ms, jitter: 0}, half_open: {lease: 60s, required_successes: 2}}}]",
+    );
+    assert_eq!(proxy.ask(&get("/fail")).status, 500);
+    let mut probe = wait_for("a probe", || {
+        let mut client = proxy.client();
+        client.peer.send(&get("/long"));
+        client.peer.head().unwrap().starts_with("http/1.1 200 ").then_some(client)
+    });
+    // One probe at a time; its download may last as long as it likes.
+    assert_eq!(proxy.ask(&get("/")).status, 200);
+    go.send(()).unwrap();
+    assert_eq!(probe.peer.take(4), b"long");
+    proxy.wait_for_outcomes("success", 2.0);
+}
+
+#[test]
 fn the_status_of_grpc_web_is_read_where_it_comes_by() {
     for (media, body) in [
         ("application/grpc-web", "\0\0\0\0\u{1}x\u{80}\0\0\0\u{10}grpc-status: 14\n"),

@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod demo;
 mod images;
+mod mutants;
 mod place;
 mod process;
 mod say;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask bench --quick    a short look at the ratios
   cargo xtask study --quick    shows that the study works
   cargo xtask wasm             build the filter: target/bimetal_filter.wasm
+  cargo xtask mutants config   see which changes of the proxy's file no test notices
   cargo xtask tools envoy      install Envoy into target/tools
 
 Exit status: 0 fine, 1 failed, 2 wrong arguments.";
@@ -113,6 +115,24 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<String>,
     },
+    /// Change the code in one place at a time; a test must notice each change
+    #[command(after_help = "Examples:\n  cargo xtask mutants config\n  \
+        cargo xtask mutants worker framing --shard 0/8\n  \
+        cargo xtask mutants call --re 'call/hop\\.rs'\n\n\
+        All rooms together take many hours; docs/mutants.md says how long each takes and what came\n\
+        of it. Changes that no test can notice are argued in .cargo/mutants/argued.toml.\n\n\
+        Exit status: 0 each is noticed or argued, 1 one is not, 2 wrong arguments.")]
+    Mutants {
+        /// The parts of the code; without any, all of them
+        #[arg(value_name = "ROOM", value_parser = clap::builder::PossibleValuesParser::new(mutants::Room::names()))]
+        rooms: Vec<String>,
+        /// Part K of N of each room's mutants, K from 0 to N-1
+        #[arg(long, value_name = "K/N")]
+        shard: Option<mutants::Shard>,
+        /// Only changes whose line `FILE:LINE:COLUMN: CHANGE` matches this regular expression
+        #[arg(long, value_name = "REGEX")]
+        re: Option<String>,
+    },
     /// Follow traces from standard output into a real Jaeger and back
     #[command(after_help = "Example:\n  cargo xtask traces target/debug/bimetal")]
     Traces {
@@ -181,6 +201,11 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             hosts: host.map_or_else(|| soak::Kind::ALL.to_vec(), |one| vec![one]),
         })?,
         Task::Study { arguments } => study::study(&arguments).map(|()| true)?,
+        Task::Mutants { rooms, shard, re } => mutants::run(&mutants::Options {
+            rooms: mutants::Room::chosen(&rooms),
+            shard,
+            only: re,
+        })?,
         Task::Traces { program } => {
             let jaeger = tools::named("jaeger")?.get()?;
             traces::check(&program.canonicalize()?, &jaeger).map(|()| true)?

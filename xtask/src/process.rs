@@ -149,11 +149,20 @@ impl Running {
         let _ = killpg(Pid::from_raw(group_of(&self.child)), Signal::SIGTERM);
     }
 
-    /// Waits for the end, telling every [`say::BEAT`] how long it takes.
+    /// Waits for the end, telling every [`say::BEAT`] how long it takes and its last line.
     ///
     /// # Errors
     /// It takes longer than `limit` (the program is ended then).
-    pub fn wait(mut self, limit: Duration) -> Result<ExitStatus> {
+    pub fn wait(self, limit: Duration) -> Result<ExitStatus> {
+        let log = self.log.clone();
+        self.wait_telling(limit, || last_line(&log))
+    }
+
+    /// The same, telling what `now` says instead of its last line.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
+    pub fn wait_telling(mut self, limit: Duration, now: impl Fn() -> String) -> Result<ExitStatus> {
         let since = Instant::now();
         let mut told = since;
         loop {
@@ -165,7 +174,7 @@ impl Running {
             }
             if told.elapsed() >= say::BEAT {
                 told = Instant::now();
-                say::works(&self.name, since, &last_line(&self.log));
+                say::works(&self.name, since, &now());
             }
             std::thread::sleep(GLANCE);
         }

@@ -87,11 +87,8 @@ pub(crate) fn tree(text: &str, syntax: Syntax) -> Result<Node, Problems> {
         Syntax::Json => {
             Node::from_json(text.as_bytes()).map_err(|problems| json_in_words(&problems))
         }
-        // YAML forbids tabs that JSON allows, so what looks like JSON is read as JSON first.
-        Syntax::Yaml if text.trim_start().starts_with('{') => {
-            Node::from_json(text.as_bytes()).or_else(|_| yaml(text))
-        }
-        Syntax::Yaml => yaml(text),
+        // YAML forbids tabs and escapes that JSON allows, so what is JSON is read as JSON.
+        Syntax::Yaml => Node::from_json(text.as_bytes()).or_else(|_| yaml(text)),
     }
 }
 
@@ -139,8 +136,67 @@ fn reason(error: &serde_saphyr::Error) -> String {
             // The place is told already, and the rest draws it in the text.
             told.truncate(told.find('\n').unwrap_or(told.len()));
             let told = told.trim_start_matches("error: ");
+            // An alias has two places.
+            let told = told.split_once(" (defined at line ").map_or(told, |(what, _)| what);
             return told.rsplit_once(" at line ").map_or(told, |(what, _)| what).to_owned();
         }
     };
     known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Syntax, parse, reason, tree};
+    use serde_saphyr::{Error, Location};
+
+    fn told(text: &str) -> String {
+        parse(text, Syntax::Yaml).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn json_in_a_yaml_file_is_read_as_json() {
+        // YAML knows no halves of a surrogate pair (YAML 1.2, 5.7), and no tabs before a key.
+        for text in ["{\"a\":\t\"\\ud83d\\ude00\"}", "\n{\n\t\"a\":\n\t\"\u{1f600}\"\n}"] {
+            let json = tree(text, Syntax::Json).unwrap();
+            assert_eq!(tree(text, Syntax::Yaml).unwrap(), json, "{text}");
+        }
+        assert!(told("[1]").contains("a list is not an object"), "{}", told("[1]"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_in_our_words() {
+        let deep = format!("a:\n{}x", "- ".repeat(40));
+        let aliases = format!("a: &a x\nb: [{}]", "*a,".repeat(3_000));
+        let many = format!("a: &a [{}]\nb: [{}]", "x,".repeat(3_000), "*a,".repeat(100));
+        for (text, wanted) in [
+            ("a: 1\na: 2", "line 2 column 1: the key a is given twice"),
+            (
+                "---\na: 1\n---\nb: 2",
+                "line 4 column 1: a second document begins; one file holds one",
+            ),
+            ("~: x", "line 1 column 1: the key is no text"),
+            ("? [a]\n: b", "line 1 column 3: the key is no text"),
+            ("a: &x [*x]", "line 1 column 8: an alias stands within its own anchor"),
+            ("a: *x", "line 1 column 4: an alias has no anchor before it"),
+            ("a: .nan", "line 1 column 4: the number is not finite"),
+            ("a: !!binary xx", "line 1 column 13: invalid !!binary base64"),
+            ("a: [", "line 1 column 4: unclosed bracket '['"),
+            (&deep, "line 2 column 63: nested deeper than 32 levels"),
+            (&aliases, "line 2 column 9006: it is too large, or nested too deeply"),
+            (&many, "line 2 column 200: more than 200000 values"),
+        ] {
+            let wanted = format!("document: not readable as YAML: {wanted}");
+            assert_eq!(told(text).trim_end(), wanted);
+        }
+        for (text, wanted) in [
+            ("{\"a\":", "it ends within a value at line 1 column 5"),
+            ("{\"a\": tru}", "a word is none of true, false and null at line 1 column 10"),
+        ] {
+            let problems = parse(text, Syntax::Json).unwrap_err().to_string();
+            assert_eq!(problems.trim_end(), format!("document: not readable as JSON: {wanted}"));
+        }
+        // No text of ours has a key of which nothing can be told: keys are texts.
+        let error = Error::DuplicateMappingKey { key: None, location: Location::UNKNOWN };
+        assert_eq!(reason(&error), "a key is given twice");
+    }
 }

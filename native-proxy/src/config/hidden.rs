@@ -88,13 +88,13 @@ fn hosts(one: &Match, other: &Match) -> bool {
         && other.hosts.iter().all(|narrow| one.hosts.iter().any(|wide| host(wide, narrow)))
 }
 
+/// Whether one pattern takes all that another takes; neither takes every host.
 fn host(wide: &HostPattern, narrow: &HostPattern) -> bool {
     match (wide, narrow) {
-        (HostPattern::Any, _) => true,
         (HostPattern::Exact(one), HostPattern::Exact(other)) => one == other,
-        (HostPattern::Suffix(one), HostPattern::Suffix(other)) => other.ends_with(one),
-        (HostPattern::Suffix(one), HostPattern::Exact(other)) => {
-            other.len() > one.len() && other.ends_with(one)
+        // The suffix has its dot, and no host begins with one: something stands before it.
+        (HostPattern::Suffix(one), HostPattern::Suffix(other) | HostPattern::Exact(other)) => {
+            other.ends_with(one)
         }
         _ => false,
     }
@@ -120,14 +120,14 @@ mod tests {
     use super::policies;
     use bimetal_core::policy::{Document, Host};
 
-    fn told(matches: &[&str]) -> Vec<String> {
+    fn told<T: AsRef<str>>(matches: &[T]) -> Vec<String> {
         let policies: Vec<_> = matches
             .iter()
             .enumerate()
-            .map(|(index, matcher)| format!(r#"{{"name": "p{index}", "match": {{{matcher}}}}}"#))
+            .map(|(index, one)| format!(r#"{{"name": "p{index}", "match": {{{}}}}}"#, one.as_ref()))
             .collect();
         let text = format!(r#"{{"policies": [{}]}}"#, policies.join(","));
-        let document = Document::parse(text.as_bytes(), Host::Native).unwrap();
+        let document = Document::parse(text.as_bytes(), Host::Wasm).unwrap();
         self::policies(&document)
     }
 
@@ -139,19 +139,29 @@ mod tests {
             [r#""path_prefix": "/a/""#, r#""path": "/a""#],
             [r#""hosts": ["*.b.c"]"#, r#""hosts": ["A.b.c", "*.x.b.c"]"#],
             [r#""hosts": ["*"]"#, ""],
+            [r#""hosts": ["b", "*"]"#, r#""hosts": ["a"]"#],
+            [r#""hosts": ["a", "*"]"#, r#""hosts": ["*"]"#],
             [r#""methods": ["GET", "PUT"]"#, r#""methods": ["PUT"], "path": "/x""#],
             [r#""headers": {"x": "*"}"#, r#""headers": {"X": "1", "y": "2"}"#],
+            [r#""headers": {"x": "1"}"#, r#""headers": {"x": "1"}"#],
+            ["", r#""direction": "inbound""#],
+            [r#""direction": "inbound""#, r#""direction": "inbound", "path": "/a""#],
         ] {
             let told = told(&hidden);
             let wanted = "policies[1] (p1): it never matches: policies[0] (p0) comes first and takes \
                           every such request";
             assert_eq!(told, [wanted], "{hidden:?}");
         }
-        let both = told(&[r#""hosts": ["a"]"#, r#""hosts": ["b"]"#, r#""hosts": ["b", "a"]"#]);
-        assert!(
-            both[0].contains("policies[0] (p0) and policies[1] (p1) come first and take every"),
-            "{both:?}"
-        );
+        for each in [
+            [r#""hosts": ["a"]"#, r#""hosts": ["b"]"#, r#""hosts": ["b", "a"]"#],
+            [r#""methods": ["A"]"#, r#""methods": ["B"]"#, r#""methods": ["B", "A"]"#],
+        ] {
+            let both = told(&each);
+            assert!(
+                both[0].contains("policies[0] (p0) and policies[1] (p1) come first and take every"),
+                "{both:?}"
+            );
+        }
     }
 
     #[test]
@@ -161,13 +171,32 @@ mod tests {
             [r#""path_prefix": "/a""#, r#""path": "/ab""#],
             [r#""hosts": ["*.b.c"]"#, r#""hosts": ["b.c"]"#],
             [r#""hosts": ["a"]"#, ""],
+            [r#""hosts": ["*.b.c"]"#, r#""hosts": ["longer.b.d"]"#],
             [r#""hosts": ["a"]"#, r#""hosts": ["a", "b"]"#],
             [r#""methods": ["GET"]"#, ""],
             [r#""headers": {"x": "1"}"#, r#""headers": {"x": "*"}"#],
+            [r#""headers": {"x": "*"}"#, r#""headers": {"y": "1"}"#],
+            [r#""direction": "inbound""#, ""],
+            [r#""direction": "inbound""#, r#""direction": "outbound""#],
             // A request without a path, `OPTIONS *`, is left.
             [r#""path_prefix": "/""#, ""],
         ] {
             assert!(told(&open).is_empty(), "{open:?}");
         }
+    }
+
+    #[test]
+    fn very_many_hosts_and_methods_are_looked_at_as_one() {
+        let some = |kind: &str, count: usize| {
+            let names: Vec<_> = (0..count).map(|number| format!("\"{kind}{number}\"")).collect();
+            names.join(",")
+        };
+        let hosts = |count| format!(r#""hosts": [{}]"#, some("h", count));
+        let with = |count| format!(r#"{}, "methods": [{}]"#, hosts(count), some("M", 50));
+        let last = r#""hosts": ["h19", "h20"]"#.to_owned();
+        // 20 hosts by 50 methods are looked at one by one, 21 are not.
+        assert_eq!(told(&[hosts(19), last.clone(), with(20)]).len(), 1);
+        assert_eq!(told(&[hosts(19), last, with(21)]), [""; 0]);
+        assert_eq!(told(&[hosts(21), with(21)]).len(), 1);
     }
 }

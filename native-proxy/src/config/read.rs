@@ -258,3 +258,62 @@ fn json(node: &Node) -> serde_json::Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Settings, Syntax, parse};
+    use serde_json::json;
+
+    fn settings(file: &serde_json::Value) -> Settings {
+        parse(&file.to_string(), Syntax::Json).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    #[test]
+    fn routes_that_are_written_alike_are_numbered() {
+        let settings = settings(&json!({
+            "upstreams": {"a": {"endpoints": ["a:1"]}},
+            "routes": [
+                {"upstream": "a", "path": "/a"},
+                {"upstream": "a", "path_prefix": "/a"},
+                {"upstream": "a", "path": "/b"},
+                {"upstream": "a", "path": "/a", "methods": ["GET"]},
+                {"upstream": "a", "hosts": ["x", "y", "z"]},
+                {"upstream": "a", "host": "x"},
+            ],
+        }));
+        let names: Vec<_> = settings.routes.iter().map(|route| &*route.name).collect();
+        assert_eq!(names, ["*/a", "*/a#2", "*/b", "*/a#3", "x+2/", "x/"]);
+        let paths: Vec<_> = settings.routes.iter().map(|route| &*route.path).collect();
+        assert_eq!(paths, ["/a", "/a", "/b", "/a", "/", "/"]);
+    }
+
+    #[test]
+    fn policies_are_shown_as_they_were_written() {
+        let policies = json!([{
+            "name": "a",
+            "timeout": {"request": "1s"},
+            "breaker": {"trip": {"consecutive_failures": 3, "failure_rate":
+                {"threshold": 0.5, "window": {"calls": 10}}}},
+        }]);
+        assert_eq!(settings(&json!({"policies": policies})).policies, policies);
+        assert_eq!(settings(&json!({})).policies, json!([]));
+    }
+
+    #[test]
+    fn protocols_and_collectors_are_those_that_the_proxy_can_serve() {
+        let takes = |file: serde_json::Value| parse(&file.to_string(), Syntax::Json).is_ok();
+        let upgrade = |word: &str| {
+            takes(json!({
+                "upstreams": {"a": {"endpoints": ["a:1"]}},
+                "routes": [{"upstream": "a", "upgrades": [word]}],
+            }))
+        };
+        assert_eq!(["websocket", "tcp", "TCP/1", "a!b"].map(upgrade), [true; 4]);
+        let hidden = ["h2", "H2C", "h3", "HTTP/2.0", "https", "tls/1.3"].map(upgrade);
+        assert_eq!(hidden, [false; 6]);
+        assert_eq!(["", "/1", "web socket", "a,b"].map(upgrade), [false; 4]);
+        let collector = |url: &str| takes(json!({"telemetry": {"traces": {"endpoint": url}}}));
+        assert_eq!(["http://a:4318", "http://[::1]:1/x"].map(collector), [true; 2]);
+        assert_eq!(["https://a:4318", "a:4318", "/v1/traces", "a b"].map(collector), [false; 4]);
+    }
+}

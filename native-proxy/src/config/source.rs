@@ -156,3 +156,123 @@ fn limited(from: impl Read) -> io::Result<Vec<u8>> {
     from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Look, MAX_BYTES, ReadError, Source};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::{Error, ErrorKind, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+    use std::path::{Path, PathBuf};
+
+    /// A path of its own; what is there is removed when the test ends.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let own = format!("bimetal-source-{}-{name}", std::process::id());
+            Self(std::env::temp_dir().join(own))
+        }
+
+        fn write(&self, text: &[u8]) {
+            std::fs::write(&self.0, text).unwrap();
+        }
+
+        fn read(&self) -> Result<Source, ReadError> {
+            Source::read(&self.0)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            // Left behind, it harms nobody.
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let file = || PathBuf::from("a.yaml");
+        for (error, told) in [
+            (ReadError::Missing(file()), "no such file; check the path"),
+            (ReadError::NoFile(file(), "a directory"), "is a directory; name a file in it"),
+            (ReadError::NoFile(file(), "a device"), "is a device; name a plain file"),
+            (
+                ReadError::Unreadable(file(), ErrorKind::PermissionDenied.into()),
+                "no permission to read it; check owner and mode",
+            ),
+            (ReadError::Unreadable(file(), Error::other("worn")), "cannot be read: worn"),
+            (ReadError::TooLong(file()), "is longer than 4 MiB; is it the right file?"),
+            (ReadError::NotText(file(), 9), "byte 9 is not UTF-8; save the file as UTF-8 text"),
+        ] {
+            assert_eq!(error.to_string(), format!("a.yaml: {told}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let (pipe, socket) = (Place::new("pipe"), Place::new("socket"));
+        mknodat(CWD, &pipe.0, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _listener = UnixListener::bind(&socket.0).unwrap();
+        for (path, wanted) in [
+            (pipe.0.as_path(), "a named pipe"),
+            (&socket.0, "a socket"),
+            (Path::new("/dev/null"), "a device"),
+            (Path::new("/"), "a directory"),
+        ] {
+            match Source::read(path) {
+                Err(ReadError::NoFile(_, what)) => assert_eq!(what, wanted),
+                other => panic!("{}: {other:?}", path.display()),
+            }
+        }
+        let none = Place::new("none").read();
+        assert!(matches!(none, Err(ReadError::Missing(_))), "{none:?}");
+        let below = Source::read(&socket.0.join("below"));
+        assert!(matches!(below, Err(ReadError::Unreadable(..))), "{below:?}");
+    }
+
+    #[test]
+    fn a_pipe_that_a_shell_hands_over_is_read_to_its_end() {
+        // More than a pipe holds: the reader waits for the writer.
+        let text = "# a line\n".repeat(100_000);
+        for folder in ["/dev/fd", "/proc/self/fd"] {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let path = format!("{folder}/{}", reader.as_raw_fd());
+            let read = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _ = writer.write_all(text.as_bytes());
+                    drop(writer);
+                });
+                let read = Source::read(Path::new(&path));
+                // Whoever writes more than was read must not wait.
+                drop(reader);
+                read
+            });
+            assert!(read.is_ok_and(|source| source.text == text), "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_longest_file_is_read_and_a_longer_one_is_not() {
+        let place = Place::new("long");
+        place.write(&vec![b'#'; MAX_BYTES]);
+        assert_eq!(place.read().unwrap().text.len(), MAX_BYTES);
+        place.write(&vec![b'#'; MAX_BYTES + 1]);
+        assert!(matches!(place.read(), Err(ReadError::TooLong(_))));
+    }
+
+    #[test]
+    fn another_file_or_text_looks_otherwise() {
+        let (one, other) = (Place::new("one"), Place::new("other"));
+        assert_eq!(Look::at(&one.0), None);
+        one.write(b"a: 1");
+        other.write(b"a: 2");
+        let (first, second) = (one.read().unwrap(), other.read().unwrap());
+        assert!(first.look.is_some());
+        assert_eq!((first.look, second.look), (Look::at(&one.0), Look::at(&other.0)));
+        assert_ne!(first.look, second.look);
+        assert_eq!(first.fingerprint(), one.read().unwrap().fingerprint());
+        assert_ne!(first.fingerprint(), second.fingerprint());
+    }
+}

@@ -100,10 +100,17 @@ mod tests {
     fn keys_that_arrive_as_booleans_are_found() {
         let text = "policies:\n- name: a\n  match: {hosts: [a, no], headers: {x: yes, N: 'y', on: a}}\n  \
                     fallback: {on: [rejected], Off: 1}\n";
+        let problems = read_otherwise(text);
+        let word = |what: &str| what.split(' ').nth(2).unwrap().to_owned();
         let found: Vec<_> =
-            read_otherwise(text).iter().map(|problem| problem.path.clone()).collect();
+            problems.iter().map(|one| (one.path.as_str(), word(&one.what))).collect();
         let headers = "policies[0].match.headers";
-        assert_eq!(found, [headers, headers, "policies[0].fallback"]);
+        let fallback = "policies[0].fallback";
+        let wanted = [(headers, "N".into()), (headers, "on".into()), (fallback, "Off".into())];
+        assert_eq!(found, wanted);
+        let behind = read_otherwise("a: [&one 1, *one, {no: 1}]\nb: *one\noff: 1");
+        let found: Vec<_> = behind.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(found, ["a[2]", "document"], "an alias is a value");
         let told = read_otherwise("a: {Yes: b}").iter().next().unwrap().what.to_string();
         assert_eq!(
             told,

@@ -10,7 +10,7 @@ use memchr::memchr;
 
 /// Empty lines before a request line that are overlooked (RFC 9112, 2.2: at least one; some
 /// clients end a body with one too many).
-const MAX_EMPTY_LINES: usize = 2;
+pub(super) const MAX_EMPTY_LINES: usize = 2;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,4 +237,40 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Head;
+
+    #[test]
+    fn what_is_rare_in_a_head_is_seen() {
+        let traits = |line: &str, fields: &str| {
+            let mut head = Head::default();
+            let bytes = format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}x: y\r\n\r\n");
+            assert!(head.advance(bytes.as_bytes()).unwrap().is_some());
+            let traits = head.traits();
+            [traits.is_unusual, traits.may_switch, traits.is_for_server]
+        };
+        // A name as long as one that is looked for is not it.
+        for length in [2, 3, 4, 6, 7, 12, 14, 17] {
+            assert_eq!(traits("GET /", &format!("{}: b\r\n", "a".repeat(length))), [false; 3]);
+        }
+        for field in
+            ["x_a: b", "te: trailers", "via: 1.1 a", "max-forwards: 1", "expect: 100-continue"]
+        {
+            assert_eq!(traits("GET /", &format!("{field}\r\n")), [true, false, false], "{field}");
+        }
+        assert_eq!(traits("GET /", "Upgrade: a\r\n"), [true, true, false]);
+        for (line, is_for_server) in [
+            ("OPTIONS http://a", true),
+            ("OPTIONS http://a/", false),
+            ("OPTIONS http://a?b", false),
+            ("OPTIONS *", false),
+            ("GET http://a", false),
+        ] {
+            assert_eq!(traits(line, ""), [true, false, is_for_server], "{line}");
+        }
+        assert_eq!(traits("OPTIONS /", ""), [false; 3]);
+    }
 }

@@ -2,6 +2,7 @@
 //! are cut never matters.
 
 use super::cases::{BAD, BAD_BODIES, CHUNKED, GET, GOOD, POST};
+use super::head::MAX_EMPTY_LINES;
 use super::scan::{MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, Refused, Scanner};
 use super::strict_request_io::STAND_IN;
 use super::{Limits, Refusal, Requests, StrictRequestIo, independent};
@@ -137,11 +138,17 @@ fn the_limits_themselves_are_allowed() {
     let line = |length: usize| format!("GET /{} HTTP/1.1\r", "a".repeat(length - 15));
     let request = |length| format!("{}\nhost: a\r\n\r\n", line(length));
     assert_eq!(line(100).len(), 100);
-    assert_eq!(whole(request(MAX_REQUEST_LINE).as_bytes()).refused, None);
+    for before in ["", "\r\n"] {
+        let longest = format!("{before}{}", request(MAX_REQUEST_LINE));
+        assert_eq!(whole(longest.as_bytes()).refused, None, "behind {before:?}");
+    }
     let refused = whole(request(MAX_REQUEST_LINE + 1).as_bytes()).refused;
     assert_eq!(refused, Some(Refused::Head(Refusal::TargetTooLong)));
     let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS - 1));
     assert_eq!(whole(fields.as_bytes()).refused, None);
+    let after = |lines: usize| "\r\n".repeat(lines) + "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert_eq!(whole(after(MAX_EMPTY_LINES).as_bytes()).refused, None);
+    assert!(whole(after(MAX_EMPTY_LINES + 1).as_bytes()).refused.is_some());
     // The last line feed of a head is not counted.
     let head = |length: usize| {
         let head = "GET / HTTP/1.1\r\nhost: a\r\nx: ";

@@ -183,3 +183,7 @@ impl fmt::Display for Told<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "ended_tests.rs"]
+mod tests;

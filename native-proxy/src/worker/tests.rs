@@ -1,5 +1,4 @@
-//! Panics within a worker, and its share of a listener's connections, and
-//! its end.
+//! Panics within a worker, what it counts, its share of a listener's connections, and its end.
 
 use super::*;
 use crate::account::End;
@@ -7,6 +6,8 @@ use crate::config::Listener;
 use crate::serve::{self, Sharing, bind};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -26,7 +27,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
     }
 }
 
-fn worker() -> (Rc<Worker>, Arc<Settings>) {
+pub(super) fn worker() -> (Rc<Worker>, Arc<Settings>) {
     let start = start(Vec::new());
     let worker = Worker::new(&start);
     worker.load(&start.settings);
@@ -140,4 +141,74 @@ fn who_is_connected_when_a_drain_begins_is_answered() {
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     thread.join().unwrap();
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn every_connection_learns_of_a_drain_once() {
+    let (worker, _) = worker();
+    let bells: [Arc<Bell>; 3] = Default::default();
+    let rung = || bells.each_ref().map(|bell| bell.0.load(Ordering::Relaxed));
+    let enter = |bell: usize| {
+        let place = worker.enter();
+        place.wake_on_drain(&bells[bell].clone().into());
+        place
+    };
+    let (_one, two) = (enter(0), enter(1));
+    // A place that is given back is taken anew.
+    drop(two);
+    let _three = enter(2);
+    assert_eq!((worker.connections(), worker.is_draining(), rung()), (2, false, [0, 0, 0]));
+    worker.drain();
+    assert_eq!((worker.connections(), worker.is_draining(), rung()), (2, true, [1, 0, 1]));
+}
+
+#[test]
+fn what_the_engine_cannot_be_told_is_counted() {
+    let (worker, _) = worker();
+    let taken = worker.engine.borrow_mut();
+    assert_eq!([worker.tell(|_| 7), worker.tell(|_| 7)], [None, None]);
+    drop(taken);
+    assert_eq!((worker.tell(|_| 7), worker.stats().decision_errors), (Some(7), 2));
+}
+
+#[test]
+fn what_outlasts_a_drain_is_cut_off_and_what_its_client_leaves_is_not() {
+    let (worker, settings) = worker();
+    let count = |end: End| worker.stats().ends[end.place()];
+    run(async {
+        let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let text = format!(
+            "upstreams: {{u: {{endpoints: ['{}']}}}}\nroutes: [{{upstream: u}}]",
+            upstream.local_addr().unwrap()
+        );
+        worker.load(&crate::config::parse(&text, crate::config::Syntax::Yaml).unwrap());
+        let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Alone).unwrap();
+        let address = socket.local_addr().unwrap();
+        serve::listen(&worker, settings.listeners[0].clone(), socket, 1).unwrap();
+        // A request that is under way: the upstream has it, and does not answer.
+        let under_way = async || {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let (mut peer, _) = upstream.accept().await.unwrap();
+            peer.read_u8().await.unwrap();
+            (client, peer)
+        };
+        let (client, _peer) = under_way().await;
+        drop(client);
+        while count(End::ClientGone) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let _both = under_way().await;
+        worker.cut_off();
+    });
+    assert_eq!((count(End::ClientGone), count(End::CutOff)), (1, 1));
 }

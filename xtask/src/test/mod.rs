@@ -5,6 +5,7 @@
 
 mod dependencies;
 mod miri;
+mod mutants;
 mod rooms;
 mod suites;
 mod tally;
@@ -236,6 +237,7 @@ fn full(tally: &Tally, needs: &Needs) {
         Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
     });
     tally.step("miri", "no undefined behaviour under the core", miri::check);
+    tally.step("mutants", "a test notices each change of a part of the code", mutants::check);
     tally.step("images", "the container images can be written", || {
         crate::images::images("release").map(|_| Counts::PASSED)
     });

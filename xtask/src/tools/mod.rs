@@ -11,7 +11,7 @@ mod pypi;
 
 pub use debian::install as debian_packages;
 
-use crate::{place, say};
+use crate::{mutants, place, say};
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 14] = [
+pub const TOOLS: [Tool; 15] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -140,6 +140,13 @@ pub const TOOLS: [Tool; 14] = [
         file: "wasm-bindgen-test-runner",
         why: "runs the core's tests as a browser would",
         package: Package::Crate { name: "wasm-bindgen-cli", version: WASM_BINDGEN },
+    },
+    Tool {
+        name: "cargo-mutants",
+        variable: "CARGO_MUTANTS",
+        file: "cargo-mutants",
+        why: "changes the code in one place at a time",
+        package: Package::Crate { name: "cargo-mutants", version: mutants::VERSION },
     },
     Tool {
         name: "chromium",
