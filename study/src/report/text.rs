@@ -169,6 +169,9 @@ pub(super) fn said(one: &Compared) -> &'static str {
     }
 }
 
+/// What other programs may have of a core while a study is made.
+const QUIET: f64 = 0.1;
+
 /// The first of many, and how many more there are.
 fn few(all: &[String]) -> String {
     let shown = all.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
@@ -224,9 +227,10 @@ pub(super) fn trust(found: &Findings) -> Vec<String> {
     }
     let [middle, worst] = found.others;
     lines.push(format!(
-        "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.",
+        "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.{}",
         middle * 100.0,
-        worst * 100.0
+        worst * 100.0,
+        if middle > QUIET { " The machine was not quiet: take no figure from it." } else { "" }
     ));
     lines
 }
@@ -276,6 +280,9 @@ mod tests {
         for block in blocks.iter_mut().filter(|block| block.arm == "native-policy@2") {
             block.seen.latency.p50 *= 1.3;
         }
+        let quiet = trust(&findings(&head, &blocks, &arms).unwrap()).concat();
+        assert!(!quiet.contains("take no figure"), "{quiet}");
+        blocks.iter_mut().for_each(|block| block.others = 0.2);
         assert_eq!(
             few(&["a", "b", "c", "d", "e", "f"].map(str::to_owned)),
             "a, b, c, d, and 2 more"
@@ -283,5 +290,6 @@ mod tests {
         let lines = trust(&findings(&head, &blocks, &arms).unwrap());
         assert!(lines[0].contains("differs from itself in 3 of 12"), "{lines:?}");
         assert!(lines[0].contains("p50 at 250"), "{lines:?}");
+        assert!(lines.concat().contains("not quiet: take no figure"), "{lines:?}");
     }
 }
