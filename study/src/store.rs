@@ -85,18 +85,12 @@ impl Store {
     /// It cannot be written: the disk is full, say. What was written before stays.
     pub fn add(&mut self, block: Block) -> Result<()> {
         let line = serde_json::to_string(&block)? + "\n";
-        let before = self.file.metadata()?.len();
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // Half a line would be taken for a broken file; where this fails too, opening drops it.
-            let _ = self.file.set_len(before);
-            return Err(error).with_context(|| {
-                format!(
-                    "{}. What was measured so far is kept; --resume goes on",
-                    cannot_write(&self.folder)
-                )
-            });
-        }
+        // Half a line may be left; whoever opens it drops that.
+        written.with_context(|| {
+            let told = cannot_write(&self.folder);
+            format!("{told}. What was measured so far is kept; --resume goes on")
+        })?;
         self.blocks.push(block);
         Ok(())
     }
