@@ -20,6 +20,9 @@ enum Task {
     /// Measure arms under loads, and report
     #[command(after_help = cli::run::EXAMPLES)]
     Run(cli::run::Options),
+    /// Run the origin's own loads by k6, once
+    #[command(after_help = cli::stages::EXAMPLES)]
+    Stages(cli::stages::Options),
     /// Make the report of a study anew, from what was measured
     #[command(after_help = "Example:\n  bimetal-study report results/today")]
     Report(cli::report::Options),
@@ -36,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Run(options) => cli::run::run(&options),
+        Task::Stages(options) => cli::stages::run(&options),
         Task::Report(options) => cli::report::run(&options),
         Task::Arms(options) => cli::arms::run(&options),
         Task::Coverage(options) => cli::coverage::run(&options),

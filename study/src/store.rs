@@ -3,14 +3,16 @@
 use crate::machine::Machine;
 use crate::plan::{Next, Plan};
 use crate::record::Block;
+use crate::stages::Staged;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "study.json";
 const BLOCKS: &str = "blocks.jsonl";
+const STAGES: &str = "stages.jsonl";
 
 /// What a study is, written once when it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,18 +85,12 @@ impl Store {
     /// It cannot be written: the disk is full, say. What was written before stays.
     pub fn add(&mut self, block: Block) -> Result<()> {
         let line = serde_json::to_string(&block)? + "\n";
-        let before = self.file.metadata()?.len();
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // Half a line would be taken for a broken file; where this fails too, opening drops it.
-            let _ = self.file.set_len(before);
-            return Err(error).with_context(|| {
-                format!(
-                    "{}. What was measured so far is kept; --resume goes on",
-                    cannot_write(&self.folder)
-                )
-            });
-        }
+        // Half a line may be left; whoever opens it drops that.
+        written.with_context(|| {
+            let told = cannot_write(&self.folder);
+            format!("{told}. What was measured so far is kept; --resume goes on")
+        })?;
         self.blocks.push(block);
         Ok(())
     }
@@ -108,6 +104,11 @@ impl Store {
                 .any(|done| done.round == next.round && done.arm == next.arm && done.load == load)
         };
         self.head.plan.blocks().into_iter().filter(|next| !is_done(next)).collect()
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What it is.
@@ -129,6 +130,32 @@ impl Store {
         write_whole(&path, text)?;
         Ok(path)
     }
+}
+
+/// What k6 saw, of the study in `folder`; none where it was not run.
+///
+/// # Errors
+/// The file is broken.
+pub fn stages(folder: &Path) -> Result<Vec<Staged>> {
+    let path = folder.join(STAGES);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let lines = text.lines().map(|line| {
+        serde_json::from_str(line).with_context(|| format!("{} is broken", path.display()))
+    });
+    lines.collect()
+}
+
+/// Adds what k6 saw of one arm.
+///
+/// # Errors
+/// It cannot be written.
+pub fn add_stage(folder: &Path, staged: &Staged) -> Result<()> {
+    let line = serde_json::to_string(staged)? + "\n";
+    let file = OpenOptions::new().create(true).append(true).open(folder.join(STAGES));
+    file.and_then(|mut file| file.write_all(line.as_bytes())).with_context(|| cannot_write(folder))
 }
 
 /// Writes beside and moves into place: nobody ever sees half of it.

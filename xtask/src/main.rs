@@ -107,7 +107,8 @@ enum Task {
     #[command(after_help = "Examples:\n  cargo xtask study --quick\n  \
         cargo xtask study --arms direct,native-policy,envoy-filter --loads 250,1000\n  \
         cargo xtask study --full --minutes 120 --out results/today\n  \
-        cargo xtask study --out results/today --resume\n\n\
+        cargo xtask study --out results/today --resume\n  \
+        cargo xtask study stages --out results/today      the origin's loads by k6\n\n\
         What else can be said: bimetal-study run --help. Without --out a study goes to\n\
         target/study.")]
     Study {

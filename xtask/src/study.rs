@@ -15,6 +15,9 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
     ("bimetal-study", "bimetal-study", "BIMETAL_STUDY"),
 ];
 
+/// Commands of the study's program beside `run`.
+const COMMANDS: [&str; 5] = ["stages", "report", "arms", "load", "coverage"];
+
 /// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -24,11 +27,19 @@ const LIMIT: Duration = Duration::from_secs(3_600);
 /// A build fails, or the program cannot be started. An external tool that is missing is no error
 /// here: the study says which arms it leaves out.
 pub fn study(arguments: &[String]) -> Result<()> {
+    let is_run = !arguments.first().is_some_and(|first| COMMANDS.contains(&first.as_str()));
+    if !is_run && arguments.first().is_some_and(|first| first == "stages") {
+        tools::named("k6")?.get()?;
+    }
     build()?;
     let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
     let given = |name: &str| {
         arguments.iter().any(|one| one == name || one.starts_with(&format!("{name}=")))
     };
+    if !is_run {
+        return Err(command.args(arguments).exec())
+            .context("the study's program cannot be started");
+    }
     command.arg("run").args(arguments);
     if !given("--out") {
         let all = place::made("study")?;

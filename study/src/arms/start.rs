@@ -165,6 +165,11 @@ impl Started {
         Ok((!sizes.is_empty()).then(|| sizes.iter().sum()))
     }
 
+    /// Whether it tells how many calls were admitted and settled.
+    pub fn counts_calls(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// Holds that every call that a breaker admitted was settled, where the arm counts them.
     ///
     /// # Errors

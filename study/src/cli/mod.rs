@@ -5,3 +5,4 @@ pub mod coverage;
 pub mod load;
 pub mod report;
 pub mod run;
+pub mod stages;

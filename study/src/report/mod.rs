@@ -13,6 +13,7 @@ pub use findings::{ArmSeen, Compared, Findings, Kind, findings};
 
 use crate::arms::Arm;
 use crate::record::Block;
+use crate::stages::Staged;
 use crate::store::{Head, Store};
 use anyhow::Result;
 use serde::Serialize;
@@ -33,6 +34,7 @@ struct Whole<'a> {
     head: &'a Head,
     findings: &'a Findings,
     claims: &'a [Claim],
+    stages: &'a [Staged],
     blocks: &'a [Block],
 }
 
@@ -44,11 +46,13 @@ pub fn write(store: &Store, arms: &BTreeMap<String, Arm>) -> Result<(PathBuf, St
     let (head, blocks) = (store.head(), store.blocks());
     let found = findings(head, blocks, arms)?;
     let claims = claims(&head.plan, &found);
-    let whole = Whole { form: FORM, head, findings: &found, claims: &claims, blocks };
+    let stages = crate::store::stages(store.folder())?;
+    let whole =
+        Whole { form: FORM, head, findings: &found, claims: &claims, stages: &stages, blocks };
     store.write("result.json", &(serde_json::to_string(&whole)? + "\n"))?;
-    let text = text::text(head, &found, &claims);
+    let text = text::text(head, &found, &claims, &stages);
     store.write("report.txt", &text)?;
-    let page = page::page(head, &found, &claims, blocks)?;
+    let page = page::page(head, &found, &claims, &stages, blocks)?;
     Ok((store.write("report.html", &page)?, text))
 }
 
@@ -57,11 +61,29 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
+    pub(in crate::report) fn staged() -> Staged {
+        Staged {
+            arm: "app-guard".into(),
+            stage: "vus25".parse().unwrap(),
+            scale: 0.5,
+            calls: 1_000,
+            per_second: 80.0,
+            failed: 0.02,
+            mean_ms: 2.5,
+            median_ms: 1.75,
+            p95_ms: 6.0,
+            p99_ms: None,
+            max_ms: 12.0,
+            broken: vec!["http_req_failed: rate<0.01".into()],
+        }
+    }
+
     fn written(rounds: u32) -> (tempfile::TempDir, Value) {
         let folder = tempfile::tempdir().unwrap();
         let (head, blocks, arms) = findings::tests::made(rounds);
         let mut store = Store::begin(folder.path(), head).unwrap();
         blocks.into_iter().for_each(|block| store.add(block).unwrap());
+        crate::store::add_stage(folder.path(), &staged()).unwrap();
         let (page, text) = write(&store, &arms).unwrap();
         assert_eq!(page, folder.path().join("report.html"));
         assert_eq!(std::fs::read_to_string(folder.path().join("report.txt")).unwrap(), text);

@@ -8,6 +8,7 @@ use super::{SMOKE, Verdict};
 use crate::load::Load;
 use crate::plan::Extent;
 use crate::record::{Block, Measure};
+use crate::stages::Staged;
 use crate::stats::{Added, Finding};
 use crate::store::Head;
 use anyhow::Result;
@@ -22,6 +23,7 @@ pub(super) fn page(
     head: &Head,
     found: &Findings,
     claims: &[Claim],
+    stages: &[Staged],
     blocks: &[Block],
 ) -> Result<String> {
     let mut page = HEAD.to_owned();
@@ -47,6 +49,7 @@ pub(super) fn page(
     for claim in claims {
         page += &shown_claim(claim);
     }
+    page += &stages_table(stages);
     for load in &head.plan.loads {
         page += &format!("<h2>All figures at {}</h2>\n", escaped(&load.to_string()));
         page += &arms_table(found, *load);
@@ -71,6 +74,36 @@ fn shown_claim(claim: &Claim) -> String {
         claim.verdict.name(),
         escaped(&claim.ours),
         escaped(&claim.because)
+    )
+}
+
+/// What k6 saw.
+fn stages_table(stages: &[Staged]) -> String {
+    if stages.is_empty() {
+        return String::new();
+    }
+    let rows = stages.iter().map(|one| {
+        let smoke = if one.scale < 1.0 { " (smoke)" } else { "" };
+        format!(
+            "<tr><td>{}{smoke}</td><td class=\"words\">{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+             <td>{:.1}</td><td>{:.2} %</td><td class=\"words\">{}</td></tr>\n",
+            one.stage,
+            escaped(&one.arm),
+            one.median_ms,
+            one.p95_ms,
+            one.max_ms,
+            one.per_second,
+            one.failed * 100.0,
+            escaped(&one.broken.join(", "))
+        )
+    });
+    format!(
+        "<h2>The origin's own loads</h2>\n<p>By k6: users that wait for an answer, think for up to half a \
+         second, and ask again. Run once, so without intervals; a slow arm is asked less. No claim comes \
+         from here.</p>\n<div class=\"wide\"><table><tr><th>load</th><th class=\"words\">arm</th><th>median ms</th>\
+         <th>p95 ms</th><th>longest ms</th><th>calls/s</th><th>failed</th><th class=\"words\">missed</th></tr>\n\
+         {}</table></div>\n",
+        rows.collect::<String>()
     )
 }
 
@@ -215,13 +248,14 @@ pub(super) fn escaped(text: &str) -> String {
 mod tests {
     use super::super::claims::claims;
     use super::super::findings::{findings, tests::made};
+    use super::super::tests::staged;
     use super::*;
 
     fn drawn(rounds: u32) -> String {
         let (mut head, blocks, arms) = made(rounds);
         head.plan.extent = if rounds < 10 { Extent::Quick } else { Extent::Usual };
         let found = findings(&head, &blocks, &arms).unwrap();
-        page(&head, &found, &claims(&head.plan, &found), &blocks).unwrap()
+        page(&head, &found, &claims(&head.plan, &found), &[staged()], &blocks).unwrap()
     }
 
     #[test]
@@ -241,6 +275,8 @@ mod tests {
             "haproxy is &lt;not&gt; here",
             "prefers-color-scheme: dark",
             "mark reproduced",
+            "vus25 (smoke)",
+            "http_req_failed: rate&lt;0.01",
         ] {
             assert!(page.contains(wanted), "{wanted}");
         }

@@ -28,7 +28,12 @@ pub(super) struct Hues<'a>(pub(super) &'a [String]);
 impl Hues<'_> {
     /// The number of its colour.
     fn of(&self, arm: &str) -> usize {
-        self.0.iter().position(|one| one == arm).unwrap_or(0) % HUES
+        // Grey is what everything is seen beside. The rest go round: neighbours, which share a
+        // picture, never have the same.
+        match self.0.iter().position(|one| one == arm) {
+            Some(place) if arm != "direct" => 1 + place % (HUES - 1),
+            _ => 0,
+        }
     }
 
     fn legend(&self, arms: &[&str]) -> String {
@@ -214,6 +219,19 @@ mod tests {
             vec!["direct", "native", "native-policy"],
         ];
         assert_eq!(groups(&found), wanted);
+    }
+
+    #[test]
+    fn nobody_has_the_colour_of_the_direct_way_or_of_a_near_neighbour() {
+        let arms: Vec<String> = (0..30)
+            .map(|one| if one == 3 { "direct".into() } else { format!("arm{one}") })
+            .collect();
+        let hues: Vec<usize> = arms.iter().map(|arm| Hues(&arms).of(arm)).collect();
+        assert_eq!(hues.iter().filter(|hue| **hue == 0).count(), 1);
+        for near in hues.windows(HUES - 1) {
+            assert!(near.iter().skip(1).all(|hue| *hue != near[0]), "{hues:?}");
+        }
+        assert!(hues.iter().all(|hue| *hue < HUES));
     }
 
     #[test]

@@ -5,15 +5,17 @@ use super::claims::Claim;
 use super::findings::{Compared, Findings, Kind};
 use crate::plan::Extent;
 use crate::record::Measure;
+use crate::stages::Staged;
 use crate::stats::{Comparison, Finding};
 use crate::store::Head;
 use std::fmt::Write;
 
 /// The whole of it.
-pub(super) fn text(head: &Head, found: &Findings, claims: &[Claim]) -> String {
+pub(super) fn text(head: &Head, found: &Findings, claims: &[Claim], stages: &[Staged]) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write_all(&mut text, head, found, claims);
+    let _ =
+        write_all(&mut text, head, found, claims).and_then(|()| write_stages(&mut text, stages));
     text
 }
 
@@ -90,6 +92,37 @@ fn write_all(
     Ok(())
 }
 
+/// What k6 saw.
+fn write_stages(text: &mut String, stages: &[Staged]) -> std::fmt::Result {
+    if stages.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "\nThe origin's loads by k6, in ms: a closed loop, once; no claim comes from it"
+    )?;
+    for one in stages {
+        writeln!(
+            text,
+            "{:<12}{:<28} median {:>8.2}  p95 {:>8.2}  max {:>8.2}  {:>7.1}/s  {:>5.2} % failed{}{}",
+            one.stage.to_string(),
+            one.arm,
+            one.median_ms,
+            one.p95_ms,
+            one.max_ms,
+            one.per_second,
+            one.failed * 100.0,
+            if one.scale < 1.0 { "  SMOKE" } else { "" },
+            if one.broken.is_empty() {
+                String::new()
+            } else {
+                format!("  missed: {}", one.broken.join(", "))
+            }
+        )?;
+    }
+    Ok(())
+}
+
 /// Whether a comparison is in the rows of `kind`; without a kind, the ladder's.
 fn has_row(one: &Compared, kind: Option<Kind>) -> bool {
     let shown = matches!(one.measure, Measure::P50 | Measure::P99 | Measure::Cpu);
@@ -135,6 +168,9 @@ pub(super) fn said(one: &Compared) -> &'static str {
         (Finding::Less, false) => "less, but not among so many comparisons",
     }
 }
+
+/// What other programs may have of a core while a study is made.
+const QUIET: f64 = 0.1;
 
 /// The first of many, and how many more there are.
 fn few(all: &[String]) -> String {
@@ -191,9 +227,10 @@ pub(super) fn trust(found: &Findings) -> Vec<String> {
     }
     let [middle, worst] = found.others;
     lines.push(format!(
-        "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.",
+        "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.{}",
         middle * 100.0,
-        worst * 100.0
+        worst * 100.0,
+        if middle > QUIET { " The machine was not quiet: take no figure from it." } else { "" }
     ));
     lines
 }
@@ -202,13 +239,14 @@ pub(super) fn trust(found: &Findings) -> Vec<String> {
 mod tests {
     use super::super::claims::claims;
     use super::super::findings::{findings, tests::made};
+    use super::super::tests::staged;
     use super::*;
 
     #[test]
     fn a_terminal_shows_arms_ladder_and_claims() {
         let (head, blocks, arms) = made(11);
         let found = findings(&head, &blocks, &arms).unwrap();
-        let text = text(&head, &found, &claims(&head.plan, &found));
+        let text = text(&head, &found, &claims(&head.plan, &found), &[staged()]);
         for wanted in [
             "231 of 231 blocks measured, 1 invalid",
             "native-policy / native",
@@ -218,6 +256,8 @@ mod tests {
             "reproduced: median latency with a sane pool",
             "left out: haproxy",
             "10/11",
+            "missed: http_req_failed: rate<0.01",
+            "SMOKE",
         ] {
             assert!(text.contains(wanted), "{wanted} is not in\n{text}");
         }
@@ -229,7 +269,7 @@ mod tests {
         let (mut head, blocks, arms) = made(2);
         head.plan.extent = Extent::Quick;
         let found = findings(&head, &blocks, &arms).unwrap();
-        let text = text(&head, &found, &[]);
+        let text = text(&head, &found, &[], &[]);
         assert!(text.starts_with(SMOKE), "{text}");
         assert!(text.contains("no noise floor") && text.contains("too few pairs"), "{text}");
     }
@@ -240,6 +280,9 @@ mod tests {
         for block in blocks.iter_mut().filter(|block| block.arm == "native-policy@2") {
             block.seen.latency.p50 *= 1.3;
         }
+        let quiet = trust(&findings(&head, &blocks, &arms).unwrap()).concat();
+        assert!(!quiet.contains("take no figure"), "{quiet}");
+        blocks.iter_mut().for_each(|block| block.others = 0.2);
         assert_eq!(
             few(&["a", "b", "c", "d", "e", "f"].map(str::to_owned)),
             "a, b, c, d, and 2 more"
@@ -247,5 +290,6 @@ mod tests {
         let lines = trust(&findings(&head, &blocks, &arms).unwrap());
         assert!(lines[0].contains("differs from itself in 3 of 12"), "{lines:?}");
         assert!(lines[0].contains("p50 at 250"), "{lines:?}");
+        assert!(lines.concat().contains("not quiet: take no figure"), "{lines:?}");
     }
 }

@@ -39,7 +39,9 @@ struct Needs {
     filter: Option<PathBuf>,
     envoy: Option<PathBuf>,
     bimetal: Option<PathBuf>,
+    noop_filter: Option<PathBuf>,
     study: Option<PathBuf>,
+    app: Option<PathBuf>,
 }
 
 /// Runs the tests and prints the report; the last line is `N passed, N failed, N skipped`.
@@ -69,6 +71,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     });
     needs.bimetal = suites.bimetal.clone();
     needs.study = suites.study.clone();
+    needs.app = suites.app.clone();
 
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -145,6 +148,7 @@ fn hosts(tally: &Tally) -> Needs {
     tally.step("wasm", "the filter compiles to WebAssembly", || {
         wasm::build()?;
         needs.filter = Some(place::filter());
+        needs.noop_filter = Some(place::noop_filter());
         Ok(Counts::PASSED)
     });
     needs

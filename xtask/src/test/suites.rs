@@ -34,6 +34,7 @@ pub(super) struct Suites {
     pub(super) suites: Vec<Suite>,
     pub(super) bimetal: Option<PathBuf>,
     pub(super) study: Option<PathBuf>,
+    pub(super) app: Option<PathBuf>,
 }
 
 /// Builds every test of the workspace. What does not compile is a failed step; the rest still runs.
@@ -70,6 +71,7 @@ pub(super) fn found(messages: impl std::io::BufRead) -> Result<Suites> {
             match artifact.target.name.as_str() {
                 "bimetal" => all.bimetal = Some(executable.into_std_path_buf()),
                 "bimetal-study" => all.study = Some(executable.into_std_path_buf()),
+                "bimetal-study-app" => all.app = Some(executable.into_std_path_buf()),
                 _ => {}
             }
             continue;
@@ -105,6 +107,8 @@ impl Suites {
                     ("BIMETAL_FILTER", &needs.filter),
                     ("ENVOY", &needs.envoy),
                     ("BIMETAL", &needs.bimetal),
+                    ("BIMETAL_NOOP_FILTER", &needs.noop_filter),
+                    ("BIMETAL_STUDY_APP", &needs.app),
                 ] {
                     if let Some(path) = path {
                         command.env(variable, path);

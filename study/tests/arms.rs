@@ -1,0 +1,48 @@
+//! Every arm of the repository, started for real where its tools are here.
+
+use bimetal_study::arms::{self, Place};
+use bimetal_study::load::{self, Load};
+use bimetal_study::process::Cores;
+use bimetal_study::tools;
+use std::path::Path;
+use std::time::Duration;
+
+#[test]
+fn every_arm_that_can_run_here_serves_and_its_counts_meet() {
+    if let Err(error) = tools::find("bimetal") {
+        println!("skipped: {error}");
+        return;
+    }
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("arms");
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place {
+        folder: folder.path().to_path_buf(),
+        cores: Cores::take().unwrap(),
+        policy: arms::policy(&files).unwrap(),
+    };
+    let server = arms::start_echo(&place).unwrap();
+    for arm in arms::all(&files).unwrap().values() {
+        if let Some(missing) = arm.tools().into_iter().find_map(|tool| tools::find(tool).err()) {
+            println!("skipped: the arm {}: {missing}", arm.name);
+            continue;
+        }
+        let mut started = arms::start(arm, &place, server.address).unwrap();
+        // Two sizes: a small message, and one that no buffer holds at once.
+        for load in ["50", "20x1000KB"].map(|load| load.parse::<Load>().unwrap()) {
+            let options = load::Options {
+                address: started.address,
+                load,
+                warm_up: Duration::ZERO,
+                measured: Duration::from_millis(400),
+                connections: 4,
+            };
+            let seen = load::run(&options, || {}, || {}).unwrap();
+            assert_eq!((seen.good, seen.bad.len()), (seen.due, 0), "{} {seen:?}", arm.name);
+        }
+        started.lives().unwrap();
+        assert_eq!(started.time_used().unwrap().is_some(), arm.name != "direct");
+        assert_eq!(started.unsettled().unwrap(), None, "{}", arm.name);
+        let counts = arm.name.contains("filter") || arm.name == "native-policy";
+        assert_eq!(started.counts_calls(), counts, "{}", arm.name);
+    }
+}
