@@ -21,6 +21,8 @@
 //! - A replica that followed follows the close too. One that opened on its own evidence closes on its own
 //!   probes: the half of a mesh that cannot reach the upstream stays open and does not take the other half
 //!   with it again and again.
+//! - Only a replica that is closed opens the mesh: the open time of one that is open by itself says nothing to
+//!   the others. Where all that opened the mesh are gone, one that is closed and well closes it.
 //! - A new generation of the mesh begins without evidence and without votes.
 
 use super::evidence::{reaches, streak_trips};
