@@ -57,7 +57,7 @@ pub enum Kind {
     Step,
     /// An arm over the call without anything between.
     OverDirect,
-    /// Two arms that a claim of others is about.
+    /// Two arms across the ladder, most of them because others claim something of them.
     Claim,
     /// One program twice.
     Same,
@@ -88,8 +88,9 @@ pub struct Compared {
     pub stands: bool,
 }
 
-/// Pairs of arms that claims of others are about, beside those of the ladder.
-const CLAIMED: [(&str, &str, &str); 4] = [
+/// Pairs of arms across the ladder: what others claim something of, and what tells the sandbox from
+/// the filter chain.
+const CLAIMED: [(&str, &str, &str); 5] = [
     (
         "app-envoy-outlier",
         "app-guard",
@@ -102,6 +103,7 @@ const CLAIMED: [(&str, &str, &str); 4] = [
         "the bimetal filter in a sidecar, over the breaker in the program",
     ),
     ("envoy", "native", "Envoy, over a plain proxy"),
+    ("envoy-noop", "envoy-noop-module", "the sandbox: a filter in Wasm, over a native one"),
 ];
 
 /// What an arm has that the call without anything between has not.
