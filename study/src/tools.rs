@@ -4,11 +4,16 @@ use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
 
 /// What is known by name. Any other name is looked for as a program of that name.
-const KNOWN: [(&str, &str, &str); 8] = [
+const KNOWN: [(&str, &str, &str); 9] = [
     ("bimetal", "BIMETAL", "cargo build --release --package bimetal-proxy"),
     ("app", "BIMETAL_STUDY_APP", "cargo build --release --package bimetal-study-app"),
     ("filter", "BIMETAL_FILTER", "cargo xtask wasm"),
     ("noop_filter", "BIMETAL_NOOP_FILTER", "cargo xtask wasm"),
+    (
+        "noop_module",
+        "BIMETAL_NOOP_MODULE",
+        "cargo build --release --package bimetal-study-noop-module",
+    ),
     ("envoy", "ENVOY", "cargo xtask tools envoy"),
     ("k6", "K6", "cargo xtask tools k6"),
     ("nginx", "NGINX", "cargo xtask tools nginx"),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 const PROXY: &str = r#"
-- program: ${bimetal}
-  arguments: [proxy, --config, proxy.yaml]
+- program: ${sh}
+  arguments: [-c, "echo started >> ${folder}/../../../starts; exec ${bimetal} proxy --config proxy.yaml"]
   files:
     proxy.yaml: |
       version: v1
@@ -25,7 +25,7 @@ const PROXY: &str = r#"
 "#;
 
 fn arms() -> [(&'static str, String); 4] {
-    let proxied = "about: a proxy\nover: direct\nneeds: [bimetal]\nprocesses:";
+    let proxied = "about: a proxy\nover: direct\nneeds: [bimetal, sh]\nprocesses:";
     let dies =
         "about: a proxy with a process that ends in the middle\nneeds: [bimetal, sh]\nprocesses:";
     let ends = "- program: ${sh}\n  arguments: [-c, 'sleep 2; echo so it goes; exit 3']\n";
@@ -113,6 +113,9 @@ fn a_study_that_is_stopped_in_the_middle_is_resumed_and_every_block_is_there_onc
     let store = Store::open(&room.path("out")).unwrap();
     assert_eq!(store.left(), Vec::<Next>::new());
     assert_eq!(store.blocks().len(), 6);
+    // Processes of its own in each block, and maybe those of the one that was broken off.
+    let starts = std::fs::read_to_string(room.path("out/starts")).unwrap().lines().count();
+    assert!((3..=4).contains(&starts), "{starts}");
     for block in store.blocks() {
         assert_eq!((block.seen.due, block.seen.good), (15, 15), "{block:?}");
         let has_process = block.arm == "proxied";

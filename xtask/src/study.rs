@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What a study is made of: package, program, and the variable that may name it.
-const PROGRAMS: [(&str, &str, &str); 3] = [
+/// What a study is made of: package, file, and the variable that may name it.
+const PROGRAMS: [(&str, &str, &str); 4] = [
     ("bimetal-proxy", "bimetal", "BIMETAL"),
     ("bimetal-study-app", "bimetal-study-app", "BIMETAL_STUDY_APP"),
     ("bimetal-study", "bimetal-study", "BIMETAL_STUDY"),
+    (NOOP_MODULE, "libbimetal_study_noop_module.so", "BIMETAL_NOOP_MODULE"),
 ];
+
+/// The package of the native module that does nothing.
+pub const NOOP_MODULE: &str = "bimetal-study-noop-module";
 
 /// Commands of the study's program beside `run`.
 const COMMANDS: [&str; 5] = ["stages", "report", "arms", "load", "coverage"];
@@ -75,8 +79,8 @@ fn build() -> Result<()> {
         say::begins("build", "what is measured, as for a release");
         let mut command = Command::new(wasm::cargo());
         command.current_dir(place::root()).args(["build", "--release"]);
-        for (package, program, _) in &missing {
-            command.args(["--package", package, "--bin", program]);
+        for (package, ..) in &missing {
+            command.args(["--package", package]);
         }
         process::succeed("study build", &mut command, LIMIT)?;
         say::ended("build", "built", since.elapsed());

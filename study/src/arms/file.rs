@@ -51,6 +51,9 @@ pub struct Process {
     /// Its arguments.
     #[serde(default)]
     pub arguments: Vec<String>,
+    /// Variables of its environment; an empty one is not set.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// Files that are written into its folder before.
     #[serde(default)]
     pub files: BTreeMap<String, String>,

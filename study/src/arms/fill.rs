@@ -7,7 +7,7 @@
 //! | `${folder}` | the process's folder |
 //! | `${policy}`, `${policies}` | the policy document, and its list of policies, in one line |
 //! | a name of `values` | its text, filled in its turn |
-//! | a name of `needs` | the tool's path |
+//! | a name of `needs` | the tool's path; with `.folder` behind it that of its folder |
 
 use super::file::Policy;
 use anyhow::{Result, bail};
@@ -74,6 +74,10 @@ impl Filling<'_> {
             }
             return self.fill_to(value, folder, deepest - 1);
         }
+        if let Some(path) = name.strip_suffix(".folder").and_then(|tool| self.tools.get(tool)) {
+            let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+            return Ok(folder.display().to_string());
+        }
         match self.tools.get(name) {
             Some(path) => Ok(path.clone()),
             None => bail!("nothing is known of ${{{name}}}: it is neither a value nor a need"),
@@ -114,10 +118,9 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_and_braces_left_alone() {
-        let text = r#"{"x":{}} $5 ${sh} ${a} ${port.entry} ${upstream} ${folder}/f '${policy}' ${policies}"#;
+        let text = r#"{"x":{}} $5 ${sh} ${sh.folder} ${a} ${port.entry} ${upstream} ${folder}/f '${policy}' ${policies}"#;
         let filled = fill(text).unwrap();
-        let wanted =
-            r#"{"x":{}} $5 /bin/sh <5001> 8001 127.0.0.1:5001 /run/arm/f '{"policies":[]}' []"#;
+        let wanted = r#"{"x":{}} $5 /bin/sh /bin <5001> 8001 127.0.0.1:5001 /run/arm/f '{"policies":[]}' []"#;
         assert_eq!(filled, wanted);
         let twice = fill("${port.x} ${port.x} ${port.y}").unwrap();
         let ports: Vec<&str> = twice.split(' ').collect();

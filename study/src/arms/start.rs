@@ -101,6 +101,12 @@ fn start_one(arm: &Arm, place: &Place, folder: &Path, started: &mut Started) -> 
         for argument in &process.arguments {
             command.arg(filling.fill(argument, &folder)?);
         }
+        for (variable, text) in &process.environment {
+            let text = filling.fill(text, &folder)?;
+            if !text.is_empty() {
+                command.env(variable, text);
+            }
+        }
         let log = folder.join("log");
         let running = process::on(place.cores.arms, || Running::start(&mut command, &log))?;
         started.processes.push(running);

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_fifth_more_at_every_load_is_what_the_origin_says() {
         use Verdict::{NotComparable, NotReproduced, Reproduced};
-        // 1.92 over 1.6; there is no arm with the origin's pool.
+        // 1.85 over 1.54; there is no arm with the origin's pool.
         assert_eq!(verdicts(11, |_| {})[..3], [Reproduced, NotComparable, Reproduced]);
         let doubled = verdicts(11, |block| {
             if block.arm == "app-guard" && block.load == "1000" {

@@ -42,6 +42,7 @@ struct Needs {
     noop_filter: Option<PathBuf>,
     study: Option<PathBuf>,
     app: Option<PathBuf>,
+    noop_module: Option<PathBuf>,
 }
 
 /// Runs the tests and prints the report; the last line is `N passed, N failed, N skipped`.
@@ -72,6 +73,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     needs.bimetal = suites.bimetal.clone();
     needs.study = suites.study.clone();
     needs.app = suites.app.clone();
+    needs.noop_module = suites.noop_module.clone();
 
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -35,6 +35,7 @@ pub(super) struct Suites {
     pub(super) bimetal: Option<PathBuf>,
     pub(super) study: Option<PathBuf>,
     pub(super) app: Option<PathBuf>,
+    pub(super) noop_module: Option<PathBuf>,
 }
 
 /// Builds every test of the workspace. What does not compile is a failed step; the rest still runs.
@@ -46,6 +47,12 @@ pub(super) fn build(tally: &Tally) -> Suites {
         let done = process::run("build", &mut command, LIMIT)?;
         let output = done.output();
         suites = found(output.as_bytes())?;
+        // No test is linked with it, so building the tests does not build it.
+        let mut module = cargo(&["build", "--package", crate::study::NOOP_MODULE]);
+        if process::run("native module", &mut module, LIMIT)?.status.success() {
+            let built = place::target().join("debug/libbimetal_study_noop_module.so");
+            suites.noop_module = built.is_file().then_some(built);
+        }
         if done.status.success() { Ok(Counts::PASSED) } else { bail!("{}", last_lines(&output)) }
     });
     suites
@@ -108,6 +115,7 @@ impl Suites {
                     ("ENVOY", &needs.envoy),
                     ("BIMETAL", &needs.bimetal),
                     ("BIMETAL_NOOP_FILTER", &needs.noop_filter),
+                    ("BIMETAL_NOOP_MODULE", &needs.noop_module),
                     ("BIMETAL_STUDY_APP", &needs.app),
                 ] {
                     if let Some(path) = path {
