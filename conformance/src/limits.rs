@@ -45,6 +45,8 @@ pub enum Need {
     BlockedUploads,
     /// A request timeout that goes on behind an informational head.
     TimeoutBehindInformationalHeads,
+    /// Deadlines of callers.
+    Deadlines,
 }
 
 /// One thing that one host cannot.
@@ -61,7 +63,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 5] = [
+pub const LIMITS: [Limit; 6] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -92,6 +94,12 @@ pub const LIMITS: [Limit; 5] = [
         what: "a request timeout that goes on behind an informational head",
         why: "to the router an answer begins with any head, and its timeout per try ends there",
     },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::Deadlines,
+        what: "deadlines of callers",
+        why: "the filter has no clock of its own for a call under way; the document is refused",
+    },
 ];
 
 /// The first limit of `host` that keeps it from playing `scenario`.
@@ -108,6 +116,10 @@ impl Need {
         match self {
             Self::InjectedFaults => any(|upstream| matches!(upstream, Upstream::Injected { .. })),
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
+            Self::Deadlines => {
+                let policies = scenario.document["policies"].as_array();
+                policies.is_some_and(|all| all.iter().any(|policy| !policy["deadline"].is_null()))
+            }
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {

@@ -8,6 +8,7 @@
 //! whole milliseconds. Where both are there, the shorter one counts. What cannot be read says
 //! nothing: a caller's mistake must not fail its call.
 
+use crate::facts::Facts;
 use crate::time::Duration;
 use core::fmt::{self, Write};
 
@@ -21,6 +22,8 @@ pub struct DeadlinePolicy {
     /// What the way back takes: the upstream gets so much less, and a call that has no more left is
     /// refused.
     pub margin: Duration,
+    /// Whether the upstream is told what is left.
+    pub forwards: bool,
 }
 
 /// The field of gRPC.
@@ -48,6 +51,13 @@ impl DeadlinePolicy {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+
+    /// The same for a request.
+    pub fn left_of(&self, facts: &dyn Facts) -> Option<Duration> {
+        let grpc = self.accepts_grpc_timeout.then(|| facts.header(GRPC_TIMEOUT)).flatten();
+        let millis = self.accepts_deadline_ms.then(|| facts.header(DEADLINE_MS)).flatten();
+        self.left(grpc.as_deref(), millis.as_deref())
     }
 
     /// How long an upstream may take for a caller that has `left`, of which `used` is gone since it
@@ -129,6 +139,7 @@ mod tests {
         accepts_grpc_timeout: true,
         accepts_deadline_ms: true,
         margin: Duration::from_millis(5),
+        forwards: true,
     };
 
     fn grpc(value: &str) -> Option<Duration> {

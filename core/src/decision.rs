@@ -5,6 +5,7 @@ mod reply;
 
 use crate::breaker::{self, State};
 use crate::concurrency;
+use crate::facts::Facts;
 use crate::guard::GuardPermit;
 use crate::outcome::Outcome;
 use crate::policy::{Mode, Policy};
@@ -159,6 +160,8 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
+    /// `deadline`
+    Deadline,
     /// `rate_limits`
     RateLimit,
     /// `breaker`
@@ -169,11 +172,12 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 3] = [Self::RateLimit, Self::Breaker, Self::Concurrency];
+    pub const ALL: [Self; 4] = [Self::Deadline, Self::RateLimit, Self::Breaker, Self::Concurrency];
 
     /// The name in metrics and events, and in `x-bimetal-rule` after the policy's name and a slash.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Deadline => "deadline",
             Self::RateLimit => "rate_limit",
             Self::Breaker => "breaker",
             Self::Concurrency => "concurrency",
@@ -183,6 +187,7 @@ impl Rule {
     /// The status of its rejections, where the policy gives no other.
     pub const fn status(self) -> u16 {
         match self {
+            Self::Deadline => 504,
             // RFC 6585, 4.
             Self::RateLimit => 429,
             Self::Breaker | Self::Concurrency => 503,
@@ -192,6 +197,7 @@ impl Rule {
     /// What it is, for people.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::Deadline => "deadline",
             Self::RateLimit => "rate limit",
             Self::Breaker => "circuit breaker",
             Self::Concurrency => "concurrency limit",
@@ -209,6 +215,13 @@ pub enum Rejection {
     Breaker(breaker::Denied),
     /// `mode: forced_open`, in the breaker's name.
     ForcedOpen,
+    /// The caller has no time left that an upstream could use.
+    Deadline {
+        /// What it had left when it asked, in whole milliseconds, rounded down.
+        left_ms: u32,
+        /// State of the breaker, which was not asked.
+        breaker: State,
+    },
     /// A rate limit: of those that are exceeded the one that has room again last.
     RateLimit {
         /// Which it is, and when there is room.
@@ -226,10 +239,17 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// A caller that had `left` when it asked has no time left.
+    pub fn deadline(left: Duration, breaker: State) -> Self {
+        let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        Self::Deadline { left_ms, breaker }
+    }
+
     /// The rule.
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Breaker(_) | Self::ForcedOpen => Rule::Breaker,
+            Self::Deadline { .. } => Rule::Deadline,
             Self::RateLimit { .. } => Rule::RateLimit,
             Self::Concurrency { .. } => Rule::Concurrency,
         }
@@ -240,7 +260,7 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.left(),
             Self::RateLimit { limit, .. } => Some(limit.left()),
-            Self::ForcedOpen | Self::Concurrency { .. } => None,
+            Self::ForcedOpen | Self::Concurrency { .. } | Self::Deadline { .. } => None,
         }
     }
 
@@ -249,7 +269,9 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.state(),
             Self::ForcedOpen => State::Open,
-            Self::RateLimit { breaker, .. } | Self::Concurrency { breaker, .. } => *breaker,
+            Self::Deadline { breaker, .. }
+            | Self::RateLimit { breaker, .. }
+            | Self::Concurrency { breaker, .. } => *breaker,
         }
     }
 }
@@ -258,6 +280,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Breaker(denied) => denied.fmt(f),
+            Self::Deadline { left_ms, .. } => write!(f, "of {left_ms}ms nothing is left"),
             Self::RateLimit { limit, .. } => limit.fmt(f),
             Self::Concurrency { denied, .. } => denied.fmt(f),
             Self::ForcedOpen => f.write_str("forced open by the policy"),
@@ -284,6 +307,18 @@ impl Policy {
     /// The fallback in place of failures, where the policy has one and acts.
     pub fn fallback_when_failed(&self) -> Option<&crate::policy::Fallback> {
         self.fallback.as_ref().filter(|f| f.on.failed && self.acts())
+    }
+
+    /// What a caller has left, where no upstream could use it.
+    pub(crate) fn time_is_over(&self, facts: &dyn Facts) -> Option<Duration> {
+        let deadline = self.deadline.as_ref()?;
+        let left = deadline.left_of(facts)?;
+        deadline.check(left, Duration::ZERO).is_err().then_some(left)
+    }
+
+    /// What is made of the time that a caller has left, where the policy acts.
+    pub fn deadline_applied(&self) -> Option<&crate::deadline::DeadlinePolicy> {
+        self.deadline.as_ref().filter(|_| self.acts())
     }
 
     fn acts(&self) -> bool {

@@ -178,6 +178,9 @@ impl Engine {
         };
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
+            _ if let Some(left) = policy.time_is_over(facts) => {
+                Answer::Reject(Rejection::deadline(left, slot.guard.state()))
+            }
             _ => match (&entry.limits, &policy.concurrency) {
                 (None, None) => slot.guard.admit(now),
                 (None, Some(limit)) => {

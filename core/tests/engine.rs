@@ -168,7 +168,11 @@ fn long_keys_are_kept_apart_and_short() {
 fn labels_hold_nothing_that_could_break_a_line() {
     let mut world = World::new(r#""scope": "authority", "breaker": {"profile": "origin-study"}"#);
     world.call(ECHO, Success);
-    assert_eq!(world.counts("echo").decisions[..3], [1, 0, 0], "lower case and without the port");
+    assert_eq!(
+        world.counts("echo").decisions[..4],
+        [1, 0, 0, 0],
+        "lower case and without the port"
+    );
 }
 
 #[test]
@@ -253,7 +257,10 @@ fn shadow_decides_and_counts_but_applies_nothing() {
     assert!(matches!(pass.why, PassReason::Shadow(rejection)
         if rejection.retry_after() == Some(Duration::from_secs(30))));
     let counts = world.counts("policy");
-    assert_eq!((&counts.decisions[..3], &counts.shadow[..3]), (&[4, 0, 0][..], &[3, 0, 1][..]));
+    assert_eq!(
+        (&counts.decisions[..4], &counts.shadow[..4]),
+        (&[4, 0, 0, 0][..], &[3, 0, 0, 1][..])
+    );
 }
 
 #[test]
@@ -302,7 +309,7 @@ fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
     world.load_all("");
     assert!(matches!(world.ask(ECHO), Verdict::Unmatched));
     let counts = world.counts("policy");
-    assert_eq!((counts.states, &counts.decisions[..3]), ([0; 3], &[3, 0, 1][..]));
+    assert_eq!((counts.states, &counts.decisions[..4]), ([0; 3], &[3, 0, 0, 1][..]));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) enum ErrorKind {
     Connect,
     /// No headers within the time the call had.
     Timeout,
+    /// No headers within the time that the caller had.
+    Deadline,
     /// The connection broke before the answer, by an error of the system.
     Reset,
     /// The upstream closed the connection before the answer.
@@ -64,11 +66,12 @@ pub(crate) enum Whose {
 
 impl ErrorKind {
     /// Every kind that is a failure of a try: all but the client's doing.
-    pub(crate) const FAILURES: [Self; 9] = [
+    pub(crate) const FAILURES: [Self; 10] = [
         Self::Overflow,
         Self::Exhausted,
         Self::Connect,
         Self::Timeout,
+        Self::Deadline,
         Self::Reset,
         Self::Closed,
         Self::NotHttp,
@@ -83,6 +86,7 @@ impl ErrorKind {
             Self::Exhausted => "exhausted",
             Self::Connect => "connect",
             Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::NotHttp => "not_http",
@@ -96,7 +100,7 @@ impl ErrorKind {
     pub(crate) const fn whose(self) -> Whose {
         match self {
             Self::Client => Whose::Client,
-            Self::Overflow | Self::Exhausted => Whose::Own,
+            Self::Overflow | Self::Exhausted | Self::Deadline => Whose::Own,
             _ => Whose::Upstream,
         }
     }
@@ -105,7 +109,7 @@ impl ErrorKind {
     /// limits do.
     pub(crate) const fn transport(self) -> Option<Transport> {
         Some(match self {
-            Self::Client => return None,
+            Self::Client | Self::Deadline => return None,
             Self::Overflow | Self::Exhausted => Transport::Overflow,
             Self::Connect => Transport::Connect,
             Self::Timeout | Self::Stalled => Transport::Timeout,
@@ -117,7 +121,7 @@ impl ErrorKind {
     /// one behaviour.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Timeout | Self::Stalled => StatusCode::GATEWAY_TIMEOUT,
+            Self::Timeout | Self::Deadline | Self::Stalled => StatusCode::GATEWAY_TIMEOUT,
             Self::NotHttp | Self::BrokeOff => StatusCode::BAD_GATEWAY,
             Self::Client => StatusCode::BAD_REQUEST,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -140,6 +144,7 @@ impl AttemptError {
             }
             ErrorKind::Connect => format!("upstream connection failed: {}", self.detail),
             ErrorKind::Timeout => crate::call::answer::TIMED_OUT.into(),
+            ErrorKind::Deadline => "the caller's deadline has passed".into(),
             ErrorKind::Reset | ErrorKind::Closed => "upstream connection was reset".into(),
             ErrorKind::NotHttp => "upstream sent no valid HTTP".into(),
             ErrorKind::BrokeOff => "the upstream's answer broke off".into(),

@@ -108,7 +108,8 @@ impl Engine {
                 is_for_all: policy.matcher == Match::default(),
                 asks_breaker_alone: matches!(policy.mode, Mode::Enforce | Mode::Shadow)
                     && policy.concurrency.is_none()
-                    && policy.rate_limits.is_empty(),
+                    && policy.rate_limits.is_empty()
+                    && policy.deadline.is_none(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
                 limits: self.limits.load(policy, &mut self.rng),

@@ -4,6 +4,7 @@ use super::forms::Answer;
 use super::read_limits;
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
+use super::table::deadline::{self, Carrier};
 use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
 use super::table::{
@@ -13,6 +14,7 @@ use super::types::{
     BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open,
     PathMatch, Policy, RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
 };
+use crate::deadline::DeadlinePolicy;
 use crate::doc::hash::Hash;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::outcome::{AnswerSet, FailureRules};
@@ -86,6 +88,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         scopes: read_scopes(table::SCOPES.part(node)?)?,
         mode: table::MODE.read(node)?,
         breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
+        deadline: table::DEADLINE.node(node).map(read_deadline).transpose()?,
         rate_limits: read_limits::read(node, name, host)?,
         concurrency: match table::CONCURRENCY.node(node) {
             Some(limit) => Some(read_concurrency(limit, host)?),
@@ -129,6 +132,16 @@ impl Match {
             direction: matching::DIRECTION.read(node)?,
         })
     }
+}
+
+fn read_deadline(node: &Node) -> Result<DeadlinePolicy, Unread> {
+    let accept = deadline::ACCEPT.read(node)?;
+    Ok(DeadlinePolicy {
+        accepts_grpc_timeout: accept.contains(&Carrier::GrpcTimeout),
+        accepts_deadline_ms: accept.contains(&Carrier::DeadlineMs),
+        margin: deadline::MARGIN.read(node)?,
+        forwards: deadline::FORWARD.read(node)?,
+    })
 }
 
 fn read_scopes(node: &Node) -> Result<Scopes, Unread> {

@@ -4,6 +4,7 @@
 //! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
 pub(crate) mod breaker;
+pub(crate) mod deadline;
 pub(crate) mod failure;
 pub(crate) mod fallback;
 pub(crate) mod limits;
@@ -116,6 +117,12 @@ pub(crate) const COUNT_INJECTED: Key<bool> = Key::new(
 .default("false");
 pub(crate) const BREAKER_KEY: Key<Part> =
     Key::new("breaker", TypedKind::object(&BREAKER), "The circuit breaker.");
+pub(crate) const DEADLINE: Key<Part> = Key::new(
+    "deadline",
+    TypedKind::object(&deadline::DEADLINE),
+    "Deadlines taken from requests and handed on.",
+)
+.only(NATIVE);
 pub(crate) const RATE_LIMITS: Key<Vec<Part>> =
     Key::new("rate_limits", TypedKind::list(&ONE_LIMIT, 0), "Rate limits; all must admit.");
 pub(crate) const CONCURRENCY: Key<Part> = Key::new(
@@ -152,6 +159,7 @@ pub static POLICY: Object = Object {
         EVIDENCE.field(),
         COUNT_INJECTED.field(),
         BREAKER_KEY.field(),
+        DEADLINE.field(),
         RATE_LIMITS.field(),
         CONCURRENCY.field(),
         TIMEOUT.field(),
@@ -159,7 +167,6 @@ pub static POLICY: Object = Object {
         DEBUG_HEADERS.field(),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
-        Field::later("deadline", "Deadlines taken from requests and handed on."),
         Field::later("retry", "Retries and their budget."),
         Field::later("anomaly", "Anomaly detection."),
     ],

@@ -1,6 +1,7 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
 use super::limit::LimitPolicy;
+use crate::deadline::DeadlinePolicy;
 use crate::outcome::FailureRules;
 use crate::path::NormalPath;
 use crate::time::Duration;
@@ -37,6 +38,8 @@ pub struct Policy {
     pub mode: Mode,
     /// The breaker, where there is one.
     pub breaker: Option<Arc<BreakerPolicy>>,
+    /// What is made of the time that a caller has left.
+    pub deadline: Option<DeadlinePolicy>,
     /// Rate limits: all must admit.
     pub rate_limits: Vec<LimitPolicy>,
     /// The limit of calls under way, where there is one.

@@ -1,6 +1,7 @@
 //! A call that goes upstream.
 
 use super::answer::{self, Answer};
+use super::deadline::{self, Deadline};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop, unusual};
@@ -8,7 +9,7 @@ use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::{Ask, Interim};
 use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
-use bimetal_core::{Instant, call};
+use bimetal_core::{Instant, Rejected, call};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -30,6 +31,7 @@ struct Sending<'a> {
     queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
+    deadline: Option<&'a Deadline>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -42,7 +44,7 @@ pub(super) async fn forward(
     gate: Option<&ContinueGate>,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
-    let AdmittedCall { mut call, plan, state, protocol } = admitted;
+    let AdmittedCall { mut call, plan, deadline, state, protocol } = admitted;
     let ask = match (request.method(), &protocol) {
         (&Method::HEAD, _) => Ask::Head,
         (_, Some(_)) => Ask::Upgrade,
@@ -53,22 +55,32 @@ pub(super) async fn forward(
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
     let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let sending = Sending { client, attempt, queue_limit, version, gate };
-    let sent =
-        sending.send(request, &mut call, account).await.and_then(|(response, connection)| {
+    let sending =
+        Sending { client, attempt, queue_limit, version, gate, deadline: deadline.as_deref() };
+    let ends = deadline.as_ref().map(|one| client.worker.clock.timer_instant(one.at()));
+    let sent = deadline::until(ends, sending.send(request, &mut call, account)).await.and_then(
+        |(response, connection)| {
             let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
                 let why = "a switch to another protocol than was asked for";
                 return Err(AttemptError::new(ErrorKind::NotHttp, why));
             }
             Ok((response, connection))
-        });
+        },
+    );
     let mut response = match sent {
         Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {
             account.failed(&error);
             client.worker.upstream_failed(&upstream.settings().name, &error);
             match error.kind.transport() {
+                // Its caller has given up: to the call that is a client who left.
+                None if let (Some(deadline), Some(policy)) = (&deadline, call.policy())
+                    && error.kind == ErrorKind::Deadline =>
+                {
+                    let rejection = deadline.rejection(state);
+                    answer::rejection(&Rejected { policy, rejection })
+                }
                 // The client is gone or speaks no HTTP: the drop of the call says so.
                 None => broke_off(client, account),
                 Some(how) => {
@@ -163,6 +175,9 @@ impl Sending<'_> {
         loop {
             if let Some(request) = &mut request {
                 account.attempted(request.headers_mut());
+                if let Some(deadline) = self.deadline {
+                    deadline.forward(request.headers_mut(), now);
+                }
             }
             let checkout = self.check_out(now, upload, call).await?;
             match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {

@@ -1,6 +1,7 @@
 //! One request's life: route, decision, upstream, answer.
 
 pub(crate) mod answer;
+mod deadline;
 mod facts;
 mod forward;
 pub(crate) mod hop;
@@ -22,6 +23,7 @@ use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
+use deadline::Deadline;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
@@ -89,6 +91,8 @@ impl Client {
 struct AdmittedCall {
     call: TrackedCall,
     plan: Plan,
+    // None where the caller says nothing of its time, or nobody asks.
+    deadline: Option<Box<Deadline>>,
     // For the debug headers; none where no breaker was asked.
     state: Option<State>,
     // The protocol to switch to, where the client asks for one that the route allows.
@@ -220,6 +224,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
         call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
         plan,
+        deadline: None,
         state,
         protocol: None,
     };
@@ -240,6 +245,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
             let mut admitted =
                 admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket));
             admitted.call.watch(witness);
+            admitted.deadline = Deadline::of(admission.policy, &facts, begun).map(Box::new);
             admitted
         }
         Verdict::Reject(refusal) => {
