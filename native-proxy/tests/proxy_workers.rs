@@ -64,6 +64,34 @@ fn every_admitted_call_is_settled_exactly_once() {
 }
 
 #[test]
+fn an_idle_worker_learns_of_a_trip() {
+    let upstream = Upstream::start(|mut peer| {
+        while let Some((head, _)) = peer.request() {
+            let fails = head.starts_with("get /fail");
+            peer.send(&if fails { ok("no").replace("200 OK", "500 No") } else { ok("fine") });
+        }
+    });
+    let proxy =
+        Running::with(&file(upstream.address, &policy("")).replace("workers: 1", "workers: 2"));
+    let replicas = |state| {
+        proxy.metrics().find("bimetal_breaker_replicas", &[("policy", "p"), ("state", state)])
+    };
+    // The kernel spreads connections.
+    let mut clients = Vec::new();
+    wait_for("a breaker at each worker", || {
+        let mut client = proxy.client();
+        assert_eq!(client.ask(&get("/")).status, 200);
+        clients.push(client);
+        (replicas("closed") == Some(2.0)).then_some(())
+    });
+    for _ in 0..3 {
+        assert_eq!(clients[0].ask(&get("/fail")).status, 500);
+    }
+    // Nobody asks the other one anything.
+    wait_for("both to have it open", || (replicas("open") == Some(2.0)).then_some(()));
+}
+
+#[test]
 fn connections_beyond_the_limit_wait_their_turn() {
     let upstream = Upstream::answering(ok("fine"));
     let text = file(upstream.address, "")

@@ -130,7 +130,8 @@ enum Task {
         /// Part K of N of each room's mutants, K from 0 to N-1
         #[arg(long, value_name = "K/N")]
         shard: Option<mutants::Shard>,
-        /// Only changes whose line `FILE:LINE:COLUMN: CHANGE` matches this regular expression
+        /// Only changes whose line `FILE:LINE:COLUMN: CHANGE` matches this regular expression, and
+        /// fields that are left out
         #[arg(long, value_name = "REGEX")]
         re: Option<String>,
     },

@@ -21,7 +21,7 @@ pub(super) const GOOD: [&str; 10] = [
 ];
 
 /// Heads that are refused, and by what status. `^` stands for a NUL.
-pub(super) const BAD: [(u16, &str); 76] = [
+pub(super) const BAD: [(u16, &str); 78] = [
     // Length and coding.
     (400, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n"),
@@ -52,6 +52,8 @@ pub(super) const BAD: [(u16, &str); 76] = [
     (400, "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"),
     // Lines.
     (400, "GET / HTTP/1.x\r\nhost: a\r\n\r\n"),
+    (400, "GET * HTTP/1.1\r\nhost: a\r\n\r\n"),
+    (400, "OPTIONS *x HTTP/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET / HTTP/x.1\r\nhost: a\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n folded\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n\tfolded\r\n\r\n"),

@@ -78,10 +78,7 @@ impl Failures {
         let Some(told) = self.log.due(now, &key, &mut seen.untold) else {
             return;
         };
-        let more = match told - 1 {
-            0 => String::new(),
-            more => format!(" ({more} more since the last line)"),
-        };
+        let more = more(told);
         let detail: String = error.detail.chars().take(LONGEST_DETAIL).collect();
         let reason = error.kind.name();
         tracing::warn!(
@@ -116,9 +113,23 @@ impl Failures {
     }
 }
 
+/// What the line of one failure adds where it is about `told` of them.
+fn more(told: u64) -> String {
+    match told {
+        0 | 1 => String::new(),
+        told => format!(" ({} more since the last line)", told - 1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_tells_how_many_it_stands_for() {
+        assert_eq!([more(1), more(2)], ["", " (1 more since the last line)"]);
+        assert_eq!(more(7), " (6 more since the last line)");
+    }
 
     fn at(millis: u64) -> Instant {
         Instant::ZERO + Duration::from_millis(millis)
