@@ -333,3 +333,20 @@ fn levels_rise_over_all_workers() {
     let rejection = workers.breakers[0].admit(workers.now).unwrap_err();
     assert_eq!(rejection.left(), Some(Duration::from_secs(20)));
 }
+
+/// A clock that was set shows other workers an end far ahead.
+#[test]
+fn what_is_adopted_is_open_no_longer_than_the_policy_can_open() {
+    let mut shared = policy();
+    shared.trip = Trip { consecutive_failures: Some(1), ..Trip::default() };
+    (shared.open.base, shared.open.max) = (Duration::from_secs(5), Duration::from_secs(5));
+    let mut workers = Workers::new(2, shared);
+    let permit = workers.at(1_000_000).permit(0);
+    assert!(!workers.settles_late(0, permit, Failure));
+    assert!(workers.at(10).rejects(1));
+    assert!(workers.at(14).rejects(1));
+    // Open for five seconds since it was seen, not until the other's clock says so.
+    let probe = workers.at(15).permit(1);
+    assert!(!workers.settles_late(1, probe, Success));
+    assert_eq!(workers.breakers[1].state(), State::Closed);
+}

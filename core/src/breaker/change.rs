@@ -49,7 +49,18 @@ impl Breaker {
     #[cold]
     pub(super) fn adopt(&mut self, now: Instant, word: u64) {
         let record = self.store.see(word, &self.record, &self.policy.trip);
-        self.take_over(now, record, true);
+        self.take_over(now, self.bounded(now, record), true);
+    }
+
+    /// What another replica wrote, open no longer than this policy can open: its clock may have been far
+    /// ahead, as a clock that is set can be.
+    fn bounded(&self, now: Instant, record: Record) -> Record {
+        match record.phase {
+            Phase::Open { until } if until.since(now) > self.policy.open.longest() => {
+                Record { phase: Phase::Open { until: now + self.policy.open.max }, ..record }
+            }
+            _ => record,
+        }
     }
 
     /// The one place where this replica changes the record. False where another was faster: then
@@ -71,7 +82,7 @@ impl Breaker {
                 true
             }
             Err(record) => {
-                self.take_over(at, record, true);
+                self.take_over(at, self.bounded(at, record), true);
                 false
             }
         }

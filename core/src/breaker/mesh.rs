@@ -272,10 +272,8 @@ impl Breaker {
 
     /// A clock that jumped ahead and came back leaves an open time that no draw gives.
     fn bound_open_time(&mut self, now: Instant) {
-        let open = &self.policy.open;
-        let longest = open.max + open.max.mul_f64(open.jitter) + Duration::from_millis(1);
         while let Phase::Open { until } = self.record.phase
-            && until.since(now) > longest
+            && until.since(now) > self.policy.open.longest()
         {
             let until = now + self.policy.open.max;
             self.change(now, self.record.counting(Phase::Open { until }));

@@ -357,6 +357,13 @@ pub struct Open {
     pub jitter: f64,
 }
 
+impl Open {
+    /// The longest open time that can be drawn, with what the board rounds up.
+    pub fn longest(&self) -> Duration {
+        self.max + self.max.mul_f64(self.jitter) + Duration::from_millis(1)
+    }
+}
+
 /// `half_open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfOpen {
