@@ -8,7 +8,7 @@ use std::path::Path;
 /// How deep arms may be like one another.
 const DEEPEST: usize = 8;
 
-/// One arm, as its file says. Text may hold placeholders, see [`super::fill`].
+/// One arm, as its file says. Text may hold placeholders, see `fill.rs` beside this.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
