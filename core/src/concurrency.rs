@@ -5,7 +5,7 @@
 //! nothing begins anew for it.
 //!
 //! One worker counts for itself. Where the workers of a process share the limit the count is a word on the
-//! [board](crate::board), which a compare-and-swap changes: exact, however many ask at once.
+//! [board], which a compare-and-swap changes: exact, however many ask at once.
 
 use crate::board::{self, Words};
 use alloc::sync::Arc;

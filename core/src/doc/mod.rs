@@ -3,9 +3,9 @@
 //! A document is a tree ([`Node`]) from any reader that speaks serde (JSON, YAML). One static
 //! [table] describes its fields: names, kinds, ranges, defaults, and which host can do
 //! them. The [checker](check) walks the tree once, with one routine for every kind, and reports
-//! every problem by its path. The JSON Schema ([`schema`]) is made from the same table, and who
-//! turns the tree into values asks for each by the [`Key`] that the table lists, so none of them
-//! can say something else.
+//! every problem by its path. The JSON Schema (`schema`, with the feature `std`) is made from the same
+//! table, and who turns the tree into values asks for each by the [`Key`] that the table lists, so none of
+//! them can say something else.
 //!
 //! Nothing here knows of policies: the policy language is described this way, and a host describes
 //! its own file with the same parts.
