@@ -267,6 +267,14 @@ impl Engine {
         }
     }
 
+    /// An admitted call was given up upstream, because its caller's time was over. It is settled all the
+    /// same.
+    pub fn wasted(&mut self, ticket: &Ticket) {
+        if let Some(slot) = self.slots.get(ticket.place) {
+            self.recorder.wasted(slot.row);
+        }
+    }
+
     /// Tells what became of an admitted call. The ticket is used up: a call settles once. A result
     /// for a policy that is gone is counted as late.
     pub fn settle(&mut self, now: Instant, ticket: Ticket, report: Report) -> Settled {

@@ -14,7 +14,9 @@ pub use crate::host::Host;
 use crate::outcome::Outcome;
 use crate::series::{Counts, TRANSITIONS, TransitionKind};
 use crate::time::Duration;
-use all::{BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, SHADOW, UNPROTECTED};
+use all::{
+    BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, SHADOW, UNPROTECTED, WASTED,
+};
 
 /// One metric.
 #[derive(Debug)]
@@ -94,23 +96,24 @@ impl Counted {
     }
 }
 
-/// Decisions twice, outcomes, states, transitions, late and unprotected.
+/// Decisions twice, outcomes, states, transitions, late, unprotected and wasted.
 const NUMBERS: usize =
-    2 * Decided::COUNT + Outcome::ALL.len() + State::ALL.len() + TRANSITIONS.len() + 2;
+    2 * Decided::COUNT + Outcome::ALL.len() + State::ALL.len() + TRANSITIONS.len() + 3;
 
 /// Every number of a policy's [`Counts`], in the order of [`values`]. Those of one metric stand
 /// together.
 pub static COUNTED: [Counted; NUMBERS] = counted();
 
 const fn counted() -> [Counted; NUMBERS] {
-    let mut all = [Counted::one(&UNPROTECTED, ""); NUMBERS];
+    let mut all = [Counted::one(&WASTED, ""); NUMBERS];
     let left = decisions(&mut all, &REQUESTS);
     let left = outcomes(left);
     let left = states(left);
     let left = transitions(left);
     let left = decisions(left, &SHADOW);
     // What is left is the last one.
-    let _ = push(left, Counted::one(&LATE, ""));
+    let left = push(left, Counted::one(&LATE, ""));
+    let _ = push(left, Counted::one(&UNPROTECTED, ""));
     all
 }
 
@@ -170,7 +173,7 @@ pub fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
     let decisions = counts.decisions.iter().chain(&counts.outcomes).copied();
     let changes = counts.transitions.iter().chain(&counts.shadow).copied();
-    decisions.chain(states).chain(changes).chain([counts.late, counts.unprotected])
+    decisions.chain(states).chain(changes).chain([counts.late, counts.unprotected, counts.wasted])
 }
 
 #[cfg(test)]
@@ -187,6 +190,7 @@ mod tests {
             outcomes: [5, 6, 7, 8],
             late: 9,
             unprotected: 10,
+            wasted: 28,
             transitions: [11, 12, 13, 14, 15, 16, 17, 18],
             states: [19, 20, 21],
         }
@@ -224,6 +228,7 @@ mod tests {
         }
         assert_eq!(value("bimetal_late_total", &[]), 9);
         assert_eq!(value("bimetal_unprotected_total", &[]), 10);
+        assert_eq!(value("bimetal_wasted_total", &[]), 28);
     }
 
     #[test]

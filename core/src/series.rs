@@ -35,6 +35,8 @@ pub struct Counts {
     pub late: u64,
     /// Calls that passed unprotected because the table of scopes was full.
     pub unprotected: u64,
+    /// Calls that went upstream and were given up, because their caller's time was over.
+    pub wasted: u64,
     /// `bimetal_breaker_transitions_total` by [`TransitionKind`].
     pub transitions: [u64; 8],
     /// `bimetal_breaker_replicas{state}`: breakers that are closed, half-open, open right now.

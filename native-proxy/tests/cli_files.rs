@@ -208,6 +208,33 @@ fn explain_knows_that_no_route_is_for_it() {
 }
 
 #[test]
+fn explain_tells_of_limits_and_deadlines() {
+    const POLICY: &str = "version: v1\npolicies:\n  - name: api\n    deadline: {}\n    rate_limits:\n      \
+        - {rate: 100/m, capacity: 20, key: [client, 'header:x-a'], burst: {tokens: 1}, enforced: 0.5, \
+        allow: ['::1'], overrides: [{values: ['*', gold], rate: 1/s}]}\n      - {rate: 9/s, key: [policy]}\n";
+    let explain = |rest: &[&str]| run(&[&["explain", "--policy", "-"], rest].concat(), POLICY);
+    let (code, out, _) = explain(&["GET", "/", "grpc-timeout: 1S"]);
+    assert!(code == 0 && out.starts_with("GET / on native: admit"), "{out}");
+    for told in [
+        "deadline: that of grpc-timeout and x-request-deadline-ms, less 5ms, is kept, and told to the upstream",
+        "rate limit: 100 calls in 60s, 20 calls at once, 1 call more within 1s, and again 10s after the limit \
+         was last exceeded, for each client and header:x-a",
+        "rate limit: 1 call in 1s, 1 call at once, 1 call more within 1s, and again 10s after the limit \
+         was last exceeded, for any and \"gold\"",
+        "rate limit: clients of 1 network are not limited",
+        "rate limit: 50% of what it would reject is rejected",
+        "rate limit: 9 calls in 1s, 9 calls at once, for all calls together",
+    ] {
+        assert!(
+            out.contains(&format!("\n  {told}\n")) || out.ends_with(&format!("\n  {told}\n")),
+            "{out}"
+        );
+    }
+    let (_, out, _) = explain(&["GET", "/", "x-request-deadline-ms: 3"]);
+    assert!(out.starts_with("GET / on native: reject, of 3ms nothing is left\n"), "{out}");
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_no_good_policy_for_envoy() {
     let text =
         "policies:\n  - name: a\n    match: {headers: {no: x}}\n    fallback: {on: [rejected]}\n";

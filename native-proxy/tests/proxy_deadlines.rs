@@ -91,6 +91,7 @@ fn work_for_a_caller_that_gave_up_is_cancelled() {
     proxy.wait_for_outcomes("neutral", 1.0);
     // The breaker is closed, and the client's connection goes on.
     assert_eq!(client.ask(&get("/")).status, 200);
+    assert_eq!(proxy.metrics().sum("bimetal_wasted_total", &[("policy", "p")]), 1.0);
     let labels = [("upstream", "echo"), ("reason", "deadline")];
     assert_eq!(proxy.metrics().sum("bimetal_upstream_failures_total", &labels), 1.0);
 }

@@ -99,6 +99,12 @@ impl Recorder {
         }
     }
 
+    pub(super) fn wasted(&mut self, row: u32) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.wasted += 1;
+        }
+    }
+
     /// A call goes on although a rule would have turned it away.
     pub(super) fn not_applied(&mut self, row: u32, rule: Rule) {
         if let Some(counts) = self.series.counts(row) {

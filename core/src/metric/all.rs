@@ -92,6 +92,13 @@ pub(super) static UNPROTECTED: Metric = Metric::counter(
     "Calls passed because the table of scopes was full.",
 );
 
+pub(super) static WASTED: Metric = Metric::counter(
+    "bimetal_wasted_total",
+    &[POLICY, SCOPE],
+    "Calls that went upstream and were given up, because their caller's time was over.",
+)
+.only(NATIVE);
+
 /// Bounds of [`REQUEST_DURATION_SECONDS`].
 pub const DURATION_BOUNDS: [(Duration, &str); 15] = [
     (Duration::from_nanos(250_000), "0.00025"),
@@ -219,7 +226,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 27] = [
+pub static ALL: [&Metric; 28] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -227,6 +234,7 @@ pub static ALL: [&Metric; 27] = [
     &SHADOW,
     &LATE,
     &UNPROTECTED,
+    &WASTED,
     &REQUEST_DURATION_SECONDS,
     &REQUEST_DURATION_MS,
     &DECISION_ERRORS,

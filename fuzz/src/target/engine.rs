@@ -25,6 +25,7 @@ static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
         r#""breaker":{"trip":{"consecutive_failures":2,"failure_rate":{"threshold":1,"window":{"calls":64},"minimum_calls":64}},"respect_retry_after":false}"#,
         r#""breaker":{"profile":"origin-study"}"#,
         r#""debug_headers":true"#,
+        r#""rate_limits":[{"rate":"2/s","key":["header:x","client"],"max_keys":2,"burst":{"tokens":2}},{"rate":"9/m","key":["policy"]}],"deadline":{},"concurrency":{"max":2},"breaker":{"trip":{"consecutive_failures":2}}"#,
     ];
     let places = [
         r#""scope":"policy""#,

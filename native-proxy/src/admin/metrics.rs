@@ -57,6 +57,7 @@ fn add(all: &mut Counts, one: &Counts) {
     each(&mut all.states, &one.states);
     all.late += one.late;
     all.unprotected += one.unprotected;
+    all.wasted += one.wasted;
 }
 
 fn durations(page: &mut Page, stats: &[WorkerStats]) {
@@ -220,6 +221,7 @@ mod tests {
             outcomes: [5, 6, 7, 8],
             late: 9,
             unprotected: 10,
+            wasted: 28,
             transitions: [11, 12, 13, 14, 15, 16, 17, 18],
             states: [19, 20, 21],
         };
@@ -231,7 +233,7 @@ mod tests {
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
         let wanted = [
             2, 52, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 6, 54,
-            50, 8, 46, 18, 20,
+            50, 8, 46, 18, 20, 56,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [

@@ -78,6 +78,7 @@ pub(super) async fn forward(
                 None if let (Some(deadline), Some(policy)) = (&deadline, call.policy())
                     && error.kind == ErrorKind::Deadline =>
                 {
+                    call.given_up();
                     let rejection = deadline.rejection(state);
                     answer::rejection(&Rejected { policy, rejection })
                 }

@@ -28,6 +28,8 @@ pub(crate) trait Ledger {
     fn answered(&self, now: Instant, ticket: &mut Ticket);
     /// The upstream's clock of a probe runs or stands.
     fn upstream_clock(&self, now: Instant, ticket: &Ticket, runs: bool);
+    /// A call was given up, because its caller's time was over.
+    fn wasted(&self, ticket: &Ticket);
     /// What became of a call; none where the engine could not be asked.
     fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled>;
     /// A call's breaker now, where it has one.
@@ -149,6 +151,13 @@ impl<L: Ledger> TrackedCall<L> {
         self.saw(Seen::Broke(how));
         let now = self.now();
         self.tell(now, |life| life.broken(now, how));
+    }
+
+    /// It is given up, because its caller's time is over.
+    pub(crate) fn given_up(&self) {
+        if let Some(held) = &self.held {
+            self.ledger.wasted(&held.ticket);
+        }
     }
 
     /// The call ended without an answer, and that says nothing about the upstream.

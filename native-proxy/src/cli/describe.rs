@@ -1,5 +1,6 @@
 //! Descriptions of compiled policies for people.
 
+use bimetal_core::deadline::DeadlinePolicy;
 use bimetal_core::limiter::{Rate, RateLimitPolicy};
 use bimetal_core::policy::{BreakerPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize};
 
@@ -53,6 +54,17 @@ pub(super) fn breaker(breaker: &BreakerPolicy) -> Vec<String> {
         told.push("a failure's retry-after lengthens the open time".to_owned());
     }
     told
+}
+
+/// What is made of the time that a caller has left.
+pub(super) fn deadline(policy: &DeadlinePolicy) -> String {
+    let fields = match (policy.accepts_grpc_timeout, policy.accepts_deadline_ms) {
+        (true, true) => "grpc-timeout and x-request-deadline-ms",
+        (true, false) => "grpc-timeout",
+        (false, _) => "x-request-deadline-ms",
+    };
+    let told = if policy.forwards { ", and told to the upstream" } else { "" };
+    format!("that of {fields}, less {}, is kept{told}", policy.margin)
 }
 
 /// What a rate limit allows, a sentence each.

@@ -78,6 +78,8 @@ struct Explanation {
     decision: &'static str,
     why: String,
     plan: Option<Plan>,
+    /// What is made of the time that a caller has left.
+    deadline: Option<String>,
     /// What the rate limits allow, a line each.
     limits: Vec<String>,
     /// What the breaker goes by, a line each.
@@ -271,6 +273,7 @@ impl Explanation {
             decision: "pass",
             why: String::new(),
             plan: None,
+            deadline: None,
             limits: Vec::new(),
             breaker: Vec::new(),
             when_open: None,
@@ -282,6 +285,7 @@ impl Explanation {
         self.policy = Some(policy.name.to_string());
         self.mode = Some(policy.mode.name());
         self.scope = Some(Scope { by: describe::scope(&policy.scope), key });
+        self.deadline = policy.deadline.as_ref().map(describe::deadline);
         self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
         if let Some(breaker) = &policy.breaker {
             self.breaker = describe::breaker(breaker);
@@ -311,6 +315,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(mode) = self.mode {
             write!(f, "\n  mode: {mode}")?;
+        }
+        if let Some(deadline) = &self.deadline {
+            write!(f, "\n  deadline: {deadline}")?;
         }
         for line in &self.limits {
             write!(f, "\n  rate limit: {line}")?;

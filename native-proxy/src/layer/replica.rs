@@ -160,6 +160,10 @@ impl Ledger for Arc<Replica> {
         self.with(|engine| engine.upstream_clock(now, ticket, runs));
     }
 
+    fn wasted(&self, ticket: &Ticket) {
+        self.with(|engine| engine.wasted(ticket));
+    }
+
     fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
         self.with(|engine| engine.settle(now, ticket, report))
     }

@@ -255,6 +255,10 @@ impl Ledger for Rc<Worker> {
         self.keeper.notify_one();
     }
 
+    fn wasted(&self, ticket: &Ticket) {
+        self.tell(|engine| engine.wasted(ticket));
+    }
+
     fn settle(&self, now: Instant, ticket: Ticket, report: Report) -> Option<Settled> {
         self.tell(|engine| engine.settle(now, ticket, report))
     }
