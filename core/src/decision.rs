@@ -334,7 +334,7 @@ mod tests {
     fn what_moves_with_every_call_is_small() {
         assert!(size_of::<Ticket>() <= 20, "{}", size_of::<Ticket>());
         assert!(size_of::<Admission<'_>>() <= 32, "{}", size_of::<Admission<'_>>());
-        assert_eq!((size_of::<Rejection>(), size_of::<Rejected<'_>>()), (16, 24));
+        assert!(size_of::<Rejection>() <= 16, "{}", size_of::<Rejection>());
         assert!(size_of::<Verdict<'_>>() <= 32, "{}", size_of::<Verdict<'_>>());
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::call::TrackedCall;
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Checkout, Connection, NoConnection, Upload, Upstream};
+use crate::upstream::{Checkout, Connection, NoConnection, Ready, Upload, Upstream};
 use crate::worker::Worker;
 use bimetal_core::outcome::Transport;
 use hyper::body::Incoming;
@@ -180,15 +180,14 @@ impl Attempt<'_> {
         call: &mut TrackedCall,
         tell: impl Fn(Interim),
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
-        let used_before = matches!(checkout, Checkout::Connection(_));
-        let mut connection = match checkout {
-            Checkout::Connection(connection) => connection,
+        let Ready { mut connection, used_before } = match checkout {
+            Checkout::Connection(connection) => Ready { connection, used_before: true },
             Checkout::Slot(slot) => {
                 let deadline = call.deadline().map(|at| self.worker.clock.timer_instant(at));
                 let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                 let limit = left.map_or(self.connect_limit, |left| left.min(self.connect_limit));
-                match self.upstream.open(slot, limit).await {
-                    Ok(connection) => connection,
+                match self.upstream.open_or_reuse(slot, limit).await {
+                    Ok(ready) => ready,
                     Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
                         return Err(AttemptError::new(ErrorKind::Timeout, "no connection in time"));
                     }

@@ -4,8 +4,9 @@ mod proxy_support;
 
 use bimetal_proxy::bimetal_core::Duration;
 use bimetal_proxy::config::{self, Pool, Syntax};
-use proxy_support::{Running, TEST_DEADLINE, Upstream, file, get, ok, policy, wait_for};
-use std::net::SocketAddr;
+use proxy_support::{Peer, Running, TEST_DEADLINE, Upstream, file, get, ok, policy, wait_for};
+use socket2::{Domain, Socket, Type};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
@@ -115,4 +116,38 @@ fn a_fallback_keeps_the_connection_of_an_answer_that_is_short() {
         }
         assert_eq!(upstream.connections(), connections, "{sent} of {length}");
     }
+}
+
+/// A backlog that is full drops what comes, and the system asks again only after a second, and then later
+/// and later.
+#[test]
+fn a_call_whose_connection_is_late_takes_one_that_comes_back() {
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let proxy = Running::with(&file(address, ""));
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    first.peer.send(&get("/first"));
+    let mut upstream = Peer::new(TcpStream::from(listener.accept().unwrap().0));
+    assert!(upstream.request().unwrap().0.starts_with("get /first"));
+    let fill = |_| {
+        let client = socket();
+        client.set_nonblocking(true).unwrap();
+        // It stays under way.
+        let _ = client.connect(&address.into());
+        client
+    };
+    let _full: Vec<Socket> = (0..6).map(fill).collect();
+    second.peer.send(&get("/second"));
+    let metric = "bimetal_upstream_connections{upstream=\"echo\"}";
+    wait_for("a second connection", || (proxy.metric(metric)? == 2.0).then_some(()));
+    upstream.send(&ok("one"));
+    assert_eq!(first.answer().unwrap().text(), "one");
+    // By the first one's connection.
+    assert!(upstream.request().unwrap().0.starts_with("get /second"));
+    upstream.send(&ok("two"));
+    assert_eq!(second.answer().unwrap().text(), "two");
+    wait_for("its place", || (proxy.metric(metric)? == 1.0).then_some(()));
 }

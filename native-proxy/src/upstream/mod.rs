@@ -17,10 +17,14 @@ use crate::config;
 use crate::serve;
 use race::{Race, WonLast};
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+
+/// A connection that is not open after so long is late.
+const LATE: Duration = Duration::from_millis(50);
 
 /// One upstream as one worker sees it.
 #[derive(Debug)]
@@ -31,6 +35,15 @@ pub(crate) struct Upstream {
     family: WonLast,
     /// The worker's connections.
     pub pool: Rc<Pool>,
+}
+
+/// A connection for the next request.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The connection.
+    pub connection: Box<Connection>,
+    /// Whether requests went over it before: then the upstream may have closed it.
+    pub used_before: bool,
 }
 
 /// Why there is no connection.
@@ -88,11 +101,7 @@ impl Upstream {
     ///
     /// # Errors
     /// [`NoConnection::Connect`], after `limit` at the latest; [`NoConnection::Exhausted`].
-    pub(crate) async fn open(
-        &self,
-        slot: Slot,
-        limit: Duration,
-    ) -> Result<Box<Connection>, NoConnection> {
+    async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Connection>, NoConnection> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let race = Race::new(&self.settings.endpoints, turn, &self.resolver, &self.family);
@@ -103,6 +112,31 @@ impl Upstream {
             Err(none) => return Err(none),
         };
         begun.map_err(|error| NoConnection::Connect(error.to_string()))
+    }
+}
+
+impl Upstream {
+    /// Opens a connection; once that is late, one that comes back to the pool serves as well. An upstream
+    /// whose backlog is full drops what it cannot queue, and the system asks again after a second (RFC
+    /// 6298, 2.1), when the calls before this one are long done.
+    ///
+    /// # Errors
+    /// As [`Upstream::open`].
+    pub(crate) async fn open_or_reuse(
+        &self,
+        slot: Slot,
+        limit: Duration,
+    ) -> Result<Ready, NoConnection> {
+        let new = |connection| Ready { connection, used_before: false };
+        let mut opening = pin!(self.open(slot, limit));
+        if let Ok(opened) = tokio::time::timeout(LATE, &mut opening).await {
+            return opened.map(new);
+        }
+        tokio::select! {
+            biased;
+            Some(connection) = self.pool.returned() => Ok(Ready { connection, used_before: true }),
+            opened = opening => opened.map(new),
+        }
     }
 }
 

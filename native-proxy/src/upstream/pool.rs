@@ -33,6 +33,8 @@ pub(crate) struct Pool {
     )]
     idle: RefCell<Vec<Box<Connection>>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
+    /// Calls whose own connection is late.
+    late: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     /// Whether the pool has ended: connections that come back are closed.
     retired: Cell<bool>,
 }
@@ -75,6 +77,7 @@ impl Pool {
             open: Cell::new(0),
             idle: RefCell::default(),
             waiting: RefCell::default(),
+            late: RefCell::default(),
             retired: Cell::new(false),
         })
     }
@@ -106,6 +109,23 @@ impl Pool {
         })
     }
 
+    /// A connection that was used before, for a call whose own is late: one that is there, or the next
+    /// that comes back. Those who wait in the queue have nothing at all and go first.
+    pub(crate) async fn returned(&self) -> Option<Box<Connection>> {
+        if let Some(connection) = self.idle.borrow_mut().pop() {
+            return Some(connection);
+        }
+        let returned = {
+            let (sender, receiver) = oneshot::channel();
+            let mut late = self.late.borrow_mut();
+            // Each has a place among the connections, so there are never more of them.
+            late.retain(|waiter| !waiter.is_closed());
+            late.push_back(sender);
+            receiver
+        };
+        returned.await.ok()
+    }
+
     /// Takes a connection back that is ready for the next request.
     pub(crate) fn put(&self, mut connection: Box<Connection>, now: Instant) {
         if self.retired.get() {
@@ -120,6 +140,12 @@ impl Pool {
         }
         if let Checkout::Connection(back) = checkout {
             connection = back;
+            while let Some(late) = self.next_late() {
+                match late.send(connection) {
+                    Ok(()) => return,
+                    Err(back) => connection = back,
+                }
+            }
             connection.idle_since = now;
             self.idle.borrow_mut().push(connection);
         }
@@ -155,6 +181,10 @@ impl Pool {
 
     fn next_waiter(&self) -> Option<oneshot::Sender<Checkout>> {
         self.waiting.borrow_mut().pop_front()
+    }
+
+    fn next_late(&self) -> Option<oneshot::Sender<Box<Connection>>> {
+        self.late.borrow_mut().pop_front()
     }
 
     /// Hands on the place that was just given back.

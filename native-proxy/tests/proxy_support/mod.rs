@@ -199,6 +199,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// The other side of `stream`, which is at its beginning.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
+        Self { stream, number: 0, rest: Vec::new() }
+    }
+
     /// Head and body of the next request; none at the end of the connection.
     pub(crate) fn request(&mut self) -> Option<(String, Vec<u8>)> {
         let head = self.head()?;
@@ -316,9 +322,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(TEST_DEADLINE)).unwrap();
-        Self { peer: Peer { stream, number: 0, rest: Vec::new() } }
+        Self { peer: Peer::new(TcpStream::connect(address).unwrap()) }
     }
 
     pub(crate) fn ask(&mut self, request: &str) -> Answer {
