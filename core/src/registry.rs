@@ -116,10 +116,10 @@ impl Registry {
         self.hasher.hash_one(key) as u32
     }
 
-    /// What a long key is called. Every worker shortens alike, so that it means the same scope to all.
+    /// What a long key is called: the same in every worker, so that it means the same scope to all.
     #[cold]
     fn short<'s>(&self, key: &'s [u8], short: &'s mut [u8; LONGEST]) -> &'s [u8] {
-        shorten(key, short, &FixedState::with_seed(self.rules.hashes().scopes))
+        shorten(key, short, self.rules.hashes().scopes)
     }
 
     fn make_short(

@@ -16,7 +16,6 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use foldhash::quality::FixedState;
 
 /// The rate limits of all policies.
 #[derive(Debug, Default)]
@@ -266,8 +265,7 @@ fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8
         }),
     }
     let mut short = [0; LONGEST];
-    // Every worker shortens alike, so that a long key means the same to all.
-    let key = shorten(key, &mut short, &FixedState::with_seed(limit.hash));
+    let key = shorten(key, &mut short, limit.hash);
     state.table.find_or_make(call.now, key, call.room, |key| open(limit, call, key))
 }
 
