@@ -22,7 +22,7 @@ use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
 use index::Index;
 pub use key::label;
-pub(crate) use key::{LONGEST, shorten};
+pub(crate) use key::{LONGEST, OVERFLOW, shorten};
 use slot::Key;
 pub(crate) use slot::{Slot, Slots};
 

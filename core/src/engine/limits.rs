@@ -10,7 +10,7 @@ use crate::guard::{Answer, Place};
 use crate::limiter::keyed::{KeyPlace, KeyedLimit, Opened};
 use crate::limiter::{Exceeded, Token, WORDS};
 use crate::policy::{LimitOverride, LimitPolicy, Mode, Policy, Share};
-use crate::registry::{LONGEST, Slot, shorten};
+use crate::registry::{LONGEST, OVERFLOW, Slot, shorten};
 use crate::rng::Rng;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -62,9 +62,6 @@ pub(super) struct Call<'a> {
     pub board: Option<&'a dyn Board>,
     pub room: Room,
 }
-
-/// What further keys share is called on the board: longer than any key.
-const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
 
 impl Limits {
     /// Makes the limits of a policy ready. None where it has none.

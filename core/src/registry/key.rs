@@ -9,6 +9,8 @@ use core::hash::Hasher;
 /// The longest key that is kept, in bytes.
 pub(crate) const LONGEST: usize = 128;
 const KEPT: usize = LONGEST - 16;
+/// What all keys together are called on the board that found no room in a table: longer than any key.
+pub(crate) const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
 
 /// `key` itself, or for a longer one its beginning and 128 bits of hash: a table of 10,000 keys of
 /// 64 KiB each would be the outage. With the same `seed` every worker shortens alike, whatever it runs on.

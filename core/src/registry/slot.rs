@@ -1,6 +1,6 @@
 //! One scope at work, laid out so that a call of a healthy one touches few cache lines.
 
-use super::key::LONGEST;
+use super::key::OVERFLOW;
 use crate::guard::Guard;
 use crate::slabs::Slabs;
 use crate::time::Instant;
@@ -43,9 +43,6 @@ pub(crate) enum Key {
     /// The overflow has no key. It differs from the empty key, which a client can send.
     Overflow,
 }
-
-/// What the overflow is called on the board: longer than any key.
-const OVERFLOW: [u8; LONGEST + 1] = [b'*'; LONGEST + 1];
 
 const SHORT: usize = 22;
 
