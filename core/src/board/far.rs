@@ -15,9 +15,9 @@
 //!   forgot everything learns it again (a join of delta states: Almeida, Shoker and Baquero 2018).
 //! - **Clocks need not agree.** Records carry ages and durations, never instants. The store lays them on
 //!   its own clock when they arrive.
-//! - **Nothing is believed that is not ours.** A record has a version, a fixed size, and a seal over its
-//!   key and its bytes. Else it is refused and counted. The seal finds accidents; it is no signature:
-//!   whoever can write to the store decides.
+//! - **Nothing is believed that is not ours.** A record has a version, a fixed size, and a checksum of its
+//!   key and its bytes; one that has not is refused and counted. The checksum finds accidents. It is no
+//!   signature: whoever can write to the store decides.
 //! - **A store may be dumb.** One that cannot run [`Gathered`] keeps each member's bytes and when they
 //!   came; whoever reads them adds them up.
 //!

@@ -1,4 +1,4 @@
-//! How records are written: little endian, of a fixed size, between a head and a seal.
+//! How records are written: little endian, of a fixed size, between a head and a checksum.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -6,10 +6,11 @@
 //! | 1 | version |
 //! | 2 | kind of record |
 //! | … | fields, zero where there is nothing |
-//! | last 8 | seal over the key and all before it |
+//! | last 8 | checksum of the key and all before it |
 
 use crate::breaker::record;
 use crate::breaker::{Cause, State};
+use crate::doc::hash::Hash;
 use crate::policy::Trip;
 use crate::time::Duration;
 use crate::window::Tally;
@@ -94,9 +95,9 @@ impl Writer {
         self.byte(record::cause_code(cause) as u8);
     }
 
-    /// The record, closed by its seal.
-    pub(super) fn seal(mut self, key: &[u8]) -> Vec<u8> {
-        self.long(seal(key, &self.0));
+    /// The record, closed by its checksum.
+    pub(super) fn finish(mut self, key: &[u8]) -> Vec<u8> {
+        self.long(checksum(key, &self.0));
         self.0
     }
 }
@@ -116,12 +117,12 @@ impl<'a> Reader<'a> {
             [MAGIC, _, ..] => return Err(Refused::Version),
             _ => return Err(Refused::Foreign),
         }
-        let (body, told) = bytes.split_last_chunk().ok_or(Refused::Foreign)?;
+        let (body, sum) = bytes.split_last_chunk().ok_or(Refused::Foreign)?;
         match body {
             [_, _, of, fields @ ..]
                 if *of == kind
                     && bytes.len() == size
-                    && u64::from_le_bytes(*told) == seal(key, body) =>
+                    && u64::from_le_bytes(*sum) == checksum(key, body) =>
             {
                 Ok(Self(fields))
             }
@@ -187,20 +188,8 @@ pub(super) fn state_of(code: u8) -> Option<State> {
     State::ALL.into_iter().find(|state| state_code(*state) == code)
 }
 
-/// Tells apart what was written here, for this key, from all else that may lie in a store. Each step
-/// can be undone, so no change of a single word goes unseen.
-fn seal(key: &[u8], body: &[u8]) -> u64 {
-    [key, body].iter().fold(0x6269_6d65_7461_6c01, |seal, part| {
-        let all = part.chunks(8).fold(seal, |seal, chunk| {
-            let mut word = [0; 8];
-            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-            mix(seal, u64::from_le_bytes(word))
-        });
-        mix(all, part.len() as u64)
-    })
-}
-
-const fn mix(seal: u64, word: u64) -> u64 {
-    let mixed = (seal ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed ^ mixed >> 32
+/// Tells apart what was written for this key from all else that may lie in a store. It finds each change of
+/// a single byte.
+fn checksum(key: &[u8], body: &[u8]) -> u64 {
+    Hash::default().bytes(key).bytes(body).finish()
 }

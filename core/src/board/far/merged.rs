@@ -65,7 +65,7 @@ impl Merged {
             to.tally(all);
             to.tally(others);
         }
-        to.seal(key)
+        to.finish(key)
     }
 
     /// From what a store said of `key`.
