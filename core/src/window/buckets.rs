@@ -9,6 +9,12 @@ use crate::time::{Duration, Instant};
 /// How many buckets a window has: its resolution is a tenth of its length.
 pub(crate) const BUCKETS: usize = 10;
 
+/// Whether `newest` is a bucket that a clock made which was far ahead and came back: at the `present` one
+/// nothing in the window would ever get old.
+pub(super) const fn is_far_ahead(newest: u64, present: u64) -> bool {
+    newest > present.saturating_add(BUCKETS as u64)
+}
+
 /// Counts of the last T.
 #[derive(Clone, Debug)]
 pub struct TimeBuckets {
@@ -73,10 +79,9 @@ impl TimeBuckets {
         self.sum = Tally::default();
     }
 
-    /// Begins anew where the clock came back from far ahead: nothing in it would ever get old.
+    /// Begins anew where the clock came back from far ahead.
     pub fn come_back(&mut self, now: Instant) {
-        let present = now.as_nanos() / self.width;
-        if self.newest > present.saturating_add(BUCKETS as u64) {
+        if is_far_ahead(self.newest, now.as_nanos() / self.width) {
             *self = Self::new(Duration::from_nanos(self.width.saturating_mul(BUCKETS as u64)));
         }
     }
@@ -108,7 +113,7 @@ impl TimeBuckets {
             }
         }
         self.newest = current;
-        self.ends = Instant::from_nanos((current + 1).saturating_mul(self.width));
+        self.ends = Instant::from_nanos(current.saturating_add(1).saturating_mul(self.width));
     }
 }
 
@@ -177,8 +182,10 @@ mod tests {
 
     #[test]
     fn a_clock_at_its_end_does_not_overflow() {
-        let mut window = TimeBuckets::new(Duration::from_secs(1));
-        window.record(Instant::FAR_FUTURE, BAD);
-        assert_eq!(window.tally(Instant::FAR_FUTURE), Tally { calls: 1, bad: 1 });
+        for span in [Duration::from_nanos(1), Duration::from_secs(1)] {
+            let mut window = TimeBuckets::new(span);
+            window.record(Instant::FAR_FUTURE, BAD);
+            assert_eq!(window.tally(Instant::FAR_FUTURE), Tally { calls: 1, bad: 1 });
+        }
     }
 }

@@ -15,7 +15,7 @@
 //! Number and generation say whether a bucket is of this window at all: nobody has to clear it.
 
 use super::Tally;
-use super::buckets::BUCKETS;
+use super::buckets::{BUCKETS, is_far_ahead};
 use crate::board::{self, Words};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
@@ -66,7 +66,9 @@ impl SharedBuckets {
         }
         self.pending.calls += 1;
         self.pending.bad += u32::from(bad);
-        if now.since(self.exchanged) >= INTERVAL {
+        // A clock that came back from ahead looks like one that is far on: without an exchange what is
+        // counted from then on would be shown to nobody.
+        if now.as_nanos().wrapping_sub(self.exchanged.as_nanos()) >= INTERVAL.as_nanos() {
             self.exchange(now);
         }
         self.sum()
@@ -92,14 +94,13 @@ impl SharedBuckets {
         if self.pending.calls > 0 {
             self.publish();
         }
-        // A clock that ran backwards stays in the newest bucket; not one that came back from far ahead,
-        // or nothing would ever get old.
+        // A clock that ran backwards stays in the newest bucket; not one that came back from far ahead.
         let present = now.as_nanos() / self.width;
-        if self.number > present.saturating_add(BUCKETS as u64) {
+        if is_far_ahead(self.number, present) {
             self.number = present;
         }
         self.number = self.number.max(present);
-        self.ends = Instant::from_nanos((self.number + 1).saturating_mul(self.width));
+        self.ends = Instant::from_nanos(self.number.saturating_add(1).saturating_mul(self.width));
         self.shown = self.read(self.number);
         self.exchanged = now;
     }
@@ -163,4 +164,34 @@ fn pack(tally: Tally) -> u64 {
 
 const fn unpack(word: u64) -> Tally {
     Tally { calls: word as u32 & MOST, bad: (word >> 18) as u32 & MOST }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::AtomicWords;
+
+    #[test]
+    fn what_is_counted_after_a_clock_came_back_is_shown() {
+        for ahead in [Duration::from_secs(3_600), Duration::MAX] {
+            let words: Arc<dyn Words> = Arc::new(AtomicWords::new(BUCKETS));
+            let new = || SharedBuckets::new(Duration::from_secs(10), words.clone(), 0);
+            let (mut one, other) = (new(), new());
+            one.record(Instant::ZERO + ahead, true);
+            // The first call afterwards finds it.
+            for millis in [5_000, 5_050, 5_150] {
+                one.record(Instant::from_millis(millis), true);
+            }
+            assert_eq!(other.tally(Instant::from_millis(5_150)).calls, 2, "{ahead} ahead");
+        }
+    }
+
+    #[test]
+    fn a_clock_at_its_end_does_not_overflow() {
+        let words: Arc<dyn Words> = Arc::new(AtomicWords::new(BUCKETS));
+        let mut window = SharedBuckets::new(Duration::from_nanos(1), words, 0);
+        let tally = window.record(Instant::FAR_FUTURE, true);
+        assert_eq!(tally, Tally { calls: 1, bad: 1 });
+        assert_eq!(window.tally(Instant::FAR_FUTURE), tally);
+    }
 }
