@@ -349,9 +349,11 @@ impl Breaker {
     }
 
     /// Carries out what time made due: leases that ran out, evidence that others should see. Every
-    /// verb does so by itself; a host calls it on its tick, so that an idle worker learns too.
+    /// verb does so by itself; a host calls it on its tick, so that an idle worker learns too. It also finds
+    /// an open time that was written while the clock was far ahead.
     pub fn poll(&mut self, now: Instant) {
         self.look(now);
+        self.bound_open_time(now);
         self.expire_leases(now);
         if let Some(evidence) = &mut self.evidence {
             evidence.exchange(now);

@@ -152,6 +152,20 @@ fn probes_among_many_scopes_are_polled_alone() {
     assert_eq!(world.open(0, due(13)), SCOPES);
 }
 
+/// A clock that was far ahead for a while opened a breaker until then. Nobody else writes to it.
+#[test]
+fn a_clock_that_came_back_leaves_nothing_open_for_longer_than_open_max() {
+    let mut world = World::new("none");
+    let ahead = START + Duration::from_secs(86_400);
+    world.call(0, ahead, "a", Outcome::Failure);
+    world.engines[0].poll(ahead);
+    world.engines[0].poll(START);
+    assert_eq!(world.open(0, START), 1);
+    // `open.max` is five minutes by default.
+    world.call(0, START + Duration::from_secs(300), "a", Outcome::Success);
+    assert_eq!(world.open(0, START), 0);
+}
+
 #[test]
 fn what_others_did_to_many_scopes_is_learned_within_a_second_and_in_small_steps() {
     let mut world = World::new("process");

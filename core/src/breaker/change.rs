@@ -52,7 +52,7 @@ impl Breaker {
         self.take_over(now, self.bounded(now, record), true);
     }
 
-    /// What another replica wrote, open no longer than this policy can open: its clock may have been far
+    /// The record, open no longer than this policy can open: the clock of whoever wrote it may have been far
     /// ahead, as a clock that is set can be.
     fn bounded(&self, now: Instant, record: Record) -> Record {
         match record.phase {
@@ -126,6 +126,12 @@ impl Breaker {
         if matches!(self.policy.share, Share::Mesh { .. }) {
             self.mesh_entered(at, from);
         }
+    }
+
+    /// The same for what stands in the record already. It is not written: the clock may as well be behind
+    /// for a moment, and each of the others goes by its own.
+    pub(super) fn bound_open_time(&mut self, now: Instant) {
+        self.record = self.bounded(now, self.record);
     }
 
     pub(super) fn cold(&mut self) -> &mut Cold {

@@ -269,14 +269,4 @@ impl Breaker {
         let windows = [failures, slow].into_iter().flatten();
         windows.for_each(|window| window.restart(ended_well.then_some(now)));
     }
-
-    /// A clock that jumped ahead and came back leaves an open time that no draw gives.
-    fn bound_open_time(&mut self, now: Instant) {
-        while let Phase::Open { until } = self.record.phase
-            && until.since(now) > self.policy.open.longest()
-        {
-            let until = now + self.policy.open.max;
-            self.change(now, self.record.counting(Phase::Open { until }));
-        }
-    }
 }

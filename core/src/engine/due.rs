@@ -70,13 +70,17 @@ impl Engine {
     /// calls. Where the board knows what changed it is that alone; else what it costs does not grow with
     /// the number of scopes.
     pub(super) fn sweep(&mut self, now: Instant) {
+        let last = core::mem::replace(&mut self.sweep.last, now);
+        if last.since(now) > ROUND {
+            return self.poll_all(now);
+        }
         let knows_changes = self.poll_changed(now);
         if knows_changes {
             return;
         }
         let swept = self.states.iter().flatten().filter(|state| state.registry.is_shared());
         let all: usize = swept.map(|state| state.registry.places().len()).sum();
-        let passed = now.since(core::mem::replace(&mut self.sweep.last, now)).min(ROUND);
+        let passed = now.since(last).min(ROUND);
         let share = all as u64 * passed.as_millis() / ROUND.as_millis();
         let mut left = match all {
             0..=FEW => all,
@@ -99,6 +103,22 @@ impl Engine {
                 self.sweep.state = 0;
             }
         }
+    }
+
+    /// Looks at each scope, since the clock came back from ahead: what became due then may not be due for
+    /// long.
+    fn poll_all(&mut self, now: Instant) {
+        for state in 0..self.states.len() {
+            let mut scope = 0;
+            while let Some(place) = self.place_of(state, scope) {
+                self.poll_scope(now, place);
+                scope += 1;
+            }
+        }
+    }
+
+    fn place_of(&self, state: usize, scope: usize) -> Option<u32> {
+        self.states.get(state)?.as_ref()?.registry.places().get(scope).copied()
     }
 
     /// Looks at what the board says changed. False where it does not know.
