@@ -90,8 +90,8 @@ impl Upstream {
             return Ok(checkout);
         }
         let place = self.pool.wait().ok_or(NoConnection::Overflow)?;
-        match tokio::time::timeout(queue_wait, place).await {
-            Ok(Ok(checkout)) => Ok(checkout),
+        match tokio::time::timeout(queue_wait, place.served()).await {
+            Ok(Some(checkout)) => Ok(checkout),
             _ => Err(NoConnection::Overflow),
         }
     }

@@ -33,8 +33,8 @@ pub(crate) struct Pool {
     )]
     idle: RefCell<Vec<Box<Connection>>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
-    /// Calls whose own connection is late.
-    late: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
+    /// Calls whose own connection is late: they have a slot already, and take a connection alone.
+    late: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
     /// Whether the pool has ended: connections that come back are closed.
     retired: Cell<bool>,
 }
@@ -52,6 +52,31 @@ pub(crate) enum Checkout {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pool: Rc<Pool>,
+}
+
+/// A call's place in a queue of the pool.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pool: Rc<Pool>,
+    receiver: oneshot::Receiver<Checkout>,
+}
+
+impl Place {
+    /// What the call waits for; none where the pool is gone.
+    pub(crate) async fn served(mut self) -> Option<Checkout> {
+        (&mut self.receiver).await.ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.receiver.close();
+        // The call ended after this was sent to it: it is the next one's. A slot goes back by itself.
+        if let Ok(Checkout::Connection(connection)) = self.receiver.try_recv() {
+            let since = connection.idle_since;
+            self.pool.put(connection, since);
+        }
+    }
 }
 
 impl Slot {
@@ -96,34 +121,31 @@ impl Pool {
     }
 
     /// A place in the queue for a connection; `None` where the queue is full.
-    pub(crate) fn wait(&self) -> Option<oneshot::Receiver<Checkout>> {
+    pub(crate) fn wait(self: &Rc<Self>) -> Option<Place> {
         let mut waiting = self.waiting.borrow_mut();
         // Those who gave up still stand in the queue: they make room before anybody is sent away.
         if waiting.len() >= self.limits.max_pending {
             waiting.retain(|waiter| !waiter.is_closed());
         }
-        (waiting.len() < self.limits.max_pending).then(|| {
-            let (sender, receiver) = oneshot::channel();
-            waiting.push_back(sender);
-            receiver
-        })
+        (waiting.len() < self.limits.max_pending).then(|| self.place(&mut waiting))
     }
 
     /// A connection that was used before, for a call whose own is late: one that is there, or the next
     /// that comes back. Those who wait in the queue have nothing at all and go first.
-    pub(crate) async fn returned(&self) -> Option<Box<Connection>> {
+    pub(crate) async fn returned(self: &Rc<Self>) -> Option<Box<Connection>> {
         if let Some(connection) = self.idle.borrow_mut().pop() {
             return Some(connection);
         }
-        let returned = {
-            let (sender, receiver) = oneshot::channel();
+        let place = {
             let mut late = self.late.borrow_mut();
-            // Each has a place among the connections, so there are never more of them.
+            // Each has a slot of its own, so there are never more of them than connections.
             late.retain(|waiter| !waiter.is_closed());
-            late.push_back(sender);
-            receiver
+            self.place(&mut late)
         };
-        returned.await.ok()
+        match place.served().await {
+            Some(Checkout::Connection(connection)) => Some(connection),
+            Some(Checkout::Slot(_)) | None => None,
+        }
     }
 
     /// Takes a connection back that is ready for the next request.
@@ -131,22 +153,15 @@ impl Pool {
         if self.retired.get() {
             return;
         }
+        connection.idle_since = now;
         let mut checkout = Checkout::Connection(connection);
-        while let Some(waiter) = self.next_waiter() {
+        while let Some(waiter) = self.next_waiter().or_else(|| self.next_late()) {
             match waiter.send(checkout) {
                 Ok(()) => return,
                 Err(back) => checkout = back,
             }
         }
-        if let Checkout::Connection(back) = checkout {
-            connection = back;
-            while let Some(late) = self.next_late() {
-                match late.send(connection) {
-                    Ok(()) => return,
-                    Err(back) => connection = back,
-                }
-            }
-            connection.idle_since = now;
+        if let Checkout::Connection(connection) = checkout {
             self.idle.borrow_mut().push(connection);
         }
     }
@@ -183,8 +198,15 @@ impl Pool {
         self.waiting.borrow_mut().pop_front()
     }
 
-    fn next_late(&self) -> Option<oneshot::Sender<Box<Connection>>> {
+    fn next_late(&self) -> Option<oneshot::Sender<Checkout>> {
         self.late.borrow_mut().pop_front()
+    }
+
+    /// The last place of `queue`.
+    fn place(self: &Rc<Self>, queue: &mut VecDeque<oneshot::Sender<Checkout>>) -> Place {
+        let (sender, receiver) = oneshot::channel();
+        queue.push_back(sender);
+        Place { pool: self.clone(), receiver }
     }
 
     /// Hands on the place that was just given back.

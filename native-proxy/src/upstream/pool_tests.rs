@@ -1,5 +1,7 @@
 use super::*;
 use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -58,14 +60,14 @@ fn the_turn_of_those_who_gave_up_is_the_next_ones() {
     let (mut live, mut last) = (live.unwrap(), last.unwrap());
     drop(gone);
     drop(held);
-    let held = slot(live.try_recv().ok());
-    assert!(last.try_recv().is_err());
+    let held = slot(live.receiver.try_recv().ok());
+    assert!(last.receiver.try_recv().is_err());
     // A connection that comes back is handed on alike.
     let (gone, mut live) = (pool.wait().unwrap(), pool.wait().unwrap());
     drop((last, gone));
     connected(held, async |connection| {
         connection.release(NOW);
-        assert!(matches!(live.try_recv(), Ok(Checkout::Connection(_))));
+        assert!(matches!(live.receiver.try_recv(), Ok(Checkout::Connection(_))));
     });
 }
 
@@ -78,4 +80,36 @@ fn those_who_gave_up_take_no_place_in_the_queue() {
     drop(gone);
     let _next = pool.wait().unwrap();
     assert!(pool.wait().is_none());
+}
+
+/// As the issues of other pools tell it: whoever ends in the moment between takes the connection along
+/// (boostorg/mysql 509).
+#[test]
+fn a_connection_for_one_who_left_is_the_next_ones() {
+    let pool = pool(2, 2);
+    let (held, _late) = (slot(pool.take()), slot(pool.take()));
+    connected(held, async |connection| {
+        let (gone, mut live) = (pool.wait().unwrap(), pool.wait().unwrap());
+        connection.release(NOW);
+        drop(gone);
+        let Ok(Checkout::Connection(connection)) = live.receiver.try_recv() else {
+            panic!("it is not handed on")
+        };
+        let mut gone = Box::pin(pool.returned());
+        let mut live = Box::pin(pool.returned());
+        assert!(poll(&mut gone).is_pending() && poll(&mut live).is_pending());
+        connection.release(NOW);
+        drop(gone);
+        let Poll::Ready(Some(connection)) = poll(&mut live) else { panic!("it is not handed on") };
+        // Nobody is left who waits.
+        let mut gone = Box::pin(pool.returned());
+        assert!(poll(&mut gone).is_pending());
+        connection.release(NOW);
+        drop(gone);
+        assert!(matches!(pool.take(), Some(Checkout::Connection(_))));
+    });
+}
+
+fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
