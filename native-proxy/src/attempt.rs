@@ -159,7 +159,7 @@ pub(crate) struct Attempt<'a> {
     /// The worker that drives it.
     pub worker: &'a Rc<Worker>,
     /// The upstream.
-    pub upstream: &'a Upstream,
+    pub upstream: &'a Rc<Upstream>,
     /// What the answer is to.
     pub ask: Ask,
     /// For a connection.
@@ -186,7 +186,7 @@ impl Attempt<'_> {
                 let deadline = call.deadline().map(|at| self.worker.clock.timer_instant(at));
                 let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                 let limit = left.map_or(self.connect_limit, |left| left.min(self.connect_limit));
-                match self.upstream.open_or_reuse(slot, limit).await {
+                match self.upstream.open_or_reuse(slot, limit, self.worker.clock).await {
                     Ok(ready) => ready,
                     Err(_) if deadline.is_some_and(|at| at <= Instant::now()) => {
                         return Err(AttemptError::new(ErrorKind::Timeout, "no connection in time"));

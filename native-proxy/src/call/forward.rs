@@ -15,6 +15,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// For a connection, where the policy gives no time.
@@ -38,7 +39,7 @@ struct Sending<'a> {
 /// upstream's permission.
 pub(super) async fn forward(
     client: &Client,
-    upstream: &Upstream,
+    upstream: &Rc<Upstream>,
     mut request: Request<Upload>,
     admitted: AdmittedCall,
     gate: Option<&ContinueGate>,

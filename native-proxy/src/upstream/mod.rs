@@ -13,11 +13,11 @@ pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
 pub(crate) use upload::{ContinueGate, Upload};
 
+use crate::clock::Clock;
 use crate::config;
 use crate::serve;
 use race::{Race, WonLast};
 use std::cell::Cell;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +96,38 @@ impl Upstream {
         }
     }
 
+    /// Opens a connection; once that is late, one that comes back to the pool serves as well. An upstream
+    /// whose backlog is full drops what it cannot queue, and the system asks again after a second (RFC
+    /// 6298, 2.1), when the calls before this one are long done. What was begun goes on and comes to the
+    /// pool: to an upstream that is far, all connections are late, and the pool would never grow.
+    ///
+    /// # Errors
+    /// As [`Upstream::open`].
+    pub(crate) async fn open_or_reuse(
+        self: &Rc<Self>,
+        slot: Slot,
+        limit: Duration,
+        clock: Clock,
+    ) -> Result<Ready, NoConnection> {
+        let new = |connection| Ready { connection, used_before: false };
+        let upstream = self.clone();
+        let mut opening = Box::pin(async move { upstream.open(slot, limit).await });
+        if let Ok(opened) = tokio::time::timeout(LATE, &mut opening).await {
+            return opened.map(new);
+        }
+        let connection = tokio::select! {
+            biased;
+            Some(connection) = self.pool.returned() => connection,
+            opened = &mut opening => return opened.map(new),
+        };
+        tokio::task::spawn_local(async move {
+            if let Ok(opened) = opening.await {
+                opened.release(clock.now());
+            }
+        });
+        Ok(Ready { connection, used_before: true })
+    }
+
     /// Connects to the endpoint whose turn it is, or to whichever of all addresses takes the
     /// connection first: see [`Race`].
     ///
@@ -112,31 +144,6 @@ impl Upstream {
             Err(none) => return Err(none),
         };
         begun.map_err(|error| NoConnection::Connect(error.to_string()))
-    }
-}
-
-impl Upstream {
-    /// Opens a connection; once that is late, one that comes back to the pool serves as well. An upstream
-    /// whose backlog is full drops what it cannot queue, and the system asks again after a second (RFC
-    /// 6298, 2.1), when the calls before this one are long done.
-    ///
-    /// # Errors
-    /// As [`Upstream::open`].
-    pub(crate) async fn open_or_reuse(
-        &self,
-        slot: Slot,
-        limit: Duration,
-    ) -> Result<Ready, NoConnection> {
-        let new = |connection| Ready { connection, used_before: false };
-        let mut opening = pin!(self.open(slot, limit));
-        if let Ok(opened) = tokio::time::timeout(LATE, &mut opening).await {
-            return opened.map(new);
-        }
-        tokio::select! {
-            biased;
-            Some(connection) = self.pool.returned() => Ok(Ready { connection, used_before: true }),
-            opened = opening => opened.map(new),
-        }
     }
 }
 
