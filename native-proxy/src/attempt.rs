@@ -4,7 +4,7 @@
 //! elsewhere (after the error model of Cloudflare's pingora). What that means for the breaker is the
 //! core's to say.
 
-use crate::call::TrackedCall;
+use crate::call::{Deadline, TrackedCall};
 use crate::framing::{Ask, Interim};
 use crate::upstream::{Checkout, Connection, NoConnection, Ready, Upload, Upstream};
 use crate::worker::Worker;
@@ -164,6 +164,8 @@ pub(crate) struct Attempt<'a> {
     pub ask: Ask,
     /// For a connection.
     pub connect_limit: Duration,
+    /// When the caller's time ends, where it said so.
+    pub deadline: Option<&'a Deadline>,
 }
 
 impl Attempt<'_> {
@@ -195,6 +197,10 @@ impl Attempt<'_> {
                 }
             }
         };
+        // Only now: the queue and connecting took of the caller's time as well.
+        if let (Some(deadline), Some(request)) = (self.deadline, request.as_mut()) {
+            deadline.forward(request.headers_mut(), call.now());
+        }
         match connection.exchange(request, self.ask, call, &self.worker.clock, tell).await {
             Ok(response) => Ok((response, connection)),
             // The upstream had closed it while it was idle. Nothing was sent, so nothing is sent

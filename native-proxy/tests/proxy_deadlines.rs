@@ -2,8 +2,9 @@
 
 mod proxy_support;
 
-use proxy_support::{Running, Upstream, get, ok, value};
-use std::sync::mpsc;
+use proxy_support::{Running, Upstream, file, get, ok, value, wait_for};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 const POLICY: &str = "policies: [{name: p, scope: policy, deadline: {margin: 10ms}, \
     breaker: {trip: {consecutive_failures: 1}, open: {base: 60s}}}]";
@@ -53,6 +54,38 @@ fn the_upstream_hears_what_is_left() {
         heard(POLICY, "grpc-timeout: 300S, 5S\r\n"),
     ];
     assert_eq!(heads.map(|head| head.contains("grpc-timeout: 300s")), [true; 4]);
+}
+
+/// What the call waited before it was sent is its caller's time as well (grpc/grpc-java 1575:
+/// "deadline propagation should cascade").
+#[test]
+fn time_in_the_queue_is_taken_off() {
+    let (told, heads) = mpsc::channel();
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::start(move |mut peer| {
+        while let Some((head, _)) = peer.request() {
+            told.send(head).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+            peer.send(&ok("fine"));
+        }
+    });
+    let one = "echo: {pool: {max_connections: 1}, ";
+    let proxy = Running::with(&file(upstream.address, POLICY).replace("echo: {", one));
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    first.peer.send(&get("/"));
+    heads.recv().unwrap();
+    second.peer.send(&with("x-request-deadline-ms: 600000\r\n"));
+    let metric = "bimetal_calls_outstanding";
+    wait_for("the second call", || (proxy.metric(metric)? == 2.0).then_some(()));
+    let (queued, waited) = (Instant::now(), Duration::from_millis(50));
+    wait_for("a while", || (queued.elapsed() >= waited).then_some(()));
+    go.send(()).unwrap();
+    let head = heads.recv().unwrap();
+    let left: u64 = value(&head, "x-request-deadline-ms").unwrap().parse().unwrap();
+    assert!(left <= 599_940, "{left}");
+    go.send(()).unwrap();
+    assert_eq!(second.answer().unwrap().status, 200);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A call that goes upstream.
 
 use super::answer::{self, Answer};
-use super::deadline::{self, Deadline};
+use super::deadline;
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop, unusual};
@@ -32,7 +32,6 @@ struct Sending<'a> {
     queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
-    deadline: Option<&'a Deadline>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -54,10 +53,15 @@ pub(super) async fn forward(
     let version = request.version();
     prepare(client, upstream, &mut request, protocol.as_ref());
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
-    let attempt = Attempt { worker: &client.worker, upstream, ask, connect_limit };
+    let attempt = Attempt {
+        worker: &client.worker,
+        upstream,
+        ask,
+        connect_limit,
+        deadline: deadline.as_deref(),
+    };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let sending =
-        Sending { client, attempt, queue_limit, version, gate, deadline: deadline.as_deref() };
+    let sending = Sending { client, attempt, queue_limit, version, gate };
     let ends = deadline.as_ref().map(|one| client.worker.clock.timer_instant(one.at()));
     let sent = deadline::until(ends, sending.send(request, &mut call, account)).await.and_then(
         |(response, connection)| {
@@ -177,9 +181,6 @@ impl Sending<'_> {
         loop {
             if let Some(request) = &mut request {
                 account.attempted(request.headers_mut());
-                if let Some(deadline) = self.deadline {
-                    deadline.forward(request.headers_mut(), now);
-                }
             }
             let checkout = self.check_out(now, upload, call).await?;
             match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {

@@ -12,6 +12,7 @@ pub(crate) mod trailers;
 mod unusual;
 
 pub(crate) use answer::Answer;
+pub(crate) use deadline::Deadline;
 pub(crate) use facts::RequestFacts;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
@@ -23,7 +24,6 @@ use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
 use bimetal_core::{PassReason, Plan, Verdict};
-use deadline::Deadline;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
