@@ -1,6 +1,6 @@
 //! The user's page of the language says what is so.
 
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #[macro_use]
@@ -8,34 +8,85 @@ extern crate bimetal_browser_test;
 
 mod policy;
 
+use bimetal_core::deadline::DEADLINE_MS;
 use bimetal_core::doc::{Kind, Node, Object};
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{Document, Host};
+use bimetal_core::{Duration, Engine, Facts, Instant, Verdict};
 use policy::{compile, problems};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 const PAGE: &str = include_str!("../../docs/policy.md");
 
-/// The page's examples in YAML.
-fn examples() -> Vec<Document> {
+/// The page's examples in YAML, as that host reads them.
+fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    // Deadlines are the proxy's alone.
+    let blocks = blocks.filter(|block| host == Host::Native || !block.contains("deadline:"));
     blocks
         .map(|block| {
             let node: Node = serde_saphyr::from_str(block).unwrap();
-            Document::compile(&node, Host::Wasm)
-                .unwrap_or_else(|problems| panic!("{block}\n{problems}"))
+            Document::compile(&node, host).unwrap_or_else(|problems| panic!("{block}\n{problems}"))
         })
         .collect()
 }
 
+/// The example of this place.
+fn example(place: usize) -> Document {
+    examples(Host::Native).swap_remove(place)
+}
+
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!(examples().len(), 4);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [5, 4]);
+}
+
+#[test]
+fn a_deadline_is_told_as_it_says() {
+    let document = example(1);
+    let deadline = document.policies[0].deadline_applied().unwrap();
+    let [left, waited] = [300, 40].map(Duration::from_millis);
+    let told = deadline.check(left, waited).unwrap().as_millis();
+    assert!(PAGE.contains(&format!("a call with `{DEADLINE_MS}: 300` that waited\n  40 ms")));
+    assert!(PAGE.contains(&format!("is sent with `{DEADLINE_MS}: {told}`")));
+}
+
+struct Call;
+
+impl Facts for Call {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        Some(b"/api".into())
+    }
+
+    fn client(&self) -> Option<Cow<'_, [u8]>> {
+        Some(b"192.0.2.1".into())
+    }
+}
+
+#[test]
+fn a_limit_answers_as_it_says() {
+    let mut engine = Engine::new(1);
+    let policies = engine.load(&example(2));
+    let mut ask = || match engine.admit(Instant::ZERO, &policies, &Call) {
+        Verdict::Reject(rejected) => {
+            let fields = rejected.reply().fields;
+            Some(fields.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    // Its bucket has 20, and the first limit more.
+    assert_eq!((0..20).filter_map(|_| ask()).count(), 0);
+    let fields = ask().unwrap();
+    let block = PAGE.split("HTTP/1.1 429 Too Many Requests\n").nth(1).unwrap();
+    for line in block.split("```").next().unwrap().lines() {
+        assert!(fields.iter().any(|field| field == line), "{line} is not in {fields:#?}");
+    }
 }
 
 #[test]
 fn the_profile_is_what_it_says() {
-    let written = examples().pop().unwrap().policies.remove(0);
+    let written = examples(Host::Wasm).pop().unwrap().policies.remove(0);
     let profile = json!({"policies": [
         {"name": "the-same-as-origin-study", "breaker": {"profile": "origin-study"}},
     ]});
