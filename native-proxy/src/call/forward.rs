@@ -15,6 +15,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,16 +64,19 @@ pub(super) async fn forward(
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
     let sending = Sending { client, attempt, queue_limit, version, gate };
     let ends = deadline.as_ref().map(|one| client.worker.clock.timer_instant(one.at()));
-    let sent = deadline::until(ends, sending.send(request, &mut call, account)).await.and_then(
-        |(response, connection)| {
-            let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
-                let why = "a switch to another protocol than was asked for";
-                return Err(AttemptError::new(ErrorKind::NotHttp, why));
-            }
-            Ok((response, connection))
-        },
-    );
+    let sent = {
+        // Pinned here, because a function around it would move all of its state.
+        let sending = pin!(sending.send(request, &mut call, account));
+        deadline::until(ends, sending).await
+    };
+    let sent = sent.and_then(|(response, connection)| {
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
+            let why = "a switch to another protocol than was asked for";
+            return Err(AttemptError::new(ErrorKind::NotHttp, why));
+        }
+        Ok((response, connection))
+    });
     let mut response = match sent {
         Ok((response, connection)) => receive(client, response, connection, call, account),
         Err(error) => {
