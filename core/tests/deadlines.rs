@@ -8,7 +8,7 @@ extern crate bimetal_browser_test;
 
 mod policy;
 
-use bimetal_core::deadline::DeadlinePolicy;
+use bimetal_core::deadline::{DeadlinePolicy, GrpcTimeout};
 use bimetal_core::decision::{PassReason, Rule};
 use bimetal_core::policy::{Document, Host};
 use bimetal_core::{Duration, Engine, Facts, Instant, Verdict};
@@ -142,4 +142,19 @@ fn the_language() {
         problems(&named(json!({"deadline": {}})), Host::Wasm),
         ["policies[0].deadline: not supported by host wasm"]
     );
+}
+
+/// grpc/grpc 17079: 100,000,000 seconds were sent as nine digits. apache/dubbo 15377 and tsloughter/grpcbox
+/// 85 sent nanoseconds or milliseconds alone, which were too long from 100 ms and from 28 hours on.
+#[test]
+fn no_timeout_has_more_than_eight_digits() {
+    for (millis, text) in [
+        (100, "100000u"),
+        (99_999_999, "99999999m"),
+        (100_000_000, "100000S"),
+        (100_000_000_000, "1666666M"),
+        (100_000_020_000, "1666667M"),
+    ] {
+        assert_eq!(GrpcTimeout(Duration::from_millis(millis)).to_string(), text);
+    }
 }

@@ -56,8 +56,8 @@ fn the_upstream_hears_what_is_left() {
     assert_eq!(heads.map(|head| head.contains("grpc-timeout: 300s")), [true; 4]);
 }
 
-/// What the call waited before it was sent is its caller's time as well (grpc/grpc-java 1575:
-/// "deadline propagation should cascade").
+/// What the call waited before it was sent is its caller's time as well (grpc/grpc-java 4412: calls in
+/// the queue had "stale timeouts in their headers").
 #[test]
 fn time_in_the_queue_is_taken_off() {
     let (told, heads) = mpsc::channel();
@@ -127,4 +127,19 @@ fn work_for_a_caller_that_gave_up_is_cancelled() {
     assert_eq!(proxy.metrics().sum("bimetal_wasted_total", &[("policy", "p")]), 1.0);
     let labels = [("upstream", "echo"), ("reason", "deadline")];
     assert_eq!(proxy.metrics().sum("bimetal_upstream_failures_total", &labels), 1.0);
+}
+
+/// envoyproxy/envoy 12578: the timer began only when the request was complete, so never for a client that
+/// stops within its upload.
+#[test]
+fn a_client_that_stops_within_its_upload_has_no_more_time_than_it_said() {
+    let upstream = Upstream::start(|mut peer| peer.closed());
+    let proxy = Running::start(upstream.address, POLICY);
+    let mut client = proxy.client();
+    client.peer.send(
+        "POST / HTTP/1.1\r\nhost: t\r\nx-request-deadline-ms: 60\r\ncontent-length: 9\r\n\r\nhalf",
+    );
+    let late = client.answer().unwrap();
+    assert_eq!((late.status, late.header("x-bimetal-rule")), (504, Some("p/deadline")));
+    proxy.wait_for_outcomes("neutral", 1.0);
 }

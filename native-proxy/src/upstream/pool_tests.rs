@@ -82,8 +82,25 @@ fn those_who_gave_up_take_no_place_in_the_queue() {
     assert!(pool.wait().is_none());
 }
 
-/// As the issues of other pools tell it: whoever ends in the moment between takes the connection along
-/// (boostorg/mysql 509).
+/// oracle/python-oracledb 581: each call that gave up waiting added one to the pool, beyond its bound.
+#[test]
+fn those_who_gave_up_do_not_make_the_pool_larger() {
+    let pool = pool(2, 9);
+    let held = [slot(pool.take()), slot(pool.take())];
+    let waiting: Vec<_> = (0..9).map(|_| pool.wait().unwrap()).collect();
+    let (gone, sent) = waiting.into_iter().enumerate().partition::<Vec<_>, _>(|(n, _)| n % 2 == 0);
+    drop(gone);
+    drop(held);
+    // Two of those who stay have a slot each; they leave before they look.
+    assert_eq!(pool.open(), 2);
+    drop(sent);
+    assert_eq!(pool.open(), 0);
+    let _both = [slot(pool.take()), slot(pool.take())];
+    assert!(pool.take().is_none());
+}
+
+/// boostorg/mysql 509: a call that was cancelled in the moment after a connection was meant for it left the
+/// next one waiting.
 #[test]
 fn a_connection_for_one_who_left_is_the_next_ones() {
     let pool = pool(2, 2);
