@@ -48,6 +48,13 @@ fn status(code: u16) -> Option<StatusCode> {
     Some(StatusCode::from_u16(code).unwrap())
 }
 
+/// Of durations in milliseconds.
+fn histogram(durations: &[u64]) -> Histogram {
+    let mut histogram = Histogram::default();
+    durations.iter().for_each(|duration| histogram.record(Duration::from_millis(*duration)));
+    histogram
+}
+
 #[test]
 fn each_request_is_counted_where_it_belongs() {
     let (worker, settings) = worker();
@@ -80,22 +87,12 @@ fn each_request_is_counted_where_it_belongs() {
     let stats = worker.stats();
     assert_eq!(stats.ends, [6, 0, 5, 0, 0, 0]);
     assert_eq!(stats.answers, [[1, 0, 0, 0, 0], [0, 2, 0, 1, 2]]);
-    let histogram = |durations: &[u64]| {
-        let mut histogram = Histogram::default();
-        durations.iter().for_each(|duration| histogram.record(millis(*duration)));
-        histogram
-    };
     let expected = [(String::new(), histogram(&[20])), ("echo".into(), histogram(&[3, 4]))];
     assert_eq!(stats.durations, expected);
 }
 
 #[test]
 fn two_workers_durations_add_up() {
-    let histogram = |durations: &[u64]| {
-        let mut histogram = Histogram::default();
-        durations.iter().for_each(|duration| histogram.record(Duration::from_millis(*duration)));
-        histogram
-    };
     let mut sum = histogram(&[1, 7, 20_000]);
     sum.merge(&histogram(&[1, 30]));
     assert_eq!(sum, histogram(&[1, 7, 20_000, 1, 30]));
