@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -236,7 +236,7 @@ impl Look {
 }
 
 fn generator(plan: &Plan, next: &Next, started: &Started, means: &Means<'_>) -> Result<Generator> {
-    let mut command = Command::new(&means.generator);
+    let mut command = process::command(&means.generator);
     command.args(["load", "--address", &started.address.to_string()]);
     command.args(["--load", &next.load.to_string()]);
     command.args(["--seconds", &plan.seconds.to_string()]);
