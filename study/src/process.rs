@@ -163,13 +163,13 @@ pub fn time_used(process: u32) -> Result<Duration> {
 /// Resident memory of a process in KiB.
 ///
 /// # Errors
-/// The process is gone.
+/// The process is gone, or has ended and was not waited for yet: then it has no memory to tell of.
 pub fn resident_kib(process: u32) -> Result<u64> {
     let file = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let word = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
-    word.parse().with_context(|| format!("{file} tells no size"))
+    let word = line.and_then(|line| line.split_whitespace().next());
+    word.and_then(|word| word.parse().ok()).with_context(|| format!("{file} tells no size"))
 }
 
 #[cfg(test)]
@@ -245,5 +245,17 @@ mod tests {
         }
         assert!(resident_kib(own).unwrap() > 100);
         assert!(time_used(u32::MAX).is_err() && resident_kib(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_size() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        // It stays as a zombie until it is waited for.
+        while resident_kib(child.id()).is_ok() {
+            assert!(Instant::now() < deadline, "an ended process has a size");
+            std::thread::yield_now();
+        }
+        assert!(child.wait().unwrap().success());
     }
 }

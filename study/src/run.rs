@@ -114,20 +114,25 @@ fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Res
         return Ok(None);
     };
     block.invalid = flaws(&watched.seen);
-    if let Err(error) = started.lives() {
+    if let Err(error) = after(&mut block, &mut started, &watched) {
         block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") });
-    } else {
-        block.cpu_us_per_call =
-            watched.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64);
-        block.rss_kib = started.resident_kib()?;
-        // Calls that failed may never have been settled: that flaw is told already.
-        if watched.seen.bad.is_empty() {
-            block.invalid.extend(started.unsettled()?);
-        }
     }
     block.others = watched.others;
     block.seen = watched.seen;
     Ok(Some(block))
+}
+
+/// What the arm says when the load is over.
+fn after(block: &mut Block, started: &mut Started, watched: &Watched) -> Result<()> {
+    started.lives()?;
+    block.rss_kib = started.resident_kib()?;
+    // Calls that failed may never have been settled: that flaw is told already.
+    if watched.seen.bad.is_empty() {
+        block.invalid.extend(started.unsettled()?);
+    }
+    block.cpu_us_per_call =
+        watched.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64);
+    Ok(())
 }
 
 fn empty(next: &Next) -> Block {
