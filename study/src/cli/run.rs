@@ -154,10 +154,14 @@ fn plan(options: &Options, all: &BTreeMap<String, Arm>) -> Result<Plan> {
         }
     };
     let (arms, left_out) = chosen(options, extent, all)?;
-    let loads = match options.loads.as_slice() {
+    let loads: Vec<Load> = match options.loads.as_slice() {
         [] => loads.iter().map(|load| load.parse()).collect::<Result<_>>()?,
         given => given.to_vec(),
     };
+    let twice = loads.iter().enumerate().find(|(place, load)| loads[..*place].contains(load));
+    if let Some((_, load)) = twice {
+        bail!("the load {load} is named twice");
+    }
     let seconds = options.seconds.unwrap_or(seconds);
     if !(0.1..=3600.0).contains(&seconds) {
         bail!("--seconds {seconds}: a block takes 0.1 to 3600 seconds");
@@ -234,8 +238,7 @@ fn chosen(
 /// The arms from the lowest of a ladder up to one of them.
 fn steps<'a>(all: &'a BTreeMap<String, Arm>, name: &'a str) -> Vec<&'a str> {
     let below = |name: &&'a str| all.get(*name)?.over.as_deref();
-    // No ladder is higher; one that goes round in a circle would be endless.
-    let mut steps: Vec<&str> = std::iter::successors(Some(name), below).take(all.len()).collect();
+    let mut steps: Vec<&str> = std::iter::successors(Some(name), below).collect();
     steps.reverse();
     steps
 }
