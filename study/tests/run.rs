@@ -103,6 +103,7 @@ fn interrupt(child: Child, out: &Path, blocks: usize) -> (bool, String) {
 fn a_study_that_is_stopped_in_the_middle_is_resumed_and_every_block_is_there_once() {
     let Some(room) = Room::make() else { return };
     let begin = ["--arms", "direct,proxied", "--loads", "50", "--rounds", "3", "--seconds", "0.3"];
+    let begin = [&begin[..], &["--commit", "abc"]].concat();
     let child = room.study(&begin).spawn().unwrap();
     let (good, text) = interrupt(child, &room.path("out"), 2);
     assert!(good && text.contains("--resume goes on with it"), "{text}");
@@ -110,7 +111,9 @@ fn a_study_that_is_stopped_in_the_middle_is_resumed_and_every_block_is_there_onc
     assert!(first.len() < 6, "it ended before it was stopped: {text}");
     let (good, text) = room.run(&begin);
     assert!(!good && text.contains("there is a study in"), "{text}");
-    let (good, text) = room.run(&["--resume"]);
+    let (good, text) = room.run(&["--resume", "--commit", "def"]);
+    assert!(!good && text.contains("began with commit abc, and this is def"), "{text}");
+    let (good, text) = room.run(&["--resume", "--commit", "abc"]);
     assert!(good && text.contains("6/6 round 3"), "{text}");
     let all = lines(&room.path("out"));
     assert_eq!(all[..first.len()], first);

@@ -57,9 +57,9 @@ pub struct Options {
     /// Begin no new block after so many minutes; --resume goes on
     #[arg(long)]
     minutes: Option<u64>,
-    /// What is measured, for the record
-    #[arg(long, default_value = "unknown")]
-    commit: String,
+    /// The commit that is measured, for the record; another one cannot go on with a study
+    #[arg(long)]
+    commit: Option<String>,
     /// The folder of the arms' files
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     folder: PathBuf,
@@ -74,12 +74,15 @@ pub fn run(options: &Options) -> Result<()> {
     let all = arms::all(&options.folder)?;
     let cores = Cores::take()?;
     let mut store = if options.resume {
-        Store::open(&options.out)?
+        let store = Store::open(&options.out)?;
+        same_commit(&store.head().machine.commit, options.commit.as_deref())?;
+        store
     } else {
         let plan = plan(options, &all)?;
         let used = plan.arms.iter().filter_map(|name| all.get(program_of(name)));
         let used = std::iter::once("bimetal").chain(used.flat_map(Arm::tools));
-        let machine = machine::look(cores, &options.commit, used);
+        let commit = options.commit.as_deref().unwrap_or("unknown");
+        let machine = machine::look(cores, commit, used);
         Store::begin(&options.out, Head { plan, machine })?
     };
     if !cores.are_two() {
@@ -118,6 +121,17 @@ pub fn run(options: &Options) -> Result<()> {
         Ended::TimeIsOver => eprintln!("the time is over; --resume goes on with it"),
     }
     Ok(())
+}
+
+/// Holds that a study goes on with the programs that it began with, as far as commits tell.
+fn same_commit(begun: &str, now: Option<&str>) -> Result<()> {
+    match now {
+        Some(now) if now != begun => bail!(
+            "the study began with commit {begun}, and this is {now}: one study cannot measure both. \
+             Another --out begins a new one; --commit {begun} goes on with this one nevertheless"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn tell(progress: Progress<'_>) {
