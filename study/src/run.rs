@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -114,20 +114,25 @@ fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Res
         return Ok(None);
     };
     block.invalid = flaws(&watched.seen);
-    if let Err(error) = started.lives() {
+    if let Err(error) = after(&mut block, &mut started, &watched) {
         block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") });
-    } else {
-        block.cpu_us_per_call =
-            watched.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64);
-        block.rss_kib = started.resident_kib()?;
-        // Calls that failed may never have been settled: that flaw is told already.
-        if watched.seen.bad.is_empty() {
-            block.invalid.extend(started.unsettled()?);
-        }
     }
     block.others = watched.others;
     block.seen = watched.seen;
     Ok(Some(block))
+}
+
+/// What the arm says when the load is over.
+fn after(block: &mut Block, started: &mut Started, watched: &Watched) -> Result<()> {
+    started.lives()?;
+    block.rss_kib = started.resident_kib()?;
+    // Calls that failed may never have been settled: that flaw is told already.
+    if watched.seen.bad.is_empty() {
+        block.invalid.extend(started.unsettled()?);
+    }
+    block.cpu_us_per_call =
+        watched.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64);
+    Ok(())
 }
 
 fn empty(next: &Next) -> Block {
@@ -236,7 +241,7 @@ impl Look {
 }
 
 fn generator(plan: &Plan, next: &Next, started: &Started, means: &Means<'_>) -> Result<Generator> {
-    let mut command = Command::new(&means.generator);
+    let mut command = process::command(&means.generator);
     command.args(["load", "--address", &started.address.to_string()]);
     command.args(["--load", &next.load.to_string()]);
     command.args(["--seconds", &plan.seconds.to_string()]);

@@ -24,7 +24,10 @@ const PROXY: &str = r#"
       routes: [{host: "*", path_prefix: /, upstream: echo}]
 "#;
 
-fn arms() -> [(&'static str, String); 4] {
+const MUTE: &str = "about: a proxy whose page of metrics is not there\n\
+                    metrics: 'http://127.0.0.1:${port.nobody}/metrics'";
+
+fn arms() -> [(&'static str, String); 5] {
     let proxied = "about: a proxy\nover: direct\nneeds: [bimetal, sh]\nprocesses:";
     let dies =
         "about: a proxy with a process that ends in the middle\nneeds: [bimetal, sh]\nprocesses:";
@@ -33,6 +36,7 @@ fn arms() -> [(&'static str, String); 4] {
         ("direct.yaml", "about: no proxy\n".to_owned()),
         ("proxied.yaml", format!("{proxied}{PROXY}")),
         ("dies.yaml", format!("{dies}{PROXY}{ends}")),
+        ("mute.yaml", format!("{MUTE}\nneeds: [bimetal, sh]\nprocesses:{PROXY}")),
         ("lacks.yaml", "about: needs what nobody has\nneeds: [no-such-tool]\n".to_owned()),
     ]
 }
@@ -99,6 +103,7 @@ fn interrupt(child: Child, out: &Path, blocks: usize) -> (bool, String) {
 fn a_study_that_is_stopped_in_the_middle_is_resumed_and_every_block_is_there_once() {
     let Some(room) = Room::make() else { return };
     let begin = ["--arms", "direct,proxied", "--loads", "50", "--rounds", "3", "--seconds", "0.3"];
+    let begin = [&begin[..], &["--commit", "abc"]].concat();
     let child = room.study(&begin).spawn().unwrap();
     let (good, text) = interrupt(child, &room.path("out"), 2);
     assert!(good && text.contains("--resume goes on with it"), "{text}");
@@ -106,7 +111,9 @@ fn a_study_that_is_stopped_in_the_middle_is_resumed_and_every_block_is_there_onc
     assert!(first.len() < 6, "it ended before it was stopped: {text}");
     let (good, text) = room.run(&begin);
     assert!(!good && text.contains("there is a study in"), "{text}");
-    let (good, text) = room.run(&["--resume"]);
+    let (good, text) = room.run(&["--resume", "--commit", "def"]);
+    assert!(!good && text.contains("began with commit abc, and this is def"), "{text}");
+    let (good, text) = room.run(&["--resume", "--commit", "abc"]);
     assert!(good && text.contains("6/6 round 3"), "{text}");
     let all = lines(&room.path("out"));
     assert_eq!(all[..first.len()], first);
@@ -139,13 +146,26 @@ fn an_arm_that_is_killed_is_told_and_the_study_goes_on() {
 }
 
 #[test]
+fn an_arm_that_does_not_tell_its_counts_is_a_flaw_and_no_end_of_the_study() {
+    let Some(room) = Room::make() else { return };
+    let (good, text) =
+        room.run(&["--arms", "mute", "--loads", "50", "--rounds", "2", "--seconds", "0.3"]);
+    assert!(good, "{text}");
+    let store = Store::open(&room.path("out")).unwrap();
+    assert_eq!(store.blocks().len(), 2);
+    let flawed = |flaw: &Flaw| matches!(flaw, Flaw::ArmDied { .. });
+    assert!(store.blocks().iter().all(|one| one.invalid.iter().any(flawed)), "{text}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_told_before_anything_is_begun() {
     let Some(room) = Room::make() else { return };
     for (arguments, wanted) in [
         (&["--arms", "lacks"][..], "no-such-tool is not here: get it by"),
-        (&["--arms", "nothing"], "there are dies, direct, lacks, proxied"),
+        (&["--arms", "nothing"], "there are dies, direct, lacks, mute, proxied"),
         (&["--arms", "direct,direct"], "direct@2 is a second one"),
         (&["--arms", "direct", "--loads", "fast"], "500x100KB"),
+        (&["--arms", "direct", "--loads", "50,20,50"], "50 is named twice"),
         (&["--arms", "direct", "--rounds", "0"], "nothing to measure"),
         (&["--resume"], "there is no study"),
     ] {

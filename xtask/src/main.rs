@@ -120,8 +120,8 @@ enum Task {
     #[command(after_help = "Examples:\n  cargo xtask mutants config\n  \
         cargo xtask mutants worker framing --shard 0/8\n  \
         cargo xtask mutants call --re 'call/hop\\.rs'\n\n\
-        All rooms together take many hours; docs/mutants.md says how long each takes and what came\n\
-        of it. Changes that no test can notice are argued in .cargo/mutants/argued.toml.\n\n\
+        All rooms together take many hours; docs/mutants.md says how many mutants each has and\n\
+        what came of it. Changes that no test can notice are argued in .cargo/mutants/argued.toml.\n\n\
         Exit status: 0 each is noticed or argued, 1 one is not, 2 wrong arguments.")]
     Mutants {
         /// The parts of the code; without any, all of them

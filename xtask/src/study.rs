@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 const PROGRAMS: [(&str, &str, &str); 4] = [
     ("bimetal-proxy", "bimetal", "BIMETAL"),
     ("bimetal-study-app", "bimetal-study-app", "BIMETAL_STUDY_APP"),
-    ("bimetal-study", "bimetal-study", "BIMETAL_STUDY"),
+    (STUDY, "bimetal-study", "BIMETAL_STUDY"),
     (NOOP_MODULE, "libbimetal_study_noop_module.so", "BIMETAL_NOOP_MODULE"),
 ];
 
 /// The package of the native module that does nothing.
 pub const NOOP_MODULE: &str = "bimetal-study-noop-module";
 
-/// Commands of the study's program beside `run`.
-const COMMANDS: [&str; 5] = ["stages", "report", "arms", "load", "coverage"];
+/// The package of the study's own program.
+const STUDY: &str = "bimetal-study";
 
 /// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(3_600);
@@ -31,21 +31,23 @@ const LIMIT: Duration = Duration::from_secs(3_600);
 /// A build fails, or the program cannot be started. An external tool that is missing is no error
 /// here: the study says which arms it leaves out.
 pub fn study(arguments: &[String]) -> Result<()> {
-    let is_run = !arguments.first().is_some_and(|first| COMMANDS.contains(&first.as_str()));
-    if !is_run && arguments.first().is_some_and(|first| first == "stages") {
+    let (task, options) = task_of(arguments);
+    let asks = options.iter().any(|one| one == "--help" || one == "-h");
+    let is_run = task == "run" && !asks;
+    let measures = is_run || (task == "stages" && !asks);
+    if measures && !is_run {
         tools::named("k6")?.get()?;
     }
-    build()?;
-    let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
-    let given = |name: &str| {
-        arguments.iter().any(|one| one == name || one.starts_with(&format!("{name}=")))
-    };
-    if !is_run {
-        return Err(command.args(arguments).exec())
-            .context("the study's program cannot be started");
+    build_programs(|package| measures || package == STUDY)?;
+    if measures {
+        build_filters()?;
+        find_proxies()?;
     }
-    command.arg("run").args(arguments);
-    if !given("--out") {
+    let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
+    command.arg(task).args(options);
+    let given =
+        |name: &str| options.iter().any(|one| one == name || one.starts_with(&format!("{name}=")));
+    if is_run && !given("--out") {
         let all = place::made("study")?;
         let folder = match given("--resume") {
             true => newest(&all)?.context("there is no study yet that could be resumed")?,
@@ -56,11 +58,19 @@ pub fn study(arguments: &[String]) -> Result<()> {
         };
         command.arg("--out").arg(folder);
     }
-    if !given("--commit") {
+    if is_run && !given("--commit") {
         command.args(["--commit", &commit()]);
     }
     // Taking its place: Ctrl-C is then the study's alone.
     Err(command.exec()).context("the study's program cannot be started")
+}
+
+/// The command of the study's program and the rest; without a command it is `run`.
+fn task_of(arguments: &[String]) -> (&str, &[String]) {
+    match arguments.split_first() {
+        Some((first, rest)) if !first.starts_with('-') => (first, rest),
+        _ => ("run", arguments),
+    }
 }
 
 /// The study that was begun last among those whose folder was not chosen: its name is a time.
@@ -70,25 +80,39 @@ fn newest(all: &Path) -> Result<Option<PathBuf>> {
     Ok(times.max().map(|time| all.join(time.to_string())))
 }
 
-/// Builds what the environment does not name, as for a release.
-fn build() -> Result<()> {
-    let since = Instant::now();
-    let missing = PROGRAMS.iter().filter(|(.., variable)| std::env::var_os(variable).is_none());
+/// Builds those of [`PROGRAMS`] that are `needed` and that the environment does not name, as for a
+/// release.
+fn build_programs(needed: impl Fn(&str) -> bool) -> Result<()> {
+    let missing = PROGRAMS
+        .iter()
+        .filter(|(package, _, variable)| needed(package) && std::env::var_os(variable).is_none());
     let missing: Vec<_> = missing.collect();
-    if !missing.is_empty() {
-        say::begins("build", "what is measured, as for a release");
-        let mut command = Command::new(wasm::cargo());
-        command.current_dir(place::root()).args(["build", "--release"]);
-        for (package, ..) in &missing {
-            command.args(["--package", package]);
-        }
-        process::succeed("study build", &mut command, LIMIT)?;
-        say::ended("build", "built", since.elapsed());
+    if missing.is_empty() {
+        return Ok(());
     }
+    let since = Instant::now();
+    say::begins("build", "what is measured, as for a release");
+    let mut command = Command::new(wasm::cargo());
+    command.current_dir(place::root()).args(["build", "--release"]);
+    for (package, ..) in &missing {
+        command.args(["--package", package]);
+    }
+    process::succeed("study build", &mut command, LIMIT)?;
+    say::ended("build", "built", since.elapsed());
+    Ok(())
+}
+
+/// Builds the filters unless the environment names both.
+fn build_filters() -> Result<()> {
     let filters = ["BIMETAL_FILTER", "BIMETAL_NOOP_FILTER"];
     if filters.iter().any(|filter| std::env::var_os(filter).is_none()) {
         wasm::build()?;
     }
+    Ok(())
+}
+
+/// Finds or installs the other proxies, and tells of those that cannot be had.
+fn find_proxies() -> Result<()> {
     for name in ["envoy", "nginx", "haproxy"] {
         if let Err(error) = tools::named(name)?.get() {
             say::line(format!("    arms with {name} are left out: {error:#}"));
@@ -100,10 +124,9 @@ fn build() -> Result<()> {
 /// The study's program at `program`, told where everything is.
 ///
 /// # Errors
-/// None of what is known is wrong.
+/// A tool has another name here than in the list of tools.
 pub fn command(program: &Path) -> Result<Command> {
     let mut command = Command::new(program);
-    command.current_dir(std::env::current_dir()?);
     for (_, program, variable) in PROGRAMS {
         command.env(variable, self::program(program, variable));
     }
@@ -137,6 +160,19 @@ fn commit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_option_is_a_command() {
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let (task, rest) = task_of(&words);
+            (task.to_owned(), rest.len())
+        };
+        assert_eq!(of(&[]), ("run".into(), 0));
+        assert_eq!(of(&["--quick"]), ("run".into(), 1));
+        assert_eq!(of(&["run", "--quick"]), ("run".into(), 1));
+        assert_eq!(of(&["stages", "--arms", "app"]), ("stages".into(), 2));
+    }
 
     #[test]
     fn the_newest_study_is_the_one_to_resume() {

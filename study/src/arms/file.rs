@@ -62,7 +62,7 @@ pub struct Process {
 /// Every arm of a folder, by name; folders within are not looked into.
 ///
 /// # Errors
-/// A file cannot be read, says something unknown, or is like an arm that is not there.
+/// A file cannot be read, says something unknown, or is like, behind or over an arm that is not there.
 pub fn all(folder: &Path) -> Result<BTreeMap<String, Arm>> {
     let mut written = BTreeMap::new();
     let entries =
@@ -82,6 +82,11 @@ pub fn all(folder: &Path) -> Result<BTreeMap<String, Arm>> {
     let whole = written.keys().map(|name| Ok((name.clone(), placed(&written, name, DEEPEST)?)));
     let whole: BTreeMap<String, Arm> = whole.collect::<Result<_>>()?;
     for arm in whole.values() {
+        let below = |arm: &&Arm| arm.over.as_ref().and_then(|over| whole.get(over));
+        // One step more than there are arms is one arm twice.
+        if std::iter::successors(Some(arm), below).nth(whole.len()).is_some() {
+            bail!("arm {}: the arms below it form a cycle", arm.name);
+        }
         if let Some(over) = arm.over.as_ref().filter(|over| !whole.contains_key(*over)) {
             bail!("arm {} is over {over}, which is not there", arm.name);
         }
@@ -118,8 +123,11 @@ fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<
     let mut values = other.values;
     values.extend(own.values);
     let mut needs = other.needs;
-    needs.extend(own.needs);
-    needs.dedup();
+    for need in own.needs {
+        if !needs.contains(&need) {
+            needs.push(need);
+        }
+    }
     Ok(Arm {
         values,
         needs,
@@ -180,7 +188,7 @@ mod tests {
         let found = arms(&[
             ("base.yaml", BASE),
             ("last.yaml", "about: last\nneeds: [ls]\n"),
-            ("own.yaml", "about: own\nlike: base\nbehind: last\nover: base\nneeds: [cat]\nvalues: {b: '3'}\n"),
+            ("own.yaml", "about: own\nlike: base\nbehind: last\nover: base\nneeds: [cat, sh]\nvalues: {b: '3'}\n"),
             ("notes.txt", "no arm"),
         ])
         .unwrap();
@@ -201,6 +209,11 @@ mod tests {
             (&[("a.yaml", "about: a\nlike: b\n")][..], "there is no arm b"),
             (&[("a.yaml", "about: a\nlike: a\n")], "like itself"),
             (&[("a.yaml", "about: a\nover: b\n")], "over b, which is not there"),
+            (&[("a.yaml", "about: a\nover: a\n")], "form a cycle"),
+            (
+                &[("a.yaml", "about: a\nover: b\n"), ("b.yaml", "about: b\nover: a\n")],
+                "form a cycle",
+            ),
             (&[("a.yaml", "about: a\nbehind: b\n")], "there is no arm b"),
             (&[("a.yaml", "about: a\nbehind: a\n")], "behind itself"),
             (&[("a.yaml", "about: a\nprogramm: x\n")], "programm"),

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a program may take to be ready, and counts to settle.
@@ -46,7 +45,7 @@ pub fn start_echo(place: &Place) -> Result<Started> {
     let port = crate::ports::hold()?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let folder = room(&place.folder, "echo")?;
-    let mut command = Command::new(tools::find("bimetal")?);
+    let mut command = process::command(tools::find("bimetal")?);
     // What it remembers of calls would grow with every block.
     command.args(["echo", "--workers", "1", "--remember", "1", "--listen", &address.to_string()]);
     let log = folder.join("log");
@@ -88,20 +87,20 @@ fn start_one(arm: &Arm, place: &Place, folder: &Path, started: &mut Started) -> 
         policy: &place.policy,
         ports: BTreeMap::new(),
     };
-    for process in &arm.processes {
+    for one in &arm.processes {
         let folder = room(folder, &started.processes.len().to_string())?;
-        for (name, text) in &process.files {
+        for (name, text) in &one.files {
             let file = folder.join(name);
             let text = filling.fill(text, &folder)?;
             std::fs::write(&file, text)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let mut command = Command::new(filling.fill(&process.program, &folder)?);
+        let mut command = process::command(filling.fill(&one.program, &folder)?);
         command.current_dir(&folder);
-        for argument in &process.arguments {
+        for argument in &one.arguments {
             command.arg(filling.fill(argument, &folder)?);
         }
-        for (variable, text) in &process.environment {
+        for (variable, text) in &one.environment {
             let text = filling.fill(text, &folder)?;
             if !text.is_empty() {
                 command.env(variable, text);

@@ -57,9 +57,9 @@ pub struct Options {
     /// Begin no new block after so many minutes; --resume goes on
     #[arg(long)]
     minutes: Option<u64>,
-    /// What is measured, for the record
-    #[arg(long, default_value = "unknown")]
-    commit: String,
+    /// The commit that is measured, for the record; another one cannot go on with a study
+    #[arg(long)]
+    commit: Option<String>,
     /// The folder of the arms' files
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     folder: PathBuf,
@@ -74,12 +74,15 @@ pub fn run(options: &Options) -> Result<()> {
     let all = arms::all(&options.folder)?;
     let cores = Cores::take()?;
     let mut store = if options.resume {
-        Store::open(&options.out)?
+        let store = Store::open(&options.out)?;
+        same_commit(&store.head().machine.commit, options.commit.as_deref())?;
+        store
     } else {
         let plan = plan(options, &all)?;
         let used = plan.arms.iter().filter_map(|name| all.get(program_of(name)));
         let used = std::iter::once("bimetal").chain(used.flat_map(Arm::tools));
-        let machine = machine::look(cores, &options.commit, used);
+        let commit = options.commit.as_deref().unwrap_or("unknown");
+        let machine = machine::look(cores, commit, used);
         Store::begin(&options.out, Head { plan, machine })?
     };
     if !cores.are_two() {
@@ -120,6 +123,17 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Holds that a study goes on with the programs that it began with, as far as commits tell.
+fn same_commit(begun: &str, now: Option<&str>) -> Result<()> {
+    match now {
+        Some(now) if now != begun => bail!(
+            "the study began with commit {begun}, and this is {now}: one study cannot measure both. \
+             Another --out begins a new one; --commit {begun} goes on with this one nevertheless"
+        ),
+        _ => Ok(()),
+    }
+}
+
 fn tell(progress: Progress<'_>) {
     let block = progress.block;
     let minutes = progress.left.as_secs().div_ceil(60);
@@ -154,10 +168,14 @@ fn plan(options: &Options, all: &BTreeMap<String, Arm>) -> Result<Plan> {
         }
     };
     let (arms, left_out) = chosen(options, extent, all)?;
-    let loads = match options.loads.as_slice() {
+    let loads: Vec<Load> = match options.loads.as_slice() {
         [] => loads.iter().map(|load| load.parse()).collect::<Result<_>>()?,
         given => given.to_vec(),
     };
+    let twice = loads.iter().enumerate().find(|(place, load)| loads[..*place].contains(load));
+    if let Some((_, load)) = twice {
+        bail!("the load {load} is named twice");
+    }
     let seconds = options.seconds.unwrap_or(seconds);
     if !(0.1..=3600.0).contains(&seconds) {
         bail!("--seconds {seconds}: a block takes 0.1 to 3600 seconds");
@@ -234,8 +252,7 @@ fn chosen(
 /// The arms from the lowest of a ladder up to one of them.
 fn steps<'a>(all: &'a BTreeMap<String, Arm>, name: &'a str) -> Vec<&'a str> {
     let below = |name: &&'a str| all.get(*name)?.over.as_deref();
-    // No ladder is higher; one that goes round in a circle would be endless.
-    let mut steps: Vec<&str> = std::iter::successors(Some(name), below).take(all.len()).collect();
+    let mut steps: Vec<&str> = std::iter::successors(Some(name), below).collect();
     steps.reverse();
     steps
 }

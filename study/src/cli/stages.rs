@@ -7,7 +7,7 @@ use bimetal_study::process::{self, Cores};
 use bimetal_study::stages::{self, Stage, Staged};
 use bimetal_study::{store, tools};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "Examples:
@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
             let started = arms::start(arm, &place, server.address)?;
             let summary = place.folder.join("k6.json");
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("k6").join(stage.script());
-            let mut command = Command::new(&k6);
+            let mut command = process::command(&k6);
             command.args(["run", "--quiet", "--no-usage-report"]).arg(script);
             command.env("TARGET", format!("http://{}", started.address)).env("OUT", &summary);
             command.env("SCALE", options.scale.to_string()).envs(stage.told());

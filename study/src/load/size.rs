@@ -36,7 +36,9 @@ impl FromStr for Load {
                 let number = size.strip_suffix("KB").with_context(|| {
                     format!("{text:?}: a size ends in KB (1,000 bytes), as in 500x100KB")
                 })?;
-                number.parse::<usize>().with_context(|| format!("{text:?} has no size"))? * 1_000
+                let number: usize =
+                    number.parse().with_context(|| format!("{text:?} has no size"))?;
+                number.saturating_mul(1_000)
             }
         };
         if rate == 0 || rate > 100_000 || bytes == 0 || bytes > LARGEST {
@@ -84,7 +86,18 @@ mod tests {
             assert_eq!(text.parse::<Load>().unwrap().to_string(), text);
         }
         assert_eq!("20x5KB".parse::<Load>().unwrap(), Load { rate: 20, bytes: 5_000 });
-        for wrong in ["", "x", "0", "500x", "500x5", "500x5MB", "-1", "500x0KB", "500x9000KB"] {
+        for wrong in [
+            "",
+            "x",
+            "0",
+            "500x",
+            "500x5",
+            "500x5MB",
+            "-1",
+            "500x0KB",
+            "500x9000KB",
+            "500x18446744073709552KB",
+        ] {
             assert!(wrong.parse::<Load>().is_err(), "{wrong}");
         }
     }

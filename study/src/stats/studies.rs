@@ -48,7 +48,6 @@ fn two_hundred_studies_of_one_program_see_no_more_differences_than_is_stated() {
 fn an_injected_twentieth_is_found_and_is_within_the_interval() {
     let studies = 100;
     let mut rng = Rng::with_seed(12);
-    // Of processes that differ by 3 % each, ten pairs find a twentieth in seven studies of ten.
     let made = Made { between: 0.02, calls: 1_000, ..Made::default() };
     let slower = Made { factor: 1.05, ..made };
     for measure in [Measure::P50, Measure::Cpu] {

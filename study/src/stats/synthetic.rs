@@ -91,7 +91,7 @@ pub struct Made {
 }
 
 impl Default for Made {
-    /// Processes that differ by about 3 %, as processes of one program were seen to.
+    /// Processes that differ by about 3 % among themselves.
     fn default() -> Self {
         Self { factor: 1.0, shape: Shape::Normal, between: 0.03, calls: 2_000 }
     }

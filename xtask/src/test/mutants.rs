@@ -7,7 +7,7 @@ use crate::process;
 use crate::tools::{self, Tool};
 use anyhow::{Result, bail};
 
-/// How many parts there are: one takes half an hour to an hour on two cores.
+/// How many parts there are: one has about sixty mutants.
 const PARTS: u64 = 48;
 
 /// Tests the part that is due; skipped where the program that makes the changes cannot be had.
