@@ -39,6 +39,7 @@ pub mod event;
 pub mod facts;
 pub mod guard;
 mod host;
+mod index;
 pub mod limiter;
 pub mod metric;
 pub mod outcome;

@@ -6,7 +6,6 @@
 //! goes round, and whoever was used since it came by last is passed over once.
 
 mod find;
-mod index;
 mod key;
 mod slot;
 
@@ -14,13 +13,13 @@ use crate::board::Board;
 use crate::breaker::State;
 use crate::engine::Room;
 use crate::guard::{Guard, Place, Rules};
+use crate::index::{Index, is_same_key};
 use crate::policy::{Policy, Scope, Scopes, WhenFull};
 use crate::series::{SHARED_LABEL, SeriesTable};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
-use index::Index;
 pub use key::label;
 pub(crate) use key::{LONGEST, OVERFLOW, shorten};
 use slot::Key;
@@ -91,7 +90,7 @@ impl Registry {
         if key.len() > LONGEST {
             return self.find(self.short(key, &mut [0; LONGEST]), slots);
         }
-        let same = |place| slots.get(place).is_some_and(|slot| equal(slot.key.bytes(), key));
+        let same = |place| slots.get(place).is_some_and(|slot| is_same_key(slot.key.bytes(), key));
         self.index.find(self.hash(key), same)
     }
 
@@ -244,13 +243,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// Whether two keys are the same. Empty ones lie at no real address; comparing no bytes there costs
-/// over 100 ns where `memcmp` loads by a mask (AVX-512), and every `scope: policy` would pay that.
-#[inline]
-fn equal(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && (one.is_empty() || one == other)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::measures::Measures;
 use super::words::LimitWords;
 use super::{Exceeded, RateLimitPolicy, Token};
 use crate::board::Words;
+use crate::index::{Index, is_same_key};
 use crate::slabs::Slabs;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -17,7 +18,6 @@ use alloc::sync::Arc;
 use core::hash::BuildHasher;
 use core::mem;
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 
 /// The limits of all keys.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct KeyedLimit {
     measures: Box<[Measures]>,
     keys: Slabs<Key>,
     len: u32,
-    index: HashTable<u32>,
+    index: Index,
     most: u32,
     /// Which key is looked at next for one to leave.
     hand: u32,
@@ -73,7 +73,7 @@ impl KeyedLimit {
             measures: policies.iter().map(Measures::new).collect(),
             keys: Slabs::default(),
             len: 0,
-            index: HashTable::new(),
+            index: Index::default(),
             most: most.clamp(1, u32::MAX - 1),
             hand: 0,
             overflow: None,
@@ -102,12 +102,9 @@ impl KeyedLimit {
         open: impl FnOnce(Option<&[u8]>) -> Opened,
     ) -> KeyPlace {
         let hash = self.hasher.hash_one(key) as u32;
-        let is_it = |at: &u32| {
-            self.keys.get(*at).is_some_and(|known| known.hash == hash && *known.bytes == *key)
-        };
-        match self.index.find(spread(hash), is_it) {
+        let is_its = |at| self.keys.get(at).is_some_and(|known| is_same_key(&known.bytes, key));
+        match self.index.find(hash, is_its) {
             Some(at) => {
-                let at = *at;
                 if let Some(known) = self.keys.get_mut(at) {
                     known.is_recent = true;
                 }
@@ -141,16 +138,13 @@ impl KeyedLimit {
                 self.keys.push(new)
             }
             Some(at) => {
-                if let Some(old) = self.keys.get_mut(at).map(|old| mem::replace(old, new))
-                    && let Ok(entry) = self.index.find_entry(spread(old.hash), |one| *one == at)
-                {
-                    entry.remove();
+                if let Some(old) = self.keys.get_mut(at).map(|old| mem::replace(old, new)) {
+                    self.index.remove(old.hash, at);
                 }
                 at
             }
         };
-        let rehash = |at: &u32| self.keys.get(*at).map_or(0, |known| spread(known.hash));
-        self.index.insert_unique(spread(hash), at, rehash);
+        self.index.insert(hash, at);
         KeyPlace(at)
     }
 
@@ -225,11 +219,6 @@ impl Key {
         let words = opened.words.map_or_else(LimitWords::own, LimitWords::Shared);
         Self { words, bytes: bytes.into(), hash, measures: opened.policy, is_recent: true }
     }
-}
-
-/// The table's hash of a key's: it chooses by the low bits and tells apart by the highest.
-const fn spread(hash: u32) -> u64 {
-    (hash as u64) << 32 | hash as u64
 }
 
 #[cfg(test)]

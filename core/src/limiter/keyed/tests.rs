@@ -29,7 +29,7 @@ fn passes(table: &mut KeyedLimit, now: Instant, key: &[u8]) -> bool {
 
 #[test]
 fn a_key_is_small() {
-    // Beside the key itself: its part of the table of hashes is 5 bytes at 7/8 of its load.
+    // Beside the key itself: its part of the index is 9 bytes at 7/8 of its load.
     assert!(size_of::<Key>() <= 56, "{}", size_of::<Key>());
 }
 
