@@ -48,6 +48,7 @@ pub mod policy;
 pub mod registry;
 pub mod retry;
 pub mod rng;
+mod second_chance;
 pub mod series;
 mod slabs;
 pub mod time;

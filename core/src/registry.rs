@@ -2,8 +2,7 @@
 //!
 //! A scope is made when its key is first seen, and leaves when the table is full and it is idle and was
 //! not used for long. Busy ones never leave, so flooding the table with keys resets nobody's breaker.
-//! A clock decides which idle one leaves (the second chance of Corbató's paging experiment): a hand
-//! goes round, and whoever was used since it came by last is passed over once.
+//! Which idle one leaves is decided by second chance, as for pages in memory.
 
 mod find;
 mod key;
@@ -15,19 +14,17 @@ use crate::engine::Room;
 use crate::guard::{Guard, Place, Rules};
 use crate::index::{Index, is_same_key};
 use crate::policy::{Policy, Scope, Scopes, WhenFull};
+use crate::second_chance::SecondChance;
 use crate::series::{SHARED_LABEL, SeriesTable};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
+use core::mem;
 use foldhash::quality::FixedState;
 pub use key::label;
 pub(crate) use key::{LONGEST, OVERFLOW, shorten};
 use slot::Key;
 pub(crate) use slot::{Slot, Slots};
-
-/// How many places are looked at for one to give up. A table of busy scopes must not cost each new key a
-/// walk through all of them.
-const LOOKS: usize = 128;
 
 /// The scopes of one policy: what its calls have left behind. Whatever decides alike shares it, see
 /// [`Policies`](crate::engine::Policies); so it holds nothing of a policy but what its state depends
@@ -42,8 +39,8 @@ pub(crate) struct Registry {
     /// All places, the overflow's among them, in the order in which they were made.
     places: Vec<u32>,
     index: Index,
-    /// Which of the places is looked at next for one to give up.
-    hand: usize,
+    /// Which of the places is given up.
+    chance: SecondChance,
     overflow: Option<u32>,
     hasher: FixedState,
     seed: u64,
@@ -70,7 +67,7 @@ impl Registry {
             scopes: policy.scopes,
             places: Vec::new(),
             index: Index::default(),
-            hand: 0,
+            chance: SecondChance::default(),
             overflow: None,
             hasher: FixedState::with_seed(seed),
             seed,
@@ -152,24 +149,15 @@ impl Registry {
         Some(place)
     }
 
-    /// An idle scope that was not used for long, or the first idle one where all are in use.
+    /// The place of an idle scope, for another one.
     fn dispensable(&mut self, slots: &mut Slots) -> Option<u32> {
-        let mut idle = None;
-        for _ in 0..LOOKS.min(2 * self.places.len()) {
-            let place = self.places.get(self.hand).copied();
-            self.hand = if self.hand + 1 < self.places.len() { self.hand + 1 } else { 0 };
-            let Some(place) = place.filter(|place| self.overflow != Some(*place)) else {
-                continue;
-            };
-            let Some(slot) = slots.get_mut(place).filter(|slot| slot.guard.is_idle()) else {
-                continue;
-            };
-            if !core::mem::replace(&mut slot.is_recent, false) {
-                return Some(place);
-            }
-            idle = idle.or(Some(place));
-        }
-        idle
+        let (places, overflow) = (&self.places, self.overflow);
+        let number = self.chance.choose(places.len(), |number| {
+            let place = places.get(number).filter(|place| overflow != Some(**place))?;
+            let slot = slots.get_mut(*place).filter(|slot| slot.guard.is_idle())?;
+            Some(mem::take(&mut slot.is_recent))
+        });
+        number.and_then(|number| places.get(number).copied())
     }
 
     fn give_up(&mut self, place: u32, slots: &Slots, series: &mut SeriesTable) {

@@ -2,15 +2,15 @@
 //!
 //! A key is made when it is first seen, full. The table is bounded, and keys are what clients choose:
 //! where it is full, only a key leaves it whose limit is full too, since a new one would be the same.
-//! So flooding the table with keys resets nobody. A clock decides which of those leaves, as in the
-//! table of scopes: a hand goes round, and whoever was used since it came by last is passed over once.
-//! Where no key can leave, further keys share one limit, the overflow.
+//! So flooding the table with keys resets nobody. Which of those leaves is decided by second chance, as
+//! for pages in memory. Where no key can leave, further keys share one limit, the overflow.
 
 use super::measures::Measures;
 use super::words::LimitWords;
 use super::{Exceeded, RateLimitPolicy, Token};
 use crate::board::Words;
 use crate::index::{Index, is_same_key};
+use crate::second_chance::SecondChance;
 use crate::slabs::Slabs;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -28,8 +28,8 @@ pub struct KeyedLimit {
     len: u32,
     index: Index,
     most: u32,
-    /// Which key is looked at next for one to leave.
-    hand: u32,
+    /// Which key leaves.
+    chance: SecondChance,
     overflow: Option<Key>,
     hasher: FixedState,
 }
@@ -41,7 +41,7 @@ struct Key {
     bytes: Box<[u8]>,
     hash: u32,
     measures: u16,
-    /// Whether it was used since the hand came by.
+    /// Whether it was used since somebody looked for one to leave.
     is_recent: bool,
 }
 
@@ -61,10 +61,6 @@ pub struct KeyPlace(u32);
 /// The place of the overflow.
 const OVERFLOW: KeyPlace = KeyPlace(u32::MAX);
 
-/// How many keys are looked at for one that can leave: a table of busy keys must not cost each new
-/// one a walk through all of them.
-const LOOKS: u32 = 128;
-
 impl KeyedLimit {
     /// A table of at most `most` keys, one at least. A key has one of `policies`; without one nothing
     /// is limited. `seed` fixes the order of the hash table: clients must not know it.
@@ -75,7 +71,7 @@ impl KeyedLimit {
             len: 0,
             index: Index::default(),
             most: most.clamp(1, u32::MAX - 1),
-            hand: 0,
+            chance: SecondChance::default(),
             overflow: None,
             hasher: FixedState::with_seed(seed),
         }
@@ -148,23 +144,15 @@ impl KeyedLimit {
         KeyPlace(at)
     }
 
-    /// A key whose limit is full and that was not used for long, or the first full one.
+    /// The place of a key whose limit is full, for another one.
     fn dispensable(&mut self, now: Instant) -> Option<u32> {
-        let mut full = None;
-        for _ in 0..LOOKS.min(self.len.saturating_mul(2)) {
-            let at = self.hand;
-            self.hand = if at + 1 < self.len { at + 1 } else { 0 };
-            let Some(key) = self.keys.get_mut(at) else { continue };
-            let measures = self.measures.get(usize::from(key.measures));
-            if !measures.is_some_and(|measures| measures.is_idle(&key.words, now)) {
-                continue;
-            }
-            if !mem::replace(&mut key.is_recent, false) {
-                return Some(at);
-            }
-            full = full.or(Some(at));
-        }
-        full
+        let (measures, keys) = (&self.measures, &mut self.keys);
+        let number = self.chance.choose(self.len as usize, |number| {
+            let key = keys.get_mut(u32::try_from(number).ok()?)?;
+            let measures = measures.get(usize::from(key.measures))?;
+            measures.is_idle(&key.words, now).then(|| mem::take(&mut key.is_recent))
+        })?;
+        u32::try_from(number).ok()
     }
 
     #[inline]
