@@ -238,42 +238,6 @@ impl Breaker {
         }
     }
 
-    /// Good response headers arrived: a probe's slot is free again, so that a long download holds
-    /// nobody up. Its success still counts only when it is settled. Not for headers that already
-    /// are a failure: settle those.
-    pub fn answered(&mut self, now: Instant, permit: &mut Permit) {
-        if !permit.probe.is_waiting() {
-            return;
-        }
-        self.look(now);
-        self.expire_leases(now);
-        if permit.generation != self.record.generation || !self.cold().leases.remove(permit.probe) {
-            return;
-        }
-        permit.probe = Probe::ANSWERED;
-        while let Phase::HalfOpen(probing) = self.record.phase {
-            let outstanding = probing.outstanding.saturating_sub(1);
-            let freed = Probing { outstanding, missed: 0, ..probing };
-            if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
-                return;
-            }
-        }
-    }
-
-    /// The upstream's clock of a call runs or stands from now on (see [`crate::call`]): a probe's
-    /// lease is measured by it. It runs from the admission on; for a call that is no probe it does
-    /// not matter.
-    pub fn upstream_clock(&mut self, now: Instant, permit: &Permit, runs: bool) {
-        if !permit.probe.is_waiting() {
-            return;
-        }
-        self.look(now);
-        self.expire_leases(now);
-        if permit.generation == self.record.generation {
-            self.cold().leases.upstream_clock(now, permit.probe, runs);
-        }
-    }
-
     /// Tells what became of a call.
     ///
     /// Returns whether the result came too late: it belongs to an older generation, or to a probe
