@@ -1,4 +1,4 @@
-//! What becomes of probes: the half-open part of the breaker.
+//! Probes: what is told of them and what becomes of them. The half-open part of the breaker.
 
 use super::Cause;
 use super::probes::{Ended, Probe};

@@ -31,7 +31,7 @@ pub(super) struct Limits {
 struct State {
     hash: u64,
     table: KeyedLimit,
-    /// How much of a rejection is due: an `enforced` share of them is carried out, evenly.
+    /// The share of a rejection that is due, see [`State::enforces`].
     due: f64,
     held: Arc<Hold>,
 }
@@ -219,7 +219,8 @@ enum Asking {
 }
 
 impl State {
-    /// Whether this rejection is carried out, by error diffusion.
+    /// Whether this rejection is carried out. Error diffusion, as in a breaker's ramp: the `enforced`
+    /// share of every rejection is added up, and one is carried out when a whole one has come together.
     fn enforces(&mut self, share: f64) -> bool {
         self.due += share;
         let is_due = self.due >= 1.0;
