@@ -48,6 +48,17 @@ fn keys_that_are_used_stay_and_who_was_not_used_leaves() {
 }
 
 #[test]
+fn the_index_forgets_a_key_that_leaves() {
+    let mut table = KeyedLimit::new(&[per_second(1)], 50, 1);
+    for round in 0..2_000_u32 {
+        let key = (round.wrapping_mul(2_654_435_761) % 90).to_le_bytes();
+        let found = place(&mut table, at(0), &key);
+        assert_eq!(place(&mut table, at(0), &key), found, "found again");
+    }
+    assert_eq!((table.len(), table.index.len()), (50, 50));
+}
+
+#[test]
 fn a_key_that_has_something_to_lose_stays() {
     let burst = BurstPolicy {
         tokens: 1,
