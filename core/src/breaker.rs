@@ -13,11 +13,11 @@
 //! result of an older one touches nothing. So an answer that comes late cannot close a breaker that
 //! has tripped since, nor trip one that has recovered.
 //!
-//! A probe is *leased*: without response headers within its lease it expires and frees its slot. The
-//! lease is measured by the upstream's clock (see [`crate::call`]): a client that does not complete
-//! its request can neither hold the breaker half-open nor re-open it. So
-//! a probe that is lost cannot keep the breaker half-open for ever (Resilience4j's half-open waits
+//! A probe is *leased*: without response headers within its lease it expires and frees its slot. So a
+//! probe that is lost cannot keep the breaker half-open for ever (Resilience4j's half-open waits
 //! without bound by default), and the bounded number of slots keeps half-open from being a stampede.
+//! The lease is measured by the upstream's clock (see [`crate::call`]): a client that does not complete
+//! its request can neither hold the breaker half-open nor re-open it.
 //!
 //! The state is one value, a [`record`]. A worker may have a breaker for itself, or a replica of one
 //! that it shares with others: then the record lies on a [board](crate::board), every verb looks
@@ -70,8 +70,9 @@ pub struct Breaker {
     /// None while it never changed its state.
     cold: Option<Box<Cold>>,
     rng: Rng,
-    /// Whether one more success changes nothing: it is closed and healthy, and its windows are full of
-    /// good calls. Worked out after each result that is not absorbed, void with each change.
+    /// Whether one more success changes nothing: the breaker is closed and healthy, and it has no window
+    /// that is not full of good calls. Worked out after each result that is not absorbed; false again
+    /// with each change of the record.
     absorbs_success: bool,
     /// Whether a ramp is under way.
     ramps: bool,
@@ -238,46 +239,10 @@ impl Breaker {
         }
     }
 
-    /// Good response headers arrived: a probe's slot is free again, so that a long download holds
-    /// nobody up. Its success still counts only when it is settled. Not for headers that already
-    /// are a failure: settle those.
-    pub fn answered(&mut self, now: Instant, permit: &mut Permit) {
-        if !permit.probe.is_waiting() {
-            return;
-        }
-        self.look(now);
-        self.expire_leases(now);
-        if permit.generation != self.record.generation || !self.cold().leases.remove(permit.probe) {
-            return;
-        }
-        permit.probe = Probe::ANSWERED;
-        while let Phase::HalfOpen(probing) = self.record.phase {
-            let outstanding = probing.outstanding.saturating_sub(1);
-            let freed = Probing { outstanding, missed: 0, ..probing };
-            if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
-                return;
-            }
-        }
-    }
-
-    /// The upstream's clock of a call runs or stands from now on (see [`crate::call`]): a probe's
-    /// lease is measured by it. It runs from the admission on; for a call that is no probe it does
-    /// not matter.
-    pub fn upstream_clock(&mut self, now: Instant, permit: &Permit, runs: bool) {
-        if !permit.probe.is_waiting() {
-            return;
-        }
-        self.look(now);
-        self.expire_leases(now);
-        if permit.generation == self.record.generation {
-            self.cold().leases.upstream_clock(now, permit.probe, runs);
-        }
-    }
-
     /// Tells what became of a call.
     ///
     /// Returns whether the result came too late: it belongs to an older generation, or to a probe
-    /// whose lease ran out, and touched nothing.
+    /// whose lease ran out, and changes neither state nor evidence.
     #[inline]
     pub fn settle(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
         if let Some(word) = self.store.unseen_by_result(now) {

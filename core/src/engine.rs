@@ -55,7 +55,7 @@ pub struct Engine {
     limits: Limits,
 }
 
-/// Whether the host has memory for one more scope in a table that has so many: a table may need twice
+/// Whether the host has memory for one more entry in a table that has so many: a table may need twice
 /// its size to grow.
 pub type Room = fn(usize) -> bool;
 
@@ -84,8 +84,9 @@ impl Engine {
         Self { board: Some(board), ..Self::new(seed) }
     }
 
-    /// Makes every table of scopes that is made from now on ask for memory before it grows. Where there
-    /// is none a table is full, whatever its policy allows.
+    /// Makes tables of scopes and of limits' keys ask for memory before they grow. Where there is none a
+    /// table is full, whatever its policy allows. To be called before [`Engine::load`]: tables of scopes
+    /// that were made before do not ask.
     pub fn set_room(&mut self, room: Room) {
         self.room = room;
     }

@@ -4,10 +4,15 @@
 //! fixed order, and what one of them says becomes the answer to the call. First all are asked, then
 //! all take: what is rejected, or has to wait, consumes nothing.
 //!
-//! A mechanism is a field of [`Rules`], its settings, and one of [`Guard`], its state. It is given
-//! its words on the board in [`Guard::new`], asked in [`Guard::admit`], told in [`Guard::settle`]
-//! and [`Guard::poll`], and says in [`Guard::is_idle`] and [`Guard::next_wakeup`] whether it can be
-//! forgotten and when time makes something due.
+//! A mechanism's state is a field of [`Guard`]. Its settings are a field of [`Rules`] where the state
+//! depends on them (the breaker's); else the policy that asks gives them with each call (the limit of
+//! calls under way). It gets its words on the board in [`Guard::new`] or with the first call. It is
+//! asked in [`Guard::admit`] and [`Guard::admit_within`], told in [`Guard::settle`] and
+//! [`Guard::poll`]. [`Guard::is_idle`] says whether all can be forgotten, [`Guard::next_wakeup`] when
+//! time makes something due.
+//!
+//! Nearly every call finds a closed breaker and no other mechanism: the engine asks
+//! `Guard::admit_undisturbed` first then, which looks at nothing else.
 
 mod far;
 #[cfg(test)]
@@ -141,7 +146,7 @@ impl Guard {
         }
     }
 
-    /// Whether a call may go upstream now.
+    /// Whether a call may go upstream now, by a policy without a limit of calls under way.
     #[inline]
     pub fn admit(&mut self, now: Instant) -> Answer {
         #[cfg(test)]
@@ -159,8 +164,8 @@ impl Guard {
         Answer::Admit(GuardPermit { breaker: permit, has_slot: false })
     }
 
-    /// The same where a breaker alone is asked and nothing keeps it from admitting: it is closed, as it
-    /// was when it was last looked at. None where [`Guard::admit`] has to be asked.
+    /// A permit, where [`Guard::admit`] would give one without any change to the breaker: it is closed,
+    /// without a ramp, and no other replica changed it. None where [`Guard::admit`] has to be asked.
     #[inline]
     pub(crate) fn admit_undisturbed(&mut self) -> Option<GuardPermit> {
         #[cfg(test)]
@@ -175,7 +180,7 @@ impl Guard {
         Some(GuardPermit { breaker: permit, has_slot: false })
     }
 
-    /// Whether the breaker would admit a call now; nothing is taken, nothing changes.
+    /// Whether the breaker would admit a call now. Nothing is taken, see [`Breaker::peek`].
     ///
     /// # Errors
     /// It would not.
@@ -183,7 +188,8 @@ impl Guard {
         self.breaker.as_mut().map_or(Ok(()), |breaker| breaker.peek(now))
     }
 
-    /// The same by a policy that limits calls under way; `place` is where the limit is shared.
+    /// Whether a call may go upstream now, by a policy that limits calls under way; `place` is where the
+    /// limit is shared.
     #[inline(never)]
     pub fn admit_within(
         &mut self,

@@ -2,11 +2,9 @@
 //!
 //! A scope is made when its key is first seen, and leaves when the table is full and it is idle and was
 //! not used for long. Busy ones never leave, so flooding the table with keys resets nobody's breaker.
-//! A clock decides which idle one leaves (the second chance of Corbató's paging experiment): a hand
-//! goes round, and whoever was used since it came by last is passed over once.
+//! Which idle one leaves is decided by second chance, as for pages in memory.
 
 mod find;
-mod index;
 mod key;
 mod slot;
 
@@ -14,21 +12,19 @@ use crate::board::Board;
 use crate::breaker::State;
 use crate::engine::Room;
 use crate::guard::{Guard, Place, Rules};
+use crate::index::{Index, is_same_key};
 use crate::policy::{Policy, Scope, Scopes, WhenFull};
+use crate::second_chance::SecondChance;
 use crate::series::{SHARED_LABEL, SeriesTable};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
+use core::mem;
 use foldhash::quality::FixedState;
-use index::Index;
 pub use key::label;
 pub(crate) use key::{LONGEST, OVERFLOW, shorten};
 use slot::Key;
 pub(crate) use slot::{Slot, Slots};
-
-/// How many places are looked at for one to give up. A table of busy scopes must not cost each new key a
-/// walk through all of them.
-const LOOKS: usize = 128;
 
 /// The scopes of one policy: what its calls have left behind. Whatever decides alike shares it, see
 /// [`Policies`](crate::engine::Policies); so it holds nothing of a policy but what its state depends
@@ -43,8 +39,8 @@ pub(crate) struct Registry {
     /// All places, the overflow's among them, in the order in which they were made.
     places: Vec<u32>,
     index: Index,
-    /// Which of the places is looked at next for one to give up.
-    hand: usize,
+    /// Which of the places is given up.
+    chance: SecondChance,
     overflow: Option<u32>,
     hasher: FixedState,
     seed: u64,
@@ -71,7 +67,7 @@ impl Registry {
             scopes: policy.scopes,
             places: Vec::new(),
             index: Index::default(),
-            hand: 0,
+            chance: SecondChance::default(),
             overflow: None,
             hasher: FixedState::with_seed(seed),
             seed,
@@ -91,7 +87,7 @@ impl Registry {
         if key.len() > LONGEST {
             return self.find(self.short(key, &mut [0; LONGEST]), slots);
         }
-        let same = |place| slots.get(place).is_some_and(|slot| equal(slot.key.bytes(), key));
+        let same = |place| slots.get(place).is_some_and(|slot| is_same_key(slot.key.bytes(), key));
         self.index.find(self.hash(key), same)
     }
 
@@ -153,24 +149,15 @@ impl Registry {
         Some(place)
     }
 
-    /// An idle scope that was not used for long, or the first idle one where all are in use.
+    /// The place of an idle scope, for another one.
     fn dispensable(&mut self, slots: &mut Slots) -> Option<u32> {
-        let mut idle = None;
-        for _ in 0..LOOKS.min(2 * self.places.len()) {
-            let place = self.places.get(self.hand).copied();
-            self.hand = if self.hand + 1 < self.places.len() { self.hand + 1 } else { 0 };
-            let Some(place) = place.filter(|place| self.overflow != Some(*place)) else {
-                continue;
-            };
-            let Some(slot) = slots.get_mut(place).filter(|slot| slot.guard.is_idle()) else {
-                continue;
-            };
-            if !core::mem::replace(&mut slot.is_recent, false) {
-                return Some(place);
-            }
-            idle = idle.or(Some(place));
-        }
-        idle
+        let (places, overflow) = (&self.places, self.overflow);
+        let number = self.chance.choose(places.len(), |number| {
+            let place = places.get(number).filter(|place| overflow != Some(**place))?;
+            let slot = slots.get_mut(*place).filter(|slot| slot.guard.is_idle())?;
+            Some(mem::take(&mut slot.is_recent))
+        });
+        number.and_then(|number| places.get(number).copied())
     }
 
     fn give_up(&mut self, place: u32, slots: &Slots, series: &mut SeriesTable) {
@@ -244,13 +231,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// Whether two keys are the same. Empty ones lie at no real address; comparing no bytes there costs
-/// over 100 ns where `memcmp` loads by a mask (AVX-512), and every `scope: policy` would pay that.
-#[inline]
-fn equal(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && (one.is_empty() || one == other)
 }
 
 #[cfg(test)]

@@ -292,6 +292,19 @@ fn an_update_keeps_a_limit_that_means_the_same_and_the_breaker_of_one_that_does_
 }
 
 #[test]
+fn a_header_in_another_case_is_the_same_key() {
+    let limit = |name: &str| {
+        let text = format!(r#""rate_limits": [{{"rate": "2/h", "key": ["header:{name}"]}}]"#);
+        document(&text)
+    };
+    let mut worker = Worker::new(PER_CLIENT);
+    worker.policies = worker.engine.load(&limit("X-Tenant"));
+    assert_eq!(worker.offered(tenant("gold"), 5), 2);
+    worker.policies = worker.engine.load(&limit("x-tenant"));
+    assert_eq!(worker.offered(tenant("gold"), 5), 0, "an update that says the same resets nobody");
+}
+
+#[test]
 fn flooding_the_keys_resets_nobody() {
     let mut worker = Worker::new(
         r#""rate_limits": [{"rate": "10/s", "key": ["client"], "max_keys": 100,

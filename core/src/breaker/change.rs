@@ -1,7 +1,8 @@
 //! How a breaker's record changes: by this replica's decision, or by another's, which it adopts.
 //!
-//! There is one place for each: [`Breaker::change`] writes (as does [`Breaker::follow`]), [`Breaker::adopt`] takes over what was written.
-//! Either way a new generation begins in [`Breaker::enter`].
+//! [`Breaker::change`] writes what this replica decided, [`Breaker::follow`] what it takes over from
+//! replicas in other processes, both by [`Breaker::replace`]. [`Breaker::adopt`] reads what another
+//! replica on the board wrote. Whichever it was, a new generation begins in [`Breaker::enter`].
 
 use super::cold::Cold;
 use super::open_time;
@@ -63,8 +64,8 @@ impl Breaker {
         }
     }
 
-    /// The one place where this replica changes the record. False where another was faster: then
-    /// nothing changed but what this replica knows.
+    /// Changes the record by a decision of this replica. False where another was faster: then nothing
+    /// changed but what this replica knows.
     #[inline(never)]
     pub(super) fn change(&mut self, at: Instant, next: Record) -> bool {
         self.replace(at, next, false)
@@ -75,6 +76,7 @@ impl Breaker {
         self.replace(at, next, true)
     }
 
+    /// The one place where the record is written.
     fn replace(&mut self, at: Instant, next: Record, adopted: bool) -> bool {
         match self.store.replace(&next, &self.record, &self.policy.trip) {
             Ok(()) => {

@@ -1,13 +1,49 @@
-//! What becomes of probes: the half-open part of the breaker.
+//! Probes: what is told of them and what becomes of them. The half-open part of the breaker.
 
 use super::Cause;
-use super::probes::Ended;
+use super::probes::{Ended, Probe};
 use super::record::{Phase, Probing};
 use super::{Breaker, Permit};
 use crate::outcome::{Outcome, Report};
 use crate::time::Instant;
 
 impl Breaker {
+    /// Good response headers arrived: a probe's slot is free again, so that a long download holds
+    /// nobody up. Its success still counts only when it is settled. Not for headers that already
+    /// are a failure: settle those.
+    pub fn answered(&mut self, now: Instant, permit: &mut Permit) {
+        if !permit.probe.is_waiting() {
+            return;
+        }
+        self.look(now);
+        self.expire_leases(now);
+        if permit.generation != self.record.generation || !self.cold().leases.remove(permit.probe) {
+            return;
+        }
+        permit.probe = Probe::ANSWERED;
+        while let Phase::HalfOpen(probing) = self.record.phase {
+            let outstanding = probing.outstanding.saturating_sub(1);
+            let freed = Probing { outstanding, missed: 0, ..probing };
+            if self.change(now, self.record.counting(Phase::HalfOpen(freed))) {
+                return;
+            }
+        }
+    }
+
+    /// The upstream's clock of a call runs or stands from now on (see [`crate::call`]): a probe's
+    /// lease is measured by it. It runs from the admission on; for a call that is no probe it does
+    /// not matter.
+    pub fn upstream_clock(&mut self, now: Instant, permit: &Permit, runs: bool) {
+        if !permit.probe.is_waiting() {
+            return;
+        }
+        self.look(now);
+        self.expire_leases(now);
+        if permit.generation == self.record.generation {
+            self.cold().leases.upstream_clock(now, permit.probe, runs);
+        }
+    }
+
     /// A result that does not find the breaker closed in its own generation: of a probe, or late.
     /// Returns whether it is late.
     #[cold]

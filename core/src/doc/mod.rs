@@ -11,6 +11,7 @@
 //! its own file with the same parts.
 
 pub mod check;
+mod from_node;
 pub mod hash;
 pub mod key;
 mod nearest;

@@ -74,8 +74,7 @@ impl Engine {
         if last.since(now) > ROUND {
             return self.poll_all(now);
         }
-        let knows_changes = self.poll_changed(now);
-        if knows_changes {
+        if self.poll_changed(now) {
             return;
         }
         let swept = self.states.iter().flatten().filter(|state| state.registry.is_shared());
@@ -121,7 +120,7 @@ impl Engine {
         self.states.get(state)?.as_ref()?.registry.places().get(scope).copied()
     }
 
-    /// Looks at what the board says changed. False where it does not know.
+    /// Looks at what the board says changed. False where it does not know: then any may have changed.
     fn poll_changed(&mut self, now: Instant) -> bool {
         let Some(board) = &self.board else {
             return true;

@@ -1,7 +1,7 @@
 //! Rate limits at work. They lie beside the scopes: a limit has keys of its own, and what a policy's
 //! breaker means can change without them.
 
-use super::policies::Hold;
+use super::policies::{Hold, put};
 use super::{Recorder, Room, scope_key};
 use crate::board::Board;
 use crate::decision::{RateLimited, Rejection, Rule};
@@ -31,7 +31,7 @@ pub(super) struct Limits {
 struct State {
     hash: u64,
     table: KeyedLimit,
-    /// How much of a rejection is due: an `enforced` share of them is carried out, evenly.
+    /// The share of a rejection that is due, see [`State::enforces`].
     due: f64,
     held: Arc<Hold>,
 }
@@ -76,15 +76,7 @@ impl Limits {
             let place = self.states.iter().position(is_same).unwrap_or_else(|| {
                 let table = KeyedLimit::new(&limit.limits(), limit.max_keys, rng.next_u64());
                 let new = State { hash: limit.hash, table, due: 0.0, held: Hold::new() };
-                let free = self.states.iter().position(Option::is_none);
-                let place = free.unwrap_or_else(|| {
-                    self.states.push(None);
-                    self.states.len() - 1
-                });
-                if let Some(free) = self.states.get_mut(place) {
-                    *free = Some(new);
-                }
-                place
+                put(&mut self.states, new)
             });
             let state = self.states.get(place).and_then(Option::as_ref);
             HeldLimit {
@@ -227,7 +219,8 @@ enum Asking {
 }
 
 impl State {
-    /// Whether this rejection is carried out, by error diffusion.
+    /// Whether this rejection is carried out. Error diffusion, as in a breaker's ramp: the `enforced`
+    /// share of every rejection is added up, and one is carried out when a whole one has come together.
     fn enforces(&mut self, share: f64) -> bool {
         self.due += share;
         let is_due = self.due >= 1.0;

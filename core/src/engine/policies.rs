@@ -52,6 +52,20 @@ impl Hold {
     }
 }
 
+/// Puts a state where one was freed, or at the end; gives its place.
+pub(super) fn put<T>(states: &mut Vec<Option<T>>, state: T) -> usize {
+    match states.iter_mut().enumerate().find(|(_, free)| free.is_none()) {
+        Some((place, free)) => {
+            *free = Some(state);
+            place
+        }
+        None => {
+            states.push(Some(state));
+            states.len() - 1
+        }
+    }
+}
+
 impl Policies {
     /// The policies in the order of their document.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
@@ -121,16 +135,7 @@ impl Engine {
     fn new_state(&mut self, policy: &Policy) -> usize {
         let (seed, board) = (self.rng.next_u64(), self.board.clone());
         let registry = Registry::new(policy, seed, board, self.room);
-        let state = State { registry, held: Hold::new(), is_in_force: false };
-        let free = self.states.iter().position(Option::is_none);
-        let place = free.unwrap_or_else(|| {
-            self.states.push(None);
-            self.states.len() - 1
-        });
-        if let Some(free) = self.states.get_mut(place) {
-            *free = Some(state);
-        }
-        place
+        put(&mut self.states, State { registry, held: Hold::new(), is_in_force: false })
     }
 
     /// A first scope is about to be made by `policies`: from now on they have their share of labels.

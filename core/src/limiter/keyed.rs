@@ -2,14 +2,15 @@
 //!
 //! A key is made when it is first seen, full. The table is bounded, and keys are what clients choose:
 //! where it is full, only a key leaves it whose limit is full too, since a new one would be the same.
-//! So flooding the table with keys resets nobody. A clock decides which of those leaves, as in the
-//! table of scopes: a hand goes round, and whoever was used since it came by last is passed over once.
-//! Where no key can leave, further keys share one limit, the overflow.
+//! So flooding the table with keys resets nobody. Which of those leaves is decided by second chance, as
+//! for pages in memory. Where no key can leave, further keys share one limit, the overflow.
 
 use super::measures::Measures;
 use super::words::LimitWords;
 use super::{Exceeded, RateLimitPolicy, Token};
 use crate::board::Words;
+use crate::index::{Index, is_same_key};
+use crate::second_chance::SecondChance;
 use crate::slabs::Slabs;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -17,7 +18,6 @@ use alloc::sync::Arc;
 use core::hash::BuildHasher;
 use core::mem;
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 
 /// The limits of all keys.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub struct KeyedLimit {
     measures: Box<[Measures]>,
     keys: Slabs<Key>,
     len: u32,
-    index: HashTable<u32>,
+    index: Index,
     most: u32,
-    /// Which key is looked at next for one to leave.
-    hand: u32,
+    /// Which key leaves.
+    chance: SecondChance,
     overflow: Option<Key>,
     hasher: FixedState,
 }
@@ -41,7 +41,7 @@ struct Key {
     bytes: Box<[u8]>,
     hash: u32,
     measures: u16,
-    /// Whether it was used since the hand came by.
+    /// Whether it was used since somebody looked for one to leave.
     is_recent: bool,
 }
 
@@ -61,10 +61,6 @@ pub struct KeyPlace(u32);
 /// The place of the overflow.
 const OVERFLOW: KeyPlace = KeyPlace(u32::MAX);
 
-/// How many keys are looked at for one that can leave: a table of busy keys must not cost each new
-/// one a walk through all of them.
-const LOOKS: u32 = 128;
-
 impl KeyedLimit {
     /// A table of at most `most` keys, one at least. A key has one of `policies`; without one nothing
     /// is limited. `seed` fixes the order of the hash table: clients must not know it.
@@ -73,9 +69,9 @@ impl KeyedLimit {
             measures: policies.iter().map(Measures::new).collect(),
             keys: Slabs::default(),
             len: 0,
-            index: HashTable::new(),
+            index: Index::default(),
             most: most.clamp(1, u32::MAX - 1),
-            hand: 0,
+            chance: SecondChance::default(),
             overflow: None,
             hasher: FixedState::with_seed(seed),
         }
@@ -102,12 +98,9 @@ impl KeyedLimit {
         open: impl FnOnce(Option<&[u8]>) -> Opened,
     ) -> KeyPlace {
         let hash = self.hasher.hash_one(key) as u32;
-        let is_it = |at: &u32| {
-            self.keys.get(*at).is_some_and(|known| known.hash == hash && *known.bytes == *key)
-        };
-        match self.index.find(spread(hash), is_it) {
+        let is_its = |at| self.keys.get(at).is_some_and(|known| is_same_key(&known.bytes, key));
+        match self.index.find(hash, is_its) {
             Some(at) => {
-                let at = *at;
                 if let Some(known) = self.keys.get_mut(at) {
                     known.is_recent = true;
                 }
@@ -141,36 +134,25 @@ impl KeyedLimit {
                 self.keys.push(new)
             }
             Some(at) => {
-                if let Some(old) = self.keys.get_mut(at).map(|old| mem::replace(old, new))
-                    && let Ok(entry) = self.index.find_entry(spread(old.hash), |one| *one == at)
-                {
-                    entry.remove();
+                if let Some(old) = self.keys.get_mut(at).map(|old| mem::replace(old, new)) {
+                    self.index.remove(old.hash, at);
                 }
                 at
             }
         };
-        let rehash = |at: &u32| self.keys.get(*at).map_or(0, |known| spread(known.hash));
-        self.index.insert_unique(spread(hash), at, rehash);
+        self.index.insert(hash, at);
         KeyPlace(at)
     }
 
-    /// A key whose limit is full and that was not used for long, or the first full one.
+    /// The place of a key whose limit is full, for another one.
     fn dispensable(&mut self, now: Instant) -> Option<u32> {
-        let mut full = None;
-        for _ in 0..LOOKS.min(self.len.saturating_mul(2)) {
-            let at = self.hand;
-            self.hand = if at + 1 < self.len { at + 1 } else { 0 };
-            let Some(key) = self.keys.get_mut(at) else { continue };
-            let measures = self.measures.get(usize::from(key.measures));
-            if !measures.is_some_and(|measures| measures.is_idle(&key.words, now)) {
-                continue;
-            }
-            if !mem::replace(&mut key.is_recent, false) {
-                return Some(at);
-            }
-            full = full.or(Some(at));
-        }
-        full
+        let (measures, keys) = (&self.measures, &mut self.keys);
+        let number = self.chance.choose(self.len as usize, |number| {
+            let key = keys.get_mut(u32::try_from(number).ok()?)?;
+            let measures = measures.get(usize::from(key.measures))?;
+            measures.is_idle(&key.words, now).then(|| mem::take(&mut key.is_recent))
+        })?;
+        u32::try_from(number).ok()
     }
 
     #[inline]
@@ -225,11 +207,6 @@ impl Key {
         let words = opened.words.map_or_else(LimitWords::own, LimitWords::Shared);
         Self { words, bytes: bytes.into(), hash, measures: opened.policy, is_recent: true }
     }
-}
-
-/// The table's hash of a key's: it chooses by the low bits and tells apart by the highest.
-const fn spread(hash: u32) -> u64 {
-    (hash as u64) << 32 | hash as u64
 }
 
 #[cfg(test)]

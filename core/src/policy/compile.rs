@@ -1,6 +1,7 @@
 //! From a complete, checked document to what the engine decides by.
 
 use super::forms::Answer;
+use super::matching::{Match, PathMatch};
 use super::read_limits;
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
@@ -11,8 +12,8 @@ use super::table::{
     self, BREAKER, DOCUMENT, POLICY, concurrency, failure, matching, scopes, timeout,
 };
 use super::types::{
-    BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Match, Open,
-    PathMatch, Policy, RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
+    BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Open, Policy,
+    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
 };
 use crate::deadline::DeadlinePolicy;
 use crate::doc::hash::Hash;

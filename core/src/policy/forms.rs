@@ -1,7 +1,8 @@
 //! The forms of the texts in a policy, and what they mean.
 
 use super::limit::{Network, Pattern};
-use super::types::{DirectionMatch, HeaderMatch, HostPattern, Mode, Scope, Share, WhenFull};
+use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
+use super::types::{Mode, Scope, Share, WhenFull};
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};

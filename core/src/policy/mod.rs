@@ -21,7 +21,7 @@ pub mod table;
 mod types;
 
 pub use limit::{LimitOverride, LimitPolicy, Network};
-pub use matching::Subject;
+pub use matching::{DirectionMatch, HeaderMatch, HostPattern, Match, PathMatch, Subject};
 pub use types::*;
 
 #[cfg(feature = "policy")]

@@ -98,6 +98,14 @@ fn read_one(node: &Node, name: &str, host: Host) -> Result<LimitPolicy, Unread> 
     for judges in [ALLOW.name(), ENFORCED.name(), STATUS.name()] {
         state.remove(judges);
     }
+    // Names of headers are the same in any case.
+    if let Some(Node::List(parts)) = KEY.node_mut(&mut state) {
+        for part in parts {
+            if let Node::Text(text) = part {
+                text.make_ascii_lowercase();
+            }
+        }
+    }
     let overrides = OVERRIDES.parts(node).iter().map(|one| {
         let values = VALUES.read(one)?.into_iter().map(|Pattern(value)| value).collect();
         Ok(LimitOverride { values, limit: read_bucket(one)? })

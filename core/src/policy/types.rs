@@ -1,11 +1,10 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
 use super::limit::LimitPolicy;
+use super::matching::Match;
 use crate::deadline::DeadlinePolicy;
 use crate::outcome::FailureRules;
-use crate::path::NormalPath;
 use crate::time::Duration;
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -67,97 +66,6 @@ pub struct StateHashes {
     pub scopes: u64,
     /// `scopes` and the breaker, but for its failure rules.
     pub breaker: u64,
-}
-
-/// Which requests a policy is for; every part that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Match {
-    /// Hosts without port, lower case; empty = every host.
-    pub hosts: Vec<HostPattern>,
-    /// The path.
-    pub path: PathMatch,
-    /// Methods; empty = every method.
-    pub methods: Vec<Box<[u8]>>,
-    /// Header name (lower case) and value.
-    pub headers: Vec<(String, HeaderMatch)>,
-    /// Direction in a sidecar.
-    pub direction: DirectionMatch,
-}
-
-/// A host in `match.hosts`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// `*`
-    Any,
-    /// `echo`
-    Exact(Box<[u8]>),
-    /// `*.example.com`, kept as `.example.com`.
-    Suffix(Box<[u8]>),
-}
-
-/// A path in `match`, in its normal form and compared with one, see [`NormalPath`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PathMatch {
-    /// Every path.
-    #[default]
-    Any,
-    /// This path alone.
-    Exact(Box<[u8]>),
-    /// This path and all below it: `/echo` takes `/echo` and `/echo/a`, not `/echoes` (as Gateway
-    /// API's `PathPrefix`).
-    Prefix(Box<[u8]>),
-}
-
-impl PathMatch {
-    /// This path alone, however it is spelled.
-    pub fn exact(path: &str) -> Self {
-        Self::Exact(NormalPath::of(path.as_bytes().into()).as_bytes().into())
-    }
-
-    /// This path and all below it, however it is spelled. `/echo/` means the same as `/echo`: a
-    /// prefix ends with a segment.
-    pub fn prefix(path: &str) -> Self {
-        let path = NormalPath::of(path.as_bytes().into());
-        match path.as_bytes() {
-            b"/" => Self::Prefix(b"/"[..].into()),
-            path => Self::Prefix(path.strip_suffix(b"/").unwrap_or(path).into()),
-        }
-    }
-}
-
-/// A header's value in `match.headers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderMatch {
-    /// `"*"`: there, with whatever value.
-    Present,
-    /// This value.
-    Exact(Box<[u8]>),
-}
-
-/// `match.direction`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DirectionMatch {
-    /// Both ways, and where the host cannot tell.
-    #[default]
-    Any,
-    /// Towards the workload.
-    Inbound,
-    /// Away from it.
-    Outbound,
-}
-
-impl DirectionMatch {
-    /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Any, Self::Inbound, Self::Outbound];
-
-    /// The name in a policy.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
 }
 
 /// What has a breaker of its own.

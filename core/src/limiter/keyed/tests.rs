@@ -29,7 +29,7 @@ fn passes(table: &mut KeyedLimit, now: Instant, key: &[u8]) -> bool {
 
 #[test]
 fn a_key_is_small() {
-    // Beside the key itself: its part of the table of hashes is 5 bytes at 7/8 of its load.
+    // Beside the key itself: its part of the index is 9 bytes at 7/8 of its load.
     assert!(size_of::<Key>() <= 56, "{}", size_of::<Key>());
 }
 
@@ -45,6 +45,17 @@ fn keys_that_are_used_stay_and_who_was_not_used_leaves() {
     assert_eq!(place(&mut table, at(0), b"three"), three);
     place(&mut table, at(0), b"four");
     assert_eq!((place(&mut table, at(0), b"three"), table.len()), (three, 2));
+}
+
+#[test]
+fn the_index_forgets_a_key_that_leaves() {
+    let mut table = KeyedLimit::new(&[per_second(1)], 50, 1);
+    for round in 0..2_000_u32 {
+        let key = (round.wrapping_mul(2_654_435_761) % 90).to_le_bytes();
+        let found = place(&mut table, at(0), &key);
+        assert_eq!(place(&mut table, at(0), &key), found, "found again");
+    }
+    assert_eq!((table.len(), table.index.len()), (50, 50));
 }
 
 #[test]

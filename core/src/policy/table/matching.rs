@@ -6,7 +6,7 @@ use super::WASM;
 use crate::doc::table::TOKEN;
 use crate::doc::{Entries, Key, Keyword, Object, Rule, TypedKind};
 use crate::policy::forms::{FIELD_VALUE, HOST as HOST_FORM, PATH as PATH_FORM};
-use crate::policy::types::{DirectionMatch, HeaderMatch, HostPattern};
+use crate::policy::matching::{DirectionMatch, HeaderMatch, HostPattern};
 use alloc::string::String;
 use alloc::vec::Vec;
 
