@@ -1,7 +1,7 @@
 //! How a breaker's record changes: by this replica's decision, or by another's, which it adopts.
 //!
-//! There is one place for each: [`Breaker::change`] writes (as does [`Breaker::follow`]), [`Breaker::adopt`] takes over what was written.
-//! Either way a new generation begins in [`Breaker::enter`].
+//! [`Breaker::replace`] alone writes, for [`Breaker::change`] and [`Breaker::follow`]; [`Breaker::adopt`] takes
+//! over what others wrote. Either way a new generation begins in [`Breaker::enter`].
 
 use super::cold::Cold;
 use super::open_time;
@@ -63,14 +63,14 @@ impl Breaker {
         }
     }
 
-    /// The one place where this replica changes the record. False where another was faster: then
-    /// nothing changed but what this replica knows.
+    /// Changes the record by this replica's decision. False where another was faster: then nothing changed
+    /// but what this replica knows.
     #[inline(never)]
     pub(super) fn change(&mut self, at: Instant, next: Record) -> bool {
         self.replace(at, next, false)
     }
 
-    /// The same where it does as replicas in other processes did.
+    /// The same by the decision of replicas in other processes.
     pub(super) fn follow(&mut self, at: Instant, next: Record) -> bool {
         self.replace(at, next, true)
     }
