@@ -101,7 +101,7 @@ impl OwnStreak {
         self.last = now;
     }
 
-    /// Begins anew where the clock came back from far ahead: what was then would be now, for ever.
+    /// Begins anew where the clock came back: a result later than now would have no age until then.
     fn come_back(&mut self, now: Instant) {
         if self.last.max(self.good.unwrap_or(self.last)) > now {
             *self = Self::default();
