@@ -30,7 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use due::{DueQueue, Sweep};
 use far::Exchanges;
-pub use far::{Exchange, ExchangeTotals, MAX_DELTAS, Told};
+pub use far::{Exchange, ExchangeTotals, KeyedDelta, MAX_DELTAS};
 use limits::{Call, Limits};
 pub use policies::Policies;
 use policies::{Entry, State};

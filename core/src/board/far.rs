@@ -9,9 +9,9 @@
 //!   merge(now, …)    ◀── key, Merged ─── Gathered::merged(its now)       the sum of all entries
 //! ```
 //!
-//! - **What is told is a state, not an increment.** A [`Delta`] carries all that its member has in its
+//! - **A delta is a state, not an increment.** A [`Delta`] carries all that its member has in its
 //!   windows. The store keeps the newest of each member, by sequence. So what is repeated, reordered or
-//!   told again after a failure counts once, what is lost is made good by the next one, and a store that
+//!   given back and sent again counts once, what is lost is made good by the next one, and a store that
 //!   forgot everything learns it again (a join of delta states: Almeida, Shoker and Baquero 2018).
 //! - **Clocks need not agree.** Records carry ages and durations, never instants. The store lays them on
 //!   its own clock when they arrive.
@@ -29,7 +29,7 @@ mod gathered;
 mod merged;
 
 pub use bytes::{Refused, VERSION};
-pub use delta::{Buckets, Delta, Member, Run};
+pub use delta::{Buckets, Delta, Member, Streak};
 pub use gathered::{Gathered, KEPT, MAX_MEMBERS};
 pub use merged::{Merged, Sum};
 

@@ -71,7 +71,7 @@ impl Breaker {
         self.replace(at, next, false)
     }
 
-    /// The same where it does as replicas in other processes did.
+    /// The same by the decision of replicas in other processes.
     pub(super) fn follow(&mut self, at: Instant, next: Record) -> bool {
         self.replace(at, next, true)
     }

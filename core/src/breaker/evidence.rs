@@ -42,8 +42,8 @@ impl Evidence {
         (windows.failures.is_some() || windows.slow.is_some()).then_some(windows)
     }
 
-    /// The same evidence where it is told to other processes as well. There is always a window of
-    /// failures then, for the run of them.
+    /// The same evidence where it goes to other processes as well. There is always a window of failures
+    /// then, for their streak.
     pub(super) fn for_mesh(evidence: Option<Self>, trip: &Trip) -> Self {
         let size = |rate: &Option<RateCondition>| rate.as_ref().map(|rate| rate.window);
         let (failures, slow) = evidence.map_or((None, None), |all| (all.failures, all.slow));
@@ -110,8 +110,8 @@ impl Evidence {
         windows.into_iter().flatten().for_each(|window| window.clear(generation));
     }
 
-    /// The windows of failures and of slow answers that are told to other processes.
-    pub(super) fn told(&mut self) -> (Option<&mut MeshWindow>, Option<&mut MeshWindow>) {
+    /// The windows of failures and of slow answers whose counts go to other processes.
+    pub(super) fn mesh_windows(&mut self) -> (Option<&mut MeshWindow>, Option<&mut MeshWindow>) {
         (
             self.failures.as_mut().and_then(Window::as_mesh),
             self.slow.as_mut().and_then(Window::as_mesh),

@@ -1,8 +1,8 @@
-//! A breaker that decides as one with replicas in other processes (`share: mesh`): what it tells them by
-//! way of [a store](crate::board::far), and what it makes of what they tell.
+//! A breaker that decides as one with replicas in other processes (`share: mesh`): the deltas that it gives
+//! to [a store](crate::board::far), and what it makes of the sum of all.
 //!
-//! Calls are decided here, by what is known here; this is asked once per exchange. Beside the state of
-//! each replica's own breaker there is one of the mesh, closed or open, with a generation of its own:
+//! A call is decided by what is known here. This file is used once per exchange. Beside the state of each
+//! replica's own breaker there is one of the mesh, closed or open, with a generation of its own:
 //!
 //! ```text
 //!             the merged evidence trips, or `quorum` replicas opened on their own
@@ -11,18 +11,19 @@
 //!     └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! - A replica that trips on what it saw itself is open for itself, and has a vote. So one pod with a broken
-//!   egress opens nobody else, and its generations, one for each of its own changes, confuse nobody.
-//! - Evidence of one replica alone is not merged evidence: without the replica that failed most there must
-//!   still be a failure in the streak, and a share of failures that trips.
+//! - A replica that trips on what it saw itself is open by itself, and has a vote. So one pod with a broken
+//!   egress opens nobody else. Its own changes do not raise the generation of the mesh.
+//! - Evidence of one replica alone is not merged evidence. The replica with most failures is left out, and
+//!   the others must still have a failure in the streak, or a share of failures that trips.
 //! - The mesh has the state of the highest generation; in the same generation open goes before closed. A
 //!   replica that was closed follows an OPEN, for what is left of its time and never longer than
 //!   `open.max`.
 //! - A replica that followed follows the close too. One that opened on its own evidence closes on its own
 //!   probes: the half of a mesh that cannot reach the upstream stays open and does not take the other half
 //!   with it again and again.
-//! - Only a replica that is closed opens the mesh: the open time of one that is open by itself says nothing to
-//!   the others. Where all that opened the mesh are gone, one that is closed and well closes it.
+//! - Only a replica that is closed opens the mesh: one that is open already would give the others what is left
+//!   of its own open time. Where all replicas that opened the mesh are gone, a closed one whose last result
+//!   was good closes it.
 //! - A new generation of the mesh begins without evidence and without votes.
 
 use super::evidence::{reaches, streak_trips};
@@ -32,8 +33,8 @@ use crate::board::far::{Delta, Member, Merged, Sum};
 use crate::policy::{RateCondition, Share};
 use crate::time::{Duration, Instant};
 
-/// Records of a store whose clock is behind the last one by more than this are of another store, or of one
-/// whose clock was set; others that are not ahead of it are old.
+/// A record that is older than the last one by more than this comes from another store, or from one whose
+/// clock was set. One that is older by less was overtaken on its way.
 const ANOTHER_CLOCK: Duration = Duration::from_secs(10);
 
 /// What a replica knows of its mesh.
@@ -42,11 +43,11 @@ pub(super) struct Mesh {
     generation: u64,
     is_open: bool,
     /// Whether its own breaker opened on its own evidence in this generation.
-    votes: bool,
-    /// Whether it is open by its own evidence, since whenever.
-    is_own: bool,
-    /// On the store's clock, when what it learned last was said. None while it learned nothing.
-    said: Option<Instant>,
+    is_vote: bool,
+    /// Whether its own breaker opened on its own evidence, in whichever generation, and did not close since.
+    opened_itself: bool,
+    /// The store's time of the last record that was merged. None before the first.
+    merged_at: Option<Instant>,
     has_news: bool,
 }
 
@@ -55,12 +56,12 @@ impl Mesh {
     pub(super) fn entered(&mut self, from: State, to: State) {
         match to {
             State::Open => {
-                self.votes |= from == State::Closed && !self.is_open;
-                self.is_own = true;
+                self.is_vote |= from == State::Closed && !self.is_open;
+                self.opened_itself = true;
             }
             State::HalfOpen => {}
             State::Closed => {
-                (self.votes, self.is_own) = (false, false);
+                (self.is_vote, self.opened_itself) = (false, false);
                 if self.is_open {
                     self.enter(self.generation.saturating_add(1), false);
                 }
@@ -70,26 +71,26 @@ impl Mesh {
 
     fn enter(&mut self, generation: u64, is_open: bool) {
         (self.generation, self.is_open) = (generation, is_open);
-        self.votes = false;
+        self.is_vote = false;
         self.has_news = true;
     }
 
-    /// Whether what was said `at` is newer than what was learned last.
-    fn is_news(&mut self, at: Instant) -> bool {
-        let is_news = self.said.is_none_or(|last| at > last || at + ANOTHER_CLOCK < last);
-        if is_news {
-            self.said = Some(at);
+    /// Whether a record of the store's time `at` is newer than the last one; it is the last one then.
+    fn is_newer(&mut self, at: Instant) -> bool {
+        let is_newer = self.merged_at.is_none_or(|last| at > last || at + ANOTHER_CLOCK < last);
+        if is_newer {
+            self.merged_at = Some(at);
         }
-        is_news
+        is_newer
     }
 }
 
 impl Breaker {
-    /// What others should know of it, where anything changed or has to be said again: while it is open
-    /// or tries again a store that forgot all must learn it. None where it shares nothing with other
-    /// processes.
+    /// What others should know of it, where anything changed since the last one. While it is open or
+    /// half-open there is always one, so that a store that forgot everything learns it again. None where it
+    /// shares nothing with other processes.
     pub fn take_delta(&mut self, now: Instant, member: Member, sequence: u64) -> Option<Delta> {
-        let mut has_news = self.evidence.as_mut()?.told().0?.take_news();
+        let mut has_news = self.evidence.as_mut()?.mesh_windows().0?.take_news();
         has_news |= match self.record.phase {
             Phase::Closed { .. } => false,
             Phase::HalfOpen(_) => true,
@@ -109,9 +110,9 @@ impl Breaker {
         };
         let evidence = self.evidence.as_mut()?;
         evidence.exchange(now);
-        let (failures, slow) = evidence.told();
-        let (run, failures) = failures?.told(now);
-        let slow = slow.map(|window| window.told(now).1).unwrap_or_default();
+        let (failures, slow) = evidence.mesh_windows();
+        let (streak, failures) = failures?.own_counts(now);
+        let slow = slow.map(|window| window.own_counts(now).1).unwrap_or_default();
         let mesh = self.cold.as_ref().map(|cold| cold.mesh.clone()).unwrap_or_default();
         Some(Delta {
             member,
@@ -122,14 +123,14 @@ impl Breaker {
             cause: self.record.cause,
             generation: mesh.generation,
             is_mesh_open: mesh.is_open,
-            is_vote: mesh.votes,
-            run,
+            is_vote: mesh.is_vote,
+            streak,
             failures,
             slow,
         })
     }
 
-    /// What was taken last did not reach the store, or nobody knows: it is said again.
+    /// The last delta may not have reached the store: there will be another one.
     pub fn give_back_delta(&mut self) {
         self.cold().mesh.has_news = true;
     }
@@ -143,17 +144,17 @@ impl Breaker {
         self.expire_leases(now);
         self.bound_open_time(now);
         let mesh = &mut self.cold().mesh;
-        let is_first = mesh.said.is_none();
-        if !mesh.is_news(merged.at) {
+        let is_first = mesh.merged_at.is_none();
+        if !mesh.is_newer(merged.at) {
             return;
         }
-        let told = (merged.generation, merged.is_open);
-        if told > (mesh.generation, mesh.is_open) {
-            self.join(now, told, is_first);
+        let state = (merged.generation, merged.is_open);
+        if state > (mesh.generation, mesh.is_open) {
+            self.join(now, state, is_first);
         }
         let mesh = &mut self.cold().mesh;
         if mesh.generation != merged.generation {
-            // The store forgot what it was told.
+            // The store forgot the generation.
             mesh.has_news = true;
             return;
         }
@@ -161,7 +162,7 @@ impl Breaker {
             self.follow_open(now, merged);
             self.close_abandoned(merged);
         } else if self.state() == State::Closed {
-            // Who is open or tries again leaves it to the others: its own open time says nothing to them.
+            // Not where it is open or half-open: the others would get what is left of its own open time.
             self.open_with_others(now, merged, quorum);
         }
     }
@@ -179,26 +180,26 @@ impl Breaker {
         };
         while self.state() == State::Closed {
             self.open(now, cause, None);
-            self.cold().mesh.is_own = false;
+            self.cold().mesh.opened_itself = false;
         }
     }
 
     /// A newer state of the mesh.
     fn join(&mut self, now: Instant, (generation, is_open): (u64, bool), is_first: bool) {
         let mesh = &mut self.cold().mesh;
-        let votes = mesh.votes;
+        let is_vote = mesh.is_vote;
         mesh.enter(generation, is_open);
         if is_first {
-            // It could not know the generation that it saw and voted in.
-            mesh.votes = votes && !is_open;
+            // It voted before it could learn of the generation.
+            mesh.is_vote = is_vote && !is_open;
         }
         if is_open {
             return;
         }
         if !is_first {
-            self.restart_told(now, false);
+            self.restart_mesh_windows(None);
         }
-        while self.state() != State::Closed && !self.cold().mesh.is_own {
+        while self.state() != State::Closed && !self.cold().mesh.opened_itself {
             let closed = Phase::Closed { streak: 0 };
             let next = self.record.entering(closed, Cause::ProbesSucceeded);
             self.follow(now, next);
@@ -213,15 +214,16 @@ impl Breaker {
             let mut next = self.record.entering(Phase::Open { until: now + left }, cause);
             next.level = next.level.max(merged.level);
             self.follow(now, next);
-            self.cold().mesh.is_own = false;
+            self.cold().mesh.opened_itself = false;
         }
     }
 
-    /// The mesh is open, nobody in it is, and calls go well here: those who would have closed it are gone.
+    /// Closes a mesh that is open while no replica in it is: those that would have closed it are gone. The
+    /// last result here must be good.
     fn close_abandoned(&mut self, merged: &Merged) {
-        let told = self.evidence.as_mut().and_then(|evidence| evidence.told().0);
-        let goes_well = told.is_some_and(|window| window.ends_well());
-        if merged.open_for.is_zero() && self.state() == State::Closed && goes_well {
+        let window = self.evidence.as_mut().and_then(|evidence| evidence.mesh_windows().0);
+        let is_last_good = window.is_some_and(|window| window.is_last_good());
+        if merged.open_for.is_zero() && self.state() == State::Closed && is_last_good {
             let mesh = &mut self.cold().mesh;
             mesh.enter(mesh.generation.saturating_add(1), false);
         }
@@ -238,7 +240,7 @@ impl Breaker {
                     && f64::from(others.bad) / f64::from(others.calls) >= rate.threshold
             })
         };
-        let streak = streak_trips(trip, merged.run).filter(|_| merged.run_of_others > 0);
+        let streak = streak_trips(trip, merged.streak).filter(|_| merged.streak_of_others > 0);
         if streak.is_some() {
             return streak;
         }
@@ -259,14 +261,13 @@ impl Breaker {
         let to = self.state();
         self.cold().mesh.entered(from, to);
         if to == State::Closed {
-            self.restart_told(at, true);
+            self.restart_mesh_windows(Some(at));
         }
     }
 
-    fn restart_told(&mut self, now: Instant, ended_well: bool) {
-        let told = self.evidence.as_mut().map(|evidence| evidence.told());
-        let (failures, slow) = told.unwrap_or_default();
-        let windows = [failures, slow].into_iter().flatten();
-        windows.for_each(|window| window.restart(ended_well.then_some(now)));
+    fn restart_mesh_windows(&mut self, good: Option<Instant>) {
+        let windows = self.evidence.as_mut().map(|evidence| evidence.mesh_windows());
+        let (failures, slow) = windows.unwrap_or_default();
+        [failures, slow].into_iter().flatten().for_each(|window| window.restart(good));
     }
 }

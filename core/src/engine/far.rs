@@ -1,14 +1,14 @@
 //! What an engine exchanges with a store far away, for all scopes of policies with `share: mesh`: see
 //! [`board::far`](crate::board::far).
 //!
-//! A host does so once per interval, and at once after a change of state that it was told of:
-//! 1. [`Engine::take_deltas`]: what others should know. Each goes to the store under its key.
+//! A host does so once per interval, and at once after an event that tells of a change of state:
+//! 1. [`Engine::take_deltas`]: what others should know. Each delta goes to the store under its key.
 //! 2. The store's answer for each key goes to [`Engine::merge`]; so do answers for keys of which this
-//!    engine told nothing, where the store says that they changed.
-//! 3. An exchange of which nobody knows whether it reached the store: [`Engine::give_back`]. Should it
-//!    have reached it all the same, nothing counts twice.
+//!    engine gave no delta, where the store says that they changed.
+//! 3. An exchange that may not have reached the store goes to [`Engine::give_back`]. If it did reach it,
+//!    nothing counts twice.
 //!
-//! Nothing is queued here. While a store is away, each exchange says what there is to say then.
+//! Nothing is queued here. While a store is away, each exchange has the state of its own time.
 
 use super::Engine;
 use crate::board::far::{self, Member, Merged, Refused};
@@ -16,23 +16,23 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// The most that one exchange tells; the rest has its turn in the next one.
+/// The most deltas in one exchange; the rest has its turn in the next one.
 pub const MAX_DELTAS: usize = 4_096;
 
-/// What is told in one exchange.
+/// The deltas of one exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
-    /// Who tells it: what a store that only keeps bytes keeps them under, beside their key.
+    /// Whose they are. A store that only keeps bytes keeps them under this and their key.
     pub member: Member,
     /// Its number; the next one has a higher one.
     pub sequence: u64,
-    /// What there is to tell.
-    pub told: Vec<Told>,
+    /// One for each scope in which something changed.
+    pub deltas: Vec<KeyedDelta>,
 }
 
-/// What is told of one scope.
+/// The delta of one scope, as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct KeyedDelta {
     /// What the scope is called in the store: of at most 138 bytes, any of them.
     pub key: Box<[u8]>,
     /// A [`Delta`](far::Delta), for [`Gathered::add`](far::Gathered::add).
@@ -42,8 +42,8 @@ pub struct Told {
 /// Sums over all exchanges since the engine began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExchangeTotals {
-    /// Records that were told.
-    pub told: u64,
+    /// Deltas that were taken.
+    pub taken: u64,
     /// Of these, such as were given back.
     pub given_back: u64,
     /// Records that were learned from.
@@ -79,7 +79,7 @@ impl Engine {
         };
         self.far.sequence = self.far.sequence.saturating_add(1);
         let sequence = self.far.sequence;
-        let mut told = Vec::new();
+        let mut deltas = Vec::new();
         let start = core::mem::take(&mut self.far.next);
         // From where the last exchange ended to the end, then from the beginning to there.
         for turn in [start..usize::MAX, 0..start] {
@@ -88,22 +88,22 @@ impl Engine {
                 let mut scope = 0;
                 while let Some((hash, place)) = self.mesh_scope(state, scope) {
                     if turn.contains(&number) {
-                        if told.len() == MAX_DELTAS {
+                        if deltas.len() == MAX_DELTAS {
                             self.far.next = number;
-                            return self.exchange(member, told);
+                            return self.exchange(member, deltas);
                         }
-                        told.extend(self.take_delta(now, hash, place, member, sequence));
+                        deltas.extend(self.take_delta(now, hash, place, member, sequence));
                     }
                     (scope, number) = (scope + 1, number + 1);
                 }
             }
         }
-        self.exchange(member, told)
+        self.exchange(member, deltas)
     }
 
-    fn exchange(&mut self, member: Member, told: Vec<Told>) -> Exchange {
-        self.far.totals.told += told.len() as u64;
-        Exchange { member, sequence: self.far.sequence, told }
+    fn exchange(&mut self, member: Member, deltas: Vec<KeyedDelta>) -> Exchange {
+        self.far.totals.taken += deltas.len() as u64;
+        Exchange { member, sequence: self.far.sequence, deltas }
     }
 
     /// Hash and place of one of a state's scopes, where it is shared and there are so many.
@@ -120,24 +120,24 @@ impl Engine {
         place: u32,
         member: Member,
         sequence: u64,
-    ) -> Option<Told> {
+    ) -> Option<KeyedDelta> {
         let slot = self.slots.get_mut(place)?;
         let delta = slot.guard.take_delta(now, member, sequence);
-        let told = delta.map(|delta| {
+        let keyed = delta.map(|delta| {
             let key = far::name(hash, slot.key.on_board());
-            Told { record: delta.encode(&key), key }
+            KeyedDelta { record: delta.encode(&key), key }
         });
         if slot.guard.is_stirred(slot.due) {
             self.stirred(place);
         }
-        told
+        keyed
     }
 
-    /// Nobody knows whether an exchange reached the store: what it told is told again.
+    /// An exchange may not have reached the store: its scopes have a delta in the next one again.
     pub fn give_back(&mut self, exchange: Exchange) {
-        self.far.totals.given_back += exchange.told.len() as u64;
-        for Told { key, .. } in exchange.told {
-            let place = self.find_told(&key);
+        self.far.totals.given_back += exchange.deltas.len() as u64;
+        for KeyedDelta { key, .. } in exchange.deltas {
+            let place = self.find_by_name(&key);
             if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
                 slot.guard.give_back_delta();
             }
@@ -157,7 +157,7 @@ impl Engine {
                 return Err(refused);
             }
         };
-        let place = self.find_told(key);
+        let place = self.find_by_name(key);
         let Some((slot, place)) = place.and_then(|at| Some((self.slots.get_mut(at)?, at))) else {
             self.far.totals.unknown += 1;
             return Ok(());
@@ -170,7 +170,7 @@ impl Engine {
         Ok(())
     }
 
-    fn find_told(&self, key: &[u8]) -> Option<u32> {
+    fn find_by_name(&self, key: &[u8]) -> Option<u32> {
         let (hash, key) = far::parts(key)?;
         let mut registries = self.states.iter().flatten().map(|state| &state.registry);
         let is_its =

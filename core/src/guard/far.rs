@@ -19,7 +19,7 @@ impl Guard {
         self.breaker.as_mut()?.take_delta(now, member, sequence)
     }
 
-    /// What was taken last is said again.
+    /// The last delta may not have reached the store: there will be another one.
     pub fn give_back_delta(&mut self) {
         if let Some(breaker) = &mut self.breaker {
             breaker.give_back_delta();

@@ -1,10 +1,10 @@
-//! A window whose counts are told to other processes as well: what decides here, and beside it what was
-//! counted here for [a store far away](crate::board::far).
+//! A window whose counts go to other processes as well: beside the window that decides here, what this
+//! worker counted for [a store far away](crate::board::far).
 //!
 //! It is a window of its own so that calls of breakers that share nothing far away pay nothing.
 
 use super::{Tally, TimeBuckets, Window};
-use crate::board::far::{Buckets, Run};
+use crate::board::far::{Buckets, Streak};
 use crate::policy::WindowSize;
 use crate::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::time::{Duration, Instant};
 pub struct MeshWindow {
     /// What decides here; none where there is no such condition.
     inner: Option<Window>,
-    /// What this worker counted itself. Windows of calls are not told: they stay with their worker.
+    /// What this worker counted itself. None for a window of calls, which stays with its worker.
     own: Option<TimeBuckets>,
-    run: OwnRun,
+    streak: OwnStreak,
     has_news: bool,
 }
 
 /// Bad results since the last other one.
 #[derive(Clone, Debug, Default)]
-struct OwnRun {
+struct OwnStreak {
     count: u32,
     first: Instant,
     last: Instant,
@@ -35,7 +35,7 @@ impl MeshWindow {
             Some(WindowSize::Time(span)) => Some(TimeBuckets::new(span)),
             _ => None,
         };
-        Self { inner, own, run: OwnRun::default(), has_news: false }
+        Self { inner, own, streak: OwnStreak::default(), has_news: false }
     }
 
     pub(super) fn record(&mut self, now: Instant, bad: bool) -> Tally {
@@ -43,7 +43,7 @@ impl MeshWindow {
         if let Some(own) = &mut self.own {
             own.record(now, bad);
         }
-        self.run.add(now, bad);
+        self.streak.add(now, bad);
         self.inner.as_mut().map_or_else(Tally::default, |inner| inner.record(now, bad))
     }
 
@@ -55,39 +55,39 @@ impl MeshWindow {
         self.inner.as_mut()
     }
 
-    /// Whether anything was counted since it was told last; it is told then.
+    /// Whether anything was counted since this was asked last.
     pub fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.has_news)
     }
 
-    /// What others should know of it.
-    pub fn told(&mut self, now: Instant) -> (Run, Buckets) {
-        let mut told = Buckets::default();
-        self.run.come_back(now);
+    /// What was counted here, for a [`Delta`](crate::board::far::Delta).
+    pub fn own_counts(&mut self, now: Instant) -> (Streak, Buckets) {
+        let mut buckets = Buckets::default();
+        self.streak.come_back(now);
         if let Some(own) = &mut self.own {
             own.come_back(now);
-            (told.width, told.newest, told.counts) = own.buckets(now);
+            (buckets.width, buckets.newest, buckets.counts) = own.buckets(now);
         }
-        (self.run.told(now), told)
+        (self.streak.ages(now), buckets)
     }
 
-    /// Whether the last result was not bad.
-    pub const fn ends_well(&self) -> bool {
-        self.run.count == 0 && self.run.good.is_some()
+    /// Whether there is a last result, and it was good.
+    pub const fn is_last_good(&self) -> bool {
+        self.streak.count == 0 && self.streak.good.is_some()
     }
 
-    /// What was counted so far says nothing any more: others begin anew as well. `good` is when the last
-    /// result was that was not bad, where that is known.
+    /// Forgets what was counted here, as all replicas do. `good` is when the last good result was, where that
+    /// is known.
     pub fn restart(&mut self, good: Option<Instant>) {
         if let Some(own) = &mut self.own {
             own.clear();
         }
-        self.run = OwnRun { good, ..OwnRun::default() };
+        self.streak = OwnStreak { good, ..OwnStreak::default() };
         self.has_news = true;
     }
 }
 
-impl OwnRun {
+impl OwnStreak {
     fn add(&mut self, now: Instant, bad: bool) {
         if !bad {
             self.count = 0;
@@ -101,16 +101,16 @@ impl OwnRun {
         self.last = now;
     }
 
-    /// Begins anew where the clock came back from far ahead: what was then would be now, for ever.
+    /// Begins anew where the clock came back: a result later than now would have no age until then.
     fn come_back(&mut self, now: Instant) {
         if self.last.max(self.good.unwrap_or(self.last)) > now {
             *self = Self::default();
         }
     }
 
-    fn told(&self, now: Instant) -> Run {
+    fn ages(&self, now: Instant) -> Streak {
         let good = self.good.map_or(Duration::MAX, |good| now.since(good));
         let (first, last) = (now.since(self.first), now.since(self.last));
-        Run { failures: self.count, first, last, good }
+        Streak { failures: self.count, first, last, good }
     }
 }

@@ -38,7 +38,7 @@ pub enum Window {
     Time(TimeBuckets),
     /// The last T of all workers together.
     Shared(SharedBuckets),
-    /// One of those, or none, whose counts are told to other processes as well.
+    /// One of those, or none, whose counts go to other processes as well.
     Mesh(Box<MeshWindow>),
 }
 
@@ -56,12 +56,12 @@ impl Window {
         Self::Shared(SharedBuckets::new(span, words, first))
     }
 
-    /// A window that decides as `inner`, which was made for `size`, and is told to other processes.
+    /// A window that decides as `inner`, which was made for `size`, and whose counts go to other processes.
     pub fn mesh(size: Option<WindowSize>, inner: Option<Self>) -> Self {
         Self::Mesh(Box::new(MeshWindow::new(size, inner)))
     }
 
-    /// What is told to other processes, where something is.
+    /// The window whose counts go to other processes, where it is such a one.
     pub fn as_mesh(&mut self) -> Option<&mut MeshWindow> {
         match self {
             Self::Mesh(window) => Some(window),
@@ -97,7 +97,7 @@ impl Window {
         }
     }
 
-    /// Whether anything here decides by it; else it is told to other processes alone.
+    /// Whether anything here decides by it; else it only counts for other processes.
     pub(crate) const fn decides(&self) -> bool {
         match self {
             Self::Mesh(window) => window.inner().is_some(),

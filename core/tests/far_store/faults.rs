@@ -1,9 +1,8 @@
 //! Stores that are gone, forget, jump and hold what is not ours; and what it costs who shares nothing.
 
-use super::fleet::{Fleet, Request, document, streak};
+use super::fleet::{CLOSED, Fleet, OPEN, Request, document, streak};
 use bimetal_core::board::far::{Gathered, Member, Refused};
 use bimetal_core::engine::{ExchangeTotals, MAX_DELTAS};
-use bimetal_core::event::State;
 use bimetal_core::outcome::Outcome::{Failure, Success};
 use bimetal_core::outcome::Report;
 use bimetal_core::policy::{Document, Host, Scope};
@@ -11,9 +10,6 @@ use bimetal_core::{Duration, Engine, Facts, Instant, Verdict};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-const OPEN: State = State::Open;
-const CLOSED: State = State::Closed;
 
 /// A client by its number.
 struct Client(u32);
@@ -46,13 +42,10 @@ fn without_the_store_each_decides_alone_and_nothing_grows() {
     assert!(grown.bytes_current <= 0, "{grown:?}");
     assert_eq!(fleet.net.len(), 0);
     let totals = fleet.replicas[0].workers[0].engine.exchange_totals();
-    assert!(totals.told > 0 && totals.given_back > totals.told - 10, "{totals:?}");
+    assert!(totals.taken > 0 && totals.given_back > totals.taken - 10, "{totals:?}");
     fleet.is_store_gone = false;
     fleet.call(1, 0, 0, Success);
-    fleet.calls(3, 0, 0, Failure);
-    fleet.calls(3, 1, 0, Failure);
-    fleet.round();
-    fleet.round();
+    fleet.trip_two();
     assert_eq!(fleet.states(0), [OPEN; 2]);
 }
 
@@ -193,7 +186,7 @@ fn who_shares_nothing_far_away_tells_nothing() {
         };
         let ticket = admission.ticket;
         engine.settle(Instant::ZERO, ticket, Report::from(Failure));
-        assert!(engine.take_deltas(Instant::ZERO).told.is_empty());
+        assert!(engine.take_deltas(Instant::ZERO).deltas.is_empty());
     }
 }
 
@@ -218,9 +211,9 @@ fn an_exchange_is_bounded_and_all_have_their_turn() {
     // All have something to say again before each exchange: nobody's turn is lost to those before it.
     for _ in 0..3 {
         let exchange = engine.take_deltas(Instant::ZERO);
-        assert_eq!(exchange.told.len(), MAX_DELTAS);
+        assert_eq!(exchange.deltas.len(), MAX_DELTAS);
         engine.give_back(exchange.clone());
-        told.extend(exchange.told.into_iter().map(|one| one.key));
+        told.extend(exchange.deltas.into_iter().map(|one| one.key));
     }
     assert_eq!(told.len(), scopes as usize);
 }

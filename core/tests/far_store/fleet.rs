@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(crate) const KEYS: [&str; 2] = ["echo", "other"];
+pub(crate) const OPEN: State = State::Open;
+pub(crate) const CLOSED: State = State::Closed;
 
 /// How long a host waits for an answer before it gives an exchange back.
 const PATIENCE: u64 = 2_000_000_000;
@@ -190,6 +192,14 @@ impl Fleet {
         for _ in 0..count {
             self.call(replica, 0, key, outcome);
         }
+    }
+
+    /// The first two replicas trip on what they see themselves, and all learn of it.
+    pub(crate) fn trip_two(&mut self) {
+        self.calls(3, 0, 0, Outcome::Failure);
+        self.calls(3, 1, 0, Outcome::Failure);
+        self.round();
+        self.round();
     }
 
     /// Notes what changed at a worker.

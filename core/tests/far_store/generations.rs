@@ -1,21 +1,14 @@
 //! What a generation of the mesh takes with it, and who learns of one late.
 
-use super::fleet::{Fleet, document, streak};
-use bimetal_core::event::State;
+use super::fleet::{CLOSED, Fleet, OPEN, document, streak};
 use bimetal_core::outcome::Outcome::{Failure, Success};
-
-const OPEN: State = State::Open;
-const CLOSED: State = State::Closed;
 
 /// Two replicas trip, all are open, probes succeed, all are closed: the mesh is in its second generation.
 fn through_an_open_time(fleet: &mut Fleet) {
     let those = || 0..fleet.replicas.len();
     let reached: Vec<_> = those().filter(|at| !fleet.replicas[*at].is_cut_off).collect();
     reached.iter().for_each(|replica| fleet.calls(1, *replica, 0, Success));
-    fleet.calls(3, 0, 0, Failure);
-    fleet.calls(3, 1, 0, Failure);
-    fleet.round();
-    fleet.round();
+    fleet.trip_two();
     fleet.wait(11_000);
     for _ in 0..2 {
         reached.iter().for_each(|replica| fleet.calls(1, *replica, 0, Success));
@@ -141,10 +134,7 @@ fn a_mesh_whose_openers_are_gone_is_closed_by_those_who_are_well() {
     let mut fleet = Fleet::new(streak(2), 5, 1, 1);
     (3..5).for_each(|replica| fleet.replicas[replica].is_cut_off = true);
     fleet.calls(1, 2, 0, Success);
-    fleet.calls(3, 0, 0, Failure);
-    fleet.calls(3, 1, 0, Failure);
-    fleet.round();
-    fleet.round();
+    fleet.trip_two();
     fleet.round();
     assert_eq!(sum(&mut fleet), (1, true));
     (0..3).for_each(|replica| fleet.restart(replica));

@@ -1,12 +1,8 @@
 //! What users of other breakers and limiters with a shared store reported, played here.
 
-use super::fleet::{Fleet, Packet, document, streak};
-use bimetal_core::event::State;
+use super::fleet::{CLOSED, Fleet, OPEN, Packet, document, streak};
 use bimetal_core::outcome::Outcome::{Failure, Success};
 use bimetal_core::{Duration, Instant};
-
-const OPEN: State = State::Open;
-const CLOSED: State = State::Closed;
 
 /// App-vNext/Polly#287: with one shared state a node that has a problem of its own (its network, its CPU)
 /// breaks the circuit of all others.
@@ -82,10 +78,7 @@ fn clocks_that_began_at_different_times_agree_on_what_is_left() {
     fleet.replicas[1].ahead = 0;
     fleet.replicas[2].jumped_to = Some(Instant::from_millis(5_000));
     fleet.call(2, 0, 0, Success);
-    fleet.calls(3, 0, 0, Failure);
-    fleet.calls(3, 1, 0, Failure);
-    fleet.round();
-    fleet.round();
+    fleet.trip_two();
     assert_eq!(fleet.states(0), [OPEN; 3]);
     let (_, left) = fleet.view(2, 0, 0).unwrap();
     assert!(left <= Duration::from_secs(10) && left > Duration::from_millis(9_900), "{left}");
@@ -106,7 +99,7 @@ fn an_answer_that_is_lost_counts_nothing_twice_and_queues_nothing() {
         while let Some(packet) = fleet.net.receive(fleet.time) {
             if let Packet::Tell { exchange, .. } = packet {
                 fleet.store.exchange(fleet.time, &exchange);
-                assert!(exchange.told.len() <= 1);
+                assert!(exchange.deltas.len() <= 1);
                 // And once more, by somebody on the way.
                 fleet.store.exchange(fleet.time, &exchange);
             }
@@ -157,8 +150,8 @@ fn two_versions_share_a_store_and_do_not_read_each_other() {
     fleet.calls(3, 2, 0, Failure);
     let now = fleet.now(2);
     let exchange = fleet.replicas[2].workers[0].engine.take_deltas(now);
-    for told in &exchange.told {
-        let (mut key, mut record) = (told.key.clone(), told.record.clone());
+    for delta in &exchange.deltas {
+        let (mut key, mut record) = (delta.key.clone(), delta.record.clone());
         record[1] = 2;
         assert!(fleet.store.add(fleet.time, &key, &record).is_err());
         key[0] = 2;

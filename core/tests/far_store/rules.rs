@@ -73,9 +73,7 @@ fn is_bounded(fleet: &Fleet, one: &Change) -> Result<(), String> {
     } else {
         open.max + open.max.mul_f64(open.jitter) + ROUNDING
     };
-    // On a board within a process an instant is written: a clock that jumped makes any span of it.
-    let is_of_the_process = one.change.adopted && !one.by_merge;
-    if one.change.to == State::Open && !is_of_the_process && one.change.open_for > longest {
+    if one.change.to == State::Open && one.change.open_for > longest {
         return Err(format!("{one:?} for longer than {longest}"));
     }
     Ok(())

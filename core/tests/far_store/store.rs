@@ -27,8 +27,8 @@ impl Store {
     /// Takes what a member tells; answers with what it knows of every key.
     pub(crate) fn exchange(&mut self, time: u64, exchange: &Exchange) -> Records {
         let now = self.now(time);
-        for told in &exchange.told {
-            self.add(time, &told.key, &told.record).ok();
+        for delta in &exchange.deltas {
+            self.add(time, &delta.key, &delta.record).ok();
         }
         self.gathered.retain(|_, gathered| !gathered.is_empty(now));
         let all = self.gathered.iter_mut();

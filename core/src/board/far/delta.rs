@@ -1,4 +1,4 @@
-//! What one member of a mesh tells about one scope.
+//! What one member of a mesh knows of one scope by itself.
 
 use super::bytes::{Reader, Refused, Writer, state_code, state_of};
 use crate::breaker::{Cause, State};
@@ -6,7 +6,7 @@ use crate::time::Duration;
 use crate::window::{BUCKETS, Tally};
 use alloc::vec::Vec;
 
-/// Who tells: one worker of one replica.
+/// A member of a mesh: one worker of one replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
     /// The replica, a process. Its workers stand for it together: a quorum counts replicas. A process
@@ -16,10 +16,10 @@ pub struct Member {
     pub worker: u16,
 }
 
-/// All that a member has to tell about one scope. Ages count back from when it was taken.
+/// All that a member knows of one scope by itself. Ages count back from when it was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Delta {
-    /// Who tells it.
+    /// Whose it is.
     pub member: Member,
     /// Later ones of the same member have higher ones.
     pub sequence: u64,
@@ -38,7 +38,7 @@ pub struct Delta {
     /// Whether the member's breaker opened on its own evidence in that generation.
     pub is_vote: bool,
     /// Its last failures.
-    pub run: Run,
+    pub streak: Streak,
     /// Its share of the window of failures.
     pub failures: Buckets,
     /// Its share of the window of slow answers.
@@ -47,7 +47,7 @@ pub struct Delta {
 
 /// Failures since the last result that was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct Streak {
     /// How many.
     pub failures: u32,
     /// How long ago the first of them was.
@@ -90,8 +90,10 @@ impl Delta {
         to.long(self.sequence);
         to.long(self.generation);
         to.span(self.open_for);
-        to.word(self.run.failures);
-        [self.run.first, self.run.last, self.run.good].into_iter().for_each(|age| to.span(age));
+        to.word(self.streak.failures);
+        [self.streak.first, self.streak.last, self.streak.good]
+            .into_iter()
+            .for_each(|age| to.span(age));
         for Buckets { width, newest, counts } in [self.failures, self.slow] {
             to.span(width);
             to.span(newest);
@@ -124,7 +126,7 @@ fn read(from: &mut Reader<'_>) -> Option<Delta> {
         sequence: from.long()?,
         generation: from.long()?,
         open_for: from.span()?,
-        run: Run {
+        streak: Streak {
             failures: from.word()?,
             first: from.span()?,
             last: from.span()?,
@@ -172,7 +174,7 @@ mod tests {
                 cause: Cause::ProbeSlow,
                 is_mesh_open: flags.0,
                 is_vote: flags.1,
-                run: Run { failures, first: ages[0], last: ages[1], good: ages[2] },
+                streak: Streak { failures, first: ages[0], last: ages[1], good: ages[2] },
                 failures: windows.0,
                 slow: windows.1,
             }
@@ -224,7 +226,7 @@ mod tests {
             generation: 0,
             is_mesh_open: false,
             is_vote: false,
-            run: Run::default(),
+            streak: Streak::default(),
             failures: Buckets::default(),
             slow: Buckets::default(),
         };

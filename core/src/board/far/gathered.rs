@@ -1,6 +1,6 @@
 //! The store's half: what it keeps for one key, and what it makes of it.
 
-use super::{Buckets, Delta, Member, Merged, Refused, Run, Sum};
+use super::{Buckets, Delta, Member, Merged, Refused, Streak, Sum};
 use crate::breaker::{Cause, State};
 use crate::time::{Duration, Instant};
 use crate::window::Tally;
@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 /// The most members that one key has. One more is refused and decides alone.
 pub const MAX_MEMBERS: usize = 1_024;
 
-/// How long a store keeps what a member told it last, and how long a failure counts for others.
+/// How long a store keeps the last delta of a member, and how long a failure counts for others.
 pub const KEPT: Duration = Duration::from_secs(600);
 
-/// All that members told about one scope, the newest record of each.
+/// The newest delta of each member, for one scope.
 #[derive(Clone, Debug)]
 pub struct Gathered {
     key: Box<[u8]>,
@@ -35,7 +35,7 @@ impl Gathered {
     }
 
     /// Takes a member's record that comes at `now` on the store's clock. True where it is newer than
-    /// what the member told before: one that is repeated or overtaken changes nothing.
+    /// the one that is kept: one that is repeated or overtaken changes nothing.
     ///
     /// # Errors
     /// It is not a record of this version and of this key, or there are too many members.
@@ -71,7 +71,7 @@ impl Gathered {
         let (generation, is_open) = self.entries.iter().map(rank).max().unwrap_or_default();
         let is_current = |entry: &&Entry| entry.delta.generation == generation;
         let current = || self.entries.iter().filter(is_current);
-        let good = current().map(|entry| entry.since(now, entry.delta.run.good)).min();
+        let good = current().map(|entry| entry.since(now, entry.delta.streak.good)).min();
         let good = good.unwrap_or(Duration::MAX);
         let mut merged = Merged {
             at: now,
@@ -81,25 +81,25 @@ impl Gathered {
             open_for: Duration::ZERO,
             level: 0,
             cause: Cause::ProbesSucceeded,
-            run: 0,
-            run_of_others: 0,
+            streak: 0,
+            streak_of_others: 0,
             failures: Sum::default(),
             slow: Sum::default(),
         };
-        let (mut run, mut failures, mut slow) =
+        let (mut streak, mut failures, mut slow) =
             (Total::default(), Total::default(), Total::default());
         for replica in self.entries.chunk_by(same_replica) {
             let members = || replica.iter().filter(is_current);
             let votes = members().any(|entry| entry.delta.is_vote && entry.open_for(now).is_some());
             merged.votes = merged.votes.saturating_add(u16::from(votes));
-            run.add(members().map(|entry| entry.run(now, good)).fold(Tally::default(), plus));
+            streak.add(members().map(|entry| entry.streak(now, good)).fold(Tally::default(), plus));
             let share = |buckets: fn(&Delta) -> &Buckets| {
                 members().map(move |entry| entry.tally(now, buckets(&entry.delta)))
             };
             failures.add(share(|delta| &delta.failures).fold(Tally::default(), plus));
             slow.add(share(|delta| &delta.slow).fold(Tally::default(), plus));
         }
-        (merged.run, merged.run_of_others) = (run.sum().all.bad, run.sum().others.bad);
+        (merged.streak, merged.streak_of_others) = (streak.sum().all.bad, streak.sum().others.bad);
         (merged.failures, merged.slow) = (failures.sum(), slow.sum());
         let openers = current().filter(|entry| entry.delta.is_vote || entry.delta.is_mesh_open);
         let openers = openers.filter_map(|entry| Some((entry.open_for(now)?, entry.delta)));
@@ -144,10 +144,10 @@ impl Entry {
         (self.delta.state == State::Open && !left.is_zero()).then_some(left)
     }
 
-    /// Its failures after the last good result of any member. Of a run that began before it, nobody
+    /// Its failures after the last good result of any member. Of a streak that began before it, nobody
     /// knows how many came after; the last one did.
-    fn run(&self, now: Instant, good: Duration) -> Tally {
-        let Run { failures, first, last, .. } = self.delta.run;
+    fn streak(&self, now: Instant, good: Duration) -> Tally {
+        let Streak { failures, first, last, .. } = self.delta.streak;
         let (first, last) = (self.since(now, first), self.since(now, last));
         let counted = match failures {
             0 => 0,
@@ -230,15 +230,15 @@ mod tests {
             generation: 0,
             is_mesh_open: false,
             is_vote: false,
-            run: Run { good: Duration::MAX, ..Run::default() },
+            streak: Streak { good: Duration::MAX, ..Streak::default() },
             failures: Buckets::default(),
             slow: Buckets::default(),
         }
     }
 
     fn failing(replica: u64, failures: u32, first: u64, last: u64, good: u64) -> Delta {
-        let run = Run { failures, first: secs(first), last: secs(last), good: secs(good) };
-        Delta { run, ..delta(replica, 0) }
+        let streak = Streak { failures, first: secs(first), last: secs(last), good: secs(good) };
+        Delta { streak, ..delta(replica, 0) }
     }
 
     fn open(replica: u64, worker: u16, left: u64) -> Delta {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_streak_is_what_came_after_the_last_good_result_of_all() {
-        for (deltas, run, of_others) in [
+        for (deltas, streak, of_others) in [
             ([failing(1, 2, 5, 4, 90), failing(2, 3, 3, 1, 80)], 5, 2),
             // One of the first one's came after the good result of the second, or both did.
             ([failing(1, 2, 5, 2, 90), failing(2, 3, 3, 1, 4)], 4, 1),
@@ -263,7 +263,7 @@ mod tests {
             ([failing(1, 2, 700, 601, 800), failing(2, 1, 3, 1, 900)], 1, 0),
         ] {
             let merged = gathered(&deltas).sum(at(1_000));
-            assert_eq!((merged.run, merged.run_of_others), (run, of_others), "{deltas:?}");
+            assert_eq!((merged.streak, merged.streak_of_others), (streak, of_others), "{deltas:?}");
         }
     }
 
@@ -276,9 +276,9 @@ mod tests {
         let merged = all.sum(at(1_020));
         assert_eq!((merged.votes, merged.open_for), (1, secs(10)), "the second one's time is over");
         assert_eq!(all.sum(at(1_030)).votes, 0);
-        let run = |failures| Run { failures, first: secs(2), last: secs(1), good: secs(9) };
-        let both = [0, 1].map(|worker| Delta { run: run(2), ..delta(1, worker) });
-        assert_eq!(gathered(&both).sum(at(1_000)).run_of_others, 0);
+        let streak = |failures| Streak { failures, first: secs(2), last: secs(1), good: secs(9) };
+        let both = [0, 1].map(|worker| Delta { streak: streak(2), ..delta(1, worker) });
+        assert_eq!(gathered(&both).sum(at(1_000)).streak_of_others, 0);
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         // Votes and evidence of an older generation say nothing.
         let old = [open(1, 0, 30), open(2, 0, 30), failing(3, 3, 3, 1, 9)];
         let merged = gathered(&[&old[..], &[with(4, 2, false)]].concat()).sum(at(1_000));
-        assert_eq!((merged.votes, merged.run), (0, 0));
+        assert_eq!((merged.votes, merged.streak), (0, 0));
     }
 
     #[test]

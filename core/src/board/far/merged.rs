@@ -1,4 +1,4 @@
-//! What a store tells a member about one scope: the sum of all members.
+//! A store's answer for one scope: the sum of all members.
 
 use super::bytes::{Reader, Refused, Writer};
 use crate::breaker::Cause;
@@ -24,9 +24,9 @@ pub struct Merged {
     /// What opened them.
     pub cause: Cause,
     /// Failures since the last result of any member that was none.
-    pub run: u32,
+    pub streak: u32,
     /// The same without those of the replica that has most of them.
-    pub run_of_others: u32,
+    pub streak_of_others: u32,
     /// The window of failures.
     pub failures: Sum,
     /// The window of slow answers.
@@ -59,8 +59,8 @@ impl Merged {
         to.long(self.at.as_nanos());
         to.long(self.generation);
         to.span(self.open_for);
-        to.word(self.run);
-        to.word(self.run_of_others);
+        to.word(self.streak);
+        to.word(self.streak_of_others);
         for Sum { all, others } in [self.failures, self.slow] {
             to.tally(all);
             to.tally(others);
@@ -68,7 +68,7 @@ impl Merged {
         to.finish(key)
     }
 
-    /// From what a store said of `key`.
+    /// From a store's answer for `key`.
     ///
     /// # Errors
     /// It is not a record of this version, or not one of ours.
@@ -89,8 +89,8 @@ fn read(from: &mut Reader<'_>) -> Option<Merged> {
         at: Instant::from_nanos(from.long()?),
         generation: from.long()?,
         open_for: from.span()?,
-        run: from.word()?,
-        run_of_others: from.word()?,
+        streak: from.word()?,
+        streak_of_others: from.word()?,
         failures: Sum { all: from.tally()?, others: from.tally()? },
         slow: Sum { all: from.tally()?, others: from.tally()? },
     })
@@ -111,7 +111,7 @@ mod tests {
         #[test]
         fn bytes_keep_the_record_and_no_other_is_believed(
             longs in prop::array::uniform3(any::<u64>()), is_open: bool, votes: u16, level in 0_u8..=63,
-            runs: (u32, u32), sums in (sums(), sums()), at in 0..Merged::SIZE, other in 1_u8..,
+            streaks: (u32, u32), sums in (sums(), sums()), at in 0..Merged::SIZE, other in 1_u8..,
         ) {
             let [now, generation, open_for] = longs;
             let merged = Merged {
@@ -119,8 +119,8 @@ mod tests {
                 generation, is_open, votes, level,
                 open_for: Duration::from_nanos(open_for),
                 cause: Cause::ProbesExpired,
-                run: runs.0,
-                run_of_others: runs.1,
+                streak: streaks.0,
+                streak_of_others: streaks.1,
                 failures: sums.0,
                 slow: sums.1,
             };
