@@ -80,6 +80,11 @@ impl Duration {
         self.0 as f64 / 1e9
     }
 
+    /// Whole milliseconds, rounded up.
+    pub(crate) const fn as_millis_ceil(self) -> u64 {
+        self.0.div_ceil(1_000_000)
+    }
+
     /// Whole seconds, rounded up: what `retry-after` carries (RFC 9110, 10.2.3).
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(1_000_000_000)
@@ -179,7 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_rounds_up() {
+    fn what_others_wait_for_rounds_up() {
+        assert_eq!(Duration::from_nanos(1).as_millis_ceil(), 1);
+        assert_eq!(Duration::from_millis(2).as_millis_ceil(), 2);
         assert_eq!(Duration::from_millis(1).as_secs_ceil(), 1);
         assert_eq!(Duration::from_secs(2).as_secs_ceil(), 2);
     }

@@ -33,7 +33,7 @@ impl Denied {
     /// Open for another `left`.
     #[inline]
     pub(super) fn open(left: Duration, cause: Cause) -> Self {
-        let left_millis = left.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u32::MAX);
+        let left_millis = u32::try_from(left.as_millis_ceil()).unwrap_or(u32::MAX);
         Self::Open { left_millis, cause }
     }
 

@@ -23,7 +23,7 @@ impl RateLimited {
     /// limit's own, others are its overrides from 1 on. There is room for another call in `left`.
     pub fn new(limit: usize, choice: u16, left: Duration) -> Self {
         Self {
-            left: u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX),
+            left: u32::try_from(left.as_millis_ceil()).unwrap_or(u32::MAX),
             limit: u16::try_from(limit).unwrap_or(u16::MAX),
             choice,
         }

@@ -90,8 +90,8 @@ impl Budget {
     pub(super) fn new(policy: BurstPolicy) -> Self {
         Self {
             tokens: u64::from(policy.tokens.min(BurstPolicy::MOST)),
-            expires: policy.expires.as_nanos().div_ceil(1_000_000),
-            recovers: policy.recovers_after.as_nanos().div_ceil(1_000_000),
+            expires: policy.expires.as_millis_ceil(),
+            recovers: policy.recovers_after.as_millis_ceil(),
         }
     }
 
