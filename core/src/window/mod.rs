@@ -29,6 +29,15 @@ pub struct Tally {
     pub bad: u32,
 }
 
+impl Tally {
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(other.calls),
+            bad: self.bad.saturating_add(other.bad),
+        }
+    }
+}
+
 /// A window of any kind.
 #[derive(Clone, Debug)]
 pub enum Window {

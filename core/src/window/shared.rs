@@ -83,7 +83,7 @@ impl SharedBuckets {
         let all = self.read(newest);
         // What was counted here and not shown yet may still be in the window.
         if newest.saturating_sub(self.number) < BUCKETS as u64 {
-            plus(all, self.pending)
+            all.plus(self.pending)
         } else {
             all
         }
@@ -118,7 +118,7 @@ impl SharedBuckets {
     }
 
     fn sum(&self) -> Tally {
-        plus(self.shown, self.pending)
+        self.shown.plus(self.pending)
     }
 
     fn publish(&mut self) {
@@ -147,10 +147,6 @@ impl SharedBuckets {
     fn tag(&self, number: u64) -> u64 {
         u64::from(self.generation & 0xfff) << 16 | number & 0xffff
     }
-}
-
-const fn plus(one: Tally, other: Tally) -> Tally {
-    Tally { calls: one.calls.saturating_add(other.calls), bad: one.bad.saturating_add(other.bad) }
 }
 
 fn add(one: Tally, other: Tally) -> Option<Tally> {

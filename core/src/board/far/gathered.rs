@@ -92,12 +92,14 @@ impl Gathered {
             let members = || replica.iter().filter(is_current);
             let votes = members().any(|entry| entry.delta.is_vote && entry.open_for(now).is_some());
             merged.votes = merged.votes.saturating_add(u16::from(votes));
-            streak.add(members().map(|entry| entry.streak(now, good)).fold(Tally::default(), plus));
+            streak.add(
+                members().map(|entry| entry.streak(now, good)).fold(Tally::default(), Tally::plus),
+            );
             let share = |buckets: fn(&Delta) -> &Buckets| {
                 members().map(move |entry| entry.tally(now, buckets(&entry.delta)))
             };
-            failures.add(share(|delta| &delta.failures).fold(Tally::default(), plus));
-            slow.add(share(|delta| &delta.slow).fold(Tally::default(), plus));
+            failures.add(share(|delta| &delta.failures).fold(Tally::default(), Tally::plus));
+            slow.add(share(|delta| &delta.slow).fold(Tally::default(), Tally::plus));
         }
         (merged.streak, merged.streak_of_others) = (streak.sum().all.bad, streak.sum().others.bad);
         (merged.failures, merged.slow) = (failures.sum(), slow.sum());
@@ -168,7 +170,7 @@ impl Entry {
             if began >= span {
                 break;
             }
-            sum = plus(sum, tally);
+            sum = sum.plus(tally);
             began = began + width;
         }
         sum
@@ -184,7 +186,7 @@ struct Total {
 
 impl Total {
     fn add(&mut self, replica: Tally) {
-        self.all = plus(self.all, replica);
+        self.all = self.all.plus(replica);
         if replica.bad > self.worst.bad {
             self.worst = replica;
         }
@@ -198,10 +200,6 @@ impl Total {
         let bad = if bad < calls { bad } else { calls };
         Sum { all: self.all, others: Tally { calls, bad } }
     }
-}
-
-const fn plus(one: Tally, other: Tally) -> Tally {
-    Tally { calls: one.calls.saturating_add(other.calls), bad: one.bad.saturating_add(other.bad) }
 }
 
 #[cfg(test)]
