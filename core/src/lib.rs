@@ -38,6 +38,7 @@ pub mod engine;
 pub mod event;
 pub mod facts;
 pub mod guard;
+pub mod hash;
 mod host;
 mod index;
 pub mod limiter;

@@ -16,8 +16,8 @@ use super::types::{
     RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
 };
 use crate::deadline::DeadlinePolicy;
-use crate::doc::hash::Hash;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
+use crate::hash::Hash;
 use crate::outcome::{AnswerSet, FailureRules};
 use alloc::string::ToString;
 use alloc::sync::Arc;

@@ -7,9 +7,9 @@ use super::table::limits::{
     VALUES, burst,
 };
 use super::types::{Host, Share};
-use crate::doc::hash::Hash;
 use crate::doc::problem::quoted;
 use crate::doc::{Node, Path, Problems, Unread};
+use crate::hash::Hash;
 use crate::limiter::{BurstPolicy, RateLimitPolicy};
 use crate::time::Duration;
 use alloc::format;

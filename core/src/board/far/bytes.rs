@@ -10,7 +10,7 @@
 
 use crate::breaker::record;
 use crate::breaker::{Cause, State};
-use crate::doc::hash::Hash;
+use crate::hash::Hash;
 use crate::policy::Trip;
 use crate::time::Duration;
 use crate::window::Tally;
