@@ -16,6 +16,7 @@ mod schema;
 mod upstream_filter;
 
 use crate::echo::{self, EchoArgs};
+use crate::model::{self, ModelArgs};
 use bimetal_core::policy::Host;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   bimetal proxy --config proxy.yaml
   bimetal echo --listen 127.0.0.1:5001
+  bimetal model --work 20ms --slots 6
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
   bimetal anomalies requests.csv
@@ -42,6 +44,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong input.";
 enum Command {
     Proxy(proxy::ProxyArgs),
     Echo(EchoArgs),
+    Model(ModelArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
@@ -80,6 +83,13 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(args),
         Command::Echo(args) => match echo::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::complain(format_args!("{error}"));
+                error.exit_code()
+            }
+        },
+        Command::Model(args) => match model::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 output::complain(format_args!("{error}"));

@@ -9,6 +9,7 @@ use super::{EchoArgs, admin};
 use crate::clock::Clock;
 use crate::config::{Exporter, Telemetry};
 use crate::log::{self, Format, Level};
+use crate::ready;
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue, Tracer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -284,16 +285,6 @@ fn announce(
     admin: Option<SocketAddr>,
 ) -> Result<(), EchoError> {
     let line = serde_json::json!({ "listen": listen, "admin": admin.unwrap_or(listen) });
-    if let Some(path) = &args.ready_file {
-        // Renamed into place, so that a reader never sees half of it.
-        let mut half = path.clone().into_os_string();
-        half.push(".part");
-        std::fs::write(&half, format!("{line}\n"))
-            .and_then(|()| std::fs::rename(&half, path))
-            .map_err(EchoError::ReadyFile)?;
-    }
-    if args.print_ports {
-        eprintln!("{line}");
-    }
-    Ok(())
+    ready::announce(&line, args.ready_file.as_deref(), args.print_ports)
+        .map_err(EchoError::ReadyFile)
 }
