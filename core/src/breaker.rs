@@ -19,6 +19,9 @@
 //! The lease is measured by the upstream's clock (see [`crate::call`]): a client that does not complete
 //! its request can neither hold the breaker half-open nor re-open it.
 //!
+//! What decides while half-open is the policy's `judge`: each probe alone, as in the picture; the probes
+//! together, in a [`trial`]; or nobody, and the first call after the open time closes.
+//!
 //! The state is one value, a [`record`]. A worker may have a breaker for itself, or a replica of one
 //! that it shares with others: then the record lies on a [board](crate::board), every verb looks
 //! there first, and a change is a compare-and-swap. A change that lost the race was decided on old
@@ -40,11 +43,12 @@ pub mod ramp;
 pub mod record;
 pub mod record_store;
 mod transition;
+pub mod trial;
 mod view;
 
 use crate::board::Words;
 use crate::outcome::{Outcome, Report};
-use crate::policy::{BreakerPolicy, Share};
+use crate::policy::{BreakerPolicy, Judge, Share};
 use crate::rng::Rng;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -53,7 +57,7 @@ use cold::Cold;
 pub use denied::Denied;
 use evidence::Evidence;
 use probes::Probe;
-use record::{Phase, Probing, Record};
+use record::{Phase, Probing, Record, Trial};
 use record_store::RecordStore;
 pub use transition::{Cause, State, Transition};
 pub use view::View;
@@ -196,6 +200,9 @@ impl Breaker {
             {
                 Some(Denied::Probing { outstanding })
             }
+            Phase::Trial(trial) if trial.admitted >= self.policy.half_open.max_probes => {
+                Some(Denied::Probing { outstanding: trial.outstanding() })
+            }
             _ => None,
         }
     }
@@ -210,14 +217,20 @@ impl Breaker {
             let next = match self.record.phase {
                 Phase::Closed { .. } => return self.admit_ramping(now),
                 Phase::Open { .. } => {
-                    let first = Probing::default().admitting();
-                    self.record.entering(Phase::HalfOpen(first), Cause::OpenElapsed)
+                    let next = match self.policy.half_open.judge {
+                        Judge::Each => Phase::HalfOpen(Probing::default().admitting()),
+                        Judge::Rate => Phase::Trial(Trial::default().admitting()),
+                        Judge::Nobody => Phase::Closed { streak: 0 },
+                    };
+                    self.record.entering(next, Cause::OpenElapsed)
                 }
+                Phase::Trial(trial) => self.record.counting(Phase::Trial(trial.admitting())),
                 Phase::HalfOpen(probing) => {
                     self.record.counting(Phase::HalfOpen(probing.admitting()))
                 }
             };
-            if self.change(now, next) {
+            // A breaker that nobody judges closed: what is over that admits is its ramp.
+            if self.change(now, next) && self.state() == State::HalfOpen {
                 let lease = self.policy.half_open.lease;
                 let probe = self.cold().leases.add(now, lease);
                 return Ok(self.permit(probe));
@@ -361,7 +374,7 @@ impl Breaker {
     #[inline]
     pub fn is_stirred(&self, due: Instant) -> bool {
         self.has_news
-            || matches!(self.record.phase, Phase::HalfOpen(_))
+            || self.state() == State::HalfOpen
             || self.shows_at().is_some_and(|at| at < due)
     }
 

@@ -14,7 +14,9 @@ extern crate bimetal_browser_test;
 
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, RateCondition, Share, Trip, WindowSize};
+use bimetal_core::policy::{
+    BreakerPolicy, Growth, HalfOpen, Judge, Open, RateCondition, Share, Trip, WindowSize,
+};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
@@ -29,12 +31,14 @@ fn policy() -> BreakerPolicy {
         open: Open {
             base: Duration::from_secs(1),
             multiplier: 2.0,
+            growth: Growth::Exponential,
             max: Duration::from_secs(60),
             jitter: 0.1,
         },
         half_open: HalfOpen {
             max_probes: 3,
             required_successes: 2,
+            judge: Judge::Each,
             lease: Duration::from_secs(10),
         },
         ramp: Duration::from_secs(5),

@@ -14,8 +14,8 @@ use bimetal_core::doc::{Check, Node, Path, Unsupported};
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{
-    BreakerPolicy, DirectionMatch, Document, FallbackOn, HalfOpen, HeaderMatch, Host, HostPattern,
-    Mode, Open, PathMatch, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
+    BreakerPolicy, DirectionMatch, Document, FallbackOn, Growth, HalfOpen, HeaderMatch, Host,
+    HostPattern, Judge, Mode, Open, PathMatch, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
 };
 use policy::{FULL, compile, policy, problems};
 use serde_json::{Value, json};
@@ -53,8 +53,19 @@ fn defaults() {
         **policy.breaker.as_ref().unwrap(),
         BreakerPolicy {
             trip: Trip { consecutive_failures: Some(5), failure_rate: None, slow_rate: None },
-            open: Open { base: secs(30), multiplier: 2.0, max: secs(300), jitter: 0.1 },
-            half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: secs(10) },
+            open: Open {
+                base: secs(30),
+                multiplier: 2.0,
+                growth: Growth::Exponential,
+                max: secs(300),
+                jitter: 0.1
+            },
+            half_open: HalfOpen {
+                max_probes: 1,
+                required_successes: 1,
+                judge: Judge::Each,
+                lease: secs(10)
+            },
             ramp: Duration::ZERO,
             respect_retry_after: true,
             share: Share::Process,

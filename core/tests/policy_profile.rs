@@ -10,7 +10,9 @@ mod policy;
 
 use bimetal_core::Duration;
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
-use bimetal_core::policy::{BreakerPolicy, Document, HalfOpen, Host, Open, Share, Trip};
+use bimetal_core::policy::{
+    BreakerPolicy, Document, Growth, HalfOpen, Host, Judge, Open, Share, Trip,
+};
 use policy::{compile, policy};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,8 +36,19 @@ fn the_study_profile() {
         **policy.breaker.as_ref().unwrap(),
         BreakerPolicy {
             trip: Trip { consecutive_failures: Some(3), failure_rate: None, slow_rate: None },
-            open: Open { base: secs(30), multiplier: 1.0, max: secs(300), jitter: 0.0 },
-            half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: secs(10) },
+            open: Open {
+                base: secs(30),
+                multiplier: 1.0,
+                growth: Growth::Exponential,
+                max: secs(300),
+                jitter: 0.0
+            },
+            half_open: HalfOpen {
+                max_probes: 1,
+                required_successes: 1,
+                judge: Judge::Each,
+                lease: secs(10)
+            },
             ramp: Duration::ZERO,
             respect_retry_after: false,
             share: Share::Process,
@@ -56,7 +69,16 @@ fn the_study_profile() {
 #[test]
 fn given_fields_win_over_a_profile_leaf_by_leaf() {
     let given = breaker(json!({"profile": "origin-study", "open": {"base": "5s"}}));
-    assert_eq!(given.open, Open { base: secs(5), multiplier: 1.0, max: secs(300), jitter: 0.0 });
+    assert_eq!(
+        given.open,
+        Open {
+            base: secs(5),
+            multiplier: 1.0,
+            growth: Growth::Exponential,
+            max: secs(300),
+            jitter: 0.0
+        }
+    );
     let longer = breaker(json!({"profile": "origin-study", "open": {"base": "20m"}}));
     assert_eq!(longer.open.max, secs(1_200));
     let probes = breaker(json!({"profile": "origin-study", "half_open": {"max_probes": 4}}));

@@ -21,6 +21,7 @@ impl Breaker {
             return;
         }
         permit.probe = Probe::ANSWERED;
+        // In a trial it keeps its place until it ends.
         while let Phase::HalfOpen(probing) = self.record.phase {
             let outstanding = probing.outstanding.saturating_sub(1);
             let freed = Probing { outstanding, missed: 0, ..probing };
@@ -49,6 +50,11 @@ impl Breaker {
     #[cold]
     pub(super) fn settle_probe(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
         self.expire_leases(now);
+        if matches!(self.record.phase, Phase::Trial(_))
+            && permit.generation == self.record.generation
+        {
+            return self.settle_trial(now, &permit, report);
+        }
         let waiting = permit.probe.is_waiting();
         if permit.generation != self.record.generation
             || waiting && !self.cold().leases.remove(permit.probe)
@@ -90,14 +96,18 @@ impl Breaker {
     /// A probe that got no headers in time frees its slot; enough of them in a row re-open. One that
     /// waited for its own client frees it too, and says nothing.
     pub(super) fn expire_leases(&mut self, now: Instant) {
-        while let Some(Ended { at, missed }) =
-            self.cold.as_mut().and_then(|cold| cold.leases.expire(now))
-        {
-            if missed {
+        while let Some(ended) = self.cold.as_mut().and_then(|cold| cold.leases.expire(now)) {
+            let Ended { at, missed } = ended;
+            if matches!(self.record.phase, Phase::Trial(_)) {
+                self.expire_in_trial(ended);
+            } else if missed {
                 self.missed(now, at);
             } else {
                 self.give_back(now, 1);
             }
+        }
+        if matches!(self.record.phase, Phase::Trial(_)) {
+            return self.free_lost_of_trial(now);
         }
         // A worker that died cannot give its probes back. A probe holds its slot for two leases at
         // most: one for its client, one for the upstream. So when nothing moved for three, no probe

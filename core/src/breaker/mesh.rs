@@ -93,7 +93,7 @@ impl Breaker {
         let mut has_news = self.evidence.as_mut()?.mesh_windows().0?.take_news();
         has_news |= match self.record.phase {
             Phase::Closed { .. } => false,
-            Phase::HalfOpen(_) => true,
+            Phase::HalfOpen(_) | Phase::Trial(_) => true,
             Phase::Open { until } => until > now,
         };
         let cold = self.cold.as_deref_mut();

@@ -3,7 +3,7 @@
 //! The level falls with successes *and* time, not with time alone: an upstream that nobody asks
 //! has not shown that it is well (what users miss in Envoy's ejection time).
 
-use crate::policy::{BreakerPolicy, Open};
+use crate::policy::{BreakerPolicy, Growth, Open};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
@@ -47,8 +47,12 @@ impl Recovery {
     }
 }
 
-/// `min(base · multiplier^level, max)`.
+/// `min(base · multiplier^level, max)`, or `min(base · (1 + (multiplier − 1) · level), max)`.
 fn at_level(open: &Open, level: u8) -> Duration {
+    if open.growth == Growth::Linear {
+        let factor = 1.0 + (open.multiplier - 1.0) * f64::from(level);
+        return open.base.mul_f64(factor).min(open.max);
+    }
     let mut factor = 1.0;
     for _ in 0..level {
         factor *= open.multiplier;
@@ -74,7 +78,7 @@ mod tests {
 
     fn open(base: u64, multiplier: f64, max: u64, jitter: f64) -> Open {
         let (base, max) = (Duration::from_secs(base), Duration::from_secs(max));
-        Open { base, multiplier, max, jitter }
+        Open { base, multiplier, growth: Growth::Exponential, max, jitter }
     }
 
     #[test]
@@ -82,6 +86,16 @@ mod tests {
         let (mut rng, policy) = (Rng::new(0), open(30, 2.0, 300, 0.0));
         for (level, secs) in [30, 60, 120, 240, 300, 300].into_iter().enumerate() {
             let span = draw(&policy, level as u8, &mut rng, None);
+            assert_eq!(span, Duration::from_secs(secs));
+        }
+    }
+
+    /// Envoy's outlier detection: base time × number of ejections, up to its maximum.
+    #[test]
+    fn linear_growth_adds_the_base_up_to_max() {
+        let policy = Open { growth: Growth::Linear, ..open(30, 2.0, 100, 0.0) };
+        for (level, secs) in [30, 60, 90, 100, 100].into_iter().enumerate() {
+            let span = draw(&policy, level as u8, &mut Rng::new(0), None);
             assert_eq!(span, Duration::from_secs(secs));
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! | bits | what |
 //! |---|---|
-//! | 0–1 | state: 0 closed, 1 half-open, 2 open |
+//! | 0–1 | state: 0 closed, 1 half-open, 2 open, 3 half-open with a trial |
 //! | 2–7 | level of the open time |
 //! | 8–10 | what caused the last change |
 //! | 11–26 | generation, modulo 2^16 |
-//! | 27–63 | closed: streak of failures; open: its end in ms; half-open: 10 bits each for probes outstanding, successes, and leases that ran out in a row, then 7 for the number of the last probe |
+//! | 27–63 | closed: streak of failures; open: its end in ms; half-open: 10 bits each for probes outstanding, successes, and leases that ran out in a row, then 7 for the number of the last probe; trial: 7 bits each for probes admitted, failures, slow answers and successes |
 //!
 //! The zero word is a closed breaker that never changed.
 
@@ -18,6 +18,9 @@ use crate::time::Instant;
 pub const MAX_LEVEL: u8 = 63;
 /// The most probes, and the most successes that can be asked of them.
 pub const MAX_PROBES: u32 = 1_000;
+
+/// The most probes of one trial.
+pub const MAX_TRIAL: u32 = 100;
 
 /// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +48,10 @@ pub enum Phase {
         /// Until then; a call after it half-opens.
         until: Instant,
     },
-    /// A few probes pass.
+    /// A few probes pass, and each decides.
     HalfOpen(Probing),
+    /// A few probes pass, and decide together; half-open as well.
+    Trial(Trial),
 }
 
 /// What is counted while half-open.
@@ -74,6 +79,19 @@ impl Probing {
     }
 }
 
+/// What is counted in a trial. No count is over [`MAX_TRIAL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// Probes that have a place: under way, or ended with evidence.
+    pub admitted: u32,
+    /// Probes that failed.
+    pub failures: u32,
+    /// Probes that were answered too late.
+    pub slow: u32,
+    /// Probes that succeeded.
+    pub successes: u32,
+}
+
 impl Record {
     /// A breaker that never changed.
     pub const NEW: Self = Self {
@@ -89,7 +107,7 @@ impl Record {
         match self.phase {
             Phase::Closed { .. } => State::Closed,
             Phase::Open { .. } => State::Open,
-            Phase::HalfOpen(_) => State::HalfOpen,
+            Phase::HalfOpen(_) | Phase::Trial(_) => State::HalfOpen,
         }
     }
 
@@ -112,6 +130,12 @@ impl Record {
                 let number = u64::from(number % NUMBERS);
                 (1, fields.into_iter().rev().fold(number, |word, field| word << 10 | field))
             }
+            Phase::Trial(Trial { admitted, failures, slow, successes }) => {
+                let fields = [admitted, failures, slow, successes];
+                let most = u64::from(NUMBERS - 1);
+                let shifted = |word, n| word << 7 | u64::from(n).min(most);
+                (3, fields.into_iter().rev().fold(0, shifted))
+            }
             Phase::Open { until } => (2, until.as_nanos().div_ceil(1_000_000).min(MAX_MILLIS)),
         };
         let level = u64::from(self.level.min(MAX_LEVEL));
@@ -124,6 +148,7 @@ impl Record {
     pub fn unpack(word: u64, known: &Self, trip: &Trip) -> Self {
         let payload = word >> 27;
         let field = |index: u32| (payload >> (10 * index) & 1023) as u32;
+        let short = |index: u32| (payload >> (7 * index)) as u32 % NUMBERS;
         let phase = match word & 3 {
             0 => Phase::Closed { streak: u32::try_from(payload).unwrap_or(u32::MAX) },
             1 => Phase::HalfOpen(Probing {
@@ -132,7 +157,13 @@ impl Record {
                 missed: field(2),
                 number: field(3) % NUMBERS,
             }),
-            _ => Phase::Open { until: Instant::from_millis(payload) },
+            2 => Phase::Open { until: Instant::from_millis(payload) },
+            _ => Phase::Trial(Trial {
+                admitted: short(0),
+                failures: short(1),
+                slow: short(2),
+                successes: short(3),
+            }),
         };
         let passed = ((word >> 11) as u16).wrapping_sub(known.generation as u16);
         Self {
@@ -184,6 +215,11 @@ mod tests {
             (0..=MAX_PROBES, 0..=MAX_PROBES, 0..=MAX_PROBES, 0..NUMBERS).prop_map(
                 |(outstanding, successes, missed, number)| {
                     Phase::HalfOpen(Probing { outstanding, successes, missed, number })
+                }
+            ),
+            [0..=MAX_TRIAL, 0..=MAX_TRIAL, 0..=MAX_TRIAL, 0..=MAX_TRIAL].prop_map(
+                |[admitted, failures, slow, successes]| {
+                    Phase::Trial(Trial { admitted, failures, slow, successes })
                 }
             ),
         ]

@@ -177,12 +177,14 @@ fn read_breaker(node: &Node) -> Result<BreakerPolicy, Unread> {
         open: Open {
             base: open::BASE.read(open)?,
             multiplier: open::MULTIPLIER.read(open)?,
+            growth: open::GROWTH.read(open)?,
             max: open::MAX.read(open)?,
             jitter: open::JITTER.read(open)?,
         },
         half_open: HalfOpen {
             max_probes: half_open::MAX_PROBES.read(half_open)?,
             required_successes: half_open::REQUIRED_SUCCESSES.read(half_open)?,
+            judge: half_open::JUDGE.read(half_open)?,
             lease: half_open::LEASE.read(half_open)?,
         },
         ramp: recovery::RAMP.read(breaker::RECOVERY.part(node)?)?,

@@ -2,7 +2,7 @@
 
 use super::limit::{Network, Pattern};
 use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
-use super::types::{Mode, Scope, Share, WhenFull};
+use super::types::{Growth, Judge, Mode, Scope, Share, WhenFull};
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};
@@ -263,6 +263,18 @@ impl FromNode for WhenFull {
 }
 
 impl FromNode for Mode {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Growth {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Judge {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
     }

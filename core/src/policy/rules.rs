@@ -6,7 +6,9 @@ use super::table::trip::{self, rate, window};
 use super::table::{
     BREAKER_KEY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
 };
+use super::types::Judge;
 use super::{profile, read_limits};
+use crate::breaker::record::MAX_TRIAL;
 use crate::doc::check::fill;
 use crate::doc::problem::quoted;
 use crate::doc::table::MAX_ITEMS;
@@ -62,6 +64,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
             let at = breaker_at.key(breaker::HALF_OPEN.name());
             complete_lease(&at, half_open, request, problems);
         }
+        check_trial(&breaker_at, breaker, problems);
         let trip_at = breaker_at.key(breaker::TRIP.name());
         for key in [trip::FAILURE_RATE, trip::SLOW_RATE] {
             let trip = breaker::TRIP.node_mut(breaker);
@@ -108,6 +111,28 @@ fn complete_lease(
             problems.add(&at.key(half_open::LEASE.name()), what);
         }
         _ => {}
+    }
+}
+
+/// A trial is judged by rates, and its counts have to fit into the record.
+fn check_trial(at: &Path<'_>, breaker: &Node, problems: &mut Problems) {
+    let (Some(half_open), trip) = (breaker::HALF_OPEN.node(breaker), breaker::TRIP.node(breaker))
+    else {
+        return;
+    };
+    if half_open::JUDGE.find(half_open) != Some(Judge::Rate) {
+        return;
+    }
+    let at = at.key(breaker::HALF_OPEN.name());
+    let rates = [trip::FAILURE_RATE, trip::SLOW_RATE];
+    if !trip.is_some_and(|trip| rates.iter().any(|rate| rate.node(trip).is_some())) {
+        let what = "\"rate\" judges by a rate, and `trip` has neither failure_rate nor slow_rate";
+        problems.add(&at.key(half_open::JUDGE.name()), what);
+    }
+    let probes = half_open::MAX_PROBES.find(half_open).filter(|probes| *probes > MAX_TRIAL);
+    if let Some(probes) = probes {
+        let what = format!("{probes} is more than {MAX_TRIAL}, the most that are judged together");
+        problems.add(&at.key(half_open::MAX_PROBES.name()), what);
     }
 }
 

@@ -252,17 +252,42 @@ pub enum WindowSize {
     Time(Duration),
 }
 
-/// `open`: `min(base · multiplier^level, max)` and up to `jitter` of it more.
+/// `open`: the base grown to its level, at most `max`, and up to `jitter` of it more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Open {
     /// Open time of the first trip.
     pub base: Duration,
-    /// Growth from level to level, at least 1.
+    /// How much longer each level is, at least 1.
     pub multiplier: f64,
+    /// Of what it is so much longer.
+    pub growth: Growth,
     /// Longest open time, before jitter.
     pub max: Duration,
     /// Share added at random, 0–1.
     pub jitter: f64,
+}
+
+/// How open times grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// Each level by the level before it: `base · multiplier^level`.
+    #[default]
+    Exponential,
+    /// Each level by the base: `base · (1 + (multiplier − 1) · level)`.
+    Linear,
+}
+
+impl Growth {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Exponential, Self::Linear];
+
+    /// The name in the policy language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exponential => "exponential",
+            Self::Linear => "linear",
+        }
+    }
 }
 
 impl Open {
@@ -275,12 +300,40 @@ impl Open {
 /// `half_open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfOpen {
-    /// Most probes outstanding, 1–1,000.
+    /// Most probes outstanding, 1–1,000; the probes of one trial, 1–100.
     pub max_probes: u32,
-    /// Successes that close, at least 1.
+    /// Successes that close, at least 1. A trial does not ask for it.
     pub required_successes: u32,
+    /// What decides.
+    pub judge: Judge,
     /// How long a probe may wait for response headers.
     pub lease: Duration,
+}
+
+/// What decides about a breaker whose open time is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Judge {
+    /// Each probe: one that fails or is slow re-opens, enough successes close.
+    #[default]
+    Each,
+    /// The probes together: once enough of them ended, the rates of `trip` decide.
+    Rate,
+    /// Nobody: it closes, and its conditions judge anew.
+    Nobody,
+}
+
+impl Judge {
+    /// Every judge.
+    pub const ALL: [Self; 3] = [Self::Each, Self::Rate, Self::Nobody];
+
+    /// The name in the policy language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Rate => "rate",
+            Self::Nobody => "nobody",
+        }
+    }
 }
 
 /// Time limits that the host enforces.

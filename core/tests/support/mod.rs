@@ -4,7 +4,9 @@
 use bimetal_core::breaker::{Breaker, Denied, Permit};
 use bimetal_core::event::{State, Transition};
 use bimetal_core::outcome::{Outcome, Report};
-use bimetal_core::policy::{BreakerPolicy, HalfOpen, Open, RateCondition, Share, Trip, WindowSize};
+use bimetal_core::policy::{
+    BreakerPolicy, Growth, HalfOpen, Judge, Open, RateCondition, Share, Trip, WindowSize,
+};
 use bimetal_core::{Duration, Instant};
 use std::sync::Arc;
 
@@ -15,10 +17,16 @@ pub fn policy() -> BreakerPolicy {
         open: Open {
             base: Duration::from_secs(10),
             multiplier: 1.0,
+            growth: Growth::Exponential,
             max: Duration::from_secs(300),
             jitter: 0.0,
         },
-        half_open: HalfOpen { max_probes: 1, required_successes: 1, lease: Duration::from_secs(5) },
+        half_open: HalfOpen {
+            max_probes: 1,
+            required_successes: 1,
+            judge: Judge::Each,
+            lease: Duration::from_secs(5),
+        },
         ramp: Duration::ZERO,
         respect_retry_after: true,
         share: Share::None,

@@ -3,20 +3,20 @@
 use super::failure::FAILURE;
 use super::{COUNT, DAY, TIME, trip};
 use crate::doc::{Field, Key, Keyword, Object, Part, Rule, TypedKind};
-use crate::policy::profile::ORIGIN_STUDY;
-use crate::policy::types::Share;
+use crate::policy::profile;
+use crate::policy::types::{Growth, Judge, Share};
 use crate::time::Duration;
 use alloc::string::String;
 
 pub(crate) const PROFILE: Key<String> = Key::new(
     "profile",
     TypedKind::keywords(&[
-        Keyword::new(ORIGIN_STUDY),
-        Keyword::later("resilience4j"),
-        Keyword::later("hystrix"),
-        Keyword::later("polly"),
-        Keyword::later("gobreaker"),
-        Keyword::later("istio-outlier"),
+        Keyword::new(profile::ORIGIN_STUDY.name),
+        Keyword::new(profile::RESILIENCE4J.name),
+        Keyword::new(profile::HYSTRIX.name),
+        Keyword::new(profile::POLLY.name),
+        Keyword::new(profile::GOBREAKER.name),
+        Keyword::new(profile::ISTIO_OUTLIER.name),
     ]),
     "Fills in what is left out as that breaker has it. A given `trip` or `failure` replaces the profile's whole, all else leaf by leaf.",
 );
@@ -70,7 +70,7 @@ pub static BREAKER: Object = Object {
 };
 
 pub(crate) mod open {
-    use super::{Duration, Key, Object, TIME, TypedKind};
+    use super::{Duration, Growth, Key, Keyword, Object, TIME, TypedKind};
 
     pub(crate) const BASE: Key<Duration> =
         Key::new("base", TIME, "Open time of the first trip.").default(r#""30s""#);
@@ -80,6 +80,15 @@ pub(crate) mod open {
         "Growth with each trip that follows.",
     )
     .default("2");
+    pub(crate) const GROWTH: Key<Growth> = Key::new(
+        "growth",
+        TypedKind::keywords(&[
+            Keyword::new(Growth::Exponential.name()),
+            Keyword::new(Growth::Linear.name()),
+        ]),
+        "How it grows: by the open time before, or `linear`, to base · (1 + (multiplier − 1) · level).",
+    )
+    .default(r#""exponential""#);
     pub(crate) const MAX: Key<Duration> =
         Key::new("max", TIME, "Longest open time, before jitter.")
             .computed("5m, or base where that is longer");
@@ -92,19 +101,29 @@ pub(crate) mod open {
 
     pub(super) static OPEN: Object = Object {
         doc: "Open for min(base · multiplier^level, max), plus up to `jitter` of it.",
-        fields: &[BASE.field(), MULTIPLIER.field(), MAX.field(), JITTER.field()],
+        fields: &[BASE.field(), MULTIPLIER.field(), GROWTH.field(), MAX.field(), JITTER.field()],
         rules: &[],
     };
 }
 
 pub(crate) mod half_open {
-    use super::{COUNT, Duration, Key, Object, TIME, TypedKind};
+    use super::{COUNT, Duration, Judge, Key, Keyword, Object, TIME, TypedKind};
 
     pub(crate) const MAX_PROBES: Key<u32> =
         Key::new("max_probes", TypedKind::<u32>::whole(1, 1_000), "Most probes outstanding.")
             .default("1");
     pub(crate) const REQUIRED_SUCCESSES: Key<u32> =
         Key::new("required_successes", COUNT, "Successes that close it.").default("1");
+    pub(crate) const JUDGE: Key<Judge> = Key::new(
+        "judge",
+        TypedKind::keywords(&[
+            Keyword::new(Judge::Each.name()),
+            Keyword::new(Judge::Rate.name()),
+            Keyword::new(Judge::Nobody.name()),
+        ]),
+        "What decides: each probe, or the rates of `trip` over max_probes probes; nobody closes it unasked.",
+    )
+    .default(r#""each""#);
     pub(crate) const LEASE: Key<Duration> = Key::new(
         "lease",
         TIME,
@@ -114,7 +133,7 @@ pub(crate) mod half_open {
 
     pub(super) static HALF_OPEN: Object = Object {
         doc: "How it tries again.",
-        fields: &[MAX_PROBES.field(), REQUIRED_SUCCESSES.field(), LEASE.field()],
+        fields: &[MAX_PROBES.field(), REQUIRED_SUCCESSES.field(), JUDGE.field(), LEASE.field()],
         rules: &[],
     };
 }
