@@ -39,7 +39,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [5, 4]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [6, 5]);
 }
 
 #[test]
@@ -85,13 +85,21 @@ fn a_limit_answers_as_it_says() {
 }
 
 #[test]
-fn the_profile_is_what_it_says() {
-    let written = examples(Host::Wasm).pop().unwrap().policies.remove(0);
-    let profile = json!({"policies": [
-        {"name": "the-same-as-origin-study", "breaker": {"profile": "origin-study"}},
-    ]});
-    let profile = compile(&profile, Host::Wasm).policies.remove(0);
-    assert_eq!(written.hash, profile.hash);
+fn each_profile_is_what_it_says() {
+    let documents = examples(Host::Wasm);
+    let policies = documents.iter().flat_map(|document| &document.policies);
+    let mut written = Vec::new();
+    for policy in policies {
+        let Some(name) = policy.name.strip_prefix("the-same-as-") else {
+            continue;
+        };
+        let profile = json!({"policies": [{"name": *policy.name, "breaker": {"profile": name}}]});
+        let profile = compile(&profile, Host::Wasm).policies.remove(0);
+        assert_eq!(policy.hash, profile.hash, "{name}");
+        written.push(name);
+    }
+    let all = ["origin-study", "resilience4j", "hystrix", "polly", "gobreaker", "istio-outlier"];
+    assert_eq!(written, all);
 }
 
 #[test]

@@ -9,6 +9,7 @@ extern crate bimetal_browser_test;
 
 mod policy;
 
+use bimetal_core::doc::{Check, Field, Kind, Node, Object, Path, Rule, Unsupported};
 use bimetal_core::policy::{Document, Host};
 use policy::{assert_same, problems};
 use serde_json::json;
@@ -18,7 +19,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
     let policy = json!({"policies": [{
         "name": "echo",
         "match": {"direction": "outbound"},
-        "breaker": {"profile": "hystrix", "share": "mesh", "quorum": 2},
+        "breaker": {"profile": "polly", "share": "mesh", "quorum": 2},
         "timeout": {"request": {"auto": {}}, "connect": "100ms"},
         "fallback": {"when": ["rejected", "failed"]},
         "retry": {"tries": 3},
@@ -26,7 +27,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
     assert_same(
         problems(&policy, Host::Wasm),
         [
-            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host wasm"#,
             r#"policies[0].breaker.share: "mesh" is not supported yet by host wasm"#,
             "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].timeout.request: an object is not supported yet by host wasm",
@@ -39,7 +39,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
         problems(&policy, Host::Native),
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            r#"policies[0].breaker.profile: "hystrix" is not supported yet by host native"#,
             r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
             "policies[0].breaker.quorum: not supported yet by host native",
             "policies[0].timeout.request: an object is not supported yet by host native",
@@ -48,18 +47,30 @@ fn what_a_host_cannot_do_names_path_and_host() {
     );
 }
 
+/// A table of its own: today's language has no choice of which one part is not supported yet.
 #[test]
 fn what_is_skipped_does_not_count() {
+    static EITHER: Object = Object {
+        doc: "",
+        fields: &[Field::later("new", ""), Field::new("old", Kind::Any, "")],
+        rules: &[Rule::AtLeastOne(&["old", "new"])],
+    };
+    let told = |document: &str| {
+        let mut node = Node::from_json(document.as_bytes()).unwrap();
+        let mut check = Check::new(Host::Wasm, Unsupported::Skip);
+        check.object(&Path::ROOT.key("a"), &mut node, &EITHER);
+        check.problems.to_string()
+    };
+    let skipped =
+        "a: at least one of old, new is needed; what is skipped as unsupported does not count";
+    assert_eq!(told(r#"{"new": 1}"#), skipped);
+    assert_eq!(told("{}"), "a: at least one of old, new is needed");
+    assert_eq!(told(r#"{"new": 1, "old": 1}"#), "");
+
     let document =
-        |breaker| json!({"unsupported": "skip", "policies": [{"name": "a", "breaker": breaker}]});
+        json!({"unsupported": "skip", "policies": [{"name": "a", "breaker": {"quorum": 2}}]});
     assert_eq!(
-        problems(&document(json!({"profile": "hystrix"})), Host::Wasm),
-        [
-            "policies[0].breaker: at least one of trip, profile is needed; what is skipped as unsupported does not count"
-        ]
-    );
-    assert_eq!(
-        problems(&document(json!({"quorum": 2})), Host::Wasm),
+        problems(&document, Host::Wasm),
         ["policies[0].breaker: at least one of trip, profile is needed"]
     );
 }

@@ -6,6 +6,7 @@
 mod dependencies;
 mod miri;
 mod mutants;
+mod oracles;
 mod rooms;
 mod suites;
 mod tally;
@@ -258,6 +259,9 @@ fn full(tally: &Tally, needs: &Needs) {
         // Another meaning of every dependency: a folder of its own keeps the other builds.
         command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", place::made("loom")?);
         Ok(judge(&process::run("interleavings", &mut command, LIMIT)?))
+    });
+    tally.step("oracles", "profiles decide as the breakers that they are named after", || {
+        Ok(judge(&process::run("oracles", &mut oracles::asked()?, LIMIT)?))
     });
     tally.step("miri", "no undefined behaviour under the core", miri::check);
     tally.step("mutants", "a test notices each change of a part of the code", mutants::check);
