@@ -32,6 +32,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   cargo xtask demo             watch both hosts trip and recover, about a minute
+  cargo xtask demo --overload  watch a model stand more calls than it can serve
   cargo xtask test             run every test of this machine
   cargo xtask soak             a million calls with random faults through each host
   cargo xtask bench --quick    a short look at the ratios
@@ -45,10 +46,13 @@ Exit status: 0 fine, 1 failed, 2 wrong arguments.";
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Watch both hosts trip and recover in front of one failing server
-    #[command(
-        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --plain | tee demo.txt"
-    )]
+    #[command(after_help = "Examples:\n  cargo xtask demo\n  \
+        cargo xtask demo --plain | tee demo.txt\n  cargo xtask demo --overload")]
     Demo {
+        /// More calls than three replicas of a model can serve: without protection, with Istio's
+        /// limits and with a policy, about three minutes. Needs Go, to build vegeta
+        #[arg(long)]
+        overload: bool,
         /// One line a second instead of a picture (the default in a pipe)
         #[arg(long)]
         plain: bool,
@@ -182,9 +186,10 @@ fn main() -> ExitCode {
 
 fn carry_out(task: Task) -> Result<ExitCode> {
     let good = match task {
-        Task::Demo { plain } => {
-            demo::run(if plain { demo::Look::Plain } else { demo::Look::Live })?
-        }
+        Task::Demo { overload, plain } => demo::run(
+            if overload { demo::Story::Overload } else { demo::Story::Failure },
+            if plain { demo::Look::Plain } else { demo::Look::Live },
+        )?,
         Task::Test { full } => {
             test::run(if full { test::Extent::Full } else { test::Extent::Usual })?
         }

@@ -32,8 +32,8 @@ pub fn draw(id: &str, name: &str, summary: &str, line: &Line) -> String {
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
          <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
-        super::page::escape(name),
-        super::page::escape(summary)
+        super::sheet::escape(name),
+        super::sheet::escape(summary)
     );
     outages(&mut svg);
     axis(&mut svg);

@@ -4,11 +4,13 @@
 mod chart;
 mod load;
 pub(crate) mod metrics;
+pub mod overload;
 mod page;
 mod plain;
 mod record;
 pub(crate) mod scene;
 mod script;
+mod sheet;
 pub mod terminal;
 mod verdict;
 
@@ -21,7 +23,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use verdict::{Claim, Verdict};
+use verdict::Verdict;
 
 /// How the demo shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +34,37 @@ pub enum Look {
     Plain,
 }
 
+/// What the demo tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Story {
+    /// A server that fails, and the breaker before it.
+    Failure,
+    /// More calls than a server can serve.
+    Overload,
+}
+
 /// How often the hosts are asked for their state.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long the hosts may take to publish their last counts.
 const LAST_COUNTS_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs the demo. True means that every claim holds.
+/// Runs a demo. True means that every claim holds.
 ///
 /// # Errors
 /// Something cannot be installed, built, started or written.
-pub fn run(look: Look) -> Result<bool> {
+pub fn run(story: Story, look: Look) -> Result<bool> {
+    let look = if std::io::stdout().is_terminal() { look } else { Look::Plain };
+    match story {
+        Story::Failure => failure(look),
+        Story::Overload => overload::run(look),
+    }
+}
+
+/// The demo of the breaker.
+fn failure(look: Look) -> Result<bool> {
     let parts = Parts::make()?;
     let mut scene = Scene::start(&parts)?;
-    let look = if std::io::stdout().is_terminal() { look } else { Look::Plain };
     let record = play(&mut scene, look)?;
     let verdicts = Arm::ALL.map(|arm| Verdict::of(&record, arm));
     let mut claims = Vec::new();
@@ -53,9 +72,9 @@ pub fn run(look: Look) -> Result<bool> {
         claims.extend(verdict::claims(verdict, &settled(&scene, verdict)?));
     }
     drop(scene);
-    tell(&verdicts, &claims);
+    sheet::tell(&page::COLUMNS, &page::rows(&verdicts), page::EXPLAINED, &claims);
     let file = place::made("demo")?.join("index.html");
-    page::write(&file, &record, &verdicts, &claims)?;
+    sheet::write(&file, &page::page(&record, &verdicts, &claims))?;
     println!("the timeline, drawn: {}", file.display());
     Ok(claims.iter().all(|claim| claim.holds))
 }
@@ -133,7 +152,10 @@ fn show(
         let shown = now.min(script::LENGTH);
         match look {
             _ if process::stopping() => {}
-            Look::Live => screen.draw(record, shown).context("cannot draw on the terminal")?,
+            Look::Live => {
+                let picture = terminal::picture(record, shown, terminal::Screen::width());
+                screen.draw(&picture).context("cannot draw on the terminal")?;
+            }
             // In the second after the one it tells of, when its answers are there.
             Look::Plain if next.subsec_millis() == 0 && next <= script::LENGTH => {
                 println!("{}", plain::line(record, next));
@@ -160,21 +182,5 @@ fn settled(scene: &Scene, verdict: &Verdict) -> Result<Page> {
             return Ok(page);
         }
         std::thread::sleep(GLANCE);
-    }
-}
-
-/// Prints the closing table and the claims.
-fn tell(verdicts: &[Verdict], claims: &[Claim]) {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(page::COLUMNS);
-    for row in page::rows(verdicts) {
-        table.add_row(row);
-    }
-    println!("\n{table}");
-    println!("{}", page::EXPLAINED);
-    for claim in claims {
-        let word = if claim.holds { "kept:  " } else { "BROKEN:" };
-        println!("{word} {}", claim.text);
     }
 }

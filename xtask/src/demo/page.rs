@@ -2,74 +2,21 @@
 
 use super::chart;
 use super::record::{Arm, Record};
+use super::sheet::Sheet;
 use super::verdict::{Claim, Verdict};
-use anyhow::{Context, Result};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
-/// Writes the page, whole or not at all.
-///
-/// # Errors
-/// The file cannot be written, for example on a full disk; an earlier page stays then.
-pub fn write(file: &Path, record: &Record, verdicts: &[Verdict], claims: &[Claim]) -> Result<()> {
-    let page = page(record, verdicts, claims);
-    let half = file.with_extension("html.part");
-    std::fs::write(&half, page)
-        .and_then(|()| std::fs::rename(&half, file))
-        .inspect_err(|_| {
-            // Half a page helps nobody and holds space.
-            let _ = std::fs::remove_file(&half);
-        })
-        .with_context(|| {
-            format!(
-                "the report {} cannot be written; the numbers above are complete. Make space or \
-                 choose another target folder (CARGO_TARGET_DIR), then run the demo again",
-                file.display()
-            )
-        })
-}
-
-const HEAD: &str = include_str!("page.head.html");
-
-fn page(record: &Record, verdicts: &[Verdict], claims: &[Claim]) -> String {
-    let mut html = HEAD.to_owned();
+/// The whole page.
+pub fn page(record: &Record, verdicts: &[Verdict], claims: &[Claim]) -> String {
+    let mut sheet =
+        Sheet::new("Bimetal demo: one policy, two hosts", include_str!("page.intro.html"));
     for verdict in verdicts.iter().filter(|verdict| verdict.arm != Arm::Direct) {
         let name = verdict.arm.name();
         let id = format!("arm{}", verdict.arm as usize);
-        let _ = write!(
-            html,
-            "<section><h2>{}</h2>{}</section>",
-            escape(name),
-            chart::draw(&id, name, &summary(verdict), record.line(verdict.arm))
-        );
+        sheet.picture(name, &chart::draw(&id, name, &summary(verdict), record.line(verdict.arm)));
     }
-    html.push_str("<section><h2>In numbers</h2><div class=\"wide\"><table><thead><tr>");
-    for column in COLUMNS {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escape(column));
-    }
-    html.push_str("</tr></thead><tbody>");
-    for row in rows(verdicts) {
-        html.push_str("<tr>");
-        for (at, cell) in row.iter().enumerate() {
-            let _ = match at {
-                0 => write!(html, "<th scope=\"row\">{}</th>", escape(cell)),
-                _ => write!(html, "<td>{}</td>", escape(cell)),
-            };
-        }
-        html.push_str("</tr>");
-    }
-    let _ = write!(
-        html,
-        "</tbody></table></div><p class=\"foot\">{}</p><h3>Promises</h3><ul class=\"promises\">",
-        escape(EXPLAINED)
-    );
-    for claim in claims {
-        let (class, word) = if claim.holds { ("kept", "kept") } else { ("broken", "broken") };
-        let _ = write!(html, "<li class=\"{class}\"><b>{word}</b> {}</li>", escape(&claim.text));
-    }
-    html.push_str("</ul></section></main></body></html>\n");
-    html
+    sheet.end(&COLUMNS, &rows(verdicts), EXPLAINED, claims)
 }
 
 fn summary(verdict: &Verdict) -> String {
@@ -145,50 +92,4 @@ fn added(with: Duration, without: Duration) -> String {
 
 fn time(time: Option<Duration>) -> String {
     time.map_or_else(|| "never".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
-}
-
-/// Text as HTML, also inside an attribute.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for unit in text.chars() {
-        match unit {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(unit),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_cannot_become_markup() {
-        assert_eq!(escape("<a b='c'>&\""), "&lt;a b=&#39;c&#39;&gt;&amp;&quot;");
-        let hostile = Claim { text: "<script>".to_owned(), holds: false };
-        let page = page(&Record::default(), &[], &[hostile]);
-        assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
-    }
-
-    #[test]
-    fn a_full_disk_is_told_and_leaves_no_half_page() {
-        let full = Path::new("/dev/full");
-        if !full.exists() {
-            println!("skipped: this system has no /dev/full");
-            return;
-        }
-        let folder = crate::place::made("xtask/tests/full").unwrap();
-        let (file, half) = (folder.join("index.html"), folder.join("index.html.part"));
-        let _ = std::fs::remove_file(&half);
-        std::os::unix::fs::symlink(full, &half).unwrap();
-        let error = write(&file, &Record::default(), &[], &[]).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.contains("cannot be written") && error.contains("No space left"), "{error}");
-        assert!(half.symlink_metadata().is_err() && !file.exists());
-    }
 }

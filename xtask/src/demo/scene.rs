@@ -177,17 +177,24 @@ pub fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, Socket
     command.args(["echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ready-file"]);
     command.arg(&ready);
     let mut echo = Running::start("echo server", &mut command, &folder.join("echo.log"))?;
-    let ports = ready_when(&mut echo, || {
-        let text = std::fs::read_to_string(&ready).ok()?;
+    let address = ready_address(&mut echo, &ready, "listen")?;
+    let admin = ready_address(&mut echo, &ready, "admin")?;
+    Ok((echo, address, admin))
+}
+
+/// Waits until a program has written its ready file; gives the address of that name in it.
+///
+/// # Errors
+/// It ends or is not ready in time, or tells no such address.
+pub fn ready_address(program: &mut Running, ready: &Path, field: &str) -> Result<SocketAddr> {
+    let ports = ready_when(program, || {
+        let text = std::fs::read_to_string(ready).ok()?;
         serde_json::from_str::<Value>(&text).ok()
     })?;
-    let address = |field: &str| -> Result<SocketAddr> {
-        ports[field]
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| anyhow!("the echo server's ready file names no {field:?}: {ports}"))
-    };
-    Ok((echo, address("listen")?, address("admin")?))
+    ports[field]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| anyhow!("the ready file of {} names no {field:?}: {ports}", program.name()))
 }
 
 fn native(

@@ -25,19 +25,23 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Draws the picture as of `now`.
+    /// How many columns a picture may have.
+    pub fn width() -> usize {
+        let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        width.clamp(40, 220)
+    }
+
+    /// Draws a picture over the one before.
     ///
     /// # Errors
     /// The terminal cannot be written to.
-    pub fn draw(&mut self, record: &Record, now: Duration) -> io::Result<()> {
-        let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-        let picture = picture(record, now, width.clamp(40, 220));
+    pub fn draw(&mut self, picture: &[String]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.lines > 0 {
             queue!(out, cursor::MoveUp(self.lines))?;
         }
         queue!(out, cursor::Hide, cursor::MoveToColumn(0))?;
-        for line in &picture {
+        for line in picture {
             queue!(out, terminal::Clear(terminal::ClearType::CurrentLine))?;
             writeln!(out, "{line}")?;
         }
@@ -59,7 +63,8 @@ pub fn restore() {
     }
 }
 
-fn picture(record: &Record, now: Duration, width: usize) -> Vec<String> {
+/// Both hosts as of `now`, for a terminal that is `width` wide.
+pub fn picture(record: &Record, now: Duration, width: usize) -> Vec<String> {
     let columns = width.saturating_sub(MARGIN + 1);
     let end = (index(now) + 1).min(record.line(Arm::Direct).ticks.len());
     let begin = end.saturating_sub(columns);

@@ -12,6 +12,7 @@ mod suites;
 mod tally;
 mod wasm_core;
 
+use crate::demo::overload;
 use crate::demo::scene::Parts;
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
@@ -44,6 +45,17 @@ struct Needs {
     study: Option<PathBuf>,
     app: Option<PathBuf>,
     noop_module: Option<PathBuf>,
+}
+
+impl Needs {
+    /// What the demos' scenes are made of, where all of it is there.
+    fn parts(&self) -> Option<Parts> {
+        Some(Parts {
+            bimetal: self.bimetal.clone()?,
+            envoy: self.envoy.clone()?,
+            filter: self.filter.clone()?,
+        })
+    }
 }
 
 /// Runs the tests and prints the report; the last line is `N passed, N failed, N skipped`.
@@ -88,6 +100,7 @@ pub fn run(extent: Extent) -> Result<bool> {
         suites.run(&tally, suites::Pace::Busy, &needs);
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);
+    burst(&tally, &needs);
     soak(&tally, &needs, extent);
     quick_study(&tally, &needs);
     tally.step("doc tests", "the examples in the documentation", || {
@@ -157,16 +170,32 @@ fn hosts(tally: &Tally) -> Needs {
     needs
 }
 
+/// The overload demo's hosts under a burst: who is let through.
+fn burst(tally: &Tally, needs: &Needs) {
+    tally.step(
+        "burst",
+        "both hosts let through what a limit says, and the models see no more",
+        || {
+            let Some(parts) = needs.parts() else {
+                println!("skipped: the burst needs the filter, Envoy and the bimetal program");
+                return Ok(Counts::SKIPPED);
+            };
+            if overload::burst(&parts)? {
+                Ok(Counts::PASSED)
+            } else {
+                bail!("what was not as it should be is marked FAIL above")
+            }
+        },
+    );
+}
+
 /// Calls with random faults through both hosts; `cargo xtask soak` makes many more.
 fn soak(tally: &Tally, needs: &Needs, extent: Extent) {
     tally.step("soak", "every call with a random fault is accounted for", || {
-        let Needs { filter: Some(filter), envoy: Some(envoy), bimetal: Some(bimetal), .. } = needs
-        else {
+        let Some(parts) = needs.parts() else {
             println!("skipped: the soak needs the filter, Envoy and the bimetal program");
             return Ok(Counts::SKIPPED);
         };
-        let parts =
-            Parts { bimetal: bimetal.clone(), envoy: envoy.clone(), filter: filter.clone() };
         let calls = match extent {
             Extent::Usual => 20_000,
             Extent::Full => 200_000,

@@ -74,7 +74,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 15] = [
+pub const TOOLS: [Tool; 16] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -176,6 +176,17 @@ pub const TOOLS: [Tool; 15] = [
         why: "checks the container images",
         package: Package::Go {
             program: "github.com/google/go-containerregistry/cmd/crane@v0.20.6",
+        },
+    },
+    Tool {
+        name: "vegeta",
+        variable: "VEGETA",
+        file: "vegeta",
+        why: "the load of the overload demo",
+        package: Package::GoWithin {
+            module: "github.com/tsenart/vegeta/v12",
+            version: "v12.12.0",
+            program: "github.com/tsenart/vegeta/v12",
         },
     },
     Tool {
