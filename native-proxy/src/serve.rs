@@ -273,7 +273,7 @@ async fn join<T: AsyncRead + AsyncWrite + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Checkout, Limits as PoolLimits, Pool};
+    use crate::upstream::{Limits as PoolLimits, Pool};
     use tokio::io::AsyncReadExt;
     use tokio::runtime::{Builder, LocalOptions};
 
@@ -285,9 +285,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let idle = Duration::from_secs(20);
             let limits = PoolLimits { max_connections: 1, max_pending: 0, idle: idle.into() };
-            let Some(Checkout::Slot(slot)) = Pool::new("echo".into(), limits).take() else {
-                panic!("no place");
-            };
+            let slot = Pool::new("echo".into(), limits).slot();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let connection = Connection::begin(stream, slot, idle).await.unwrap();
             let (mut client, ours) = tokio::io::duplex(64);

@@ -18,6 +18,7 @@ const CHOSEN: &[(&str, &[&str])] = &[
     ("health.address", &[r#""127.0.0.1:5""#, r#""127.0.0.1:6""#]),
     // 0 is as many as there are cores.
     ("workers", &["3", "4"]),
+    ("upstreams.a.dns", &[r#""a:1""#, r#""b:1""#]),
     ("routes.0.upstream", &[r#""a""#, r#""b""#]),
     ("telemetry.traces.endpoint", &[r#""http://a:1""#, r#""http://b:2""#]),
 ];
@@ -50,9 +51,9 @@ fn each_leaf_changes_the_settings() {
             assert!(!settings[..index].contains(one), "{} is not read", leaf.name());
         }
     }
-    let alone = ["version", "upstreams.a.protocol", "upstreams.a.balance", "routes.0.direction"];
+    let alone = ["version", "upstreams.a.protocol", "routes.0.direction"];
     assert_eq!(only_one, alone);
-    assert_eq!(count, 30);
+    assert_eq!(count, 32);
 }
 
 #[test]

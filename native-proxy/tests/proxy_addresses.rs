@@ -2,7 +2,7 @@
 
 mod proxy_support;
 
-use proxy_support::{Client, Running, Upstream, file, get, ok, policy, wait_for};
+use proxy_support::{Client, Running, Upstream, file, file_of, get, ok, policy, wait_for};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -30,19 +30,13 @@ impl BlackHole {
     }
 }
 
-fn with(endpoints: &[SocketAddr], rest: &str) -> String {
-    let list: Vec<_> = endpoints.iter().map(|endpoint| format!("'{endpoint}'")).collect();
-    let one = format!("endpoints: ['{}']", endpoints[0]);
-    file(endpoints[0], rest).replace(&one, &format!("endpoints: [{}]", list.join(", ")))
-}
-
 #[test]
 fn a_black_hole_is_passed_over_and_takes_no_place() {
     let holes = [BlackHole::new(), BlackHole::new()];
     let upstream = Upstream::answering(ok("fine"));
     let endpoints = [holes[0].address, holes[1].address, upstream.address];
     // One connection at most: the attempts beside it count for nothing.
-    let text = with(&endpoints, &policy("timeout: {connect: 15s}"))
+    let text = file_of(&endpoints, "", &policy("timeout: {connect: 15s}"))
         .replace("echo: {", "echo: {pool: {max_connections: 1, max_pending: 0}, ");
     let proxy = Running::with(&text);
     for _ in 0..3 {
@@ -60,7 +54,7 @@ fn a_black_hole_is_passed_over_and_takes_no_place() {
 fn when_none_answers_it_is_one_failure_that_names_them_all() {
     let hole = BlackHole::new();
     let nobody = proxy_support::nowhere();
-    let text = with(&[nobody, hole.address], &policy("timeout: {connect: 300ms}"));
+    let text = file_of(&[nobody, hole.address], "", &policy("timeout: {connect: 300ms}"));
     let proxy = Running::with(&text);
     let answer = proxy.ask(&get("/"));
     let wanted = format!(

@@ -81,11 +81,12 @@ fn a_reload_closes_the_connections_of_upstreams_that_are_gone_and_no_others() {
 }
 
 #[test]
-fn live_endpoints_take_turns() {
+fn live_endpoints_take_turns_where_that_is_asked_for() {
     let answer = ok("").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
     let upstreams = [Upstream::answering(answer.as_str()), Upstream::answering(answer.as_str())];
     let addresses: [SocketAddr; 2] = [upstreams[0].address, upstreams[1].address];
     let both = format!("['{}', '{}']", addresses[0], addresses[1]);
+    let both = format!("{both}, balance: round_robin");
     let text = file(addresses[0], "").replace(&format!("['{}']", addresses[0]), &both);
     let proxy = Running::with(&text);
     for calls in 1..=6_usize {

@@ -85,6 +85,7 @@ async fn live(
     let Ok(shared) = shared.await else {
         return;
     };
+    tokio::task::spawn_local(shared.directory.clone().keep());
     tokio::join!(accept(shared.clone(), Face::Admin, admin), accept(shared, Face::Health, health));
 }
 

@@ -206,12 +206,12 @@ impl Sending<'_> {
         call: &mut TrackedCall,
     ) -> Result<Checkout, AttemptError> {
         let upstream = self.attempt.upstream;
-        if let Some(checkout) = upstream.pool.take() {
+        if let Some(checkout) = upstream.take(&[]) {
             call.handed_over(now, upload);
             return Ok(checkout);
         }
         call.queued(now);
-        let checkout = upstream.checkout(self.queue_limit).await?;
+        let checkout = upstream.checkout(self.queue_limit, &[]).await?;
         call.handed_over(call.now(), upload);
         Ok(checkout)
     }

@@ -33,6 +33,57 @@ impl Endpoint {
     }
 }
 
+/// A name each of whose addresses is an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The host name.
+    pub host: Box<str>,
+    /// The port of all of them.
+    pub port: u16,
+}
+
+impl Dns {
+    /// Reads `name:port`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        match Endpoint::parse(text)? {
+            Endpoint::Name { host, port } => Some(Self { host, port }),
+            Endpoint::Address(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Dns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// How a call chooses among the endpoints of its upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Of two that are drawn at random the one with fewer calls under way.
+    #[default]
+    LeastRequest,
+    /// Each in turn.
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+impl Balance {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::LeastRequest, Self::RoundRobin, Self::Random];
+
+    /// The word for it in a file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LeastRequest => "least_request",
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+        }
+    }
+}
+
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -44,7 +95,7 @@ impl std::fmt::Display for Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::Endpoint;
+    use super::{Dns, Endpoint};
 
     #[test]
     fn endpoints_are_addresses_or_names() {
@@ -65,5 +116,15 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_is_no_name_to_ask_for() {
+        let name = Dns { host: "echo.demo".into(), port: 80 };
+        assert_eq!(Dns::parse("echo.demo:80"), Some(name));
+        assert_eq!(
+            ["127.0.0.1:80", "[::1]:80", "echo", "echo:0"].map(Dns::parse),
+            [const { None }; 4]
+        );
     }
 }

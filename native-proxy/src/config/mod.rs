@@ -11,7 +11,7 @@ mod telemetry;
 mod words;
 
 pub use builtin::builtin;
-pub use endpoint::Endpoint;
+pub use endpoint::{Balance, Dns, Endpoint};
 pub use file::{ConfigError, Syntax, load, parse};
 pub(crate) use file::{in_file, tree, understand};
 pub(crate) use read::collide;
@@ -106,8 +106,12 @@ impl Underscores {
 pub struct Upstream {
     /// Its name: the `destination` of policies.
     pub name: Arc<str>,
-    /// Where it is; taken in turn for new connections.
+    /// Where it is; none where `dns` says so.
     pub endpoints: Vec<Endpoint>,
+    /// The name whose addresses are its endpoints.
+    pub dns: Option<Dns>,
+    /// How a call chooses among them.
+    pub balance: Balance,
     /// The Host header of its requests; `None`: the client's own.
     pub host: Option<HeaderValue>,
     /// How long an answer's body may stand still.

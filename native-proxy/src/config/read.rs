@@ -169,12 +169,12 @@ fn listener(node: &Node) -> Result<Listener, Unread> {
 
 fn upstream(name: &str, node: &Node) -> Result<Arc<Upstream>, Unread> {
     let pool = upstream::POOL.part(node)?;
-    let endpoints = upstream::ENDPOINTS.read(node)?;
     let host = match upstream::HOST.read(node)?.as_str() {
         upstream::HOST_OF_ENDPOINT => {
             // As it is written: `echo:5001`, but also an address.
             let first = upstream::ENDPOINTS.node(node).and_then(|all| all.as_list().first());
-            let first = first.and_then(Node::as_text).ok_or(upstream::ENDPOINTS.unread())?;
+            let first = first.or_else(|| upstream::DNS.node(node)).and_then(Node::as_text);
+            let first = first.ok_or(upstream::ENDPOINTS.unread())?;
             Some(HeaderValue::from_str(first).map_err(|_| upstream::ENDPOINTS.unread())?)
         }
         upstream::HOST_OF_CLIENT => None,
@@ -182,7 +182,9 @@ fn upstream(name: &str, node: &Node) -> Result<Arc<Upstream>, Unread> {
     };
     Ok(Arc::new(Upstream {
         name: Arc::from(name),
-        endpoints,
+        endpoints: upstream::ENDPOINTS.given(node)?.unwrap_or_default(),
+        dns: upstream::DNS.given(node)?,
+        balance: upstream::BALANCE.read(node)?,
         host,
         idle: upstream::IDLE.read(node)?,
         pool: Pool {

@@ -5,11 +5,11 @@
 //! Each part has a module with one [`Key`] for each of its fields, by which it is read.
 
 use super::telemetry::TELEMETRY;
-use super::{Endpoint, Underscores};
+use super::{Balance, Dns, Endpoint, Underscores};
 use bimetal_core::Duration;
 use bimetal_core::doc::table::NAME;
 use bimetal_core::doc::{
-    Entries, Field, Form, FromNode, Key, Keyword, Node, Object, Part, Size, TypedKind,
+    Entries, Field, Form, FromNode, Key, Keyword, Node, Object, Part, Rule, Size, TypedKind,
 };
 use bimetal_core::policy::table::{COUNT, POLICIES, TIME, UNSUPPORTED, VERSION};
 use std::net::SocketAddr;
@@ -164,7 +164,8 @@ pub(super) mod health {
 
 pub(super) mod upstream {
     use super::{
-        Duration, ENDPOINT, Endpoint, Field, Key, Keyword, Object, Part, TIME, TypedKind, pool,
+        Balance, DNS_NAME, Dns, Duration, ENDPOINT, Endpoint, Field, Key, Keyword, Object, Part,
+        Rule, TIME, TypedKind, pool,
     };
 
     const ONE_ENDPOINT: TypedKind<Endpoint> = TypedKind::text(&ENDPOINT);
@@ -176,30 +177,34 @@ pub(super) mod upstream {
     pub(crate) const ENDPOINTS: Key<Vec<Endpoint>> = Key::new(
         "endpoints",
         TypedKind::list(&ONE_ENDPOINT, 1),
-        "Where it is: addresses or names, with port; taken in turn for new connections.",
-    )
-    .required();
-    // Nobody asks for these two: the one way that is supported is the way of all.
+        "Where it is: addresses or names, with port. Each is one endpoint; a name may have several addresses.",
+    );
+    pub(crate) const DNS: Key<Dns> = Key::new(
+        "dns",
+        TypedKind::text(&DNS_NAME),
+        "A name, with port, each of whose addresses is an endpoint; asked for again as its answers get old.",
+    );
+    // Nobody asks for it: the one way that is supported is the way of all.
     const PROTOCOL: Key<String> = Key::new(
         "protocol",
         TypedKind::keywords(&[Keyword::new("http1"), Keyword::later("h2"), Keyword::later("auto")]),
         "What it speaks.",
     )
     .default(r#""http1""#);
-    const BALANCE: Key<String> = Key::new(
+    pub(crate) const BALANCE: Key<Balance> = Key::new(
         "balance",
         TypedKind::keywords(&[
-            Keyword::new("round_robin"),
-            Keyword::later("least_request"),
-            Keyword::later("random"),
+            Keyword::new(Balance::LeastRequest.name()),
+            Keyword::new(Balance::RoundRobin.name()),
+            Keyword::new(Balance::Random.name()),
         ]),
-        "How a new connection chooses its endpoint.",
+        "How a call chooses among the endpoints: of two at random the one with fewer calls under way, each in turn, or any.",
     )
-    .default(r#""round_robin""#);
+    .default(r#""least_request""#);
     pub(crate) const HOST: Key<String> = Key::new(
         "host",
         TypedKind::keywords(&[Keyword::new(HOST_OF_CLIENT), Keyword::new(HOST_OF_ENDPOINT)]),
-        "The Host header that it gets: the `client`'s own, or the first `endpoint` as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
+        "The Host header that it gets: the `client`'s own, or the first `endpoint` (or `dns`) as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
     )
     .default(r#""client""#);
     pub(crate) const IDLE: Key<Duration> =
@@ -213,17 +218,17 @@ pub(super) mod upstream {
         doc: "One upstream.",
         fields: &[
             ENDPOINTS.field(),
+            DNS.field(),
             PROTOCOL.field(),
             BALANCE.field(),
             HOST.field(),
             IDLE.field(),
             POOL.field(),
-            Field::later("dns", "A name that stands for all its addresses."),
             Field::later("tls", "How its certificate is checked."),
             Field::later("health", "Probes of its endpoints."),
             Field::later("outlier", "When an endpoint is left out."),
         ],
-        rules: &[],
+        rules: &[Rule::ExactlyOne(&[ENDPOINTS.name(), DNS.name()])],
     };
 }
 
@@ -258,8 +263,7 @@ pub(super) mod pool {
 
 /// A route is a policy's `match`, with the same fields and the same reader, and where it leads.
 pub(super) mod route {
-    use super::{Key, NAME, Object, PROTOCOL, TypedKind};
-    use bimetal_core::doc::Rule;
+    use super::{Key, NAME, Object, PROTOCOL, Rule, TypedKind};
     use bimetal_core::policy::HostPattern;
     use bimetal_core::policy::table::matching;
 
@@ -310,6 +314,18 @@ impl FromNode for Endpoint {
     }
 }
 
+impl FromNode for Dns {
+    fn from_node(node: &Node) -> Option<Self> {
+        Self::parse(node.as_text()?)
+    }
+}
+
+impl FromNode for Balance {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
 impl FromNode for Underscores {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
@@ -344,4 +360,12 @@ static ENDPOINT: Form = Form {
     pattern: None,
     longest: None,
     test: |text| Endpoint::parse(text).is_some(),
+};
+
+static DNS_NAME: Form = Form {
+    what: "a name with a port",
+    allowed: r#"a name, and a port from 1 on, such as "echo.demo.svc.cluster.local:5001"; an address is one of `endpoints`"#,
+    pattern: None,
+    longest: None,
+    test: |text| Dns::parse(text).is_some(),
 };

@@ -8,6 +8,7 @@ use crate::config::{Listener, Settings, Telemetry};
 use crate::log::Level;
 use crate::serve::{Sharing, bind};
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
+use crate::upstream::Directory;
 use crate::worker::{self, Command, FailureLog, Start};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub reloads: AtomicU64,
     /// Reloads that were refused.
     pub refused_reloads: AtomicU64,
+    /// The endpoints of all upstreams.
+    pub directory: Arc<Directory>,
     /// Where traces go; none where they go nowhere.
     pub traces: Option<Queue>,
     settings: Mutex<Arc<Settings>>,
@@ -67,6 +70,7 @@ impl Shared {
         note_skipped(&settings);
         let settings = Arc::new(settings);
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings.clone();
+        self.directory.load(&settings);
         for worker in &self.workers {
             // A worker that ended needs no settings.
             drop(worker.send(Command::Load(settings.clone())));
@@ -111,6 +115,8 @@ impl Proxy {
         let settings = Arc::new(settings);
         let board = Arc::new(MemoryBoard::default());
         let failure_log = Arc::new(FailureLog::default());
+        let directory = Arc::new(Directory::default());
+        directory.load(&settings);
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..settings.workers {
             let start = Start {
@@ -118,6 +124,7 @@ impl Proxy {
                 clock,
                 seed: random(),
                 board: board.clone(),
+                directory: directory.clone(),
                 level,
                 failure_log: failure_log.clone(),
                 traces: queue.cloned().zip(Some(environment.clone())),
@@ -140,6 +147,7 @@ impl Proxy {
             workers,
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
+            directory,
             traces: queue.cloned(),
             settings: Mutex::new(settings),
         });

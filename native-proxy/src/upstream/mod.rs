@@ -1,14 +1,22 @@
 //! Upstreams: where they are, and this worker's connections to them.
 
+mod balance;
 mod connection;
+mod directory;
+mod endpoint;
+mod group;
+mod names;
 mod pool;
 mod quiet_waker;
 mod race;
 mod resolve;
 mod runner;
 mod upload;
+mod view;
 
 pub(crate) use connection::{BodyStep, Connection};
+pub(crate) use directory::Directory;
+pub(crate) use endpoint::Endpoint;
 pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
 pub(crate) use upload::{ContinueGate, Upload};
@@ -16,12 +24,13 @@ pub(crate) use upload::{ContinueGate, Upload};
 use crate::clock::Clock;
 use crate::config;
 use crate::serve;
-use race::{Race, WonLast};
+use race::{Finish, Race, WonLast};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use view::View;
 
 /// A connection that is not open after so long is late.
 const LATE: Duration = Duration::from_millis(50);
@@ -33,8 +42,22 @@ pub(crate) struct Upstream {
     resolver: Rc<Resolver>,
     turn: Cell<usize>,
     family: WonLast,
+    view: View,
     /// The worker's connections.
     pub pool: Rc<Pool>,
+}
+
+/// What an upstream has in common with others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// Who looks names up.
+    pub resolver: &'a Rc<Resolver>,
+    /// The endpoints of the process.
+    pub directory: &'a Directory,
+    /// Each worker has its share of the connections.
+    pub workers: usize,
+    /// From which draws among endpoints follow.
+    pub seed: u64,
 }
 
 /// A connection for the next request.
@@ -57,14 +80,13 @@ pub(crate) enum NoConnection {
     Connect(String),
 }
 
+/// Endpoints to which a call is not to go where there is another one: those that failed it before.
+pub(crate) type Avoided<'a> = &'a [Rc<Endpoint>];
+
 impl Upstream {
-    /// An upstream for one of `workers` workers: each has its share of the connections.
-    pub(crate) fn new(
-        settings: Arc<config::Upstream>,
-        resolver: Rc<Resolver>,
-        workers: usize,
-    ) -> Self {
-        let share = |total: usize| total.div_ceil(workers.max(1));
+    /// An upstream of one worker.
+    pub(crate) fn new(settings: Arc<config::Upstream>, around: Surroundings<'_>) -> Self {
+        let share = |total: usize| total.div_ceil(around.workers.max(1));
         let pool = Pool::new(
             settings.name.clone(),
             Limits {
@@ -73,7 +95,10 @@ impl Upstream {
                 idle: settings.pool.idle,
             },
         );
-        Self { settings, resolver, turn: Cell::new(0), family: WonLast::default(), pool }
+        let group = around.directory.group(&settings);
+        let view = View::new(&group, settings.balance, around.seed, &pool);
+        let resolver = around.resolver.clone();
+        Self { settings, resolver, turn: Cell::new(0), family: WonLast::default(), view, pool }
     }
 
     /// What it was made from.
@@ -81,19 +106,37 @@ impl Upstream {
         &self.settings
     }
 
-    /// A connection or permission to open one, waiting in the queue for at most `queue_wait`.
+    /// A connection or permission to open one, to the endpoint whose turn it is; none where that takes
+    /// waiting.
+    pub(crate) fn take(&self, avoided: Avoided<'_>) -> Option<Checkout> {
+        let endpoint = self.view.choose(&self.pool, avoided)?;
+        self.pool.take(&endpoint)
+    }
+
+    /// A connection or permission to open one, waiting in the queue for at most `queue_wait`; before the
+    /// first answer to a name also for that.
     ///
     /// # Errors
-    /// [`NoConnection::Overflow`]
-    pub(crate) async fn checkout(&self, queue_wait: Duration) -> Result<Checkout, NoConnection> {
-        if let Some(checkout) = self.pool.take() {
+    /// [`NoConnection::Overflow`], or [`NoConnection::Connect`] where there is no endpoint.
+    pub(crate) async fn checkout(
+        &self,
+        queue_wait: Duration,
+        avoided: Avoided<'_>,
+    ) -> Result<Checkout, NoConnection> {
+        self.view.filled(queue_wait).await?;
+        if let Some(checkout) = self.take(avoided) {
             return Ok(checkout);
         }
         let place = self.pool.wait().ok_or(NoConnection::Overflow)?;
-        match tokio::time::timeout(queue_wait, place.served()).await {
-            Ok(Some(checkout)) => Ok(checkout),
-            _ => Err(NoConnection::Overflow),
+        let mut checkout = match tokio::time::timeout(queue_wait, place.served()).await {
+            Ok(Some(checkout)) => checkout,
+            _ => return Err(NoConnection::Overflow),
+        };
+        if let Checkout::Slot(slot) = &mut checkout {
+            let chosen = self.view.choose(&self.pool, avoided);
+            slot.lead_to(chosen.ok_or_else(|| self.view.none())?);
         }
+        Ok(checkout)
     }
 
     /// Opens a connection; once that is late, one that comes back to the pool serves as well. An upstream
@@ -128,16 +171,26 @@ impl Upstream {
         Ok(Ready { connection, used_before: true })
     }
 
-    /// Connects to the endpoint whose turn it is, or to whichever of all addresses takes the
-    /// connection first: see [`Race`].
+    /// Connects to the endpoint that was chosen, or to whichever of all addresses of all that get calls
+    /// takes the connection first: see [`Race`].
     ///
     /// # Errors
     /// [`NoConnection::Connect`], after `limit` at the latest; [`NoConnection::Exhausted`].
-    async fn open(&self, slot: Slot, limit: Duration) -> Result<Box<Connection>, NoConnection> {
+    async fn open(&self, mut slot: Slot, limit: Duration) -> Result<Box<Connection>, NoConnection> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let race = Race::new(&self.settings.endpoints, turn, &self.resolver, &self.family);
-        let stream = race.run(limit).await?;
+        let chosen = slot.endpoint().cloned().ok_or_else(|| self.view.none())?;
+        // The others stand in for it; of one endpoint there are none, and nothing is allocated.
+        let others = self.view.others(&chosen, turn);
+        // Whose turn it is among the addresses of a name changes once all endpoints had theirs.
+        let address_turn = turn / (1 + others.len());
+        let places = std::iter::once(&chosen).chain(&others).map(|endpoint| &endpoint.member.place);
+        let race = Race::new(places, address_turn, &self.resolver, &self.family);
+        let Finish { end, .. } = race.run(limit).await;
+        let (stream, place) = end?;
+        if let Some(other) = place.checked_sub(1).and_then(|place| others.get(place)) {
+            slot.lead_to(other.clone());
+        }
         let ready = set_up(&stream).map_err(|error| NoConnection::Connect(error.to_string()));
         let begun = match ready {
             Ok(()) => Connection::begin(stream, slot, self.settings.idle.into()).await,

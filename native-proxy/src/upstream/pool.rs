@@ -1,8 +1,8 @@
-//! The connections of one worker to one upstream.
-//!
-//! A stack: the connection used last is used next, so that the others can grow old and be closed.
+//! The connections of one worker to one upstream: how many there may be, and who waits for one. Those that
+//! wait for a request lie with their [endpoints](super::endpoint).
 
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use bimetal_core::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,11 +27,8 @@ pub(crate) struct Pool {
     upstream: Arc<str>,
     limits: Limits,
     open: Cell<usize>,
-    #[expect(
-        clippy::vec_box,
-        reason = "connections are large, and move in and out with every call"
-    )]
-    idle: RefCell<Vec<Box<Connection>>>,
+    /// Those that the upstream has now.
+    endpoints: RefCell<Vec<Rc<Endpoint>>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
     /// Calls whose own connection is late: they have a slot already, and take a connection alone.
     late: RefCell<VecDeque<oneshot::Sender<Checkout>>>,
@@ -52,6 +49,10 @@ pub(crate) enum Checkout {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pool: Rc<Pool>,
+    /// Where its connection leads, or the call that has no connection yet wants to go.
+    endpoint: Option<Rc<Endpoint>>,
+    /// Whether it counts as a call under way there.
+    is_call: bool,
 }
 
 /// A call's place in a queue of the pool.
@@ -64,7 +65,11 @@ pub(crate) struct Place {
 impl Place {
     /// What the call waits for; none where the pool is gone.
     pub(crate) async fn served(mut self) -> Option<Checkout> {
-        (&mut self.receiver).await.ok()
+        let mut checkout = (&mut self.receiver).await.ok();
+        if let Some(Checkout::Connection(connection)) = &mut checkout {
+            connection.slot.begin();
+        }
+        checkout
     }
 }
 
@@ -84,10 +89,41 @@ impl Slot {
     pub(crate) fn pool(&self) -> Rc<Pool> {
         self.pool.clone()
     }
+
+    /// Where it leads.
+    pub(crate) fn endpoint(&self) -> Option<&Rc<Endpoint>> {
+        self.endpoint.as_ref()
+    }
+
+    /// It leads here from now on, and a call goes there.
+    pub(super) fn lead_to(&mut self, endpoint: Rc<Endpoint>) {
+        self.rest();
+        self.endpoint = Some(endpoint);
+        self.begin();
+    }
+
+    /// A call begins on it.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| !self.is_call) {
+            endpoint.enter();
+            self.is_call = true;
+        }
+    }
+
+    /// The call on it is over.
+    #[inline]
+    fn rest(&mut self) {
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.is_call) {
+            endpoint.exit();
+        }
+        self.is_call = false;
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.rest();
         self.pool.open.set(self.pool.open.get().saturating_sub(1));
         self.pool.hand_out_slot();
     }
@@ -100,7 +136,7 @@ impl Pool {
             upstream,
             limits,
             open: Cell::new(0),
-            idle: RefCell::default(),
+            endpoints: RefCell::default(),
             waiting: RefCell::default(),
             late: RefCell::default(),
             retired: Cell::new(false),
@@ -112,12 +148,33 @@ impl Pool {
         &self.upstream
     }
 
-    /// A connection or permission to open one, where that takes no waiting.
-    pub(crate) fn take(self: &Rc<Self>) -> Option<Checkout> {
-        if let Some(connection) = self.idle.borrow_mut().pop() {
+    /// These are the upstream's endpoints from now on; others were told to leave.
+    pub(super) fn set_endpoints(&self, endpoints: Vec<Rc<Endpoint>>) {
+        self.endpoints.replace(endpoints);
+    }
+
+    /// A connection to `endpoint`, or permission to open one, where that takes no waiting. At the limit
+    /// one to another endpoint is better than waiting.
+    pub(crate) fn take(self: &Rc<Self>, endpoint: &Rc<Endpoint>) -> Option<Checkout> {
+        if let Some(mut connection) = endpoint.pop_idle() {
+            connection.slot.begin();
             return Some(Checkout::Connection(connection));
         }
-        (self.open.get() < self.limits.max_connections).then(|| Checkout::Slot(self.slot()))
+        if self.open.get() < self.limits.max_connections {
+            let mut slot = self.slot();
+            slot.lead_to(endpoint.clone());
+            return Some(Checkout::Slot(slot));
+        }
+        self.any_idle().map(Checkout::Connection)
+    }
+
+    /// An idle connection to whichever endpoint gets calls.
+    fn any_idle(&self) -> Option<Box<Connection>> {
+        let endpoints = self.endpoints.borrow();
+        let mut usable = endpoints.iter().filter(|endpoint| endpoint.is_usable());
+        let mut connection = usable.find_map(|endpoint| endpoint.pop_idle())?;
+        connection.slot.begin();
+        Some(connection)
     }
 
     /// A place in the queue for a connection; `None` where the queue is full.
@@ -133,7 +190,7 @@ impl Pool {
     /// A connection that was used before, for a call whose own is late: one that is there, or the next
     /// that comes back. Those who wait in the queue have nothing at all and go first.
     pub(crate) async fn returned(self: &Rc<Self>) -> Option<Box<Connection>> {
-        if let Some(connection) = self.idle.borrow_mut().pop() {
+        if let Some(connection) = self.any_idle() {
             return Some(connection);
         }
         let place = {
@@ -154,6 +211,14 @@ impl Pool {
             return;
         }
         connection.idle_since = now;
+        connection.slot.rest();
+        let Some(endpoint) = connection.slot.endpoint.clone() else {
+            return;
+        };
+        if !endpoint.is_usable() && self.has_waiters() {
+            // Whoever waits is not sent where nobody is to go: the drop gives them the place instead.
+            return;
+        }
         let mut checkout = Checkout::Connection(connection);
         while let Some(waiter) = self.next_waiter().or_else(|| self.next_late()) {
             match waiter.send(checkout) {
@@ -162,26 +227,20 @@ impl Pool {
             }
         }
         if let Checkout::Connection(connection) = checkout {
-            self.idle.borrow_mut().push(connection);
+            endpoint.push_idle(connection);
         }
     }
 
     /// Closes connections that were unused for too long, or that the upstream closed.
     pub(crate) fn sweep(&self, now: Instant) {
-        // Taken out first: dropping a connection gives its slot back to this pool.
-        let connections = self.idle.take();
-        let kept = connections.into_iter().filter_map(|mut connection| {
-            let fresh = now.since(connection.idle_since) < self.limits.idle;
-            (fresh && connection.is_alive()).then_some(connection)
-        });
-        let kept: Vec<_> = kept.collect();
-        self.idle.replace(kept);
+        let endpoints = self.endpoints.borrow().clone();
+        endpoints.iter().for_each(|endpoint| endpoint.sweep(now, self.limits.idle));
     }
 
     /// Ends the pool: idle connections close now, others when their call is done.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
-        drop(self.idle.take());
+        self.endpoints.take().iter().for_each(|endpoint| endpoint.leave());
     }
 
     /// Connections that are open, idle or in use.
@@ -189,9 +248,16 @@ impl Pool {
         self.open.get()
     }
 
-    fn slot(self: &Rc<Self>) -> Slot {
+    /// A place, whether or not there is one.
+    pub(crate) fn slot(self: &Rc<Self>) -> Slot {
         self.open.set(self.open.get() + 1);
-        Slot { pool: self.clone() }
+        Slot { pool: self.clone(), endpoint: None, is_call: false }
+    }
+
+    fn has_waiters(&self) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|waiter| !waiter.is_closed());
+        !waiting.is_empty()
     }
 
     fn next_waiter(&self) -> Option<oneshot::Sender<Checkout>> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::upstream::group::Member;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -11,7 +12,20 @@ const IDLE: Duration = Duration::from_secs(30);
 const NOW: Instant = Instant::from_nanos(100_000_000_000);
 
 fn pool(max_connections: usize, max_pending: usize) -> Rc<Pool> {
-    Pool::new("echo".into(), Limits { max_connections, max_pending, idle: IDLE })
+    let pool = Pool::new("echo".into(), Limits { max_connections, max_pending, idle: IDLE });
+    pool.set_endpoints(vec![endpoint()]);
+    pool
+}
+
+fn endpoint() -> Rc<Endpoint> {
+    let place = crate::config::Endpoint::Address(([127, 0, 0, 1], 1).into());
+    Endpoint::new(Member::new(place).into(), true)
+}
+
+/// What a call to the pool's first endpoint gets.
+fn take(pool: &Rc<Pool>) -> Option<Checkout> {
+    let first = pool.endpoints.borrow()[0].clone();
+    pool.take(&first)
 }
 
 fn slot(checkout: Option<Checkout>) -> Slot {
@@ -22,7 +36,12 @@ fn slot(checkout: Option<Checkout>) -> Slot {
 }
 
 /// A connection of a pool, for as long as the test lasts.
-fn connected(slot: Slot, test: impl AsyncFnOnce(Box<Connection>)) {
+fn connected(mut slot: Slot, test: impl AsyncFnOnce(Box<Connection>)) {
+    if slot.endpoint().is_none() {
+        // A place from the queue: who gets it chooses where to go.
+        let first = slot.pool.endpoints.borrow()[0].clone();
+        slot.lead_to(first);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut builder = Builder::new_current_thread();
@@ -36,12 +55,12 @@ fn connected(slot: Slot, test: impl AsyncFnOnce(Box<Connection>)) {
 #[test]
 fn an_unused_connection_lives_as_long_as_it_may() {
     let pool = pool(1, 0);
-    connected(slot(pool.take()), async |connection| {
+    connected(slot(take(&pool)), async |connection| {
         connection.release(NOW);
         let almost = Duration::from_nanos(IDLE.as_nanos() - 1);
         pool.sweep(NOW + almost);
         // Used again, it may wait as long again.
-        let Some(Checkout::Connection(connection)) = pool.take() else { panic!("it is closed") };
+        let Some(Checkout::Connection(connection)) = take(&pool) else { panic!("it is closed") };
         let later = NOW + IDLE;
         connection.release(later);
         pool.sweep(later + almost);
@@ -54,8 +73,8 @@ fn an_unused_connection_lives_as_long_as_it_may() {
 #[test]
 fn the_turn_of_those_who_gave_up_is_the_next_ones() {
     let pool = pool(1, 3);
-    let held = slot(pool.take());
-    assert!(pool.take().is_none());
+    let held = slot(take(&pool));
+    assert!(take(&pool).is_none());
     let (gone, live, last) = (pool.wait().unwrap(), pool.wait(), pool.wait());
     let (mut live, mut last) = (live.unwrap(), last.unwrap());
     drop(gone);
@@ -74,7 +93,7 @@ fn the_turn_of_those_who_gave_up_is_the_next_ones() {
 #[test]
 fn those_who_gave_up_take_no_place_in_the_queue() {
     let pool = pool(1, 2);
-    let _held = slot(pool.take());
+    let _held = slot(take(&pool));
     let (gone, _live) = (pool.wait().unwrap(), pool.wait().unwrap());
     assert!(pool.wait().is_none());
     drop(gone);
@@ -86,7 +105,7 @@ fn those_who_gave_up_take_no_place_in_the_queue() {
 #[test]
 fn those_who_gave_up_do_not_make_the_pool_larger() {
     let pool = pool(2, 9);
-    let held = [slot(pool.take()), slot(pool.take())];
+    let held = [slot(take(&pool)), slot(take(&pool))];
     let waiting: Vec<_> = (0..9).map(|_| pool.wait().unwrap()).collect();
     let (gone, sent) = waiting.into_iter().enumerate().partition::<Vec<_>, _>(|(n, _)| n % 2 == 0);
     drop(gone);
@@ -95,8 +114,8 @@ fn those_who_gave_up_do_not_make_the_pool_larger() {
     assert_eq!(pool.open(), 2);
     drop(sent);
     assert_eq!(pool.open(), 0);
-    let _both = [slot(pool.take()), slot(pool.take())];
-    assert!(pool.take().is_none());
+    let _both = [slot(take(&pool)), slot(take(&pool))];
+    assert!(take(&pool).is_none());
 }
 
 /// boostorg/mysql 509: a call that was cancelled in the moment after a connection was meant for it left the
@@ -104,7 +123,7 @@ fn those_who_gave_up_do_not_make_the_pool_larger() {
 #[test]
 fn a_connection_for_one_who_left_is_the_next_ones() {
     let pool = pool(2, 2);
-    let (held, _late) = (slot(pool.take()), slot(pool.take()));
+    let (held, _late) = (slot(take(&pool)), slot(take(&pool)));
     connected(held, async |connection| {
         let (gone, mut live) = (pool.wait().unwrap(), pool.wait().unwrap());
         connection.release(NOW);
@@ -123,10 +142,44 @@ fn a_connection_for_one_who_left_is_the_next_ones() {
         assert!(poll(&mut gone).is_pending());
         connection.release(NOW);
         drop(gone);
-        assert!(matches!(pool.take(), Some(Checkout::Connection(_))));
+        assert!(matches!(take(&pool), Some(Checkout::Connection(_))));
     });
 }
 
 fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn at_the_limit_a_connection_to_another_endpoint_is_better_than_waiting() {
+    let pool = pool(1, 1);
+    let (first, second) = (pool.endpoints.borrow()[0].clone(), endpoint());
+    pool.set_endpoints(vec![first.clone(), second.clone()]);
+    connected(slot(pool.take(&first)), async |connection| {
+        assert_eq!((first.member.calls(), second.member.calls()), (1, 0));
+        connection.release(NOW);
+        assert_eq!((first.member.calls(), second.member.calls()), (0, 0));
+        let Some(Checkout::Connection(connection)) = pool.take(&second) else { panic!("none") };
+        // It counts where it leads.
+        assert_eq!((first.member.calls(), second.member.calls()), (1, 0));
+        connection.release(NOW);
+        // Nobody goes to one that is gone, and its connections close.
+        first.leave();
+        assert_eq!(pool.open(), 0);
+        assert!(matches!(pool.take(&second), Some(Checkout::Slot(_))));
+    });
+}
+
+#[test]
+fn a_connection_to_an_endpoint_that_is_gone_makes_room_when_its_call_is_done() {
+    let pool = pool(1, 1);
+    let first = pool.endpoints.borrow()[0].clone();
+    connected(slot(take(&pool)), async |connection| {
+        let mut waiting = pool.wait().unwrap();
+        first.leave();
+        assert_eq!((first.member.calls(), pool.open()), (1, 1));
+        connection.release(NOW);
+        assert_eq!(first.member.calls(), 0);
+        assert!(matches!(waiting.receiver.try_recv(), Ok(Checkout::Slot(_))));
+    });
 }

@@ -1,5 +1,5 @@
-//! The way to a new connection: all addresses of all endpoints, one after another in short steps,
-//! until the first one connects (RFC 8305, "Happy Eyeballs").
+//! The way to a new connection: all addresses of the endpoint that was chosen, then those of the others,
+//! one after another in short steps, until the first one connects (RFC 8305, "Happy Eyeballs").
 //!
 //! A step is due when the attempt before it failed, or has said nothing for a while. So an address
 //! that swallows what is sent to it costs that while and not the whole time there is. Whoever
@@ -49,15 +49,17 @@ impl WonLast {
 
 type Attempting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
-struct Attempt<'a> {
-    endpoint: &'a Endpoint,
+struct Attempt {
+    /// Its endpoint's place in the race.
+    place: usize,
     address: SocketAddr,
     connecting: Attempting,
 }
 
 /// What ended a wait.
 enum Happened {
-    Connected(TcpStream, SocketAddr),
+    /// With the attempt's number.
+    Connected(TcpStream, usize),
     /// An attempt or a look-up failed.
     Failed,
     /// A look-up has addresses.
@@ -66,10 +68,22 @@ enum Happened {
     Due,
 }
 
+/// How a race ended.
+#[derive(Debug)]
+pub(super) struct Finish {
+    /// The first connection, and the place of its endpoint.
+    pub(super) end: Result<(TcpStream, usize), NoConnection>,
+    /// Endpoints that took no connection, by their places: those that refused one, and those that were
+    /// passed over because they said nothing. Our own want is none of it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for outlier ejection"))]
+    pub(super) failed: Vec<usize>,
+}
+
 /// The tries for one connection.
 pub(super) struct Race<'a> {
     runners: Vec<Runner<'a>>,
-    attempts: Vec<Attempt<'a>>,
+    /// In the order in which they began.
+    attempts: Vec<Attempt>,
     resolver: &'a Resolver,
     won_last: &'a WonLast,
     turn: usize,
@@ -80,40 +94,46 @@ pub(super) struct Race<'a> {
     unavailable: Option<String>,
     refused: bool,
     lost_v6: bool,
+    failed: Vec<usize>,
 }
 
 impl<'a> Race<'a> {
-    /// A race that begins with the endpoint whose `turn` it is.
+    /// A race in the order of `endpoints`; `turn` says which of a name's addresses comes first.
     pub(super) fn new(
-        endpoints: &'a [Endpoint],
+        endpoints: impl Iterator<Item = &'a Endpoint>,
         turn: usize,
         resolver: &'a Resolver,
         won_last: &'a WonLast,
     ) -> Self {
-        let (before, from) = endpoints.split_at(turn % endpoints.len().max(1));
         let v4_next = won_last.is_v4();
-        let runners = from.iter().chain(before).map(|endpoint| Runner::new(endpoint, v4_next));
         Self {
-            runners: runners.collect(),
+            runners: endpoints.map(|endpoint| Runner::new(endpoint, v4_next)).collect(),
             attempts: Vec::new(),
             resolver,
             won_last,
-            // Whose turn it is among the addresses of a name changes once all endpoints had theirs.
-            turn: turn / endpoints.len().max(1),
+            turn,
             why: Vec::new(),
             exhausted: None,
             unavailable: None,
             refused: false,
             lost_v6: false,
+            failed: Vec::new(),
         }
     }
 
-    /// The first connection; at most `limit` from now.
-    ///
-    /// # Errors
-    /// [`NoConnection::Exhausted`] where a socket was not to be had on this side, else
-    /// [`NoConnection::Connect`].
-    pub(super) async fn run(mut self, limit: Duration) -> Result<TcpStream, NoConnection> {
+    /// The first connection; at most `limit` from now. Without one [`NoConnection::Exhausted`] where a
+    /// socket was not to be had on this side, else [`NoConnection::Connect`].
+    pub(super) async fn run(mut self, limit: Duration) -> Finish {
+        let end = self.first(limit).await;
+        // An endpoint of which one address connected is none that failed.
+        let winner = end.as_ref().ok().map(|(_, place)| *place);
+        self.failed.sort_unstable();
+        self.failed.dedup();
+        self.failed.retain(|place| Some(*place) != winner);
+        Finish { end, failed: self.failed }
+    }
+
+    async fn first(&mut self, limit: Duration) -> Result<(TcpStream, usize), NoConnection> {
         let end = Instant::now() + limit;
         let mut due = true;
         let mut next = end;
@@ -130,11 +150,14 @@ impl<'a> Race<'a> {
                 }
             }
             match self.wait(next.min(end)).await {
-                Happened::Connected(stream, winner) => {
+                Happened::Connected(stream, index) => {
+                    // Those before it had their time, and said nothing.
+                    self.failed.extend(self.attempts.iter().take(index).map(|one| one.place));
+                    let winner = self.attempts.remove(index);
                     let lost_v6 =
                         self.lost_v6 || self.attempts.iter().any(|other| other.address.is_ipv6());
-                    self.won_last.note(winner, lost_v6);
-                    return Ok(stream);
+                    self.won_last.note(winner.address, lost_v6);
+                    return Ok((stream, winner.place));
                 }
                 Happened::Failed => due = true,
                 // Beside an attempt that is under way the next one waits for its time.
@@ -158,15 +181,14 @@ impl<'a> Race<'a> {
 
     /// Begins the next attempt or look-up; false where nothing is left to begin.
     fn step(&mut self) -> bool {
-        for runner in &mut self.runners {
+        for (place, runner) in self.runners.iter_mut().enumerate() {
             // Addresses of version 4 came first: they wait for the others a little.
             if runner.waits_until().is_some() {
                 return true;
             }
             if let Some(address) = runner.next() {
-                let (endpoint, connecting) =
-                    (runner.endpoint, Box::pin(TcpStream::connect(address)));
-                self.attempts.push(Attempt { endpoint, address, connecting });
+                let connecting = Box::pin(TcpStream::connect(address));
+                self.attempts.push(Attempt { place, address, connecting });
                 return true;
             }
             if let (Names::Unasked, Endpoint::Name { host, .. }) = (&runner.names, runner.endpoint)
@@ -203,12 +225,9 @@ impl<'a> Race<'a> {
         .await;
         drop(told);
         match what {
-            Some(Ok(stream)) => {
-                let winner = self.attempts.swap_remove(index).address;
-                Happened::Connected(stream, winner)
-            }
+            Some(Ok(stream)) => Happened::Connected(stream, index),
             Some(Err(error)) => {
-                let failed = self.attempts.swap_remove(index);
+                let failed = self.attempts.remove(index);
                 self.failed(&failed, error);
                 Happened::Failed
             }
@@ -220,13 +239,14 @@ impl<'a> Race<'a> {
     fn take_found(&mut self, next: Instant) -> Happened {
         let (turn, mut happened) = (self.turn, Happened::Due);
         let is_due = Instant::now() >= next;
-        for runner in &mut self.runners {
+        for (place, runner) in self.runners.iter_mut().enumerate() {
             let (found, why) = runner.take_found(turn);
             if let Some((why, is_own)) = why {
                 self.refused |= !is_own;
                 if is_own {
                     self.exhausted.get_or_insert(why);
                 } else {
+                    self.failed.push(place);
                     self.why.push(why);
                 }
                 happened = Happened::Failed;
@@ -241,32 +261,43 @@ impl<'a> Race<'a> {
         }
     }
 
-    fn failed(&mut self, attempt: &Attempt<'_>, error: io::Error) {
+    fn failed(&mut self, attempt: &Attempt, error: io::Error) {
         self.lost_v6 |= attempt.address.is_ipv6();
         if is_exhaustion(&error) {
             self.exhausted = Some(error.to_string());
             return;
         }
-        self.why.push(format!("{}: {error}", attempt.place()));
+        self.why.push(format!("{}: {error}", self.name(attempt)));
         // For version 6 it says as well that there is none here at all.
         if error.kind() == io::ErrorKind::AddrNotAvailable {
             self.unavailable = Some(error.to_string());
         } else {
             self.refused = true;
+            self.failed.push(attempt.place);
+        }
+    }
+
+    /// The endpoint, and where that is a name the address.
+    fn name(&self, attempt: &Attempt) -> String {
+        match self.runners.get(attempt.place).map(|runner| runner.endpoint) {
+            Some(endpoint @ Endpoint::Name { .. }) => {
+                format!("{endpoint} ({})", attempt.address.ip())
+            }
+            _ => attempt.address.to_string(),
         }
     }
 
     /// Why there is no connection; `limit` where the time is over.
-    fn lost(mut self, limit: Option<Duration>) -> NoConnection {
-        if let Some(why) = self.exhausted {
+    fn lost(&mut self, limit: Option<Duration>) -> NoConnection {
+        if let Some(why) = self.exhausted.take() {
             return NoConnection::Exhausted(why);
         }
-        if let (Some(why), false, None) = (self.unavailable, self.refused, limit) {
+        if let (Some(why), false, None) = (self.unavailable.take(), self.refused, limit) {
             return NoConnection::Exhausted(why);
         }
-        for attempt in &self.attempts {
-            self.why.push(format!("{}: no answer", attempt.place()));
-        }
+        let silent: Vec<_> = self.attempts.iter().map(|one| self.name(one)).collect();
+        self.why.extend(silent.iter().map(|name| format!("{name}: no answer")));
+        self.failed.extend(self.attempts.iter().map(|one| one.place));
         for runner in &self.runners {
             if let (Names::Asked(_), Endpoint::Name { host, .. }) = (&runner.names, runner.endpoint)
             {
@@ -290,17 +321,9 @@ impl<'a> Race<'a> {
     }
 }
 
-impl Attempt<'_> {
+impl Attempt {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         self.connecting.as_mut().poll(cx)
-    }
-
-    /// The endpoint, and where that is a name its address.
-    fn place(&self) -> String {
-        match self.endpoint {
-            Endpoint::Address(address) => address.to_string(),
-            Endpoint::Name { .. } => format!("{} ({})", self.endpoint, self.address.ip()),
-        }
     }
 }
 

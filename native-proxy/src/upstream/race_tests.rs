@@ -65,7 +65,10 @@ async fn race_by(
     turn: usize,
     limit: Duration,
 ) -> Result<SocketAddr, NoConnection> {
-    let stream = Race::new(endpoints, turn, resolver, won_last).run(limit).await?;
+    let (before, from) = endpoints.split_at(turn % endpoints.len().max(1));
+    let order = from.iter().chain(before);
+    let turn = turn / endpoints.len().max(1);
+    let (stream, _) = Race::new(order, turn, resolver, won_last).run(limit).await.end?;
     Ok(stream.peer_addr().unwrap())
 }
 
@@ -108,7 +111,7 @@ fn steps_share_the_time_there_is() {
     let won_last = WonLast::default();
     let pace = |count: usize, time: u64| {
         let endpoints = vec![Endpoint::Address(nobody()); count];
-        let race = Race::new(&endpoints, 0, &resolver, &won_last);
+        let race = Race::new(endpoints.iter(), 0, &resolver, &won_last);
         race.pace(Instant::now() + Duration::from_millis(time))
     };
     assert_eq!(pace(1, 5_000), LONGEST_STEP);
@@ -126,12 +129,40 @@ fn the_loser_is_closed() {
     run(async {
         let resolver = Resolver::default();
         let won_last = WonLast::default();
-        let stream = Race::new(&endpoints, 0, &resolver, &won_last).run(LONG).await.unwrap();
+        let race = Race::new(endpoints.iter(), 0, &resolver, &won_last);
+        let (stream, _) = race.run(LONG).await.end.unwrap();
         // What is left of the race is this one connection.
         let (peer, _) = listener.accept().unwrap();
         assert_eq!(peer.peer_addr().unwrap(), stream.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_err());
+    });
+}
+
+/// Who did not take a connection, though it had its time.
+#[test]
+fn those_who_failed_are_named_and_those_who_had_no_time_are_not() {
+    let hole = BlackHole::v4();
+    let ((_one, good), (_two, unasked)) = (listener(), listener());
+    let (hole, nobody) = (Endpoint::Address(hole.address), Endpoint::Address(nobody()));
+    let (resolver, won_last) = (Resolver::with_hosts("127.0.0.1 svc\n"), WonLast::default());
+    let race = async |endpoints: &[Endpoint], limit| {
+        let race = Race::new(endpoints.iter(), 0, &resolver, &won_last);
+        let Finish { end, failed } = race.run(limit).await;
+        (end.ok().map(|(_, place)| place), failed)
+    };
+    run(async {
+        let refused = [nobody.clone(), good.clone(), unasked.clone()];
+        assert_eq!(race(&refused, LONG).await, (Some(1), vec![0]));
+        // The other was passed over: it had its step, and said nothing.
+        let silent = [hole.clone(), good.clone(), unasked];
+        assert_eq!(race(&silent, LONG).await, (Some(1), vec![0]));
+        let all = [nobody.clone(), hole];
+        assert_eq!(race(&all, Duration::from_millis(50)).await, (None, vec![0, 1]));
+        // One that is reached by another of its addresses has not failed.
+        let Endpoint::Address(address) = good else { unreachable!() };
+        let name = Endpoint::Name { host: "svc".into(), port: address.port() };
+        assert_eq!(race(&[nobody, name], LONG).await, (Some(1), vec![0]));
     });
 }
 
@@ -162,10 +193,10 @@ fn our_own_want_is_told_from_an_upstreams() {
     let won_last = WonLast::default();
     let endpoint = Endpoint::Address("[::1]:1".parse().unwrap());
     let lost = |errors: &[i32], limit| {
-        let mut race = Race::new(std::slice::from_ref(&endpoint), 0, &resolver, &won_last);
+        let mut race = Race::new(std::iter::once(&endpoint), 0, &resolver, &won_last);
         for error in errors {
             let attempt = Attempt {
-                endpoint: &endpoint,
+                place: 0,
                 address: "[::1]:1".parse().unwrap(),
                 connecting: Box::pin(std::future::pending()),
             };

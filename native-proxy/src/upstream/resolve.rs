@@ -33,6 +33,10 @@ pub(super) struct Found {
     pub v6: Option<Vec<IpAddr>>,
     /// Those of version 4.
     pub v4: Option<Vec<IpAddr>>,
+    /// Whether nobody could say which addresses of version 6 there are.
+    pub v6_failed: bool,
+    /// Whether nobody could say it of version 4.
+    pub v4_failed: bool,
     /// Whether nothing more comes.
     pub is_over: bool,
     /// Why there is no address, for people.
@@ -201,6 +205,12 @@ impl Servers {
             });
             let (v6, v4) = tokio::join!(v6, v4);
             if v6.is_ok() || v4.is_ok() {
+                let has_failed =
+                    |of: &Result<(), NoAddress>| of.as_ref().is_err_and(|why| why.weight > 1);
+                let (v6_failed, v4_failed) = (has_failed(&v6), has_failed(&v4));
+                tell.send_modify(|known| {
+                    (known.v6_failed, known.v4_failed) = (v6_failed, v4_failed)
+                });
                 return None;
             }
             // That a server failed says more than that a name in a search list is not there.

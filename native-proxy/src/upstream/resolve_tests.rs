@@ -19,6 +19,11 @@ impl Resolver {
         Self::of(Sources { hosts, servers: Err("nobody to ask".into()) })
     }
 
+    /// One that asks the server at this port of this machine.
+    pub(in crate::upstream) fn asking(port: u16) -> Self {
+        Self::of(sources(port, &[]))
+    }
+
     /// One whose server never answers.
     pub(in crate::upstream) fn with_silent_server() -> Self {
         // Bound and never read; kept for as long as the tests run.

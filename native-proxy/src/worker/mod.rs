@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::log::{CORE_EVENTS, Level};
 use crate::telemetry::{BreakerWitness, Tracer};
-use crate::upstream::Resolver;
+use crate::upstream::{Directory, Resolver, Surroundings};
 use bimetal_core::breaker::View;
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     decision_errors: Cell<u64>,
     failures: Failures,
     resolver: Rc<Resolver>,
+    directory: Arc<Directory>,
+    seed: u64,
     level: Level,
     connections: RefCell<Connections>,
     // Rung when a connection ends.
@@ -107,6 +109,8 @@ impl Worker {
             decision_errors: Cell::new(0),
             failures: Failures::new(start.failure_log.clone()),
             resolver: Rc::default(),
+            directory: start.directory.clone(),
+            seed: start.seed,
             level: start.level,
             connections: RefCell::default(),
             left: Notify::new(),
@@ -127,7 +131,13 @@ impl Worker {
         }
         let document = unshared(&settings.document);
         self.ended.load(&document.policies);
-        let routing = Routing::build(settings, &self.routing.borrow(), &self.resolver);
+        let around = Surroundings {
+            resolver: &self.resolver,
+            directory: &self.directory,
+            workers: settings.workers,
+            seed: self.seed,
+        };
+        let routing = Routing::build(settings, &self.routing.borrow(), around);
         self.routing.replace(Rc::new(routing));
         let mut engine = self.engine.borrow_mut();
         self.policies.replace(Rc::new(engine.load(&document)));

@@ -2,7 +2,7 @@
 
 use crate::call::RequestFacts;
 use crate::config::{self, Settings};
-use crate::upstream::{Resolver, Upstream};
+use crate::upstream::{Surroundings, Upstream};
 use bimetal_core::policy::{Match, Subject};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,13 +42,11 @@ pub(crate) enum Target {
 impl Routing {
     /// Builds the routing of `settings`. Upstreams that did not change keep their connections;
     /// those that are gone, or changed, are retired.
-    pub(crate) fn build(settings: &Settings, before: &Self, resolver: &Rc<Resolver>) -> Self {
+    pub(crate) fn build(settings: &Settings, before: &Self, around: Surroundings<'_>) -> Self {
         let keep = |wanted: &Arc<config::Upstream>| {
             before.upstreams.iter().find(|old| **old.settings() == **wanted).cloned()
         };
-        let make = |wanted: &Arc<config::Upstream>| {
-            Rc::new(Upstream::new(wanted.clone(), resolver.clone(), settings.workers))
-        };
+        let make = |wanted: &Arc<config::Upstream>| Rc::new(Upstream::new(wanted.clone(), around));
         let upstreams: Vec<_> = settings
             .upstreams
             .iter()

@@ -18,6 +18,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         clock: Clock::start(),
         seed: 1,
         board: Arc::default(),
+        directory: Arc::default(),
         level: Level::Info,
         failure_log: Arc::default(),
         traces: None,

@@ -7,6 +7,7 @@ use crate::config::{Listener, Settings};
 use crate::log::Level;
 use crate::serve;
 use crate::telemetry::{Environment, Queue, Tracer};
+use crate::upstream::Directory;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct Start {
     pub seed: u64,
     /// Where its breakers meet those of the other workers.
     pub board: Arc<MemoryBoard>,
+    /// The endpoints that all workers know.
+    pub directory: Arc<Directory>,
     /// How much it logs.
     pub level: Level,
     /// Where the workers agree on who logs failed tries.

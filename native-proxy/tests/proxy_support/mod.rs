@@ -123,6 +123,14 @@ pub(crate) fn file(upstream: SocketAddr, rest: &str) -> String {
     )
 }
 
+/// The same file with these endpoints, and more settings of the upstream.
+pub(crate) fn file_of(endpoints: &[SocketAddr], upstream: &str, rest: &str) -> String {
+    let list: Vec<_> = endpoints.iter().map(|endpoint| format!("'{endpoint}'")).collect();
+    let one = format!("endpoints: ['{}']", endpoints[0]);
+    let more = if upstream.is_empty() { String::new() } else { format!(", {upstream}") };
+    file(endpoints[0], rest).replace(&one, &format!("endpoints: [{}]{more}", list.join(", ")))
+}
+
 /// A policy `p` that trips after three failures and has a time limit.
 pub(crate) fn policy(more: &str) -> String {
     format!(
