@@ -38,12 +38,12 @@ pub struct Counts {
     /// Calls that went upstream and were given up, because their caller's time was over.
     pub wasted: u64,
     /// `bimetal_breaker_transitions_total` by [`TransitionKind`].
-    pub transitions: [u64; 8],
+    pub transitions: [u64; TRANSITIONS.len()],
     /// `bimetal_breaker_replicas{state}`: breakers that are closed, half-open, open right now.
     pub states: [u32; 3],
 }
 
-/// A transition's kind: its cause says where it leads from and to, so one number names all three.
+/// A transition's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransitionKind {
     /// The state before.
@@ -55,7 +55,7 @@ pub struct TransitionKind {
 }
 
 /// Every kind of transition, in the order of [`Counts::transitions`].
-pub const TRANSITIONS: [TransitionKind; 8] = [
+pub const TRANSITIONS: [TransitionKind; 11] = [
     kind(State::Closed, State::Open, "consecutive_failures"),
     kind(State::Closed, State::Open, "failure_rate"),
     kind(State::Closed, State::Open, "slow_rate"),
@@ -64,6 +64,9 @@ pub const TRANSITIONS: [TransitionKind; 8] = [
     kind(State::HalfOpen, State::Open, "probe_slow"),
     kind(State::HalfOpen, State::Open, "probes_expired"),
     kind(State::HalfOpen, State::Closed, "probes_succeeded"),
+    kind(State::HalfOpen, State::Open, "failure_rate"),
+    kind(State::HalfOpen, State::Open, "slow_rate"),
+    kind(State::Open, State::Closed, "open_elapsed"),
 ];
 
 const fn kind(from: State, to: State, cause: &'static str) -> TransitionKind {
@@ -101,15 +104,18 @@ impl Counts {
     }
 
     pub(crate) fn transition(&mut self, change: &Transition) {
-        let index = match change.cause {
-            Cause::ConsecutiveFailures { .. } => 0,
-            Cause::FailureRate { .. } => 1,
-            Cause::SlowRate { .. } => 2,
-            Cause::OpenElapsed => 3,
-            Cause::ProbeFailed => 4,
-            Cause::ProbeSlow => 5,
-            Cause::ProbesExpired => 6,
-            Cause::ProbesSucceeded => 7,
+        let index = match (change.cause, change.from, change.to) {
+            (Cause::FailureRate { .. }, State::HalfOpen, _) => 8,
+            (Cause::SlowRate { .. }, State::HalfOpen, _) => 9,
+            (Cause::OpenElapsed, _, State::Closed) => 10,
+            (Cause::ConsecutiveFailures { .. }, ..) => 0,
+            (Cause::FailureRate { .. }, ..) => 1,
+            (Cause::SlowRate { .. }, ..) => 2,
+            (Cause::OpenElapsed, ..) => 3,
+            (Cause::ProbeFailed, ..) => 4,
+            (Cause::ProbeSlow, ..) => 5,
+            (Cause::ProbesExpired, ..) => 6,
+            (Cause::ProbesSucceeded, ..) => 7,
         };
         // Who made it counts it; all who followed it are in `states`.
         if !change.adopted {

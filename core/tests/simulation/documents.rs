@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-/// The documents that come into force: shared and not, streak and rate, one probe and several.
-pub(crate) const DOCUMENTS: [&str; 4] = [
+/// The documents that come into force: shared and not, streak and rate, one probe and several, each judge.
+pub(crate) const DOCUMENTS: [&str; 6] = [
     r#"{"policies": [{"name": "p", "scope": "header:x-tenant", "timeout": {"request": "1500ms"},
         "breaker": {"trip": {"consecutive_failures": 3},
         "open": {"base": "1s", "max": "8s", "jitter": 0.1}, "failure": {"ignore": [404]},
@@ -22,6 +22,12 @@ pub(crate) const DOCUMENTS: [&str; 4] = [
         "open": {"base": "500ms", "multiplier": 3, "max": "10s"}, "half_open": {"lease": "1s"}}}]}"#,
     r#"{"policies": [{"name": "p", "scope": "header:x-tenant", "breaker": {"share": "none",
         "trip": {"consecutive_failures": 1}, "open": {"base": "1s"}}}]}"#,
+    r#"{"policies": [{"name": "p", "scope": "header:x-tenant", "breaker": {
+        "trip": {"failure_rate": {"threshold": 0.5, "window": {"calls": 4}, "minimum_calls": 3}},
+        "open": {"base": "1s"}, "half_open": {"max_probes": 4, "judge": "rate", "lease": "2s"}}}]}"#,
+    r#"{"policies": [{"name": "p", "scope": "header:x-tenant", "breaker": {
+        "trip": {"consecutive_failures": 2}, "open": {"base": "1s", "growth": "linear"},
+        "half_open": {"judge": "nobody"}}}]}"#,
 ];
 
 /// In which form the documents are in force.

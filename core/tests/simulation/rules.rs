@@ -20,6 +20,7 @@ pub(super) fn check(world: &mut World, rule: Rule) -> Result<(), String> {
     breakers(world)?;
     slots(world)?;
     expiries(world)?;
+    trials(world)?;
     world.calls.iter().try_for_each(UnderWay::check)?;
     if world.character == Character::Healthy && world.coverage.opened > 0 {
         return Err("it opened, though the upstream answered everything well and at once".into());
@@ -30,7 +31,7 @@ pub(super) fn check(world: &mut World, rule: Rule) -> Result<(), String> {
     Ok(())
 }
 
-/// Each change is one of the eight that there are, begins a new generation, and an open time is
+/// Each change is one of the kinds that there are, begins a new generation, and an open time is
 /// neither empty nor endless.
 fn transitions(world: &World) -> Result<(), String> {
     for (worker, event) in &world.events {
@@ -152,6 +153,21 @@ fn expiries(world: &World) -> Result<(), String> {
         if own().filter(|probe| probe.slot == Slot::Over { missed: true }).count() < most {
             let probes: Vec<_> = own().collect();
             return Err(format!("re-opened by probes that were not missed: {probes:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A trial never has more probes than its policy says, and goes on only while too few of them ended.
+fn trials(world: &World) -> Result<(), String> {
+    let seen = world.seen();
+    for write in &seen.writes {
+        let Phase::Trial(trial) = record(write.new).phase else {
+            continue;
+        };
+        let most = world.half_open(seen.breakers[write.breaker].document).max_probes;
+        if trial.admitted > most || trial.ended() >= most {
+            return Err(format!("a trial of {most} probes has {trial:?}"));
         }
     }
     Ok(())

@@ -222,7 +222,7 @@ mod tests {
             late: 9,
             unprotected: 10,
             wasted: 28,
-            transitions: [11, 12, 13, 14, 15, 16, 17, 18],
+            transitions: [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21],
             states: [19, 20, 21],
         };
         let series = Series { policy: "p".into(), scope: "s".into(), counts };
