@@ -1,5 +1,6 @@
 use super::*;
-use crate::upstream::group::Member;
+use crate::clock::Clock;
+use crate::upstream::group::Group;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -18,8 +19,9 @@ fn pool(max_connections: usize, max_pending: usize) -> Rc<Pool> {
 }
 
 fn endpoint() -> Rc<Endpoint> {
-    let place = crate::config::Endpoint::Address(([127, 0, 0, 1], 1).into());
-    Endpoint::new(Member::new(place).into(), true)
+    let settings = crate::config::builtin("127.0.0.1").unwrap().upstreams.remove(0);
+    let group = Arc::new(Group::new(settings, Clock::start(), None));
+    Endpoint::new(group.members().list[0].clone(), group, true)
 }
 
 /// What a call to the pool's first endpoint gets.
