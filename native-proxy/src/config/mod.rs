@@ -29,6 +29,7 @@ use bimetal_core::outcome::FailureRules;
 use bimetal_core::policy::{Document, Match};
 use hyper::header::HeaderValue;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Everything a proxy runs by.
@@ -155,6 +156,10 @@ pub struct Pool {
     pub max_pending: usize,
     /// How long a connection may wait unused.
     pub idle: Duration,
+    /// Most calls under way.
+    pub max_requests: Option<NonZeroUsize>,
+    /// After so many requests a connection closes.
+    pub max_requests_per_connection: Option<NonZeroUsize>,
 }
 
 /// Which requests go where.

@@ -10,6 +10,7 @@ use bimetal_core::outcome::FailureRules;
 use bimetal_core::policy::table::{COUNT, TIME};
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -38,12 +39,19 @@ pub(super) fn read(name: &str, node: &Node) -> Result<Arc<Upstream>, Unread> {
             max_connections: pool::MAX_CONNECTIONS.read(pool)? as usize,
             max_pending: pool::MAX_PENDING.read(pool)? as usize,
             idle: pool::IDLE.read(pool)?,
+            max_requests: some(pool::MAX_REQUESTS.read(pool)?),
+            max_requests_per_connection: some(pool::MAX_REQUESTS_PER_CONNECTION.read(pool)?),
         },
         outlier: upstream::OUTLIER.node(node).map(ejection).transpose()?,
         failure: Arc::new(FailureRules::usual()),
         slow_start: upstream::SLOW_START.read(node)?,
         health: upstream::HEALTH.node(node).map(checks).transpose()?,
     }))
+}
+
+/// A limit; 0 stands for none.
+fn some(limit: u32) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(limit as usize)
 }
 
 /// What looks like a mistake: ejections that there can never be.
@@ -174,18 +182,28 @@ pub(crate) mod upstream {
 }
 
 pub(crate) mod pool {
-    use super::{COUNT, Duration, Field, Key, Object, TIME, TypedKind};
+    use super::{COUNT, Duration, Key, Object, TIME, TypedKind};
+
+    const OR_NONE: TypedKind<u32> = TypedKind::<u32>::whole(0, 1_000_000);
 
     pub(crate) const MAX_CONNECTIONS: Key<u32> =
         Key::new("max_connections", COUNT, "Most connections.").default("1024");
-    pub(crate) const MAX_PENDING: Key<u32> = Key::new(
-        "max_pending",
-        TypedKind::<u32>::whole(0, 1_000_000),
-        "Most calls that wait for one.",
-    )
-    .default("1024");
+    pub(crate) const MAX_PENDING: Key<u32> =
+        Key::new("max_pending", OR_NONE, "Most calls that wait for one.").default("1024");
     pub(crate) const IDLE: Key<Duration> =
         Key::new("idle", TIME, "How long a connection may wait unused.").default(r#""30s""#);
+    pub(crate) const MAX_REQUESTS: Key<u32> = Key::new(
+        "max_requests",
+        OR_NONE,
+        "Most calls under way at once; more are refused at once, and do not wait. 0: no such limit.",
+    )
+    .default("0");
+    pub(crate) const MAX_REQUESTS_PER_CONNECTION: Key<u32> = Key::new(
+        "max_requests_per_connection",
+        OR_NONE,
+        "After so many requests a connection is closed. 0: after none.",
+    )
+    .default("0");
 
     pub(in crate::config) static POOL: Object = Object {
         doc: "Bounds of an upstream's connections, shared out evenly among workers, rounded up.",
@@ -193,10 +211,8 @@ pub(crate) mod pool {
             MAX_CONNECTIONS.field(),
             MAX_PENDING.field(),
             IDLE.field(),
-            Field::later(
-                "max_requests_per_connection",
-                "After how many requests a connection is closed.",
-            ),
+            MAX_REQUESTS.field(),
+            MAX_REQUESTS_PER_CONNECTION.field(),
         ],
         rules: &[],
     };

@@ -49,6 +49,11 @@ impl Endpoint {
         self.idle.borrow_mut().pop()
     }
 
+    /// How many connections wait.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
     /// Takes a connection back; one to an endpoint that is gone closes.
     pub(super) fn push_idle(&self, connection: Box<Connection>) {
         if !self.is_gone.get() {

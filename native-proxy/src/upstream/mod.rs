@@ -97,6 +97,8 @@ impl Upstream {
                 max_connections: share(settings.pool.max_connections).max(1),
                 max_pending: share(settings.pool.max_pending),
                 idle: settings.pool.idle,
+                max_requests: settings.pool.max_requests.map(|total| share(total.get())),
+                max_requests_per_connection: settings.pool.max_requests_per_connection,
             },
         );
         let group = around.directory.group(&settings);
@@ -132,6 +134,9 @@ impl Upstream {
         queue_wait: Duration,
         avoided: Avoided<'_>,
     ) -> Result<Checkout, NoConnection> {
+        if self.pool.is_busy() {
+            return Err(NoConnection::Overflow);
+        }
         self.view.filled(queue_wait).await?;
         if let Some(checkout) = self.take(avoided) {
             return Ok(checkout);
