@@ -34,6 +34,7 @@ pub mod deadline;
 pub mod decision;
 #[cfg(feature = "policy")]
 pub mod doc;
+pub mod ejection;
 pub mod engine;
 pub mod event;
 pub mod facts;

@@ -321,3 +321,11 @@ fn a_fallback_is_given_when_it_says_under_any_of_three_names() {
         ["policies[0].fallback.wen: unknown field; the nearest known one is \"when\""]
     );
 }
+
+#[test]
+fn calls_without_a_policy_are_judged_as_by_one_that_says_nothing() {
+    let document = Document::parse(br#"{"policies": [{"name": "p"}]}"#, Host::Native).unwrap();
+    let usual = bimetal_core::outcome::FailureRules::usual();
+    assert_eq!(*document.policies[0].failure, usual);
+    assert!(usual.failures.statuses.contains(503) && !usual.failures.statuses.contains(404));
+}

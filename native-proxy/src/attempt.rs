@@ -197,6 +197,11 @@ impl Attempt<'_> {
                 }
             }
         };
+        if self.upstream.failure_rules().is_some()
+            && let Some(endpoint) = connection.slot.endpoint()
+        {
+            call.goes_to(endpoint.clone());
+        }
         // Only now: the queue and connecting took of the caller's time as well.
         if let (Some(deadline), Some(request)) = (self.deadline, request.as_mut()) {
             deadline.forward(request.headers_mut(), call.now());

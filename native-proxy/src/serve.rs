@@ -284,7 +284,13 @@ mod tests {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let idle = Duration::from_secs(20);
-            let limits = PoolLimits { max_connections: 1, max_pending: 0, idle: idle.into() };
+            let limits = PoolLimits {
+                max_connections: 1,
+                max_pending: 0,
+                idle: idle.into(),
+                max_requests: None,
+                max_requests_per_connection: None,
+            };
             let slot = Pool::new("echo".into(), limits).slot();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let connection = Connection::begin(stream, slot, idle).await.unwrap();

@@ -19,6 +19,8 @@ const CHOSEN: &[(&str, &[&str])] = &[
     // 0 is as many as there are cores.
     ("workers", &["3", "4"]),
     ("upstreams.a.dns", &[r#""a:1""#, r#""b:1""#]),
+    // Each of these has a default that the first value of its kind may be.
+    ("upstreams.a.health.path", &[r#""/a""#, r#""/b""#]),
     ("routes.0.upstream", &[r#""a""#, r#""b""#]),
     ("telemetry.traces.endpoint", &[r#""http://a:1""#, r#""http://b:2""#]),
 ];
@@ -53,7 +55,7 @@ fn each_leaf_changes_the_settings() {
     }
     let alone = ["version", "upstreams.a.protocol", "routes.0.direction"];
     assert_eq!(only_one, alone);
-    assert_eq!(count, 32);
+    assert_eq!(count, 47);
 }
 
 #[test]

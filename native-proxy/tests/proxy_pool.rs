@@ -7,17 +7,28 @@ use bimetal_proxy::config::{self, Pool, Syntax};
 use proxy_support::{Peer, Running, TEST_DEADLINE, Upstream, file, get, ok, policy, wait_for};
 use socket2::{Domain, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 #[test]
 fn each_bound_of_a_pool_is_its_own() {
-    let pool = "echo: {pool: {max_connections: 5, max_pending: 7, idle: 11s}, idle: 13s, ";
+    let pool = "echo: {pool: {max_connections: 5, max_pending: 7, idle: 11s, max_requests: 3, \
+                max_requests_per_connection: 4}, idle: 13s, ";
     let text = file(([127, 0, 0, 1], 9).into(), "").replace("echo: {", pool);
     let settings = config::parse(&text, Syntax::Yaml).unwrap();
-    let wanted = Pool { max_connections: 5, max_pending: 7, idle: Duration::from_secs(11) };
+    let wanted = Pool {
+        max_connections: 5,
+        max_pending: 7,
+        idle: Duration::from_secs(11),
+        max_requests: NonZeroUsize::new(3),
+        max_requests_per_connection: NonZeroUsize::new(4),
+    };
     assert_eq!(settings.upstreams[0].pool, wanted);
     assert_eq!(settings.upstreams[0].idle, Duration::from_secs(13));
+    let none = config::parse(&file(([127, 0, 0, 1], 9).into(), ""), Syntax::Yaml).unwrap();
+    let none = none.upstreams[0].pool;
+    assert_eq!((none.max_requests, none.max_requests_per_connection), (None, None));
 }
 
 /// An upstream that tells when a request is there and when a connection has ended, and answers
@@ -46,6 +57,44 @@ fn an_unused_connection_is_closed_after_the_pools_time() {
     let text = file(upstream.address, "").replace("echo: {", "echo: {pool: {idle: 200ms}, ");
     let proxy = Running::with(&text);
     assert_eq!(proxy.ask(&get("/")).text(), "fine");
+    assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("closed"));
+}
+
+/// Such a call is ours to refuse: it waits for nobody, and says nothing about the upstream.
+#[test]
+fn calls_beyond_the_limit_are_refused_at_once_and_are_no_evidence() {
+    let (upstream, go, told) = watched();
+    let text =
+        file(upstream.address, &policy("")).replace("echo: {", "echo: {pool: {max_requests: 1}, ");
+    let proxy = Running::with(&text);
+    let (mut held, mut other) = (proxy.client(), proxy.client());
+    held.peer.send(&get("/held"));
+    assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("held"));
+    for _ in 0..4 {
+        let answer = other.ask(&get("/"));
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.text(), r#"{"error":"all connections to the upstream are in use"}"#);
+    }
+    go.send(()).unwrap();
+    assert_eq!(held.answer().unwrap().text(), "fine");
+    assert_eq!(other.ask(&get("/")).text(), "fine");
+    proxy.wait_for_outcomes("success", 2.0);
+    assert_eq!((proxy.outcomes("neutral"), proxy.outcomes("failure")), (4.0, 0.0));
+    let overflow = "bimetal_upstream_failures_total{upstream=\"echo\",reason=\"overflow\"}";
+    assert_eq!(proxy.metric(overflow), Some(4.0));
+}
+
+#[test]
+fn a_connection_is_closed_after_so_many_requests() {
+    let (upstream, _go, told) = watched();
+    let text = file(upstream.address, "")
+        .replace("echo: {", "echo: {pool: {max_requests_per_connection: 2}, ");
+    let proxy = Running::with(&text);
+    let mut client = proxy.client();
+    for calls in 1..=5_usize {
+        assert_eq!(client.ask(&get("/")).text(), "fine");
+        assert_eq!(upstream.connections(), calls.div_ceil(2));
+    }
     assert_eq!(told.recv_timeout(TEST_DEADLINE), Ok("closed"));
 }
 

@@ -194,6 +194,20 @@ pub static CONNECTIONS: Metric =
 pub static UPSTREAM_CONNECTIONS: Metric =
     Metric::gauge("bimetal_upstream_connections", &["upstream"], "Connections to upstreams.")
         .only(NATIVE);
+/// Endpoints.
+pub static ENDPOINTS: Metric = Metric::gauge(
+    "bimetal_endpoints",
+    &["upstream", "state"],
+    "Endpoints of upstreams, by what is known of them.",
+)
+.only(NATIVE);
+/// Ejections.
+pub static EJECTIONS: Metric = Metric::counter(
+    "bimetal_ejections_total",
+    &["upstream"],
+    "How often an endpoint was left out for a while, because calls to it failed.",
+)
+.only(NATIVE);
 /// Configurations.
 pub static RELOADS: Metric = Metric::counter(
     "bimetal_reloads_total",
@@ -226,7 +240,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 28] = [
+pub static ALL: [&Metric; 30] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -250,6 +264,8 @@ pub static ALL: [&Metric; 28] = [
     &UPSTREAM_FAILURES,
     &CONNECTIONS,
     &UPSTREAM_CONNECTIONS,
+    &ENDPOINTS,
+    &EJECTIONS,
     &RELOADS,
     &UNSUPPORTED_SKIPPED,
     &WORKERS,

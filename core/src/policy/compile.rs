@@ -239,8 +239,16 @@ fn read_failure(policy: &Node, breaker: Option<&Node>) -> Result<FailureRules, U
         failures: answers(node, &[failure::STATUSES, failure::GRPC, failure::TRANSPORT])?,
         ignore: answers(node, &[failure::IGNORE])?,
         slower_than: slow.map(|slow| rate::SLOWER_THAN.read(slow)).transpose()?,
-        count_injected: table::COUNT_INJECTED.read(policy)?,
+        count_injected: table::COUNT_INJECTED.given(policy)?.unwrap_or_default(),
     })
+}
+
+impl FailureRules {
+    /// The rules of a policy that says nothing of failures, for calls that no policy judges.
+    pub fn usual() -> Self {
+        // It cannot fail: the defaults of the table can be read.
+        read_failure(&Node::Map(Vec::new()), None).unwrap_or_default()
+    }
 }
 
 fn answers(node: &Node, keys: &[Key<Vec<Answer>>]) -> Result<AnswerSet, Unread> {

@@ -5,6 +5,7 @@ use crate::account::{AnsweredBy, End};
 use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
 use crate::proxy::Shared;
+use crate::upstream::EndpointState;
 use crate::worker::{CLASSES, Histogram, WorkerStats};
 use bimetal_core::metric::{self, COUNTED, Metric};
 use bimetal_core::series::{Counts, SHARED_LABEL};
@@ -120,11 +121,26 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     for (name, open) in upstreams {
         page.line(&metric::UPSTREAM_CONNECTIONS, &[name], open);
     }
+    endpoints(page, shared);
     page.head(&metric::RELOADS);
     page.line(&metric::RELOADS, &["applied"], shared.reloads.load(Ordering::Relaxed));
     page.line(&metric::RELOADS, &["refused"], shared.refused_reloads.load(Ordering::Relaxed));
     page.only(&metric::UNSUPPORTED_SKIPPED, settings.skipped.len() as u64);
     page.only(&metric::WORKERS, stats.len() as u64);
+}
+
+fn endpoints(page: &mut Page, shared: &Shared) {
+    let groups = shared.directory.groups();
+    page.head(&metric::ENDPOINTS);
+    for group in &groups {
+        for (state, count) in EndpointState::ALL.iter().zip(group.states()) {
+            page.line(&metric::ENDPOINTS, &[&group.settings.name, state.name()], count);
+        }
+    }
+    page.head(&metric::EJECTIONS);
+    for group in &groups {
+        page.line(&metric::EJECTIONS, &[&group.settings.name], group.ejections());
+    }
 }
 
 /// How requests ended and which answers they got, whoever gave them.

@@ -138,6 +138,10 @@ async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Ans
             Ok(rows) => json(&Value::Array(rows)),
             Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
         },
+        (Face::Admin, "/endpoints") => {
+            let groups = shared.directory.groups();
+            json(&groups.iter().flat_map(|group| group.rows()).collect())
+        }
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }

@@ -256,6 +256,11 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         // No rule of today's policies has a call wait.
         _ => admitted(None, Plan::default(), None, None),
     };
+    if let Target::Upstream(upstream) = &route.target
+        && let Some(rules) = upstream.failure_rules()
+    {
+        admitted.call.judged_by(rules);
+    }
     if client.requests.may_be_unusual() {
         admitted.protocol = hop::upgrade(head, &route.upgrades);
     }

@@ -4,11 +4,12 @@
 //! carries out what it says. The in-app layer uses the same.
 
 use crate::telemetry::{Seen, Settlement, Witness};
+use crate::upstream;
 use crate::worker::Worker;
 use bimetal_core::breaker::View;
 use bimetal_core::call::{AnsweredBy, Call, Effect, Fields, Head, Upload};
 use bimetal_core::decision::BreakerPlace;
-use bimetal_core::outcome::{Outcome, Report, Transport};
+use bimetal_core::outcome::{FailureRules, Outcome, Report, Transport};
 use bimetal_core::policy::Policy;
 use bimetal_core::{Duration, Instant, Settled, Ticket};
 use hyper::HeaderMap;
@@ -22,6 +23,8 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) trait Ledger {
     /// Who wants to know how a call is settled.
     type Witness: Witness;
+    /// Where calls go, which wants to know how each ended.
+    type Endpoint: Watched;
     /// The time now.
     fn now(&self) -> Instant;
     /// Good response headers arrived for a probe.
@@ -36,6 +39,23 @@ pub(crate) trait Ledger {
     fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View>;
 }
 
+/// Whoever is told what a call to it counted as.
+pub(crate) trait Watched {
+    /// A call counted as `outcome`.
+    fn saw(&self, outcome: Outcome);
+}
+
+impl Watched for Rc<upstream::Endpoint> {
+    fn saw(&self, outcome: Outcome) {
+        upstream::Endpoint::saw(self, outcome);
+    }
+}
+
+/// There are no endpoints.
+impl Watched for () {
+    fn saw(&self, _outcome: Outcome) {}
+}
+
 /// One call. Dropped before its end is known, it settles as what that means: the client left.
 #[derive(Debug)]
 pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
@@ -45,11 +65,14 @@ pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
     held: Option<Held>,
     begun: Instant,
     witness: Option<L::Witness>,
+    /// Which endpoint its outcome says something of.
+    endpoint: Option<L::Endpoint>,
 }
 
 #[derive(Debug)]
 struct Held {
-    ticket: Ticket,
+    /// None where the outcome is for the endpoint alone.
+    ticket: Option<Ticket>,
     life: Call,
 }
 
@@ -65,9 +88,23 @@ impl<L: Ledger> TrackedCall<L> {
     ) -> Self {
         let held = ticket.zip(policy.as_ref()).map(|(ticket, policy)| {
             let life = Call::new(policy.failure.clone(), limit);
-            Held { ticket, life }
+            Held { ticket: Some(ticket), life }
         });
-        Self { ledger, policy, held, begun, witness: None }
+        Self { ledger, policy, held, begun, witness: None, endpoint: None }
+    }
+
+    /// Its outcome is wanted also without a ticket: by the rules of its policy, else by these.
+    pub(crate) fn judged_by(&mut self, rules: &Arc<FailureRules>) {
+        let policy = self.policy.as_ref();
+        self.held.get_or_insert_with(|| {
+            let rules = policy.map_or(rules, |policy| &policy.failure);
+            Held { ticket: None, life: Call::new(rules.clone(), None) }
+        });
+    }
+
+    /// It goes to `endpoint`: its outcome says something of that.
+    pub(crate) fn goes_to(&mut self, endpoint: L::Endpoint) {
+        self.endpoint = Some(endpoint);
     }
 
     /// Has its end told to `witness`.
@@ -92,6 +129,7 @@ impl<L: Ledger> TrackedCall<L> {
 
     /// The call waits in a queue of ours.
     pub(crate) fn queued(&mut self, now: Instant) {
+        self.endpoint = None;
         self.tell(now, |life| life.queued(now));
     }
 
@@ -155,8 +193,8 @@ impl<L: Ledger> TrackedCall<L> {
 
     /// It is given up, because its caller's time is over.
     pub(crate) fn given_up(&self) {
-        if let Some(held) = &self.held {
-            self.ledger.wasted(&held.ticket);
+        if let Some(ticket) = self.held.as_ref().and_then(|held| held.ticket.as_ref()) {
+            self.ledger.wasted(ticket);
         }
     }
 
@@ -186,16 +224,28 @@ impl<L: Ledger> TrackedCall<L> {
         let effect = see(life);
         match effect {
             Effect::None => {}
-            Effect::Clock { .. } | Effect::Answered if !ticket.is_probe() => {}
-            Effect::Clock { runs } => self.ledger.upstream_clock(now, ticket, runs),
-            Effect::Answered => self.ledger.answered(now, ticket),
-            Effect::Settle(report) => self.settle(now, report),
+            Effect::Clock { runs } => {
+                if let Some(probe) = ticket.as_ref().filter(|ticket| ticket.is_probe()) {
+                    self.ledger.upstream_clock(now, probe, runs);
+                }
+            }
+            Effect::Answered => {
+                if let Some(probe) = ticket.as_mut().filter(|ticket| ticket.is_probe()) {
+                    self.ledger.answered(now, probe);
+                }
+            }
+            Effect::Settle(report) => {
+                if let Some(endpoint) = self.endpoint.take() {
+                    endpoint.saw(report.outcome);
+                }
+                self.settle(now, report);
+            }
         }
         effect.is_failure()
     }
 
     fn settle(&mut self, now: Instant, report: Report) {
-        if let Some(Held { ticket, .. }) = self.held.take() {
+        if let Some(Held { ticket: Some(ticket), .. }) = self.held.take() {
             match self.witness.take() {
                 None => drop(self.ledger.settle(now, ticket, report)),
                 Some(witness) => self.settle_seen(now, ticket, report, &witness),

@@ -8,6 +8,7 @@ mod read;
 mod source;
 mod table;
 mod telemetry;
+mod upstreams;
 mod words;
 
 pub use builtin::builtin;
@@ -23,9 +24,12 @@ pub use telemetry::{Exporter, Telemetry, Tree};
 pub(crate) use words::read_otherwise;
 
 use bimetal_core::Duration;
+use bimetal_core::ejection;
+use bimetal_core::outcome::FailureRules;
 use bimetal_core::policy::{Document, Match};
 use hyper::header::HeaderValue;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Everything a proxy runs by.
@@ -102,7 +106,7 @@ impl Underscores {
 }
 
 /// One upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Its name: the `destination` of policies.
     pub name: Arc<str>,
@@ -118,6 +122,29 @@ pub struct Upstream {
     pub idle: Duration,
     /// Bounds of its connections.
     pub pool: Pool,
+    /// When an endpoint that fails is left out; none: never.
+    pub outlier: Option<ejection::Settings>,
+    /// By which rules the outcomes of calls are judged that no policy judges.
+    pub failure: Arc<FailureRules>,
+    /// How its endpoints are checked; none: they are not.
+    pub health: Option<Checks>,
+    /// Over which time an endpoint that returns, or is new, comes to all of its calls.
+    pub slow_start: Duration,
+}
+
+/// How the endpoints of an upstream are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// What is asked for.
+    pub path: Box<str>,
+    /// Between two checks of an endpoint.
+    pub interval: Duration,
+    /// How long one may take.
+    pub timeout: Duration,
+    /// So many passes in a row make an unhealthy endpoint healthy.
+    pub healthy_after: u32,
+    /// So many failures in a row make a healthy one unhealthy.
+    pub unhealthy_after: u32,
 }
 
 /// Bounds of an upstream's connections, over all workers: each worker has its share, rounded up.
@@ -129,6 +156,10 @@ pub struct Pool {
     pub max_pending: usize,
     /// How long a connection may wait unused.
     pub idle: Duration,
+    /// Most calls under way.
+    pub max_requests: Option<NonZeroUsize>,
+    /// After so many requests a connection closes.
+    pub max_requests_per_connection: Option<NonZeroUsize>,
 }
 
 /// Which requests go where.

@@ -2,15 +2,14 @@
 
 use super::table::{
     ADMIN, Address, FILE, HEALTH, LISTENERS, ROUTES, UPSTREAMS, WORKERS, admin, health, listener,
-    pool, route, upstream,
+    route,
 };
-use super::{Listener, Pool, Route, Settings, Target, Upstream, hidden, telemetry};
+use super::{Listener, Route, Settings, Target, hidden, telemetry, upstreams};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Key, Node, Path, Problems, Unread, Unsupported};
 use bimetal_core::policy::table::{POLICIES, UNSUPPORTED, matching};
 use bimetal_core::policy::{Document, Host, Match, PathMatch};
-use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,7 +65,9 @@ fn read(
     });
     warnings.extend(hidden::policies(&document));
     let listeners = LISTENERS.parts(tree).iter().map(listener);
-    let upstreams = upstreams.iter().map(|(name, node)| upstream(name, node));
+    let upstreams = upstreams.iter().map(|(name, node)| upstreams::read(name, node));
+    let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
+    warnings.extend(upstreams.iter().filter_map(|upstream| upstreams::warning(upstream)));
     Ok(Settings {
         listeners: listeners.collect::<Result<_, _>>()?,
         admin: admin::ADDRESS_KEY.read(ADMIN.part(tree)?)?.0,
@@ -75,7 +76,7 @@ fn read(
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             some => some as usize,
         },
-        upstreams: upstreams.collect::<Result<_, _>>()?,
+        upstreams,
         routes,
         telemetry: telemetry::read(tree)?,
         document,
@@ -165,34 +166,6 @@ fn listener(node: &Node) -> Result<Listener, Unread> {
         idle: listener::IDLE.read(node)?,
         trusted_hops: listener::TRUSTED_HOPS.read(node)? as usize,
     })
-}
-
-fn upstream(name: &str, node: &Node) -> Result<Arc<Upstream>, Unread> {
-    let pool = upstream::POOL.part(node)?;
-    let host = match upstream::HOST.read(node)?.as_str() {
-        upstream::HOST_OF_ENDPOINT => {
-            // As it is written: `echo:5001`, but also an address.
-            let first = upstream::ENDPOINTS.node(node).and_then(|all| all.as_list().first());
-            let first = first.or_else(|| upstream::DNS.node(node)).and_then(Node::as_text);
-            let first = first.ok_or(upstream::ENDPOINTS.unread())?;
-            Some(HeaderValue::from_str(first).map_err(|_| upstream::ENDPOINTS.unread())?)
-        }
-        upstream::HOST_OF_CLIENT => None,
-        _ => return Err(upstream::HOST.unread()),
-    };
-    Ok(Arc::new(Upstream {
-        name: Arc::from(name),
-        endpoints: upstream::ENDPOINTS.given(node)?.unwrap_or_default(),
-        dns: upstream::DNS.given(node)?,
-        balance: upstream::BALANCE.read(node)?,
-        host,
-        idle: upstream::IDLE.read(node)?,
-        pool: Pool {
-            max_connections: pool::MAX_CONNECTIONS.read(pool)? as usize,
-            max_pending: pool::MAX_PENDING.read(pool)? as usize,
-            idle: pool::IDLE.read(pool)?,
-        },
-    }))
 }
 
 /// The routes, each under a name of its own: `*/a` can be the path alone and all below it.

@@ -4,8 +4,9 @@
 //!
 //! Each part has a module with one [`Key`] for each of its fields, by which it is read.
 
+use super::Underscores;
 use super::telemetry::TELEMETRY;
-use super::{Balance, Dns, Endpoint, Underscores};
+use super::upstreams::upstream;
 use bimetal_core::Duration;
 use bimetal_core::doc::table::NAME;
 use bimetal_core::doc::{
@@ -162,105 +163,6 @@ pub(super) mod health {
         Object { doc: "Probes and metrics.", fields: &[ADDRESS_KEY.field()], rules: &[] };
 }
 
-pub(super) mod upstream {
-    use super::{
-        Balance, DNS_NAME, Dns, Duration, ENDPOINT, Endpoint, Field, Key, Keyword, Object, Part,
-        Rule, TIME, TypedKind, pool,
-    };
-
-    const ONE_ENDPOINT: TypedKind<Endpoint> = TypedKind::text(&ENDPOINT);
-
-    /// Whose name the Host header of requests has.
-    pub(crate) const HOST_OF_CLIENT: &str = "client";
-    pub(crate) const HOST_OF_ENDPOINT: &str = "endpoint";
-
-    pub(crate) const ENDPOINTS: Key<Vec<Endpoint>> = Key::new(
-        "endpoints",
-        TypedKind::list(&ONE_ENDPOINT, 1),
-        "Where it is: addresses or names, with port. Each is one endpoint; a name may have several addresses.",
-    );
-    pub(crate) const DNS: Key<Dns> = Key::new(
-        "dns",
-        TypedKind::text(&DNS_NAME),
-        "A name, with port, each of whose addresses is an endpoint; asked for again as its answers get old.",
-    );
-    // Nobody asks for it: the one way that is supported is the way of all.
-    const PROTOCOL: Key<String> = Key::new(
-        "protocol",
-        TypedKind::keywords(&[Keyword::new("http1"), Keyword::later("h2"), Keyword::later("auto")]),
-        "What it speaks.",
-    )
-    .default(r#""http1""#);
-    pub(crate) const BALANCE: Key<Balance> = Key::new(
-        "balance",
-        TypedKind::keywords(&[
-            Keyword::new(Balance::LeastRequest.name()),
-            Keyword::new(Balance::RoundRobin.name()),
-            Keyword::new(Balance::Random.name()),
-        ]),
-        "How a call chooses among the endpoints: of two at random the one with fewer calls under way, each in turn, or any.",
-    )
-    .default(r#""least_request""#);
-    pub(crate) const HOST: Key<String> = Key::new(
-        "host",
-        TypedKind::keywords(&[Keyword::new(HOST_OF_CLIENT), Keyword::new(HOST_OF_ENDPOINT)]),
-        "The Host header that it gets: the `client`'s own, or the first `endpoint` (or `dns`) as written, by which a mesh routes. The client's then goes into x-forwarded-host.",
-    )
-    .default(r#""client""#);
-    pub(crate) const IDLE: Key<Duration> =
-        Key::new("idle", TIME, "How long the body of an answer may stand still.")
-            .default(r#""5m""#);
-    pub(crate) const POOL: Key<Part> =
-        Key::new("pool", TypedKind::object(&pool::POOL), "Bounds of its connections.")
-            .default("{}");
-
-    pub(super) static UPSTREAM: Object = Object {
-        doc: "One upstream.",
-        fields: &[
-            ENDPOINTS.field(),
-            DNS.field(),
-            PROTOCOL.field(),
-            BALANCE.field(),
-            HOST.field(),
-            IDLE.field(),
-            POOL.field(),
-            Field::later("tls", "How its certificate is checked."),
-            Field::later("health", "Probes of its endpoints."),
-            Field::later("outlier", "When an endpoint is left out."),
-        ],
-        rules: &[Rule::ExactlyOne(&[ENDPOINTS.name(), DNS.name()])],
-    };
-}
-
-pub(super) mod pool {
-    use super::{COUNT, Duration, Field, Key, Object, TIME, TypedKind};
-
-    pub(crate) const MAX_CONNECTIONS: Key<u32> =
-        Key::new("max_connections", COUNT, "Most connections.").default("1024");
-    pub(crate) const MAX_PENDING: Key<u32> = Key::new(
-        "max_pending",
-        TypedKind::<u32>::whole(0, 1_000_000),
-        "Most calls that wait for one.",
-    )
-    .default("1024");
-    pub(crate) const IDLE: Key<Duration> =
-        Key::new("idle", TIME, "How long a connection may wait unused.").default(r#""30s""#);
-
-    pub(super) static POOL: Object = Object {
-        doc: "Bounds of an upstream's connections, shared out evenly among workers, rounded up.",
-        fields: &[
-            MAX_CONNECTIONS.field(),
-            MAX_PENDING.field(),
-            IDLE.field(),
-            Field::later(
-                "max_requests_per_connection",
-                "After how many requests a connection is closed.",
-            ),
-        ],
-        rules: &[],
-    };
-}
-
 /// A route is a policy's `match`, with the same fields and the same reader, and where it leads.
 pub(super) mod route {
     use super::{Key, NAME, Object, PROTOCOL, Rule, TypedKind};
@@ -308,24 +210,6 @@ impl FromNode for Address {
     }
 }
 
-impl FromNode for Endpoint {
-    fn from_node(node: &Node) -> Option<Self> {
-        Self::parse(node.as_text()?)
-    }
-}
-
-impl FromNode for Dns {
-    fn from_node(node: &Node) -> Option<Self> {
-        Self::parse(node.as_text()?)
-    }
-}
-
-impl FromNode for Balance {
-    fn from_node(node: &Node) -> Option<Self> {
-        node.named(&Self::ALL, Self::name)
-    }
-}
-
 impl FromNode for Underscores {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
@@ -352,20 +236,4 @@ static ADDRESS: Form = Form {
     pattern: None,
     longest: None,
     test: |text| text.parse::<SocketAddr>().is_ok(),
-};
-
-static ENDPOINT: Form = Form {
-    what: "an endpoint",
-    allowed: r#"an IP address or a name, and a port from 1 on, such as "127.0.0.1:5001" or "echo:5001""#,
-    pattern: None,
-    longest: None,
-    test: |text| Endpoint::parse(text).is_some(),
-};
-
-static DNS_NAME: Form = Form {
-    what: "a name with a port",
-    allowed: r#"a name, and a port from 1 on, such as "echo.demo.svc.cluster.local:5001"; an address is one of `endpoints`"#,
-    pattern: None,
-    longest: None,
-    test: |text| Dns::parse(text).is_some(),
 };

@@ -147,6 +147,7 @@ impl Replica {
 
 impl Ledger for Arc<Replica> {
     type Witness = SpanWitness;
+    type Endpoint = ();
 
     fn now(&self) -> Instant {
         self.clock.now()

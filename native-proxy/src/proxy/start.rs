@@ -115,7 +115,7 @@ impl Proxy {
         let settings = Arc::new(settings);
         let board = Arc::new(MemoryBoard::default());
         let failure_log = Arc::new(FailureLog::default());
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::new(Directory::new(clock));
         directory.load(&settings);
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..settings.workers {

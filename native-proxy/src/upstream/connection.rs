@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     is_old: bool,
     /// How long it may stand still within an answer's body.
     pause: Pause,
+    /// How many requests went over it.
+    pub(super) requests: usize,
     /// Since when it waits in the pool.
     pub idle_since: Instant,
     /// Its place among the upstream's connections; given back when the connection is dropped.
@@ -79,6 +81,7 @@ impl Connection {
             upload: None,
             is_old: false,
             pause: Pause::new(idle),
+            requests: 0,
             idle_since: Instant::ZERO,
             slot,
         }))
@@ -148,6 +151,7 @@ impl Connection {
         let Some(sending) = request.take() else {
             return Err(AttemptError::new(ErrorKind::Closed, "no request to send"));
         };
+        self.requests = self.requests.saturating_add(1);
         self.answers.ask(ask);
         // An upgrade is complete at its head: what follows belongs to the tunnel.
         self.upload = if ask == Ask::Upgrade { None } else { sending.body().progress() };

@@ -1,29 +1,33 @@
 //! The endpoints of all upstreams of the process, and who looks after them: one thread for all workers.
 
 use super::group::Group;
+use super::health::{Checker, MOST_CHECKS};
+use super::member::Member;
 use super::names;
 use super::resolve::Resolver;
+use crate::clock::Clock;
 use crate::config::{self, Settings};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use tracing::info;
 
 /// The endpoints of every upstream.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    clock: Clock,
     groups: Mutex<Vec<Arc<Group>>>,
     /// Rung by each [`Directory::load`].
     loads: watch::Sender<u64>,
 }
 
-impl Default for Directory {
-    fn default() -> Self {
-        Self { groups: Mutex::default(), loads: watch::Sender::new(0) }
-    }
-}
-
 impl Directory {
+    /// One without upstreams.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, groups: Mutex::default(), loads: watch::Sender::new(0) }
+    }
+
     /// Takes the upstreams of new settings; before the workers do. What is known of endpoints that an
     /// upstream keeps stays known.
     pub(crate) fn load(&self, settings: &Settings) {
@@ -31,7 +35,10 @@ impl Directory {
         let kept = settings.upstreams.iter().map(|wanted| {
             match groups.iter().find(|group| group.settings.name == wanted.name) {
                 Some(same) if *same.settings == **wanted => same.clone(),
-                before => Arc::new(Group::new(wanted.clone(), before.map(|group| &**group))),
+                before => {
+                    let before = before.map(|group| &**group);
+                    Arc::new(Group::new(wanted.clone(), self.clock, before))
+                }
             }
         });
         *groups = kept.collect();
@@ -49,7 +56,7 @@ impl Directory {
     pub(crate) fn group(&self, wanted: &Arc<config::Upstream>) -> Arc<Group> {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let same = groups.iter().find(|group| group.settings.name == wanted.name);
-        same.cloned().unwrap_or_else(|| Arc::new(Group::new(wanted.clone(), None)))
+        same.cloned().unwrap_or_else(|| Arc::new(Group::new(wanted.clone(), self.clock, None)))
     }
 
     /// Looks after them for as long as the process lives. Should the care for one upstream die, its
@@ -57,6 +64,8 @@ impl Directory {
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut loads = self.loads.subscribe();
         let resolver = Rc::new(Resolver::default());
+        let permits = Arc::new(Semaphore::new(MOST_CHECKS));
+        let checker = Checker { resolver: resolver.clone(), permits };
         let mut kept: Vec<(Arc<Group>, AbortHandle)> = Vec::new();
         loop {
             loads.mark_unchanged();
@@ -72,7 +81,7 @@ impl Directory {
             });
             for group in groups {
                 if !kept.iter().any(|(one, _)| Arc::ptr_eq(one, &group)) {
-                    let care = care(group.clone(), resolver.clone(), self.loads.subscribe());
+                    let care = care(group.clone(), checker.clone(), self.loads.subscribe());
                     kept.push((group, tokio::task::spawn_local(care).abort_handle()));
                 }
             }
@@ -83,8 +92,26 @@ impl Directory {
     }
 }
 
-async fn care(group: Arc<Group>, resolver: Rc<Resolver>, loads: watch::Receiver<u64>) {
-    if let Some(dns) = &group.settings.dns {
-        names::follow(&group, dns, &resolver, loads).await;
-    }
+async fn care(group: Arc<Group>, checker: Checker, loads: watch::Receiver<u64>) {
+    let addresses = async {
+        if let Some(dns) = &group.settings.dns {
+            names::follow(&group, dns, &checker.resolver, loads).await;
+        }
+    };
+    let returns = async {
+        if group.settings.outlier.is_some() {
+            let name = &*group.settings.name;
+            let tell = |member: &Arc<Member>| {
+                let endpoint = member.place.to_string();
+                info!(upstream = name, endpoint, "upstream {name}: {endpoint} is back");
+            };
+            group.tell_of_returns(tell).await;
+        }
+    };
+    let checks = async {
+        if let Some(checks) = &group.settings.health {
+            checker.check(&group, checks).await;
+        }
+    };
+    tokio::join!(addresses, returns, checks);
 }

@@ -1,7 +1,9 @@
 //! One endpoint as one worker sees it: its connections that wait for the next request.
 
 use super::connection::Connection;
-use super::group::Member;
+use super::group::Group;
+use super::member::Member;
+use bimetal_core::outcome::Outcome;
 use bimetal_core::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 pub(crate) struct Endpoint {
     /// What all workers know of it.
     pub member: Arc<Member>,
+    group: Arc<Group>,
     #[expect(
         clippy::vec_box,
         reason = "connections are large, and move in and out with every call"
@@ -29,10 +32,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// One without connections.
-    pub(super) fn new(member: Arc<Member>, is_counted: bool) -> Rc<Self> {
+    /// One of `group`, without connections.
+    pub(super) fn new(member: Arc<Member>, group: Arc<Group>, is_counted: bool) -> Rc<Self> {
         Rc::new(Self {
             member,
+            group,
             idle: RefCell::default(),
             is_counted,
             is_usable: Cell::new(true),
@@ -43,6 +47,11 @@ impl Endpoint {
     /// The idle connection that was used last.
     pub(super) fn pop_idle(&self) -> Option<Box<Connection>> {
         self.idle.borrow_mut().pop()
+    }
+
+    /// How many connections wait.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// Takes a connection back; one to an endpoint that is gone closes.
@@ -69,6 +78,17 @@ impl Endpoint {
         self.is_gone.set(true);
         self.is_usable.set(false);
         drop(self.idle.take());
+    }
+
+    /// A call to it counted as `outcome`; or no connection to it could be made, which is a failure.
+    #[inline]
+    pub(crate) fn saw(&self, outcome: Outcome) {
+        self.group.saw(&self.member, outcome);
+    }
+
+    /// It gets calls from now on, or none.
+    pub(super) fn set_usable(&self, is_usable: bool) {
+        self.is_usable.set(is_usable);
     }
 
     /// Whether it gets calls.

@@ -5,6 +5,8 @@ mod connection;
 mod directory;
 mod endpoint;
 mod group;
+mod health;
+mod member;
 mod names;
 mod pool;
 mod quiet_waker;
@@ -17,6 +19,7 @@ mod view;
 pub(crate) use connection::{BodyStep, Connection};
 pub(crate) use directory::Directory;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use member::State as EndpointState;
 pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
 pub(crate) use upload::{ContinueGate, Upload};
@@ -24,6 +27,7 @@ pub(crate) use upload::{ContinueGate, Upload};
 use crate::clock::Clock;
 use crate::config;
 use crate::serve;
+use bimetal_core::outcome::{FailureRules, Outcome};
 use race::{Finish, Race, WonLast};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -93,6 +97,8 @@ impl Upstream {
                 max_connections: share(settings.pool.max_connections).max(1),
                 max_pending: share(settings.pool.max_pending),
                 idle: settings.pool.idle,
+                max_requests: settings.pool.max_requests.map(|total| share(total.get())),
+                max_requests_per_connection: settings.pool.max_requests_per_connection,
             },
         );
         let group = around.directory.group(&settings);
@@ -104,6 +110,11 @@ impl Upstream {
     /// What it was made from.
     pub(crate) fn settings(&self) -> &Arc<config::Upstream> {
         &self.settings
+    }
+
+    /// The rules by which outcomes are judged of calls without a policy; none where nobody asks.
+    pub(crate) fn failure_rules(&self) -> Option<&Arc<FailureRules>> {
+        self.settings.outlier.as_ref().map(|_| &self.settings.failure)
     }
 
     /// A connection or permission to open one, to the endpoint whose turn it is; none where that takes
@@ -123,6 +134,9 @@ impl Upstream {
         queue_wait: Duration,
         avoided: Avoided<'_>,
     ) -> Result<Checkout, NoConnection> {
+        if self.pool.is_busy() {
+            return Err(NoConnection::Overflow);
+        }
         self.view.filled(queue_wait).await?;
         if let Some(checkout) = self.take(avoided) {
             return Ok(checkout);
@@ -186,7 +200,11 @@ impl Upstream {
         let address_turn = turn / (1 + others.len());
         let places = std::iter::once(&chosen).chain(&others).map(|endpoint| &endpoint.member.place);
         let race = Race::new(places, address_turn, &self.resolver, &self.family);
-        let Finish { end, .. } = race.run(limit).await;
+        let Finish { end, failed } = race.run(limit).await;
+        for place in failed {
+            let endpoint = place.checked_sub(1).map_or(Some(&chosen), |place| others.get(place));
+            endpoint.into_iter().for_each(|endpoint| endpoint.saw(Outcome::Failure));
+        }
         let (stream, place) = end?;
         if let Some(other) = place.checked_sub(1).and_then(|place| others.get(place)) {
             slot.lead_to(other.clone());

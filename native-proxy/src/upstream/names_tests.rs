@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Clock;
 use crate::config::{self, Syntax};
 use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
@@ -12,7 +13,7 @@ fn group() -> (Group, Dns) {
     let settings = config::parse(file, Syntax::Yaml).unwrap();
     let upstream = settings.upstreams[0].clone();
     let dns = upstream.dns.clone().unwrap();
-    (Group::new(upstream, None), dns)
+    (Group::new(upstream, Clock::start(), None), dns)
 }
 
 fn v4(last: u8) -> IpAddr {

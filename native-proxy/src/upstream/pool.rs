@@ -6,6 +6,7 @@ use super::endpoint::Endpoint;
 use bimetal_core::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -19,6 +20,10 @@ pub(crate) struct Limits {
     pub max_pending: usize,
     /// How long a connection may wait unused.
     pub idle: Duration,
+    /// Most calls of this worker under way.
+    pub max_requests: Option<usize>,
+    /// After so many requests a connection closes.
+    pub max_requests_per_connection: Option<NonZeroUsize>,
 }
 
 /// One worker's connections to one upstream.
@@ -156,6 +161,9 @@ impl Pool {
     /// A connection to `endpoint`, or permission to open one, where that takes no waiting. At the limit
     /// one to another endpoint is better than waiting.
     pub(crate) fn take(self: &Rc<Self>, endpoint: &Rc<Endpoint>) -> Option<Checkout> {
+        if self.is_busy() {
+            return None;
+        }
         if let Some(mut connection) = endpoint.pop_idle() {
             connection.slot.begin();
             return Some(Checkout::Connection(connection));
@@ -166,6 +174,15 @@ impl Pool {
             return Some(Checkout::Slot(slot));
         }
         self.any_idle().map(Checkout::Connection)
+    }
+
+    /// Whether as many calls are under way as may be. Each has a connection, or makes one.
+    pub(super) fn is_busy(&self) -> bool {
+        self.limits.max_requests.is_some_and(|most| {
+            let endpoints = self.endpoints.borrow();
+            let idle: usize = endpoints.iter().map(|endpoint| endpoint.idle()).sum();
+            self.open.get() >= most.saturating_add(idle)
+        })
     }
 
     /// An idle connection to whichever endpoint gets calls.
@@ -207,7 +224,8 @@ impl Pool {
 
     /// Takes a connection back that is ready for the next request.
     pub(crate) fn put(&self, mut connection: Box<Connection>, now: Instant) {
-        if self.retired.get() {
+        let most = self.limits.max_requests_per_connection;
+        if self.retired.get() || most.is_some_and(|most| connection.requests >= most.get()) {
             return;
         }
         connection.idle_since = now;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::upstream::group::Member;
+use crate::clock::Clock;
+use crate::upstream::group::Group;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -12,14 +13,25 @@ const IDLE: Duration = Duration::from_secs(30);
 const NOW: Instant = Instant::from_nanos(100_000_000_000);
 
 fn pool(max_connections: usize, max_pending: usize) -> Rc<Pool> {
-    let pool = Pool::new("echo".into(), Limits { max_connections, max_pending, idle: IDLE });
+    limited(Limits {
+        max_connections,
+        max_pending,
+        idle: IDLE,
+        max_requests: None,
+        max_requests_per_connection: None,
+    })
+}
+
+fn limited(limits: Limits) -> Rc<Pool> {
+    let pool = Pool::new("echo".into(), limits);
     pool.set_endpoints(vec![endpoint()]);
     pool
 }
 
 fn endpoint() -> Rc<Endpoint> {
-    let place = crate::config::Endpoint::Address(([127, 0, 0, 1], 1).into());
-    Endpoint::new(Member::new(place).into(), true)
+    let settings = crate::config::builtin("127.0.0.1").unwrap().upstreams.remove(0);
+    let group = Arc::new(Group::new(settings, Clock::start(), None));
+    Endpoint::new(group.members().list[0].clone(), group, true)
 }
 
 /// What a call to the pool's first endpoint gets.
@@ -180,6 +192,37 @@ fn a_connection_to_an_endpoint_that_is_gone_makes_room_when_its_call_is_done() {
         assert_eq!((first.member.calls(), pool.open()), (1, 1));
         connection.release(NOW);
         assert_eq!(first.member.calls(), 0);
+        assert!(matches!(waiting.receiver.try_recv(), Ok(Checkout::Slot(_))));
+    });
+}
+
+#[test]
+fn no_more_calls_are_under_way_than_may_be_whatever_connections_there_are() {
+    let max_requests = Some(1);
+    let pool = limited(Limits { max_requests, ..pool(9, 9).limits });
+    connected(slot(take(&pool)), async |connection| {
+        assert!(take(&pool).is_none() && pool.is_busy());
+        connection.release(NOW);
+        // One that waits is none under way.
+        assert!(!pool.is_busy());
+        let Some(Checkout::Connection(connection)) = take(&pool) else { panic!("none") };
+        assert!(take(&pool).is_none());
+        drop(connection);
+        assert!(matches!(take(&pool), Some(Checkout::Slot(_))));
+    });
+}
+
+#[test]
+fn a_connection_that_is_used_up_makes_room() {
+    let most = NonZeroUsize::new(2);
+    let pool = limited(Limits { max_requests_per_connection: most, ..pool(1, 1).limits });
+    connected(slot(take(&pool)), async |mut connection| {
+        connection.requests = 1;
+        connection.release(NOW);
+        let Some(Checkout::Connection(mut connection)) = take(&pool) else { panic!("none") };
+        let mut waiting = pool.wait().unwrap();
+        connection.requests = 2;
+        connection.release(NOW);
         assert!(matches!(waiting.receiver.try_recv(), Ok(Checkout::Slot(_))));
     });
 }

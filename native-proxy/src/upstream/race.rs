@@ -75,7 +75,6 @@ pub(super) struct Finish {
     pub(super) end: Result<(TcpStream, usize), NoConnection>,
     /// Endpoints that took no connection, by their places: those that refused one, and those that were
     /// passed over because they said nothing. Our own want is none of it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for outlier ejection"))]
     pub(super) failed: Vec<usize>,
 }
 

@@ -4,9 +4,10 @@ use super::Avoided;
 use super::NoConnection;
 use super::balance::{Candidates, Chooser};
 use super::endpoint::Endpoint;
-use super::group::{Group, Members};
+use super::group::{Group, Members, Standing};
 use super::pool::Pool;
 use crate::config::Balance;
+use bimetal_core::Instant;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,12 +25,16 @@ pub(super) struct View {
 
 #[derive(Debug)]
 struct Seen {
+    group: Arc<Group>,
     members: watch::Receiver<Members>,
     chooser: Chooser,
     /// All that there are.
     all: Vec<Rc<Endpoint>>,
     /// Those that get calls.
     usable: Vec<Rc<Endpoint>>,
+    some_return: bool,
+    /// When time alone changes who gets calls.
+    until: Instant,
 }
 
 impl View {
@@ -40,13 +45,16 @@ impl View {
             chooser: Chooser::new(balance, seed),
             all: Vec::new(),
             usable: Vec::new(),
+            some_return: false,
+            until: Instant::FAR_FUTURE,
+            group: group.clone(),
             members: members.clone(),
         };
         let is_only = group.settings.dns.is_none();
         let list = members.borrow_and_update().list.clone();
         let only = match &*list {
             [one] if is_only => {
-                let only = Endpoint::new(one.clone(), false);
+                let only = Endpoint::new(one.clone(), group.clone(), false);
                 pool.set_endpoints(vec![only.clone()]);
                 Some(only)
             }
@@ -108,10 +116,13 @@ impl View {
 
 impl Seen {
     fn choose(&mut self, pool: &Pool, avoided: Avoided<'_>) -> Option<Rc<Endpoint>> {
-        if self.members.has_changed().unwrap_or(false) {
+        // The clock is read only where it says something.
+        let is_due = || self.until < Instant::FAR_FUTURE && self.group.clock().now() >= self.until;
+        if self.members.has_changed().unwrap_or(false) || is_due() {
             self.refresh(pool);
         }
-        let among = Among { endpoints: &self.usable, avoided };
+        let returning = self.some_return.then(|| (&*self.group, self.group.clock().now()));
+        let among = Among { endpoints: &self.usable, avoided, returning };
         self.usable.get(self.chooser.choose(&among)?).cloned()
     }
 
@@ -124,10 +135,15 @@ impl Seen {
             .iter()
             .map(|member| match known.iter().find(|endpoint| is_of(endpoint, member)) {
                 Some(known) => known.clone(),
-                None => Endpoint::new(member.clone(), true),
+                None => Endpoint::new(member.clone(), self.group.clone(), true),
             })
             .collect();
-        self.usable = self.all.clone();
+        let Standing { usable, some_return, until } =
+            self.group.standing(self.group.clock().now(), &list);
+        (self.some_return, self.until) = (some_return, until);
+        self.all.iter().for_each(|endpoint| endpoint.set_usable(false));
+        self.usable = usable.iter().filter_map(|place| self.all.get(*place).cloned()).collect();
+        self.usable.iter().for_each(|endpoint| endpoint.set_usable(true));
         for gone in known.iter().filter(|old| !self.all.iter().any(|one| Rc::ptr_eq(one, old))) {
             gone.leave();
         }
@@ -139,6 +155,8 @@ impl Seen {
 struct Among<'a> {
     endpoints: &'a [Rc<Endpoint>],
     avoided: Avoided<'a>,
+    /// Where some of them have just returned: whom to ask, and when.
+    returning: Option<(&'a Group, Instant)>,
 }
 
 impl Candidates for Among<'_> {
@@ -147,11 +165,14 @@ impl Candidates for Among<'_> {
     }
 
     fn load(&self, index: usize) -> usize {
+        // Failures are no load: one would keep an endpoint out for good where there is little traffic, and
+        // as many as it takes are what an ejection is for.
         self.endpoints.get(index).map_or(0, |endpoint| endpoint.member.calls())
     }
 
-    fn share(&self, _index: usize) -> f64 {
-        1.0
+    fn share(&self, index: usize) -> f64 {
+        let endpoint = self.returning.zip(self.endpoints.get(index));
+        endpoint.map_or(1.0, |((group, now), endpoint)| group.share(now, &endpoint.member))
     }
 
     fn is_avoided(&self, index: usize) -> bool {

@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::log::{CORE_EVENTS, Level};
 use crate::telemetry::{BreakerWitness, Tracer};
-use crate::upstream::{Directory, Resolver, Surroundings};
+use crate::upstream::{Directory, Endpoint, Resolver, Surroundings};
 use bimetal_core::breaker::View;
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
@@ -250,6 +250,7 @@ impl Worker {
 
 impl Ledger for Rc<Worker> {
     type Witness = Rc<BreakerWitness>;
+    type Endpoint = Rc<Endpoint>;
 
     fn now(&self) -> Instant {
         self.clock.now()

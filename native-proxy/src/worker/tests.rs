@@ -18,7 +18,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         clock: Clock::start(),
         seed: 1,
         board: Arc::default(),
-        directory: Arc::default(),
+        directory: Arc::new(Directory::new(Clock::start())),
         level: Level::Info,
         failure_log: Arc::default(),
         traces: None,
