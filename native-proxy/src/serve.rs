@@ -2,7 +2,8 @@
 
 use crate::call::{self, Client, ClientRules};
 use crate::config::{Listener, Underscores};
-use crate::framing::{Limits, Requests, StrictRequestIo};
+use crate::framing::proxy_header::{self, NoHeader};
+use crate::framing::{Limits, Refusal, Requests, StrictRequestIo};
 use crate::timer::NoAlarms;
 use crate::upstream::Connection;
 use crate::worker::{Place, Worker};
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -81,8 +82,10 @@ struct ListenerState {
     max_connections: usize,
     limits: Limits,
     trusted_hops: usize,
+    proxy_protocol: bool,
     underscores: Underscores,
     told_of_tls: Cell<Option<Instant>>,
+    told_of_headers: Cell<Option<Instant>>,
     connections: Cell<usize>,
     left: Notify,
 }
@@ -94,6 +97,31 @@ impl ListenerState {
             self.told_of_tls.set(Some(Instant::now()));
             warn!("{peer} speaks TLS to {}, which is plain HTTP", self.address);
         }
+    }
+}
+
+impl ListenerState {
+    /// Whose connection it is, by the header that it begins with. None where it does not: then it ends.
+    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
+        let header = proxy_header::read(stream);
+        let limit = self.limits.header.into();
+        let read = tokio::select! {
+            read = tokio::time::timeout(limit, header) => read,
+            // Nothing is lost: it has not asked for anything.
+            () = self.worker.drains() => return None,
+        };
+        match read {
+            Ok(Ok(client)) => return Some(client.unwrap_or_else(|| peer.ip())),
+            // A look whether anybody listens, as balancers take it.
+            Ok(Err(NoHeader::Gone(_))) => return None,
+            Ok(Err(NoHeader::Wrong)) | Err(_) => {}
+        }
+        self.worker.refusals.count(Refusal::ProxyHeader);
+        if self.told_of_headers.get().is_none_or(|at| at.elapsed() >= QUIET) {
+            self.told_of_headers.set(Some(Instant::now()));
+            warn!("{peer} begins without a PROXY header on {}, which expects one", self.address);
+        }
+        None
     }
 }
 
@@ -123,7 +151,9 @@ pub(crate) fn listen(
         },
         underscores: settings.underscores,
         told_of_tls: Cell::new(None),
+        told_of_headers: Cell::new(None),
         trusted_hops: settings.trusted_hops,
+        proxy_protocol: settings.proxy_protocol,
         connections: Cell::new(0),
         left: Notify::new(),
     });
@@ -211,14 +241,23 @@ fn is_at_end(stream: &TcpStream) -> bool {
 }
 
 /// Serves one client until it leaves, or until its last answer during a drain.
-async fn serve(counted: CountedClient, place: Place, stream: TcpStream, peer: SocketAddr) {
+async fn serve(counted: CountedClient, place: Place, mut stream: TcpStream, peer: SocketAddr) {
     let listening = &counted.listening;
+    let client = if listening.proxy_protocol {
+        // Apart: most listeners have no such state to keep.
+        Box::pin(listening.client(&mut stream, peer)).await
+    } else {
+        Some(peer.ip())
+    };
+    let Some(client) = client else {
+        return;
+    };
     let worker = listening.worker.clone();
     let requests = Rc::new(Requests::new(worker.refusals.clone()));
     let stream = StrictRequestIo::new(stream, requests.clone(), listening.limits).asking(is_at_end);
     let rules =
         ClientRules { trusted_hops: listening.trusted_hops, underscores: listening.underscores };
-    let client = Client::new(worker.clone(), peer.ip(), rules, requests.clone());
+    let client = Client::new(worker.clone(), client, rules, requests.clone());
     let client = Rc::new(client);
     let answerer = client.clone();
     let service = service_fn(move |request| call::answer(answerer.clone(), request));

@@ -79,6 +79,8 @@ pub struct Listener {
     pub idle: Duration,
     /// How many proxies in front are believed.
     pub trusted_hops: usize,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// What becomes of headers with other bytes in their names than letters, digits and dashes. To CGI

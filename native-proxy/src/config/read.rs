@@ -165,6 +165,7 @@ fn listener(node: &Node) -> Result<Listener, Unread> {
         max_body: listener::MAX_BODY.given(node)?.map(|size| size.0),
         idle: listener::IDLE.read(node)?,
         trusted_hops: listener::TRUSTED_HOPS.read(node)? as usize,
+        proxy_protocol: listener::PROXY_PROTOCOL.read(node)?,
     })
 }
 

@@ -118,6 +118,13 @@ pub(super) mod listener {
     )
     .default("0");
 
+    pub(crate) const PROXY_PROTOCOL: Key<bool> = Key::new(
+        "proxy_protocol",
+        TypedKind::BOOL,
+        "Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that tells the client's address.",
+    )
+    .default("false");
+
     pub(super) static LISTENER: Object = Object {
         doc: "One listening address.",
         fields: &[
@@ -129,11 +136,8 @@ pub(super) mod listener {
             MAX_BODY.field(),
             IDLE.field(),
             TRUSTED_HOPS.field(),
+            PROXY_PROTOCOL.field(),
             Field::later("tls", "Certificate and key."),
-            Field::later(
-                "proxy_protocol",
-                "Whether a balancer in front sends the client's address.",
-            ),
         ],
         rules: &[],
     };

@@ -27,13 +27,16 @@ pub enum Refusal {
     Tls,
     /// The request has been here before: its `Via` names this process.
     Loop,
+    /// A connection that begins without a header of the PROXY protocol, on a listener that expects one. It
+    /// is closed without an answer.
+    ProxyHeader,
 }
 
 impl Refusal {
     /// The status that tells the client.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::Tls => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Tls | Self::ProxyHeader => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -45,7 +48,7 @@ impl Refusal {
     }
 
     /// Every [`reason`](Self::reason), in the order of [`Refusals::counts`].
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 10] = [
         "malformed",
         "target_too_long",
         "head_too_large",
@@ -55,6 +58,7 @@ impl Refusal {
         "stalled",
         "tls",
         "loop",
+        "proxy_header",
     ];
 
     /// Its kind, as metrics name it.
@@ -73,6 +77,7 @@ impl Refusal {
             Self::Stalled => 6,
             Self::Tls => 7,
             Self::Loop => 8,
+            Self::ProxyHeader => 9,
         }
     }
 }
@@ -89,6 +94,7 @@ impl fmt::Display for Refusal {
             Self::Stalled => "the body did not come in time",
             Self::Tls => "this port speaks HTTP without TLS",
             Self::Loop => "the request has been here before: the upstream leads back to this proxy",
+            Self::ProxyHeader => "the connection begins without a header of the PROXY protocol",
         })
     }
 }
@@ -107,7 +113,7 @@ impl Refusals {
         self.counts.each_ref().map(Cell::get)
     }
 
-    pub(super) fn count(&self, why: Refusal) {
+    pub(crate) fn count(&self, why: Refusal) {
         if let Some(count) = self.counts.get(why.place()) {
             count.set(count.get() + 1);
         }
