@@ -121,8 +121,10 @@ fn a_reload_keeps_what_is_known_of_endpoints_that_stay() {
     unchecked.set(places(&unchecked).into_iter());
     let list = unchecked.members().list;
     assert!(usable(&unchecked, now) == [0, 1, 2] && unchecked.share(clock.now(), &list[2]) < 1.0);
-    // What nobody looks after any more does not stay as it is.
+    // What nobody looks after any more does not stay as it is, also where a check was under way.
     let without = Group::new(upstream("balance: random"), clock, Some(&before));
+    before.checked(&before.members().list[2], Health::Unhealthy, Some("late"));
+    fail(&before, &before.members().list[0]);
     assert_eq!(usable(&without, clock.now()), [0, 1, 2]);
     assert_eq!(without.states(), [3, 0, 0]);
 }
