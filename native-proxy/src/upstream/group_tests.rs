@@ -180,3 +180,30 @@ fn the_end_of_an_ejection_is_told_and_the_next_is_waited_for() {
     });
     assert_eq!(group.ejections(), 3);
 }
+
+/// haproxy/haproxy 51: a server whose name was resolved again was up without a check.
+#[test]
+fn one_that_went_and_comes_again_is_new() {
+    let group = group("health: {path: /}");
+    let places: Vec<_> = group.members().list.iter().map(|one| one.place.clone()).collect();
+    let list = group.members().list;
+    list.iter().for_each(|member| group.checked(member, Health::Healthy, None));
+    group.checked(&list[0], Health::Unhealthy, Some("no"));
+    group.set(places[1..].iter().cloned());
+    group.set(places.iter().cloned());
+    assert_eq!(usable(&group, group.clock().now()), [1, 2]);
+    assert_eq!(group.members().list[0].health(), Health::New);
+}
+
+/// envoyproxy/envoy 29008: the slow start of some ended when others joined.
+#[test]
+fn who_joins_takes_nothing_from_those_that_return() {
+    let group = group(OUTLIER);
+    let mut places: Vec<_> = group.members().list.iter().map(|one| one.place.clone()).collect();
+    fail(&group, &group.members().list[1]);
+    let at = group.members().list[1].out_until() + secs(2);
+    let before = group.share(at, &group.members().list[1]);
+    places.push(Endpoint::Address(([127, 0, 0, 1], 9).into()));
+    group.set(places.into_iter());
+    assert_eq!((before, group.share(at, &group.members().list[1])), (0.2, 0.2));
+}

@@ -224,3 +224,7 @@ fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     // Requests are written whole; waiting for more to send would only delay them.
     stream.set_nodelay(true)
 }
+
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+use super::*;
+use bimetal_core::Instant;
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+
+/// An upstream of one worker with these listeners for endpoints.
+fn upstream(listeners: &[TcpListener], more: &str) -> Rc<Upstream> {
+    let list: Vec<_> =
+        listeners.iter().map(|listener| format!("'{}'", listener.local_addr().unwrap())).collect();
+    let text = format!("upstreams: {{echo: {{endpoints: [{}]{more}}}}}", list.join(", "));
+    let settings = config::parse(&text, config::Syntax::Yaml).unwrap();
+    let directory = Directory::new(Clock::start());
+    directory.load(&settings);
+    let around =
+        Surroundings { resolver: &Rc::default(), directory: &directory, workers: 1, seed: 1 };
+    Rc::new(Upstream::new(settings.upstreams[0].clone(), around))
+}
+
+fn listeners(count: usize) -> Vec<TcpListener> {
+    (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect()
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(test)
+}
+
+/// Opens a connection to each endpoint and lets them wait.
+async fn fill(upstream: &Rc<Upstream>, count: usize) {
+    let mut open = Vec::new();
+    let mut avoided = Vec::new();
+    for _ in 0..count {
+        let Some(Checkout::Slot(slot)) = upstream.take(&avoided) else { panic!("no place") };
+        avoided.push(slot.endpoint().unwrap().clone());
+        open.push(upstream.open(slot, Duration::from_secs(30)).await.unwrap());
+    }
+    open.into_iter().for_each(|connection| connection.release(Instant::ZERO));
+}
+
+#[test]
+fn a_call_on_a_connection_that_waits_allocates_nothing() {
+    for (count, more) in [(1, ""), (1, ", outlier: {}"), (3, ""), (3, ", outlier: {}")] {
+        let listeners = listeners(count);
+        let upstream = upstream(&listeners, more);
+        run(async {
+            fill(&upstream, count).await;
+            let call = || {
+                let Some(Checkout::Connection(connection)) = upstream.take(&[]) else {
+                    panic!("no connection")
+                };
+                let endpoint = connection.slot.endpoint().unwrap().clone();
+                endpoint.saw(Outcome::Success);
+                // Of one endpoint alone nobody asks how many there are.
+                assert_eq!(endpoint.member.calls(), usize::from(count > 1));
+                connection.slot.pool().put(connection, Instant::ZERO);
+                assert_eq!(endpoint.member.calls(), 0);
+            };
+            call();
+            let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+            assert_eq!(counted.count_total, 0, "{count} {more}");
+        });
+    }
+}
+
+#[test]
+fn who_failed_a_call_is_avoided_by_the_next_try_while_there_are_others() {
+    let listeners = listeners(3);
+    for balance in ["least_request", "round_robin", "random"] {
+        let upstream = upstream(&listeners, &format!(", balance: {balance}"));
+        run(async {
+            let mut seen = BTreeSet::new();
+            let mut avoided = Vec::new();
+            for _ in 0..3 {
+                let Some(Checkout::Slot(slot)) = upstream.take(&avoided) else { panic!("none") };
+                let endpoint = slot.endpoint().unwrap();
+                seen.insert(endpoint.member.place.to_string());
+                avoided.push(endpoint.clone());
+            }
+            assert_eq!(seen.len(), 3, "{balance}");
+            // All failed it: any is better than none.
+            assert!(upstream.take(&avoided).is_some());
+        });
+    }
+}
+
+/// One that refuses is stood in for, and the call counts where it went.
+#[test]
+fn a_connection_counts_where_it_leads() {
+    let mut listeners = listeners(2);
+    let upstream = upstream(&listeners, ", balance: round_robin, outlier: {}");
+    let gone = listeners.remove(0);
+    // Nobody else gets its port: a socket that does not listen has it.
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    held.set_reuse_address(true).unwrap();
+    held.bind(&address.into()).unwrap();
+    run(async {
+        let Some(Checkout::Slot(slot)) = upstream.take(&[]) else { panic!("no place") };
+        let chosen = slot.endpoint().unwrap().clone();
+        assert_eq!(chosen.member.place, config::Endpoint::Address(address));
+        let connection = upstream.open(slot, Duration::from_secs(30)).await.unwrap();
+        let other = connection.slot.endpoint().unwrap().clone();
+        assert_eq!((chosen.member.calls(), other.member.calls()), (0, 1));
+        assert_eq!((chosen.member.streak.failures(), other.member.streak.failures()), (1, 0));
+        drop(connection);
+        assert_eq!((other.member.calls(), upstream.pool.open()), (0, 0));
+    });
+}
