@@ -3,6 +3,7 @@
 mod proxy_support;
 
 use bimetal_proxy::config::{self, Syntax};
+use proxy_support::program::{Program, write};
 use proxy_support::{Client, Running, Upstream, file_of, get, nowhere, ok, policy, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -37,6 +38,10 @@ impl Server {
 
     fn address(&self) -> SocketAddr {
         self.upstream.address
+    }
+
+    fn calls_are(&self, count: usize) -> bool {
+        self.calls() >= count
     }
 
     fn calls(&self) -> usize {
@@ -323,4 +328,27 @@ fn the_page_of_the_proxy_has_examples_that_hold() {
     let before = servers[2].calls();
     assert!((0..20).all(|_| proxy.ask(&get("/")).status == 200));
     assert_eq!(servers[2].calls(), before);
+}
+
+#[test]
+fn the_log_tells_of_each_change() {
+    let (servers, addresses) = servers([false, true, false]);
+    let bad = addresses[1];
+    let outlier = "slow_start: 0s, outlier: {base_ejection: 200ms}";
+    let path = write("outliers.yaml", &file_of(&addresses, outlier, ""));
+    let program = Program::start(&path, &[]);
+    while !servers[1].calls_are(3) {
+        Client::connect(program.listen).ask(&get("/"));
+    }
+    let told = program.log_with(&format!("upstream echo: {bad} "));
+    assert!(told.starts_with("is ejected for 200ms after 3 failures in a row"), "{told}");
+    let told = program.log_with(&format!("upstream echo: {bad} "));
+    assert!(told.starts_with("is back"), "{told}");
+
+    let path = write("checks.yaml", &file_of(&addresses, CHECKS, ""));
+    let program = Program::start(&path, &[]);
+    let told = program.log_with(&format!("upstream echo: {bad} is unhealthy: "));
+    assert!(told.starts_with("/healthz was answered by 500"), "{told}");
+    servers[1].fails.store(false, Ordering::SeqCst);
+    program.log_with(&format!("upstream echo: {bad} is healthy"));
 }

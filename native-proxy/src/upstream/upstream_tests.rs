@@ -109,3 +109,23 @@ fn a_connection_counts_where_it_leads() {
         assert_eq!((other.member.calls(), upstream.pool.open()), (0, 0));
     });
 }
+
+#[test]
+fn who_waited_is_not_sent_to_one_that_was_left_out_meanwhile() {
+    let listeners = listeners(2);
+    let upstream = upstream(&listeners, ", pool: {max_connections: 1}, outlier: {}");
+    run(async {
+        let Some(Checkout::Slot(slot)) = upstream.take(&[]) else { panic!("no place") };
+        let connection = upstream.open(slot, Duration::from_secs(30)).await.unwrap();
+        let bad = connection.slot.endpoint().unwrap().clone();
+        let mut waiting = Box::pin(upstream.checkout(Duration::from_secs(30), &[]));
+        let noop = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(noop).is_pending());
+        // This worker has not looked since, and hands the connection on.
+        (0..3).for_each(|_| bad.saw(Outcome::Failure));
+        connection.release(Instant::ZERO);
+        let Checkout::Slot(slot) = waiting.await.unwrap() else { panic!("sent to it") };
+        assert!(!Rc::ptr_eq(slot.endpoint().unwrap(), &bad));
+        assert_eq!((bad.member.calls(), upstream.pool.open()), (0, 1));
+    });
+}
