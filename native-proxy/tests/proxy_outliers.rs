@@ -196,6 +196,41 @@ fn one_that_hangs_is_ejected_by_the_limit_of_its_calls() {
     assert_eq!(hung.connections(), 3);
 }
 
+/// A process that dies and is started anew: its connections are reset, and calls under way with them.
+#[test]
+fn one_that_dies_is_ejected_and_gets_calls_when_it_lives_again() {
+    let lives = Arc::new(AtomicBool::new(true));
+    let is_alive = lives.clone();
+    let mortal = Upstream::start(move |mut peer| {
+        while peer.request().is_some() {
+            if !is_alive.load(Ordering::SeqCst) {
+                return peer.reset();
+            }
+            peer.send(&ok("mortal"));
+        }
+    });
+    let other = Server::start(false);
+    let addresses = [mortal.address, other.address()];
+    let outlier = "balance: round_robin, slow_start: 0s, outlier: {base_ejection: 300ms}";
+    let proxy = Running::with(&file_of(&addresses, outlier, ""));
+    let mut client = proxy.client();
+    let mut ask = || client.ask(&get("/"));
+    assert!((0..6).all(|_| ask().status == 200));
+    lives.store(false, Ordering::SeqCst);
+    let mut failed = 0;
+    wait_for("an ejection", || {
+        failed += usize::from(ask().status == 503);
+        (ejections(&proxy) == 1.0).then_some(())
+    });
+    assert_eq!(failed, 3);
+    lives.store(true, Ordering::SeqCst);
+    wait_for("its return", || {
+        let answer = ask();
+        assert_eq!(answer.status, 200);
+        (answer.text() == "mortal").then_some(())
+    });
+}
+
 const CHECKS: &str = "health: {path: /healthz, interval: 20ms, timeout: 2s}";
 
 #[test]

@@ -207,3 +207,59 @@ fn who_joins_takes_nothing_from_those_that_return() {
     group.set(places.into_iter());
     assert_eq!((before, group.share(at, &group.members().list[1])), (0.2, 0.2));
 }
+
+/// Whatever calls and checks say, and however settings bound it: there is somebody for a call, nobody who fails
+/// its checks beside one who passes them, and nobody who is ejected beside enough who are not.
+#[test]
+fn whatever_happens_there_is_somebody_for_a_call() {
+    let (mut ejected, mut unhealthy, mut panics) = (0, 0, 0);
+    for seed in 0..300 {
+        let mut rng = bimetal_core::rng::Rng::new(seed);
+        let mut below = |most: u64| rng.next_u64() % most;
+        let count = 1 + below(6);
+        let places: Vec<_> = (1..=count).map(|port| format!("'127.0.0.1:{port}'")).collect();
+        let text = format!(
+            "upstreams: {{echo: {{endpoints: [{}], outlier: {{consecutive_failures: {}, \
+             max_ejection: 0.{}, min_healthy: 0.{}, minimum_hosts: {}}}, health: {{path: /}}}}}}",
+            places.join(", "),
+            1 + below(3),
+            below(10),
+            below(10),
+            1 + below(4)
+        );
+        let settings = parse(&text, Syntax::Yaml).unwrap().upstreams[0].clone();
+        let outlier = settings.outlier.unwrap();
+        let group = Group::new(settings, Clock::start(), None);
+        let list = group.members().list;
+        for _ in 0..60 {
+            let member = &list[usize::try_from(below(count)).unwrap()];
+            match below(4) {
+                0 => group.checked(member, Health::Healthy, None),
+                1 if below(2) == 0 => group.checked(member, Health::Unhealthy, Some("no")),
+                2 => group.saw(member, Outcome::Success),
+                _ => group.saw(member, Outcome::Failure),
+            }
+            let now = group.clock().now();
+            let usable = usable(&group, now);
+            assert!(!usable.is_empty(), "seed {seed}");
+            let gets_calls = |place: usize| usable.contains(&place);
+            let fit: Vec<_> =
+                (0..list.len()).filter(|place| list[*place].health().is_good()).collect();
+            let (of, is_sick) =
+                if fit.is_empty() { ((0..list.len()).collect(), true) } else { (fit, false) };
+            let out = of.iter().filter(|place| list[**place].is_out(now)).count();
+            assert!(
+                (0..list.len()).all(|place| !gets_calls(place) || of.contains(&place)),
+                "seed {seed}"
+            );
+            let panic = outlier.panics(of.len() - out, of.len());
+            let wanted = |place: &&usize| panic || !list[**place].is_out(now);
+            assert_eq!(usable.len(), of.iter().filter(wanted).count(), "seed {seed}");
+            ejected += usize::from(out > 0);
+            unhealthy += usize::from(is_sick);
+            panics += usize::from(panic && out > 0);
+        }
+    }
+    // A simulation that never gets anywhere proves nothing.
+    assert!(ejected > 1_000 && unhealthy > 100 && panics > 100, "{ejected} {unhealthy} {panics}");
+}

@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 
-/// An upstream of one worker with these listeners for endpoints.
-fn upstream(listeners: &[TcpListener], more: &str) -> Rc<Upstream> {
-    let list: Vec<_> =
-        listeners.iter().map(|listener| format!("'{}'", listener.local_addr().unwrap())).collect();
-    let text = format!("upstreams: {{echo: {{endpoints: [{}]{more}}}}}", list.join(", "));
-    let settings = config::parse(&text, config::Syntax::Yaml).unwrap();
+/// An upstream of one worker as `text` says, and the endpoints of the process.
+fn written(text: &str) -> (Rc<Upstream>, Directory) {
+    let settings = config::parse(text, config::Syntax::Yaml).unwrap();
     let directory = Directory::new(Clock::start());
     directory.load(&settings);
     let around =
         Surroundings { resolver: &Rc::default(), directory: &directory, workers: 1, seed: 1 };
-    Rc::new(Upstream::new(settings.upstreams[0].clone(), around))
+    (Rc::new(Upstream::new(settings.upstreams[0].clone(), around)), directory)
+}
+
+/// An upstream of one worker with these listeners for endpoints.
+fn upstream(listeners: &[TcpListener], more: &str) -> Rc<Upstream> {
+    let list: Vec<_> =
+        listeners.iter().map(|listener| format!("'{}'", listener.local_addr().unwrap())).collect();
+    written(&format!("upstreams: {{echo: {{endpoints: [{}]{more}}}}}", list.join(", "))).0
 }
 
 fn listeners(count: usize) -> Vec<TcpListener> {
@@ -127,5 +131,37 @@ fn who_waited_is_not_sent_to_one_that_was_left_out_meanwhile() {
         let Checkout::Slot(slot) = waiting.await.unwrap() else { panic!("sent to it") };
         assert!(!Rc::ptr_eq(slot.endpoint().unwrap(), &bad));
         assert_eq!((bad.member.calls(), upstream.pool.open()), (0, 1));
+    });
+}
+
+/// Nobody looks names up here: what comes, and when, is the test's.
+#[test]
+fn a_call_before_the_first_answer_waits_for_it_and_one_after_it_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = config::Endpoint::Address(listener.local_addr().unwrap());
+    let (upstream, directory) = written("upstreams: {echo: {dns: 'svc.example:80'}}");
+    let group = directory.groups().remove(0);
+    let long = Duration::from_secs(30);
+    run(async {
+        assert!(upstream.take(&[]).is_none());
+        let none = upstream.checkout(Duration::from_millis(5), &[]).await.unwrap_err();
+        assert_eq!(none, NoConnection::Connect("svc.example: no address yet".into()));
+        group.none_found("there is no such name".into());
+        let none = upstream.checkout(long, &[]).await.unwrap_err();
+        assert_eq!(none, NoConnection::Connect("there is no such name".into()));
+        let (waiting, come) = (upstream.clone(), group.clone());
+        come.set(std::iter::empty());
+        let call = tokio::task::spawn_local(async move { waiting.checkout(long, &[]).await });
+        tokio::task::yield_now().await;
+        group.set(std::iter::once(place.clone()));
+        let Checkout::Slot(slot) = call.await.unwrap().unwrap() else { panic!("used before") };
+        assert_eq!(slot.endpoint().unwrap().member.place, place);
+        // An address that goes takes its connections along, when their calls are done.
+        let connection = upstream.open(slot, long).await.unwrap();
+        group.set(std::iter::once(config::Endpoint::Address(([127, 0, 0, 1], 1).into())));
+        assert!(matches!(upstream.take(&[]), Some(Checkout::Slot(_))));
+        assert_eq!(upstream.pool.open(), 1);
+        connection.release(Instant::ZERO);
+        assert_eq!(upstream.pool.open(), 0);
     });
 }
