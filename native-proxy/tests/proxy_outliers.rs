@@ -3,6 +3,7 @@
 mod proxy_support;
 
 use bimetal_proxy::config::{self, Syntax};
+use proxy_support::program::{Program, write};
 use proxy_support::{Client, Running, Upstream, file_of, get, nowhere, ok, policy, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -37,6 +38,10 @@ impl Server {
 
     fn address(&self) -> SocketAddr {
         self.upstream.address
+    }
+
+    fn calls_are(&self, count: usize) -> bool {
+        self.calls() >= count
     }
 
     fn calls(&self) -> usize {
@@ -107,7 +112,9 @@ fn while_it_is_out_it_gets_no_call_and_a_reload_keeps_it_out() {
     let (servers, addresses) = servers([false, true, false]);
     let file = |more: &str| {
         let outlier = format!("outlier: {{base_ejection: 60s}}{more}");
-        file_of(&addresses, &outlier, &policy("")).replace("workers: 1", "workers: 2")
+        // Without a breaker: the three failures may come one after another.
+        let rest = "policies: [{name: p, timeout: {request: 60s}}]";
+        file_of(&addresses, &outlier, rest).replace("workers: 1", "workers: 2")
     };
     let proxy = Running::with(&file(""));
     let ask = || proxy.ask(&get("/")).status;
@@ -124,7 +131,7 @@ fn while_it_is_out_it_gets_no_call_and_a_reload_keeps_it_out() {
         assert!((0..20).all(|_| ask() == 200));
     }
     assert_eq!((servers[1].calls(), ejections(&proxy)), (3, 1.0));
-    // What the policy calls a failure is one here as well: its breaker saw three.
+    // What the policy calls a failure is one here as well.
     proxy.wait_for_outcomes("failure", 3.0);
 }
 
@@ -187,6 +194,41 @@ fn one_that_hangs_is_ejected_by_the_limit_of_its_calls() {
     assert_eq!(hung.connections(), 3);
     assert!((0..9).all(|_| proxy.ask(&get("/")).status == 200));
     assert_eq!(hung.connections(), 3);
+}
+
+/// A process that dies and is started anew: its connections are reset, and calls under way with them.
+#[test]
+fn one_that_dies_is_ejected_and_gets_calls_when_it_lives_again() {
+    let lives = Arc::new(AtomicBool::new(true));
+    let is_alive = lives.clone();
+    let mortal = Upstream::start(move |mut peer| {
+        while peer.request().is_some() {
+            if !is_alive.load(Ordering::SeqCst) {
+                return peer.reset();
+            }
+            peer.send(&ok("mortal"));
+        }
+    });
+    let other = Server::start(false);
+    let addresses = [mortal.address, other.address()];
+    let outlier = "balance: round_robin, slow_start: 0s, outlier: {base_ejection: 300ms}";
+    let proxy = Running::with(&file_of(&addresses, outlier, ""));
+    let mut client = proxy.client();
+    let mut ask = || client.ask(&get("/"));
+    assert!((0..6).all(|_| ask().status == 200));
+    lives.store(false, Ordering::SeqCst);
+    let mut failed = 0;
+    wait_for("an ejection", || {
+        failed += usize::from(ask().status == 503);
+        (ejections(&proxy) == 1.0).then_some(())
+    });
+    assert_eq!(failed, 3);
+    lives.store(true, Ordering::SeqCst);
+    wait_for("its return", || {
+        let answer = ask();
+        assert_eq!(answer.status, 200);
+        (answer.text() == "mortal").then_some(())
+    });
 }
 
 const CHECKS: &str = "health: {path: /healthz, interval: 20ms, timeout: 2s}";
@@ -321,4 +363,27 @@ fn the_page_of_the_proxy_has_examples_that_hold() {
     let before = servers[2].calls();
     assert!((0..20).all(|_| proxy.ask(&get("/")).status == 200));
     assert_eq!(servers[2].calls(), before);
+}
+
+#[test]
+fn the_log_tells_of_each_change() {
+    let (servers, addresses) = servers([false, true, false]);
+    let bad = addresses[1];
+    let outlier = "slow_start: 0s, outlier: {base_ejection: 200ms}";
+    let path = write("outliers.yaml", &file_of(&addresses, outlier, ""));
+    let program = Program::start(&path, &[]);
+    while !servers[1].calls_are(3) {
+        Client::connect(program.listen).ask(&get("/"));
+    }
+    let told = program.log_with(&format!("upstream echo: {bad} "));
+    assert!(told.starts_with("is ejected for 200ms after 3 failures in a row"), "{told}");
+    let told = program.log_with(&format!("upstream echo: {bad} "));
+    assert!(told.starts_with("is back"), "{told}");
+
+    let path = write("checks.yaml", &file_of(&addresses, CHECKS, ""));
+    let program = Program::start(&path, &[]);
+    let told = program.log_with(&format!("upstream echo: {bad} is unhealthy: "));
+    assert!(told.starts_with("/healthz was answered by 500"), "{told}");
+    servers[1].fails.store(false, Ordering::SeqCst);
+    program.log_with(&format!("upstream echo: {bad} is healthy"));
 }

@@ -248,6 +248,11 @@ impl Connection {
         AttemptError::new(kind, cause)
     }
 
+    /// Closes it; its place is left.
+    pub(super) fn close(self) -> Slot {
+        self.slot
+    }
+
     /// The bare connection after a switch of protocols, and what was read beyond the answer; none
     /// where the connection ended meanwhile.
     pub(crate) fn into_tunnel(self) -> Option<(StrictResponseIo<TcpStream>, Bytes, Slot)> {

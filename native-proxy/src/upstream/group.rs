@@ -11,7 +11,7 @@ use bimetal_core::ejection::{Kept, Record, Settings, returning_share};
 use bimetal_core::outcome::Outcome;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -32,8 +32,8 @@ pub(crate) struct Group {
     clock: Clock,
     /// Rung by each change of what it holds.
     members: watch::Sender<Members>,
-    /// Held by whoever decides.
-    deciding: Mutex<()>,
+    /// Held by whoever decides; whether it still may.
+    decides: Mutex<bool>,
     ejections: AtomicU64,
 }
 
@@ -55,6 +55,11 @@ impl Group {
         clock: Clock,
         before: Option<&Self>,
     ) -> Self {
+        if let Some(before) = before {
+            // Its members are ours from now on: a check that is under way, or a worker that does not know
+            // of the reload yet, must not decide of them by settings that are gone.
+            *before.decides() = false;
+        }
         let known = before.map(|before| before.members().list).unwrap_or_default();
         let same_name = before.is_some_and(|before| before.settings.dns == settings.dns);
         let ejections = before.map_or(0, |before| before.ejections.load(Ordering::Relaxed));
@@ -83,9 +88,13 @@ impl Group {
             settings,
             clock,
             members,
-            deciding: Mutex::default(),
+            decides: Mutex::new(true),
             ejections: AtomicU64::new(ejections),
         }
+    }
+
+    fn decides(&self) -> MutexGuard<'_, bool> {
+        self.decides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which there are now.
@@ -173,7 +182,10 @@ impl Group {
 
     #[cold]
     fn eject(&self, now: Instant, member: &Arc<Member>, settings: &Settings) {
-        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let decides = self.decides();
+        if !*decides {
+            return;
+        }
         let list = self.members().list;
         let mut records: Vec<Record> = list.iter().map(|member| member.record()).collect();
         let Some(place) = list.iter().position(|one| Arc::ptr_eq(one, member)) else {
@@ -204,8 +216,8 @@ impl Group {
 
     /// What a check says of `member` now; `why` where it says no.
     pub(super) fn checked(&self, member: &Member, health: Health, why: Option<&str>) {
-        let before = member.health();
-        if before == health {
+        let decides = self.decides();
+        if !*decides || member.health() == health {
             return;
         }
         member.set_health(health, self.clock.now());

@@ -45,8 +45,8 @@ fn who_fails_is_left_out_and_comes_back_slowly() {
     // Half of three is one: the others stay, whatever they do.
     fail(&group, &list[0]);
     assert_eq!((group.ejections(), usable(&group, before)), (1, vec![0, 2]));
-    // While it is out, calls from before say nothing.
-    fail(&group, &list[1]);
+    // While it is out, calls from before say nothing: one of them would be the first of the next ejection's.
+    group.saw(&list[1], Outcome::Failure);
     assert_eq!((list[1].streak.failures(), list[1].record().ejections()), (0, 1));
     let standing = group.standing(back, &list);
     let until = back + secs(10);
@@ -121,8 +121,10 @@ fn a_reload_keeps_what_is_known_of_endpoints_that_stay() {
     unchecked.set(places(&unchecked).into_iter());
     let list = unchecked.members().list;
     assert!(usable(&unchecked, now) == [0, 1, 2] && unchecked.share(clock.now(), &list[2]) < 1.0);
-    // What nobody looks after any more does not stay as it is.
+    // What nobody looks after any more does not stay as it is, also where a check was under way.
     let without = Group::new(upstream("balance: random"), clock, Some(&before));
+    before.checked(&before.members().list[2], Health::Unhealthy, Some("late"));
+    fail(&before, &before.members().list[0]);
     assert_eq!(usable(&without, clock.now()), [0, 1, 2]);
     assert_eq!(without.states(), [3, 0, 0]);
 }
@@ -177,4 +179,87 @@ fn the_end_of_an_ejection_is_told_and_the_next_is_waited_for() {
         }
     });
     assert_eq!(group.ejections(), 3);
+}
+
+/// haproxy/haproxy 51: a server whose name was resolved again was up without a check.
+#[test]
+fn one_that_went_and_comes_again_is_new() {
+    let group = group("health: {path: /}");
+    let places: Vec<_> = group.members().list.iter().map(|one| one.place.clone()).collect();
+    let list = group.members().list;
+    list.iter().for_each(|member| group.checked(member, Health::Healthy, None));
+    group.checked(&list[0], Health::Unhealthy, Some("no"));
+    group.set(places[1..].iter().cloned());
+    group.set(places.iter().cloned());
+    assert_eq!(usable(&group, group.clock().now()), [1, 2]);
+    assert_eq!(group.members().list[0].health(), Health::New);
+}
+
+/// envoyproxy/envoy 29008: the slow start of some ended when others joined.
+#[test]
+fn who_joins_takes_nothing_from_those_that_return() {
+    let group = group(OUTLIER);
+    let mut places: Vec<_> = group.members().list.iter().map(|one| one.place.clone()).collect();
+    fail(&group, &group.members().list[1]);
+    let at = group.members().list[1].out_until() + secs(2);
+    let before = group.share(at, &group.members().list[1]);
+    places.push(Endpoint::Address(([127, 0, 0, 1], 9).into()));
+    group.set(places.into_iter());
+    assert_eq!((before, group.share(at, &group.members().list[1])), (0.2, 0.2));
+}
+
+/// Whatever calls and checks say, and however settings bound it: there is somebody for a call, nobody who fails
+/// its checks beside one who passes them, and nobody who is ejected beside enough who are not.
+#[test]
+fn whatever_happens_there_is_somebody_for_a_call() {
+    let (mut ejected, mut unhealthy, mut panics) = (0, 0, 0);
+    for seed in 0..300 {
+        let mut rng = bimetal_core::rng::Rng::new(seed);
+        let mut below = |most: u64| rng.next_u64() % most;
+        let count = 1 + below(6);
+        let places: Vec<_> = (1..=count).map(|port| format!("'127.0.0.1:{port}'")).collect();
+        let text = format!(
+            "upstreams: {{echo: {{endpoints: [{}], outlier: {{consecutive_failures: {}, \
+             max_ejection: 0.{}, min_healthy: 0.{}, minimum_hosts: {}}}, health: {{path: /}}}}}}",
+            places.join(", "),
+            1 + below(3),
+            below(10),
+            below(10),
+            1 + below(4)
+        );
+        let settings = parse(&text, Syntax::Yaml).unwrap().upstreams[0].clone();
+        let outlier = settings.outlier.unwrap();
+        let group = Group::new(settings, Clock::start(), None);
+        let list = group.members().list;
+        for _ in 0..60 {
+            let member = &list[usize::try_from(below(count)).unwrap()];
+            match below(4) {
+                0 => group.checked(member, Health::Healthy, None),
+                1 if below(2) == 0 => group.checked(member, Health::Unhealthy, Some("no")),
+                2 => group.saw(member, Outcome::Success),
+                _ => group.saw(member, Outcome::Failure),
+            }
+            let now = group.clock().now();
+            let usable = usable(&group, now);
+            assert!(!usable.is_empty(), "seed {seed}");
+            let gets_calls = |place: usize| usable.contains(&place);
+            let fit: Vec<_> =
+                (0..list.len()).filter(|place| list[*place].health().is_good()).collect();
+            let (of, is_sick) =
+                if fit.is_empty() { ((0..list.len()).collect(), true) } else { (fit, false) };
+            let out = of.iter().filter(|place| list[**place].is_out(now)).count();
+            assert!(
+                (0..list.len()).all(|place| !gets_calls(place) || of.contains(&place)),
+                "seed {seed}"
+            );
+            let panic = outlier.panics(of.len() - out, of.len());
+            let wanted = |place: &&usize| panic || !list[**place].is_out(now);
+            assert_eq!(usable.len(), of.iter().filter(wanted).count(), "seed {seed}");
+            ejected += usize::from(out > 0);
+            unhealthy += usize::from(is_sick);
+            panics += usize::from(panic && out > 0);
+        }
+    }
+    // A simulation that never gets anywhere proves nothing.
+    assert!(ejected > 1_000 && unhealthy > 100 && panics > 100, "{ejected} {unhealthy} {panics}");
 }

@@ -28,6 +28,9 @@ use tokio::task::{AbortHandle, JoinSet};
 /// Most checks under way at once in the process.
 pub(super) const MOST_CHECKS: usize = 64;
 
+/// How long nobody is checked anew after a fault of our own.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+
 /// What the checker of one process has.
 #[derive(Clone, Debug)]
 pub(super) struct Checker {
@@ -64,7 +67,12 @@ impl Checker {
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                Some(_) = tasks.join_next() => {}
+                Some(end) = tasks.join_next() => {
+                    if end.is_err_and(|error| error.is_panic()) {
+                        // One that dies at once must not be all that this thread does.
+                        tokio::time::sleep(AFTER_A_PANIC).await;
+                    }
+                }
             }
         }
     }

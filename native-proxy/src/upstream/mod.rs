@@ -146,9 +146,16 @@ impl Upstream {
             Ok(Some(checkout)) => checkout,
             _ => return Err(NoConnection::Overflow),
         };
+        // Meanwhile its endpoint may have been left out: then its place is used for another one.
+        let chosen = self.view.choose(&self.pool, avoided).ok_or_else(|| self.view.none())?;
+        if let Checkout::Connection(connection) = checkout {
+            if connection.slot.endpoint().is_some_and(|endpoint| endpoint.is_usable()) {
+                return Ok(Checkout::Connection(connection));
+            }
+            checkout = Checkout::Slot(connection.close());
+        }
         if let Checkout::Slot(slot) = &mut checkout {
-            let chosen = self.view.choose(&self.pool, avoided);
-            slot.lead_to(chosen.ok_or_else(|| self.view.none())?);
+            slot.lead_to(chosen);
         }
         Ok(checkout)
     }
@@ -224,3 +231,7 @@ fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     // Requests are written whole; waiting for more to send would only delay them.
     stream.set_nodelay(true)
 }
+
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod tests;

@@ -145,7 +145,8 @@ fn those_who_failed_are_named_and_those_who_had_no_time_are_not() {
     let hole = BlackHole::v4();
     let ((_one, good), (_two, unasked)) = (listener(), listener());
     let (hole, nobody) = (Endpoint::Address(hole.address), Endpoint::Address(nobody()));
-    let (resolver, won_last) = (Resolver::with_hosts("127.0.0.1 svc\n"), WonLast::default());
+    let resolver = Resolver::with_hosts("::1 svc\n127.0.0.1 svc\n");
+    let won_last = WonLast::default();
     let race = async |endpoints: &[Endpoint], limit| {
         let race = Race::new(endpoints.iter(), 0, &resolver, &won_last);
         let Finish { end, failed } = race.run(limit).await;
