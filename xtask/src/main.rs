@@ -47,12 +47,17 @@ Exit status: 0 fine, 1 failed, 2 wrong arguments.";
 enum Task {
     /// Watch both hosts trip and recover in front of one failing server
     #[command(after_help = "Examples:\n  cargo xtask demo\n  \
-        cargo xtask demo --plain | tee demo.txt\n  cargo xtask demo --overload")]
+        cargo xtask demo --plain | tee demo.txt\n  cargo xtask demo --overload\n  \
+        cargo xtask demo --incident")]
     Demo {
         /// More calls than three replicas of a model can serve: without protection, with Istio's
         /// limits and with a policy, about three minutes. Needs Go, to build vegeta
         #[arg(long)]
         overload: bool,
+        /// A slow error tracker that stops three tiers, and what is left of it where every way is
+        /// protected, about two minutes
+        #[arg(long, conflicts_with = "overload")]
+        incident: bool,
         /// One line a second instead of a picture (the default in a pipe)
         #[arg(long)]
         plain: bool,
@@ -186,8 +191,12 @@ fn main() -> ExitCode {
 
 fn carry_out(task: Task) -> Result<ExitCode> {
     let good = match task {
-        Task::Demo { overload, plain } => demo::run(
-            if overload { demo::Story::Overload } else { demo::Story::Failure },
+        Task::Demo { overload, incident, plain } => demo::run(
+            match (overload, incident) {
+                (true, _) => demo::Story::Overload,
+                (false, true) => demo::Story::Incident,
+                (false, false) => demo::Story::Failure,
+            },
             if plain { demo::Look::Plain } else { demo::Look::Live },
         )?,
         Task::Test { full } => {

@@ -2,6 +2,7 @@
 //! same load, for everyone to see.
 
 mod chart;
+mod incident;
 mod load;
 pub(crate) mod metrics;
 pub mod overload;
@@ -41,6 +42,8 @@ pub enum Story {
     Failure,
     /// More calls than a server can serve.
     Overload,
+    /// A slow error tracker that stops three tiers.
+    Incident,
 }
 
 /// How often the hosts are asked for their state.
@@ -58,6 +61,7 @@ pub fn run(story: Story, look: Look) -> Result<bool> {
     match story {
         Story::Failure => failure(look),
         Story::Overload => overload::run(look),
+        Story::Incident => incident::run(look),
     }
 }
 

@@ -36,10 +36,7 @@ impl Parts {
     /// A tool cannot be had or a build fails.
     pub fn make() -> Result<Self> {
         let envoy = tools::named("envoy")?.get()?;
-        let bimetal = match std::env::var_os("BIMETAL") {
-            Some(given) => PathBuf::from(given),
-            None => program()?,
-        };
+        let bimetal = program()?;
         let filter = match std::env::var_os("BIMETAL_FILTER") {
             Some(given) => PathBuf::from(given),
             None => {
@@ -51,8 +48,14 @@ impl Parts {
     }
 }
 
-/// Builds the program.
-fn program() -> Result<PathBuf> {
+/// The program: the one that is given, or built from here.
+///
+/// # Errors
+/// The build fails.
+pub fn program() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("BIMETAL") {
+        return Ok(PathBuf::from(given));
+    }
     let since = Instant::now();
     say::begins("bimetal", "the native proxy and the echo server, optimised");
     process::succeed(
@@ -88,7 +91,7 @@ impl Scene {
     pub fn start(parts: &Parts) -> Result<Self> {
         say::begins("start", "echo server, native proxy, Envoy");
         let folder = place::made("demo")?;
-        let (echo, echo_address, echo_admin) = echo(parts, &folder)?;
+        let (echo, echo_address, echo_admin) = echo(&parts.bimetal, &folder)?;
         let (native, native_address, native_metrics) = native(parts, &folder, echo_address)?;
         let config = Config {
             log: Log::Quiet,
@@ -127,11 +130,8 @@ impl Scene {
     /// # Errors
     /// The echo server refuses it.
     pub fn begin(&self) -> Result<()> {
-        agent()
-            .put(format!("http://{}/faults", self.echo_admin))
-            .send(script::plan().to_string())
-            .context("the echo server does not take the outage's plan")?;
-        Ok(())
+        put(self.echo_admin, "/faults", &script::plan())
+            .context("the echo server does not take the outage's plan")
     }
 
     /// A host's metrics.
@@ -169,11 +169,11 @@ impl Scene {
 ///
 /// # Errors
 /// It does not start.
-pub fn echo(parts: &Parts, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr)> {
+pub fn echo(bimetal: &Path, folder: &Path) -> Result<(Running, SocketAddr, SocketAddr)> {
     let ready = folder.join("echo.ready");
     // Of an earlier demo: read again, it would name ports of the past.
     let _ = std::fs::remove_file(&ready);
-    let mut command = Command::new(&parts.bimetal);
+    let mut command = Command::new(bimetal);
     command.args(["echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ready-file"]);
     command.arg(&ready);
     let mut echo = Running::start("echo server", &mut command, &folder.join("echo.log"))?;
@@ -215,18 +215,18 @@ fn native(
         "routes": [{"host": "*", "path_prefix": "/echo", "upstream": "echo"}],
         "policies": policy["policies"],
     });
-    Ok((proxy(parts, folder, &config, health)?, listen, health))
+    Ok((proxy(&parts.bimetal, folder, &config, health)?, listen, health))
 }
 
 /// Starts the native proxy with this file and waits until it is ready.
 ///
 /// # Errors
 /// It does not start.
-pub fn proxy(parts: &Parts, folder: &Path, config: &Value, health: SocketAddr) -> Result<Running> {
+pub fn proxy(bimetal: &Path, folder: &Path, config: &Value, health: SocketAddr) -> Result<Running> {
     let file = folder.join("proxy.json");
     std::fs::write(&file, format!("{config:#}"))
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let mut command = Command::new(&parts.bimetal);
+    let mut command = Command::new(bimetal);
     command.args(["proxy", "--config"]).arg(&file);
     let mut native = Running::start("native proxy", &mut command, &folder.join("native.log"))?;
     ready_when(&mut native, || get(health, "/readyz").ok())?;
@@ -268,6 +268,15 @@ pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
 pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut answer = agent().get(format!("http://{address}{path}")).call()?;
     Ok(answer.body_mut().read_to_string()?)
+}
+
+/// Gives a program on this machine a document.
+///
+/// # Errors
+/// It does not take it.
+pub fn put(address: SocketAddr, path: &str, document: &Value) -> Result<()> {
+    agent().put(format!("http://{address}{path}")).send(document.to_string())?;
+    Ok(())
 }
 
 fn agent() -> ureq::Agent {

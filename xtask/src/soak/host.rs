@@ -80,7 +80,7 @@ impl Host {
     /// A program does not start.
     pub fn start(kind: Kind, parts: &Parts) -> Result<Self> {
         let folder = place::made(&format!("soak/{}", kind.name().replace(' ', "-")))?;
-        let (echo, upstream, _) = scene::echo(parts, &folder)?;
+        let (echo, upstream, _) = scene::echo(&parts.bimetal, &folder)?;
         let policies = policies();
         let (address, program) = match kind {
             Kind::Native => {
@@ -95,7 +95,7 @@ impl Host {
                     "routes": [{"host": "*", "path_prefix": "/echo", "upstream": "echo"}],
                     "policies": policies,
                 });
-                let running = scene::proxy(parts, &folder, &file, health)?;
+                let running = scene::proxy(&parts.bimetal, &folder, &file, health)?;
                 (listen, Program::Native { running, metrics: health })
             }
             Kind::Envoy => {

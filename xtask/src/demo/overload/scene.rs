@@ -136,7 +136,7 @@ impl Host {
         if arm == Arm::Native {
             let [listen, admin, health] = free_ports()?;
             let config = native(policy, &replicas, [listen, admin, health])?;
-            let _proxy = proxy(parts, folder, &config, health)?;
+            let _proxy = proxy(&parts.bimetal, folder, &config, health)?;
             return Ok(Self::Native { _proxy, listen, health });
         }
         let first = *replicas.first().context("there is no replica")?;
