@@ -17,10 +17,10 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The folders for them cannot be made.
 pub(super) fn asked() -> Result<Command> {
     let mut command = cargo(&["test", "--package", "bimetal-conformance", "--test", "oracles"]);
-    let builds: [(_, fn() -> Result<String>); 2] =
-        [("BIMETAL_RESILIENCE4J", resilience4j), ("BIMETAL_GOBREAKER", gobreaker)];
-    for (variable, build) in builds {
-        match build() {
+    for (variable, built) in
+        [("BIMETAL_RESILIENCE4J", resilience4j()), ("BIMETAL_GOBREAKER", gobreaker())]
+    {
+        match built {
             Ok(called) => {
                 command.env(variable, called);
             }
