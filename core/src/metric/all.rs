@@ -99,6 +99,19 @@ pub(super) static WASTED: Metric = Metric::counter(
 )
 .only(NATIVE);
 
+pub(super) static RETRIES: Metric = Metric::counter(
+    "bimetal_retries_total",
+    &[POLICY, SCOPE, "result"],
+    "Failed tries that the policy lists, by whether they were made again and why not; `helped` are tries beyond the first that did not fail.",
+)
+.only(NATIVE);
+pub(super) static RETRY_BUDGET: Metric = Metric::gauge(
+    "bimetal_retry_budget",
+    &[POLICY, SCOPE],
+    "Retries that the budgets of all workers leave right now.",
+)
+.only(NATIVE);
+
 /// Bounds of [`REQUEST_DURATION_SECONDS`].
 pub const DURATION_BOUNDS: [(Duration, &str); 15] = [
     (Duration::from_nanos(250_000), "0.00025"),
@@ -249,6 +262,8 @@ pub static ALL: [&Metric; 30] = [
     &LATE,
     &UNPROTECTED,
     &WASTED,
+    &RETRIES,
+    &RETRY_BUDGET,
     &REQUEST_DURATION_SECONDS,
     &REQUEST_DURATION_MS,
     &DECISION_ERRORS,
