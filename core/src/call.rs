@@ -31,6 +31,11 @@ use answer::{Answer, Media};
 pub use answer::{AnsweredBy, Fields, Head, retry_after};
 use clock::UpstreamClock;
 
+/// The gRPC status that response headers carry, where they are of gRPC.
+pub fn grpc_status(fields: &impl Fields) -> Option<u32> {
+    Media::of(fields).status_in(fields)
+}
+
 /// The life of one call, from its admission to its outcome.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -110,11 +115,9 @@ impl Call {
         }
     }
 
-    /// The same with a time for each try as well.
-    #[must_use]
-    pub fn with_try_limit(mut self, limit: Option<Duration>) -> Self {
+    /// Each try has `limit` on the upstream's clock as well.
+    pub const fn limit_tries(&mut self, limit: Option<Duration>) {
         self.try_limit = limit;
-        self
     }
 
     /// The call waits in a queue of the host: the clock stands until it is handed over.

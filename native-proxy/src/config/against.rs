@@ -11,7 +11,8 @@ pub(crate) fn policies(document: &Document) -> Vec<String> {
     let policies = document.policies.iter().enumerate();
     policies
         .flat_map(|(index, policy)| {
-            let told = |(path, what)| format!("policies[{index}].{path} ({}): {what}", policy.name);
+            let told =
+                move |(path, what)| format!("policies[{index}].{path} ({}): {what}", policy.name);
             of_policy(policy).into_iter().map(told)
         })
         .collect()
