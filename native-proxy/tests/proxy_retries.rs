@@ -325,11 +325,14 @@ fn each_try_has_its_own_time() {
 fn a_client_that_leaves_between_tries() {
     let upstream = Scripted::new(&[DEAD]);
     let late = "policies: [{name: p, scope: policy, \
-                retry: {backoff: {base: 10m, max: 10m, jitter: none}}}]";
+                retry: {backoff: {base: 10m, max: 10m, jitter: none}, budget: {share: 1}}}]";
     let proxy = Running::start(upstream.address, late);
     let mut client = proxy.client();
     client.peer.send(&get("/a"));
     upstream.heard.recv().unwrap();
+    // The retry is paid for once the call waits for it.
+    let left = || proxy.metrics().sum("bimetal_retry_budget", &[("policy", "p")]);
+    wait_for("the wait", || (left() == 0.0).then_some(()));
     client.close();
     let labels = [("policy", "p"), ("outcome", "failure")];
     wait_for("the end", || {
