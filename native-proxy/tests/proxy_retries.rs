@@ -348,3 +348,18 @@ fn nothing_is_tried_again_in_shadow() {
     let answer = proxy.ask(&get("/a"));
     assert_eq!((answer.status, is_marked(&answer), upstream.count()), (503, false, 1));
 }
+
+/// Of two endpoints one answers badly: each call's next try goes to the other.
+#[test]
+fn a_further_try_goes_to_another_endpoint() {
+    let (bad, good) = (Upstream::answering(DEAD), Upstream::answering(ok("fine")));
+    let file = proxy_support::file(bad.address, &retries("", ""));
+    let both = format!("endpoints: ['{}', '{}']", bad.address, good.address);
+    let proxy = Running::with(&file.replace(&format!("endpoints: ['{}']", bad.address), &both));
+    let mut client = proxy.client();
+    for _ in 0..50 {
+        assert_eq!(client.ask(&get("/a")).status, 200);
+    }
+    // Half of them come to the bad one first.
+    assert!(results(&proxy, "made") > 5.0);
+}

@@ -9,7 +9,7 @@ use super::{AdmittedCall, Client, hop, unusual};
 use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
+use crate::upstream::{Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
 use crate::worker::Worker;
 use bimetal_core::{Instant, Rejected, call};
 use hyper::body::{Body, Incoming};
@@ -17,6 +17,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,6 +36,10 @@ struct Sending<'a> {
     queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
+    /// Where its tries went that failed: a further one goes elsewhere if it can.
+    avoided: Vec<Rc<Endpoint>>,
+    /// Where the try under way goes; only of a call that may be tried again.
+    goes_to: Option<RefCell<Option<Rc<Endpoint>>>>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -64,8 +69,10 @@ pub(super) async fn forward(
         deadline: deadline.as_deref(),
     };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let sending = Sending { client, attempt, queue_limit, version, gate };
     let (request, mut retrying) = keep(&mut call, request);
+    let goes_to = retrying.is_some().then(RefCell::default);
+    let mut sending =
+        Sending { client, attempt, queue_limit, version, gate, avoided: Vec::new(), goes_to };
     let (mut request, mut from) = (Some(request), call.begun());
     let tried = loop {
         let sent = {
@@ -83,6 +90,7 @@ pub(super) async fn forward(
         if !Box::pin(retrying.goes_on(worker, &mut call, seen, deadline, account)).await {
             break tried;
         }
+        sending.avoid();
         give_up(client, upstream, tried, account);
         request = Some(retrying.request(request.take()));
         from = call.now();
@@ -291,14 +299,27 @@ impl Sending<'_> {
         call: &mut TrackedCall,
     ) -> Result<Checkout, AttemptError> {
         let upstream = self.attempt.upstream;
-        if let Some(checkout) = upstream.take(&[]) {
-            call.handed_over(now, upload);
-            return Ok(checkout);
+        let checkout = match upstream.take(&self.avoided) {
+            Some(checkout) => {
+                call.handed_over(now, upload);
+                checkout
+            }
+            None => {
+                call.queued(now);
+                let checkout = upstream.checkout(self.queue_limit, &self.avoided).await?;
+                call.handed_over(call.now(), upload);
+                checkout
+            }
+        };
+        if let Some(goes_to) = &self.goes_to {
+            goes_to.replace(checkout.endpoint().cloned());
         }
-        call.queued(now);
-        let checkout = upstream.checkout(self.queue_limit, &[]).await?;
-        call.handed_over(call.now(), upload);
         Ok(checkout)
+    }
+
+    /// The try that was made last failed.
+    fn avoid(&mut self) {
+        self.avoided.extend(self.goes_to.as_ref().and_then(RefCell::take));
     }
 
     /// Passes an informational head on (RFC 9110, 15.2): not to a client that knows none. The
