@@ -253,7 +253,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 30] = [
+pub static ALL: [&Metric; 32] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
