@@ -104,7 +104,7 @@ impl ListenerState {
     /// Whose connection it is, by the header that it begins with. None where it does not: then it ends.
     async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
         let header = proxy_header::read(stream);
-        let limit = self.limits.header.into();
+        let limit = self.limits.header;
         let read = tokio::select! {
             read = tokio::time::timeout(limit, header) => read,
             // Nothing is lost: it has not asked for anything.
