@@ -28,14 +28,20 @@ use crate::outcome::{FailureRules, Observation, Outcome, Report, Transport};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use answer::{Answer, Media};
-pub use answer::{AnsweredBy, Fields, Head};
+pub use answer::{AnsweredBy, Fields, Head, retry_after};
 use clock::UpstreamClock;
+
+/// The gRPC status that response headers carry, where they are of gRPC.
+pub fn grpc_status(fields: &impl Fields) -> Option<u32> {
+    Media::of(fields).status_in(fields)
+}
 
 /// The life of one call, from its admission to its outcome.
 #[derive(Clone, Debug)]
 pub struct Call {
     rules: Arc<FailureRules>,
     limit: Option<Duration>,
+    try_limit: Option<Duration>,
     clock: UpstreamClock,
     upload: Upload,
     /// What the host was told of the clock: a lease runs from its admission on.
@@ -99,6 +105,7 @@ impl Call {
         Self {
             rules,
             limit,
+            try_limit: None,
             clock: UpstreamClock::default(),
             upload: Upload::WaitsForUpstream,
             told_running: true,
@@ -106,6 +113,11 @@ impl Call {
             handed_over: false,
             settled: false,
         }
+    }
+
+    /// Each try has `limit` on the upstream's clock as well.
+    pub const fn limit_tries(&mut self, limit: Option<Duration>) {
+        self.try_limit = limit;
     }
 
     /// The call waits in a queue of the host: the clock stands until it is handed over.
@@ -270,7 +282,7 @@ impl Call {
         }
         self.observe(&Observation::ClientGone {
             elapsed: self.clock.elapsed(now) - self.attempt.began,
-            deadline: self.limit.map(|limit| limit - self.attempt.began),
+            deadline: self.limit_now().map(|limit| limit - self.attempt.began),
         })
     }
 
@@ -289,14 +301,29 @@ impl Call {
         self.clock.elapsed(now)
     }
 
-    /// When the call's limit ends if nothing stops the clock; none while it stands.
+    /// When the call's limit or that of its try ends, whichever comes first, if nothing stops the clock;
+    /// none while it stands.
     pub fn deadline(&self) -> Option<Instant> {
-        self.clock.reaches(self.limit?)
+        self.clock.reaches(self.limit_now()?)
+    }
+
+    /// What is left of the call's limit, whatever its try may take; none without one.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.limit.map(|limit| limit - self.clock.elapsed(now))
+    }
+
+    /// What the clock may show while this try is under way.
+    fn limit_now(&self) -> Option<Duration> {
+        let of_try = self.try_limit.map(|limit| self.attempt.began + limit);
+        match (self.limit, of_try) {
+            (Some(call), Some(of_try)) => Some(call.min(of_try)),
+            (call, of_try) => call.or(of_try),
+        }
     }
 
     /// Whether times matter to the outcome: a host whose clock costs need not ask it otherwise.
     pub fn is_timed(&self) -> bool {
-        self.limit.is_some() || self.rules.slower_than.is_some()
+        self.limit.is_some() || self.try_limit.is_some() || self.rules.slower_than.is_some()
     }
 
     /// Whether response headers of the upstream arrived.

@@ -80,6 +80,7 @@ impl Admission<'_> {
             _ => Plan {
                 request_timeout: self.policy.timeout.request,
                 connect_timeout: self.policy.timeout.connect,
+                try_timeout: self.policy.timeout.per_try,
             },
         }
     }
@@ -154,6 +155,8 @@ pub struct Plan {
     pub request_timeout: Option<Duration>,
     /// Time for the connection (native only).
     pub connect_timeout: Option<Duration>,
+    /// Time until the answer's headers of each try (native only).
+    pub try_timeout: Option<Duration>,
 }
 
 /// The rules of a policy that can turn a request away, in the order in which they are asked.
@@ -321,7 +324,12 @@ impl Policy {
         self.deadline.as_ref().filter(|_| self.acts())
     }
 
-    fn acts(&self) -> bool {
+    /// When failed tries are made again, where the policy acts.
+    pub fn retry_applied(&self) -> Option<&Arc<crate::retry::RetryPolicy>> {
+        self.retry.as_ref().filter(|_| self.acts())
+    }
+
+    pub(crate) fn acts(&self) -> bool {
         matches!(self.mode, Mode::Enforce | Mode::ForcedOpen)
     }
 }

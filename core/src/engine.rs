@@ -5,11 +5,13 @@
 //! [`Policies`]. For each request the worker asks [`Engine::admit`], and tells [`Engine::settle`]
 //! what became of what was admitted. Nothing in here waits, locks or performs.
 
+mod budgets;
 mod due;
 mod far;
 mod limits;
 mod policies;
 mod recorder;
+mod tries;
 mod view;
 
 use crate::board::Board;
@@ -28,6 +30,7 @@ use crate::time::Instant;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use budgets::Budgets;
 use due::{DueQueue, Sweep};
 use far::Exchanges;
 pub use far::{Exchange, ExchangeTotals, KeyedDelta, MAX_DELTAS};
@@ -53,6 +56,7 @@ pub struct Engine {
     room: Room,
     far: Exchanges,
     limits: Limits,
+    budgets: Budgets,
 }
 
 /// Whether the host has memory for one more entry in a table that has so many: a table may need twice
@@ -75,6 +79,7 @@ impl Engine {
             room: |_| true,
             far: Exchanges::default(),
             limits: Limits::default(),
+            budgets: Budgets::default(),
         }
     }
 
@@ -195,6 +200,11 @@ impl Engine {
                 }
             },
         };
+        if let (Answer::Admit(_), Some(retry)) = (&answer, policy.retry_applied())
+            && let Some(budget) = &retry.budget
+        {
+            self.budgets.counts_call(now, place, budget);
+        }
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let is_shadow = policy.mode == Mode::Shadow;
         let verdict = match answer {
@@ -240,7 +250,11 @@ impl Engine {
             self.put_in_force(policies);
         }
         let state = self.states.get_mut(entry.state as usize)?.as_mut()?;
-        state.registry.make(key, &mut self.slots, self.recorder.series())
+        let place = state.registry.make(key, &mut self.slots, self.recorder.series())?;
+        if !state.registry.is_overflow(place) {
+            self.budgets.forget(place);
+        }
+        Some(place)
     }
 
     /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers
@@ -289,10 +303,11 @@ impl Engine {
             return self.settle_orphan(now, place, call, permit, outcome);
         }
         slot.is_recent = true;
+        let is_told = permit.is_told();
         let late = slot.guard.settle(now, permit, report);
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let settled = Settled { outcome, late };
-        self.recorder.settled(now, row, call, settled);
+        self.recorder.settled(now, row, (call, is_told), settled);
         if is_stirred {
             self.stirred(place);
         }
@@ -310,8 +325,9 @@ impl Engine {
     ) -> Settled {
         let settled = Settled { outcome, late: true };
         if let Some(slot) = self.slots.get_mut(place) {
+            let is_told = permit.is_told();
             slot.guard.settle_late(permit);
-            self.recorder.settled(now, slot.row, call, settled);
+            self.recorder.settled(now, slot.row, (call, is_told), settled);
             if slot.guard.outstanding() == 0 {
                 self.slots.remove(place);
             }

@@ -17,6 +17,7 @@
 mod far;
 #[cfg(test)]
 mod tests;
+mod tries;
 
 use crate::board::{Board, Words};
 use crate::breaker::{Breaker, Denied, Permit, State, Transition};
@@ -108,6 +109,8 @@ pub struct GuardPermit {
     breaker: Permit,
     /// Whether it has a slot of the limit of calls under way.
     has_slot: bool,
+    /// Whether the breaker knows the result already: that of a try which was told by itself.
+    is_told: bool,
 }
 
 impl GuardPermit {
@@ -161,7 +164,7 @@ impl Guard {
             None => Permit::NONE,
         };
         self.outstanding = self.outstanding.saturating_add(1);
-        Answer::Admit(GuardPermit { breaker: permit, has_slot: false })
+        Answer::Admit(GuardPermit { breaker: permit, has_slot: false, is_told: false })
     }
 
     /// A permit, where [`Guard::admit`] would give one without any change to the breaker: it is closed,
@@ -177,7 +180,7 @@ impl Guard {
             None => Permit::NONE,
         };
         self.outstanding = self.outstanding.saturating_add(1);
-        Some(GuardPermit { breaker: permit, has_slot: false })
+        Some(GuardPermit { breaker: permit, has_slot: false, is_told: false })
     }
 
     /// Whether the breaker would admit a call now. Nothing is taken, see [`Breaker::peek`].
@@ -251,8 +254,8 @@ impl Guard {
             self.give_back();
         }
         match &mut self.breaker {
-            Some(breaker) => breaker.settle(now, permit.breaker, report),
-            None => false,
+            Some(breaker) if !permit.is_told => breaker.settle(now, permit.breaker, report),
+            _ => false,
         }
     }
 

@@ -12,10 +12,12 @@ use crate::decision::Rule;
 use crate::event::{Decided, State};
 pub use crate::host::Host;
 use crate::outcome::Outcome;
+use crate::retry::RetryResult;
 use crate::series::{Counts, TRANSITIONS, TransitionKind};
 use crate::time::Duration;
 use all::{
-    BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, SHADOW, UNPROTECTED, WASTED,
+    BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, RETRIES, RETRY_BUDGET, SHADOW,
+    UNPROTECTED, WASTED,
 };
 
 /// One metric.
@@ -96,9 +98,13 @@ impl Counted {
     }
 }
 
-/// Decisions twice, outcomes, states, transitions, late, unprotected and wasted.
-const NUMBERS: usize =
-    2 * Decided::COUNT + Outcome::ALL.len() + State::ALL.len() + TRANSITIONS.len() + 3;
+/// Decisions twice, outcomes, states, transitions, retries, their budget, late, unprotected and wasted.
+const NUMBERS: usize = 2 * Decided::COUNT
+    + Outcome::ALL.len()
+    + State::ALL.len()
+    + TRANSITIONS.len()
+    + RetryResult::COUNT
+    + 4;
 
 /// Every number of a policy's [`Counts`], in the order of [`values`]. Those of one metric stand
 /// together.
@@ -111,6 +117,8 @@ const fn counted() -> [Counted; NUMBERS] {
     let left = states(left);
     let left = transitions(left);
     let left = decisions(left, &SHADOW);
+    let left = retries(left);
+    let left = push(left, Counted::one(&RETRY_BUDGET, ""));
     // What is left is the last one.
     let left = push(left, Counted::one(&LATE, ""));
     let _ = push(left, Counted::one(&UNPROTECTED, ""));
@@ -168,12 +176,24 @@ const fn transitions(places: &mut [Counted]) -> &mut [Counted] {
     left
 }
 
+const fn retries(places: &mut [Counted]) -> &mut [Counted] {
+    let mut left = places;
+    let mut results: &[RetryResult] = &RetryResult::ALL;
+    while let Some((result, more)) = results.split_first() {
+        left = push(left, Counted::one(&RETRIES, result.name()));
+        results = more;
+    }
+    left
+}
+
 /// The numbers of `counts`, in the order of [`COUNTED`].
 pub fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
     let decisions = counts.decisions.iter().chain(&counts.outcomes).copied();
     let changes = counts.transitions.iter().chain(&counts.shadow).copied();
-    decisions.chain(states).chain(changes).chain([counts.late, counts.unprotected, counts.wasted])
+    let retries = counts.retries.iter().copied().chain([counts.retry_budget]);
+    let single = [counts.late, counts.unprotected, counts.wasted];
+    decisions.chain(states).chain(changes).chain(retries).chain(single)
 }
 
 #[cfg(test)]
@@ -191,6 +211,8 @@ mod tests {
             late: 9,
             unprotected: 10,
             wasted: 28,
+            retries: [30, 31, 32, 33, 34, 35, 36, 37, 38, 39],
+            retry_budget: 40,
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21],
             states: [19, 20, 21],
         }
@@ -226,6 +248,10 @@ mod tests {
             let labels = [kind.from.name(), kind.to.name(), kind.cause];
             assert_eq!(value("bimetal_breaker_transitions_total", &labels), count);
         }
+        for (result, count) in RetryResult::ALL.iter().zip(counts.retries) {
+            assert_eq!(value("bimetal_retries_total", &[result.name()]), count);
+        }
+        assert_eq!(value("bimetal_retry_budget", &[]), 40);
         assert_eq!(value("bimetal_late_total", &[]), 9);
         assert_eq!(value("bimetal_unprotected_total", &[]), 10);
         assert_eq!(value("bimetal_wasted_total", &[]), 28);

@@ -6,7 +6,8 @@
 //! up, behind which nobody tries again.
 //!
 //! What is tried again is decided here and in this order, and a refusal says why: what went wrong,
-//! whether the request may be sent twice, the tries, the mark, the time that is left, the budget.
+//! whether the request may be sent twice, the tries, the mark, the time that is left, the breaker, the
+//! budget. The budget comes last, so that nothing is paid for a try that is not made.
 
 pub mod backoff;
 pub mod budget;
@@ -14,6 +15,8 @@ pub mod budget;
 use crate::outcome::{AnswerSet, Transport};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use backoff::Backoff;
 use budget::{RetryBudget, RetryBudgetPolicy};
 
@@ -24,6 +27,9 @@ pub struct RetryPolicy {
     pub tries: u32,
     /// What is tried again.
     pub on: AnswerSet,
+    /// Whether a stream that an upstream refused unseen (HTTP/2) is tried again. No HTTP/1 upstream
+    /// can refuse one.
+    pub on_refused_streams: bool,
     /// Which requests may be sent twice.
     pub methods: RetriedMethods,
     /// How long to wait.
@@ -32,19 +38,23 @@ pub struct RetryPolicy {
     pub budget: Option<RetryBudgetPolicy>,
     /// Whether an upstream's `retry-after` is waited for.
     pub respects_retry_after: bool,
+    /// Most bytes of a body that are kept to be sent again.
+    pub buffer: u64,
 }
 
-/// Which requests may be sent twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RetriedMethods {
-    /// GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, 9.2.2).
-    Idempotent,
-    /// Those, and any request with an `Idempotency-Key`.
-    IdempotentOrKeyed,
+/// Which requests may be sent twice. None by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetriedMethods {
     /// Every request.
-    All,
+    pub every: bool,
+    /// Any request with an `Idempotency-Key`.
+    pub keyed: bool,
+    /// Those of these methods.
+    pub listed: Vec<Box<str>>,
 }
+
+/// The methods that do no more when they are sent twice (RFC 9110, 9.2.2).
+pub const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 
 /// What is known of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +110,28 @@ pub enum NoRetry {
     ExhaustedBehind,
     /// The deadline leaves no room.
     Deadline,
+    /// The upstream asks for more patience than the policy has.
+    RetryAfter,
+    /// The breaker would refuse it, or the call is a probe: that has one try.
+    Breaker,
     /// The budget is empty.
     Budget,
 }
 
 impl NoRetry {
+    /// Every one, in the order in which they are found.
+    pub const ALL: [Self; 9] = [
+        Self::NotListed,
+        Self::NotIdempotent,
+        Self::BodyGone,
+        Self::Tries,
+        Self::ExhaustedBehind,
+        Self::Deadline,
+        Self::RetryAfter,
+        Self::Breaker,
+        Self::Budget,
+    ];
+
     /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -114,6 +141,8 @@ impl NoRetry {
             Self::Tries => "tries",
             Self::ExhaustedBehind => "exhausted_behind",
             Self::Deadline => "deadline",
+            Self::RetryAfter => "retry_after",
+            Self::Breaker => "breaker",
             Self::Budget => "budget",
         }
     }
@@ -122,6 +151,50 @@ impl NoRetry {
     /// and gave up.
     pub const fn gives_up(self) -> bool {
         matches!(self, Self::Tries | Self::ExhaustedBehind | Self::Budget)
+    }
+}
+
+/// What became of a try that failed, for counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryResult {
+    /// It was made again.
+    Made,
+    /// A try beyond the first was answered by what is not tried again.
+    Helped,
+    /// It was not made again.
+    NotMade(NoRetry),
+}
+
+impl RetryResult {
+    /// How many there are.
+    pub const COUNT: usize = NoRetry::ALL.len() + 1;
+
+    /// Every one, each in its [place](Self::place). What no policy lists is nobody's try.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Made,
+        Self::Helped,
+        Self::NotMade(NoRetry::NotIdempotent),
+        Self::NotMade(NoRetry::BodyGone),
+        Self::NotMade(NoRetry::Tries),
+        Self::NotMade(NoRetry::ExhaustedBehind),
+        Self::NotMade(NoRetry::Deadline),
+        Self::NotMade(NoRetry::RetryAfter),
+        Self::NotMade(NoRetry::Breaker),
+        Self::NotMade(NoRetry::Budget),
+    ];
+
+    /// Its place among all: that of its count.
+    pub fn place(self) -> Option<usize> {
+        Self::ALL.iter().position(|result| *result == self)
+    }
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::Helped => "helped",
+            Self::NotMade(why) => why.name(),
+        }
     }
 }
 
@@ -140,19 +213,18 @@ impl Tries {
         self.failed + 1
     }
 
-    /// Whether the try under way has failed for good; else how long to wait before the next one,
-    /// which is paid from `budget` then.
+    /// Whether the try under way has failed for good; else how long to wait before the next one. The
+    /// breaker and the budget are still to be asked.
     ///
     /// # Errors
     /// Why there is no next one.
-    pub fn next(
+    pub fn plan(
         &mut self,
         policy: &RetryPolicy,
-        budget: &mut RetryBudget,
         rng: &mut Rng,
-        case: RetryCase<'_>,
+        case: &RetryCase<'_>,
     ) -> Result<Duration, NoRetry> {
-        let RetryCase { now, ask, failed, left } = case;
+        let RetryCase { ask, failed, left, .. } = *case;
         policy.may_retry(ask, failed)?;
         if self.number() >= policy.tries {
             return Err(NoRetry::Tries);
@@ -167,10 +239,34 @@ impl Tries {
         if left.is_some_and(|left| wait >= left) {
             return Err(NoRetry::Deadline);
         }
-        if policy.budget.as_ref().is_some_and(|policy| !budget.take(policy, now)) {
-            return Err(NoRetry::Budget);
+        // Whoever is asked to come back in an hour tells that to its own caller.
+        if asked.is_some_and(|asked| asked > policy.backoff.max) {
+            return Err(NoRetry::RetryAfter);
         }
-        *self = Self { failed: self.failed + 1, waited: planned };
+        self.waited = planned;
+        Ok(wait)
+    }
+
+    /// The next try begins.
+    pub const fn begin_next(&mut self) {
+        self.failed += 1;
+    }
+
+    /// The same with a budget, and no breaker: the wait before the next try, which is paid from `budget`
+    /// and counts as begun.
+    ///
+    /// # Errors
+    /// Why there is no next one.
+    pub fn next(
+        &mut self,
+        policy: &RetryPolicy,
+        budget: &mut RetryBudget,
+        rng: &mut Rng,
+        case: RetryCase<'_>,
+    ) -> Result<Duration, NoRetry> {
+        let wait = self.plan(policy, rng, &case)?;
+        policy.pay(budget, case.now)?;
+        self.begin_next();
         Ok(wait)
     }
 }
@@ -189,15 +285,30 @@ pub struct RetryCase<'a> {
 }
 
 impl RetryPolicy {
+    /// Takes a retry from `budget`, where there is one.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub fn pay(&self, budget: &mut RetryBudget, now: Instant) -> Result<(), NoRetry> {
+        match &self.budget {
+            Some(policy) if !budget.take(policy, now) => Err(NoRetry::Budget),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the policy names what went wrong.
+    pub fn lists(&self, how: TryFailure) -> bool {
+        match how {
+            TryFailure::Answer { status, grpc } => self.on.has_answer(status, grpc),
+            TryFailure::Broken(how) | TryFailure::NotSent(how) => self.on.transport.contains(&how),
+        }
+    }
+
     fn may_retry(&self, ask: RetryAsk<'_>, failed: FailedTry) -> Result<(), NoRetry> {
-        let (is_listed, was_sent) = match failed.how {
-            TryFailure::Answer { status, grpc } => (self.on.has_answer(status, grpc), true),
-            TryFailure::Broken(how) => (self.on.transport.contains(&how), true),
-            TryFailure::NotSent(how) => (self.on.transport.contains(&how), false),
-        };
-        if !is_listed {
+        if !self.lists(failed.how) {
             return Err(NoRetry::NotListed);
         }
+        let was_sent = !matches!(failed.how, TryFailure::NotSent(_));
         if was_sent && !self.methods.may_be_sent_twice(ask) {
             return Err(NoRetry::NotIdempotent);
         }
@@ -206,14 +317,17 @@ impl RetryPolicy {
 }
 
 impl RetriedMethods {
-    fn may_be_sent_twice(self, ask: RetryAsk<'_>) -> bool {
-        let is_idempotent =
-            ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&ask.method);
-        match self {
-            Self::Idempotent => is_idempotent,
-            Self::IdempotentOrKeyed => is_idempotent || ask.has_key,
-            Self::All => true,
-        }
+    /// Those that do no more when they are sent twice.
+    pub fn idempotent() -> Self {
+        Self { listed: IDEMPOTENT.map(Box::from).into(), ..Self::default() }
+    }
+
+    /// Whether a request may be sent again after it was sent.
+    fn may_be_sent_twice(&self, ask: RetryAsk<'_>) -> bool {
+        // A method is a word with upper and lower case (RFC 9110, 9.1).
+        self.every
+            || self.keyed && ask.has_key
+            || self.listed.iter().any(|method| **method == *ask.method)
     }
 }
 

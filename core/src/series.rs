@@ -5,6 +5,7 @@
 use crate::decision::{Rule, Settled};
 use crate::event::{Cause, Decided, State, Transition};
 use crate::outcome::Outcome;
+use crate::retry::RetryResult;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
@@ -22,7 +23,8 @@ pub const MIN_SERIES: usize = 64;
 /// The label for scopes that share their counts.
 pub const SHARED_LABEL: &str = "*";
 
-/// Counts of one policy and scope label since the engine began; they never fall but for `states`.
+/// Counts of one policy and scope label since the engine began; they never fall but for `states` and
+/// `retry_budget`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// `bimetal_requests_total{decision}` by [`Decided::place`].
@@ -37,6 +39,11 @@ pub struct Counts {
     pub unprotected: u64,
     /// Calls that went upstream and were given up, because their caller's time was over.
     pub wasted: u64,
+    /// `bimetal_retries_total{result}` by [`RetryResult::place`].
+    pub retries: [u64; RetryResult::COUNT],
+    /// `bimetal_retry_budget`: retries that are left, as [`Engine::measure`](crate::Engine::measure) saw
+    /// them.
+    pub retry_budget: u64,
     /// `bimetal_breaker_transitions_total` by [`TransitionKind`].
     pub transitions: [u64; TRANSITIONS.len()],
     /// `bimetal_breaker_replicas{state}`: breakers that are closed, half-open, open right now.
@@ -101,6 +108,16 @@ impl Counts {
         if settled.late {
             self.late += 1;
         }
+    }
+
+    pub(crate) fn retried(&mut self, result: RetryResult) {
+        if let Some(place) = result.place() {
+            bump(&mut self.retries, place);
+        }
+    }
+
+    pub(crate) fn tried(&mut self, outcome: Outcome) {
+        bump(&mut self.outcomes, outcome as usize);
     }
 
     pub(crate) fn transition(&mut self, change: &Transition) {
@@ -234,6 +251,10 @@ impl SeriesTable {
 
     pub(crate) fn counts(&mut self, row: u32) -> Option<&mut Counts> {
         self.rows.get_mut(row as usize).map(|row| &mut row.counts)
+    }
+
+    pub(crate) fn all_counts(&mut self) -> impl Iterator<Item = &mut Counts> {
+        self.rows.iter_mut().map(|row| &mut row.counts)
     }
 
     /// Policy and scope label of a row.

@@ -163,6 +163,10 @@ fn computed_defaults() {
     let study = json!({"profile": "origin-study"});
     assert_eq!(lease(json!({"breaker": study, "timeout": {"request": "3s"}})), secs(10));
     assert_eq!(lease(json!({"breaker": study, "timeout": {"request": "1m"}})), secs(60));
+    assert_eq!(lease(json!({"breaker": study, "timeout": {"per_try": "1m"}})), secs(60));
+    let longest = |base: &str| policy(json!({"retry": {"backoff": {"base": base}}})).retry.clone();
+    assert_eq!(longest("25ms").unwrap().backoff.max, secs(1));
+    assert_eq!(longest("3s").unwrap().backoff.max, secs(3));
     let max = |base: &str| {
         breaker(json!({"trip": {"consecutive_failures": 1}, "open": {"base": base}})).open.max
     };
@@ -191,9 +195,7 @@ fn the_full_language_in_the_proxy() {
             "policies[0].connections: not supported yet by host native",
             "policies[0].bandwidth: not supported yet by host native",
             "policies[0].concurrency.queue: not supported yet by host native",
-            "policies[0].timeout.per_try: not supported yet by host native",
             "policies[0].timeout.idle: not supported yet by host native",
-            "policies[0].retry: not supported yet by host native",
             "policies[0].fallback.stale: not supported yet by host native",
             "policies[0].fallback.upstream: not supported yet by host native",
             "policies[0].anomaly: not supported yet by host native",
@@ -203,6 +205,10 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(policy.matcher.direction, DirectionMatch::Any);
     assert_eq!(policy.timeout.request, Some(secs(3)));
     assert_eq!(policy.timeout.connect, Some(Duration::from_millis(100)));
+    assert_eq!(policy.timeout.per_try, Some(secs(1)));
+    let retry = policy.retry.as_ref().unwrap();
+    assert_eq!((retry.tries, retry.backoff.max), (3, secs(1)));
+    assert!(retry.on.has_answer(503, None) && !retry.on.has_answer(502, None));
     let fallback = policy.fallback.as_ref().unwrap();
     assert_eq!(fallback.on, FallbackOn { rejected: true, failed: true });
     assert_eq!(fallback.status, Some(503));
@@ -223,11 +229,11 @@ fn the_full_language_in_the_filter() {
             "policies[0].connections: not supported yet by host wasm",
             "policies[0].bandwidth: not supported yet by host wasm",
             "policies[0].concurrency.queue: not supported yet by host wasm",
-            "policies[0].timeout.per_try: not supported yet by host wasm",
+            "policies[0].timeout.per_try: not supported by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             "policies[0].timeout.idle: not supported yet by host wasm",
             "policies[0].deadline: not supported by host wasm",
-            "policies[0].retry: not supported yet by host wasm",
+            "policies[0].retry: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported yet by host wasm",
             "policies[0].fallback.upstream: not supported yet by host wasm",

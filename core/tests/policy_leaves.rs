@@ -18,6 +18,11 @@ use serde_json::json;
 
 const CHOSEN: &[(&str, &[&str])] = &[
     ("breaker.open.max", &[r#""1h""#, r#""2h""#]),
+    ("retry.backoff.max", &[r#""1h""#, r#""2h""#]),
+    (
+        "retry.methods",
+        &[r#""idempotent""#, r#""all""#, r#"["idempotency_key"]"#, r#"["POST", "GET"]"#],
+    ),
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
     // More calls than `minimum_calls` asks for.
     ("window.calls", &["100", "200"]),
@@ -29,7 +34,7 @@ const CHOSEN: &[(&str, &[&str])] = &[
 /// Leaves for which a host can do one thing alone, so that nothing could be read another way.
 fn alone(host: Host) -> &'static [&'static str] {
     match host {
-        Host::Native => &["match.direction", "evidence"],
+        Host::Native => &["match.direction"],
         Host::Wasm => &["evidence", "fallback.when"],
     }
 }

@@ -10,8 +10,10 @@ mod policy;
 
 use bimetal_core::deadline::DEADLINE_MS;
 use bimetal_core::doc::{Kind, Node, Object};
+use bimetal_core::outcome::Outcome;
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{Document, Host};
+use bimetal_core::retry::{FailedTry, RetryAsk, RetryCase, Tries, TryFailure};
 use bimetal_core::{Duration, Engine, Facts, Instant, Verdict};
 use policy::{compile, problems};
 use serde_json::{Value, json};
@@ -22,8 +24,9 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 /// The page's examples in YAML, as that host reads them.
 fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // Deadlines are the proxy's alone.
-    let blocks = blocks.filter(|block| host == Host::Native || !block.contains("deadline:"));
+    // Deadlines and retries are the proxy's alone.
+    let is_for_all = |block: &&str| !block.contains("deadline:") && !block.contains("retry:");
+    let blocks = blocks.filter(|block| host == Host::Native || is_for_all(block));
     blocks
         .map(|block| {
             let node: Node = serde_saphyr::from_str(block).unwrap();
@@ -39,7 +42,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [6, 5]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [7, 5]);
 }
 
 #[test]
@@ -82,6 +85,52 @@ fn a_limit_answers_as_it_says() {
     for line in block.split("```").next().unwrap().lines() {
         assert!(fields.iter().any(|field| field == line), "{line} is not in {fields:#?}");
     }
+}
+
+/// Tries of each second at an upstream that is dead from 10 s to 30 s, for 10 calls a second.
+fn tries(budget: &str) -> [usize; 40] {
+    let retry = format!(r#"{{"tries": 3, "on": ["503"]{budget}}}"#);
+    let json = format!(r#"{{"policies": [{{"name": "a", "scope": "policy", "retry": {retry}}}]}}"#);
+    let document = Document::parse(json.as_bytes(), Host::Native).unwrap();
+    let mut engine = Engine::new(1);
+    let policies = engine.load(&document);
+    let mut seconds = [0; 40];
+    for step in 0..400_u64 {
+        let now = Instant::from_millis(step * 100);
+        let Verdict::Admit(mut call) = engine.admit(now, &policies, &Call) else { panic!() };
+        let second = &mut seconds[step as usize / 10];
+        *second += 1;
+        if (100..300).contains(&step) {
+            let ask = RetryAsk { method: "GET", has_key: false, can_be_sent_again: true };
+            let how = TryFailure::Answer { status: 503, grpc: None };
+            let failed = FailedTry { how, retry_after: None, is_exhausted: false };
+            let case = RetryCase { now, ask, failed, left: None };
+            let told = (&case, Outcome::Failure.into());
+            let mut tries = Tries::default();
+            while engine.plan_retry(now, call.policy, &mut call.ticket, &mut tries, told).is_ok() {
+                engine.try_again(now, &mut call.ticket, &mut tries).unwrap();
+                *second += 1;
+            }
+        }
+        let _ = engine.settle(now, call.ticket, Outcome::Neutral.into());
+    }
+    seconds
+}
+
+#[test]
+fn retries_look_as_they_are_drawn() {
+    let heights: Vec<char> = " ▁▂▃▄▅▆▇█".chars().collect();
+    let drawn = |name: &str, tries: [usize; 40]| {
+        let line: String = tries.iter().map(|tries| heights[(tries * 8).div_ceil(30)]).collect();
+        format!("{name:<10} {line}")
+    };
+    let picture = [
+        drawn("calls", [10; 40]),
+        drawn("no budget", tries("")),
+        drawn("share 0.2", tries(r#", "budget": {"share": 0.2}"#)),
+    ];
+    let picture = format!("```text\n{}\n```", picture.join("\n"));
+    assert!(PAGE.contains(&picture), "{picture}");
 }
 
 #[test]

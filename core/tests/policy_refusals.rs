@@ -23,6 +23,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
         "timeout": {"request": {"auto": {}}, "connect": "100ms"},
         "fallback": {"when": ["rejected", "failed"]},
         "retry": {"tries": 3},
+        "anomaly": {},
     }]});
     assert_same(
         problems(&policy, Host::Wasm),
@@ -32,7 +33,8 @@ fn what_a_host_cannot_do_names_path_and_host() {
             "policies[0].timeout.request: an object is not supported yet by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
-            "policies[0].retry: not supported yet by host wasm",
+            "policies[0].retry: not supported by host wasm",
+            "policies[0].anomaly: not supported yet by host wasm",
         ],
     );
     assert_same(
@@ -42,7 +44,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
             r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
             "policies[0].breaker.quorum: not supported yet by host native",
             "policies[0].timeout.request: an object is not supported yet by host native",
-            "policies[0].retry: not supported yet by host native",
+            "policies[0].anomaly: not supported yet by host native",
         ],
     );
 }

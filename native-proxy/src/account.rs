@@ -11,6 +11,7 @@ use crate::telemetry::{BreakerWitness, RequestTrace};
 use crate::worker::{Route, Worker};
 use bimetal_core::decision::Rule;
 use bimetal_core::policy::Policy;
+use bimetal_core::retry::NoRetry;
 use bimetal_core::{Admission, Duration, Instant, Rejection};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -47,6 +48,8 @@ pub(crate) struct RequestEnded {
     pub failure: Option<ErrorKind>,
     /// How often it was sent upstream, or a connection for it was asked for.
     pub attempts: u32,
+    /// Why its last try was not made again, where its policy tries such failures again.
+    pub no_retry: Option<NoRetry>,
 }
 
 impl RequestEnded {
@@ -197,6 +200,7 @@ impl RequestAccount {
             end: End::ClientGone,
             failure: None,
             attempts: 0,
+            no_retry: None,
         };
         Self { worker: worker.clone(), request, is_complete: false, trace: None }
     }
@@ -284,6 +288,16 @@ impl RequestAccount {
     /// The request goes to another connection.
     pub(crate) fn retries(&mut self, error: &AttemptError) {
         self.note(|trace, now| trace.retries(now, error));
+    }
+
+    /// The try whose answer has begun is made again.
+    pub(crate) fn tries_again(&mut self) {
+        self.note(RequestTrace::tries_again);
+    }
+
+    /// Its last try is not made again.
+    pub(crate) fn not_tried_again(&mut self, why: NoRetry) {
+        self.request.no_retry = Some(why);
     }
 
     /// Its last try failed.

@@ -134,9 +134,12 @@ pub(super) fn grpc_status(value: &[u8]) -> u32 {
     number(value).unwrap_or(UNKNOWN)
 }
 
-/// `retry-after` in whole seconds. A date is of another machine's clock, and is left alone.
-pub(super) fn retry_after(value: &[u8]) -> Option<Duration> {
-    number(value).map(Duration::from_secs)
+/// `retry-after` in whole seconds; more than can be counted is for ever. A date is of another machine's
+/// clock, and is left alone.
+pub fn retry_after(value: &[u8]) -> Option<Duration> {
+    let digits = value.trim_ascii();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| number(digits).map_or(Duration::MAX, Duration::from_secs))
 }
 
 /// Digits alone: `+7` is no number here.
@@ -178,6 +181,8 @@ mod tests {
             assert_eq!(grpc_status(value.as_bytes()), status, "{value}");
         }
         assert_eq!(retry_after(b" 7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(b"99999999999999999999"), Some(Duration::MAX));
+        assert_eq!(retry_after(b" "), None);
         assert_eq!(retry_after(b"Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(retry_after(b"\xff"), None);
     }

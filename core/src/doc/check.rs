@@ -192,6 +192,13 @@ impl Check {
             Kind::Text(form) => self.form(path, node, form),
             Kind::Object(object) => self.object(path, node, object),
             Kind::List { of, min } => self.list(path, node, of, *min),
+            Kind::OneOrList(of) if matches!(node, Node::List(_)) => self.list(path, node, of, 1),
+            Kind::OneOrList(of) => {
+                let fate = self.value(path, node, of);
+                let one = core::mem::replace(node, Node::Null);
+                *node = Node::List(alloc::vec![one]);
+                return fate;
+            }
             Kind::Map { key, of } => self.map(path, node, key, of),
             Kind::OrObject { plain, object } => match (&node, object) {
                 (Node::Map(_), Some(object)) => self.object(path, node, object),

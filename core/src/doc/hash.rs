@@ -25,7 +25,7 @@ impl Hash {
                 self.object(node, object)
             }
             (Kind::OrObject { plain, .. }, _) => self.value(node, plain),
-            (Kind::List { of, .. }, Node::List(items)) => {
+            (Kind::List { of, .. } | Kind::OneOrList(of), Node::List(items)) => {
                 let all = self.number(items.len() as u64);
                 items.iter().fold(all, |hash, item| hash.value(item, of))
             }

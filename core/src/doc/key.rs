@@ -109,6 +109,11 @@ impl<T> TypedKind<Vec<T>> {
     pub const fn list(of: &'static TypedKind<T>, min: usize) -> Self {
         Self::of(Kind::List { of: &of.kind, min })
     }
+
+    /// A list of at least one value, or one value alone.
+    pub const fn one_or_list(of: &'static TypedKind<T>) -> Self {
+        Self::of(Kind::OneOrList(&of.kind))
+    }
 }
 
 impl<T> TypedKind<Entries<T>> {

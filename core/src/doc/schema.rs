@@ -136,6 +136,10 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
         Kind::List { of, min } => {
             json!({"type": "array", "items": of_kind(of), "minItems": min, "maxItems": MAX_ITEMS})
         }
+        Kind::OneOrList(of) => {
+            json!({"anyOf": [of_kind(of), {"type": "array", "items": of_kind(of),
+                   "minItems": 1, "maxItems": MAX_ITEMS}]})
+        }
         Kind::Map { key, of } => {
             json!({"type": "object", "propertyNames": of_form(key),
                    "additionalProperties": of_kind(of), "maxProperties": MAX_ITEMS})

@@ -175,6 +175,8 @@ pub enum Kind {
         /// Fewest items.
         min: usize,
     },
+    /// A list of these, or one alone, which the checker makes a list of one.
+    OneOrList(&'static Kind),
     /// A map with keys that the user chooses, at most [`MAX_ITEMS`].
     Map {
         /// The form of a key.

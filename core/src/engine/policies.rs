@@ -123,7 +123,8 @@ impl Engine {
                 asks_breaker_alone: matches!(policy.mode, Mode::Enforce | Mode::Shadow)
                     && policy.concurrency.is_none()
                     && policy.rate_limits.is_empty()
-                    && policy.deadline.is_none(),
+                    && policy.deadline.is_none()
+                    && policy.retry.is_none(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
                 limits: self.limits.load(policy, &mut self.rng),

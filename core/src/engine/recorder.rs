@@ -2,6 +2,8 @@
 
 use crate::decision::{Rule, Settled};
 use crate::event::{Decided, Event, EventKind, Transition};
+use crate::outcome::Outcome;
+use crate::retry::RetryResult;
 use crate::series::{Counts, SHARED_LABEL, SeriesTable};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -105,6 +107,32 @@ impl Recorder {
         }
     }
 
+    /// A failed try was made again, or was not, or that helped.
+    pub(super) fn retried(&mut self, row: u32, result: RetryResult) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.retried(result);
+        }
+    }
+
+    /// A try counts by itself.
+    pub(super) fn tried(&mut self, row: u32, outcome: Outcome) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.tried(outcome);
+        }
+    }
+
+    /// Before budgets are looked at anew.
+    pub(super) fn forget_budgets(&mut self) {
+        self.series.all_counts().for_each(|counts| counts.retry_budget = 0);
+    }
+
+    /// A scope has so many retries left.
+    pub(super) fn has_budget(&mut self, row: u32, left: u64) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.retry_budget += left;
+        }
+    }
+
     /// A call goes on although a rule would have turned it away.
     pub(super) fn not_applied(&mut self, row: u32, rule: Rule) {
         if let Some(counts) = self.series.counts(row) {
@@ -112,9 +140,16 @@ impl Recorder {
         }
     }
 
-    pub(super) fn settled(&mut self, at: Instant, row: u32, call: u32, settled: Settled) {
+    /// A call is over; `is_told`: its last try was counted by itself.
+    pub(super) fn settled(
+        &mut self,
+        at: Instant,
+        row: u32,
+        (call, is_told): (u32, bool),
+        settled: Settled,
+    ) {
         self.totals.settled += 1;
-        if let Some(counts) = self.series.counts(row) {
+        if let Some(counts) = self.series.counts(row).filter(|_| !is_told) {
             counts.settled(settled);
         }
         if self.tracing == Tracing::All {

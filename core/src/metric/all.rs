@@ -99,6 +99,19 @@ pub(super) static WASTED: Metric = Metric::counter(
 )
 .only(NATIVE);
 
+pub(super) static RETRIES: Metric = Metric::counter(
+    "bimetal_retries_total",
+    &[POLICY, SCOPE, "result"],
+    "Failed tries that the policy lists, by whether they were made again and why not; `helped` are tries beyond the first that did not fail.",
+)
+.only(NATIVE);
+pub(super) static RETRY_BUDGET: Metric = Metric::gauge(
+    "bimetal_retry_budget",
+    &[POLICY, SCOPE],
+    "Retries that the budgets of all workers leave right now.",
+)
+.only(NATIVE);
+
 /// Bounds of [`REQUEST_DURATION_SECONDS`].
 pub const DURATION_BOUNDS: [(Duration, &str); 15] = [
     (Duration::from_nanos(250_000), "0.00025"),
@@ -240,12 +253,14 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 30] = [
+pub static ALL: [&Metric; 32] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
     &BREAKER_TRANSITIONS,
     &SHADOW,
+    &RETRIES,
+    &RETRY_BUDGET,
     &LATE,
     &UNPROTECTED,
     &WASTED,

@@ -2,7 +2,6 @@
 
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
-use super::read_limits;
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::deadline::{self, Carrier};
@@ -15,6 +14,7 @@ use super::types::{
     BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Open, Policy,
     RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
 };
+use super::{read_limits, read_retry};
 use crate::deadline::DeadlinePolicy;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::hash::Hash;
@@ -88,6 +88,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         scope: table::SCOPE.read(node)?,
         scopes: read_scopes(table::SCOPES.part(node)?)?,
         mode: table::MODE.read(node)?,
+        evidence: table::EVIDENCE.read(node)?,
         breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
         deadline: table::DEADLINE.node(node).map(read_deadline).transpose()?,
         rate_limits: read_limits::read(node, name, host)?,
@@ -97,6 +98,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         },
         failure: Arc::new(read_failure(node, breaker)?),
         timeout: table::TIMEOUT.node(node).map(read_timeouts).transpose()?.unwrap_or_default(),
+        retry: table::RETRY.node(node).map(read_retry::read).transpose()?.map(Arc::new),
         fallback: match table::FALLBACK.node(node) {
             Some(fallback) => read_fallback(fallback)?,
             None => None,
@@ -150,7 +152,11 @@ fn read_scopes(node: &Node) -> Result<Scopes, Unread> {
 }
 
 fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
-    Ok(Timeouts { request: timeout::REQUEST.given(node)?, connect: timeout::CONNECT.given(node)? })
+    Ok(Timeouts {
+        request: timeout::REQUEST.given(node)?,
+        connect: timeout::CONNECT.given(node)?,
+        per_try: timeout::PER_TRY.given(node)?,
+    })
 }
 
 fn read_concurrency(node: &Node, host: Host) -> Result<ConcurrencyPolicy, Unread> {

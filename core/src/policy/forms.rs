@@ -2,7 +2,7 @@
 
 use super::limit::{Network, Pattern};
 use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
-use super::types::{Growth, Judge, Mode, Scope, Share, WhenFull};
+use super::types::{Evidence, Growth, Judge, Mode, Scope, Share, WhenFull};
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};
@@ -92,7 +92,7 @@ pub(super) static RATE: Form = Form {
     allowed: r#"a text such as "100/s", "6000/m" or "100/5s", 1 to 10,000,000 in 1ms to 24h, in whole milliseconds"#,
     pattern: Some("^[0-9]+/([0-9]+([.][0-9]+)?)?(s|ns|us|ms|m|h)$"),
     longest: None,
-    test: |text| rate(text).is_some(),
+    test: |text| parse_rate(text).is_some(),
 };
 
 /// Addresses in `allow`.
@@ -135,14 +135,14 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         parse_status(text).or_else(|| grpc_code(text).map(Self::Grpc)).or_else(|| {
             Transport::ALL.into_iter().find(|how| how.name() == text).map(Self::Transport)
         })
     }
 
     /// Adds it to a set.
-    pub(super) fn insert(self, set: &mut AnswerSet) {
+    pub(crate) fn insert(self, set: &mut AnswerSet) {
         match self {
             Self::Status(status) => set.statuses.insert(status),
             Self::Class(class) => set.statuses.insert_class(class),
@@ -159,7 +159,7 @@ impl FromNode for Answer {
     }
 }
 
-fn parse_status(text: &str) -> Option<Answer> {
+pub(super) fn parse_status(text: &str) -> Option<Answer> {
     if text.len() != 3 {
         return None;
     }
@@ -219,7 +219,7 @@ impl FromNode for Scope {
 }
 
 /// `100/s`, `100/5s`.
-fn rate(text: &str) -> Option<Rate> {
+pub(super) fn parse_rate(text: &str) -> Option<Rate> {
     let (tokens, period) = text.split_once('/')?;
     // `parse` alone would take "+5".
     let tokens =
@@ -237,7 +237,7 @@ fn rate(text: &str) -> Option<Rate> {
 
 impl FromNode for Rate {
     fn from_node(node: &Node) -> Option<Self> {
-        rate(node.as_text()?)
+        parse_rate(node.as_text()?)
     }
 }
 
@@ -269,6 +269,12 @@ impl FromNode for Mode {
 }
 
 impl FromNode for Growth {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Evidence {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
     }

@@ -15,6 +15,8 @@ mod profile;
 #[cfg(feature = "policy")]
 mod read_limits;
 #[cfg(feature = "policy")]
+mod read_retry;
+#[cfg(feature = "policy")]
 mod rules;
 #[cfg(feature = "policy")]
 pub mod table;

@@ -7,7 +7,7 @@ use super::table::{
     BREAKER_KEY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
 };
 use super::types::Judge;
-use super::{profile, read_limits};
+use super::{profile, read_limits, read_retry};
 use crate::breaker::record::MAX_TRIAL;
 use crate::doc::check::fill;
 use crate::doc::problem::quoted;
@@ -54,7 +54,9 @@ pub(super) fn complete(document: &mut Node, problems: &mut Problems) {
 }
 
 fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
-    let request = TIMEOUT.node(policy).and_then(|timeout| timeout::REQUEST.find(timeout));
+    let limits = TIMEOUT.node(policy);
+    let request = limits.and_then(|timeout| timeout::REQUEST.find(timeout));
+    let per_try = limits.and_then(|timeout| timeout::PER_TRY.find(timeout));
     let breaker_at = at.key(BREAKER_KEY.name());
     if let Some(breaker) = BREAKER_KEY.node_mut(policy) {
         if let Some(open) = breaker::OPEN.node_mut(breaker) {
@@ -62,7 +64,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
         }
         if let Some(half_open) = breaker::HALF_OPEN.node_mut(breaker) {
             let at = breaker_at.key(breaker::HALF_OPEN.name());
-            complete_lease(&at, half_open, request, problems);
+            complete_lease(&at, half_open, (request, per_try), problems);
         }
         check_trial(&breaker_at, breaker, problems);
         let trip_at = breaker_at.key(breaker::TRIP.name());
@@ -75,6 +77,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
     }
     let scope = SCOPE.node(policy).cloned();
     read_limits::complete(at, scope, policy, problems);
+    read_retry::complete(at, policy, problems);
     if let Some(fallback) = FALLBACK.node(policy) {
         check_fallback(&at.key(FALLBACK.name()), fallback, problems);
     }
@@ -98,12 +101,12 @@ fn complete_open(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
 fn complete_lease(
     at: &Path<'_>,
     node: &mut Node,
-    request: Option<Duration>,
+    (request, per_try): (Option<Duration>, Option<Duration>),
     problems: &mut Problems,
 ) {
     match (half_open::LEASE.node(node), half_open::LEASE.find(node), request) {
         (None, _, request) => {
-            half_open::LEASE.set(node, request.unwrap_or_default().max(LEASE));
+            half_open::LEASE.set(node, request.or(per_try).unwrap_or_default().max(LEASE));
         }
         (_, Some(lease), Some(request)) if lease < request => {
             let lease = quoted(half_open::LEASE.text(node).unwrap_or_default());

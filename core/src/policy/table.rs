@@ -9,13 +9,14 @@ pub(crate) mod failure;
 pub(crate) mod fallback;
 pub(crate) mod limits;
 pub mod matching;
+pub(crate) mod retry;
 pub(crate) mod trip;
 
 pub use breaker::BREAKER;
 pub use failure::FAILURE;
 
 use super::forms::scope;
-use super::types::{Mode, Scope, Share, WhenFull};
+use super::types::{Evidence, Mode, Scope, Share, WhenFull};
 use crate::doc::table::NAME as NAME_FORM;
 use crate::doc::{Field, Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
 use crate::time::Duration;
@@ -102,11 +103,13 @@ pub(crate) const MODE: Key<Mode> = Key::new(
     "`enforce` acts; `shadow` decides and counts only; `forced_open` rejects every call; `disabled` passes every call.",
 )
 .default(r#""enforce""#);
-// Nobody asks for it: the one way that a host supports is the way of all.
-const EVIDENCE: Key<String> = Key::new(
+pub(crate) const EVIDENCE: Key<Evidence> = Key::new(
     "evidence",
-    TypedKind::keywords(&[Keyword::new("calls"), Keyword::later("tries")]),
-    "What is counted: whole calls, or each try.",
+    TypedKind::keywords(&[
+        Keyword::new(Evidence::Calls.name()),
+        Keyword::only(Evidence::Tries.name(), NATIVE),
+    ]),
+    "What is counted: whole calls, or each try (proxy only).",
 )
 .default(r#""calls""#);
 pub(crate) const COUNT_INJECTED: Key<bool> = Key::new(
@@ -135,6 +138,9 @@ pub(crate) const TIMEOUT: Key<Part> = Key::new(
     TypedKind::object(&timeout::TIMEOUT),
     "Time limits that the host enforces.",
 );
+pub(crate) const RETRY: Key<Part> =
+    Key::new("retry", TypedKind::object(&retry::RETRY), "Retries and their budget (proxy only).")
+        .only(NATIVE);
 pub(crate) const FALLBACK: Key<Part> = Key::new(
     "fallback",
     TypedKind::object(&fallback::FALLBACK),
@@ -163,11 +169,11 @@ pub static POLICY: Object = Object {
         RATE_LIMITS.field(),
         CONCURRENCY.field(),
         TIMEOUT.field(),
+        RETRY.field(),
         FALLBACK.field(),
         DEBUG_HEADERS.field(),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
-        Field::later("retry", "Retries and their budget."),
         Field::later("anomaly", "Anomaly detection."),
     ],
     rules: &[],
@@ -232,12 +238,15 @@ pub(crate) mod timeout {
     pub(crate) const CONNECT: Key<Duration> =
         Key::new("connect", TIME, "For the connection (proxy only).").only(NATIVE);
 
+    pub(crate) const PER_TRY: Key<Duration> =
+        Key::new("per_try", TIME, "The same for each try of a call (proxy only).").only(NATIVE);
+
     pub(super) static TIMEOUT: Object = Object {
         doc: "Time limits.",
         fields: &[
             REQUEST.field(),
             CONNECT.field(),
-            Field::later("per_try", "For each try."),
+            PER_TRY.field(),
             Field::later("idle", "Between two pieces of a body."),
         ],
         rules: &[],

@@ -4,6 +4,7 @@ use super::limit::LimitPolicy;
 use super::matching::Match;
 use crate::deadline::DeadlinePolicy;
 use crate::outcome::FailureRules;
+use crate::retry::RetryPolicy;
 use crate::time::Duration;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Policy {
     pub scopes: Scopes,
     /// Whether it acts.
     pub mode: Mode,
+    /// What is counted of a call that has several tries.
+    pub evidence: Evidence,
     /// The breaker, where there is one.
     pub breaker: Option<Arc<BreakerPolicy>>,
     /// What is made of the time that a caller has left.
@@ -47,6 +50,8 @@ pub struct Policy {
     pub failure: Arc<FailureRules>,
     /// Time limits that the host enforces.
     pub timeout: Timeouts,
+    /// When failed tries are made again.
+    pub retry: Option<Arc<RetryPolicy>>,
     /// The answer in place of a rejection or a failure.
     pub fallback: Option<Fallback>,
     /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
@@ -150,6 +155,29 @@ impl Mode {
             Self::Shadow => "shadow",
             Self::ForcedOpen => "forced_open",
             Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What a breaker counts of a call that has several tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// The call: what became of its last try.
+    #[default]
+    Calls,
+    /// Each try.
+    Tries,
+}
+
+impl Evidence {
+    /// Both, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::Calls, Self::Tries];
+
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Tries => "tries",
         }
     }
 }
@@ -343,6 +371,8 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// For the connection (native only).
     pub connect: Option<Duration>,
+    /// As `request`, for each try of a call.
+    pub per_try: Option<Duration>,
 }
 
 /// The answer in place of a rejection or a failure.

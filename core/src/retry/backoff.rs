@@ -30,6 +30,20 @@ pub enum Jitter {
     Decorrelated,
 }
 
+impl Jitter {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::None, Self::Full, Self::Decorrelated];
+
+    /// The name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Full => "full",
+            Self::Decorrelated => "decorrelated",
+        }
+    }
+}
+
 impl Backoff {
     /// The wait behind try `number`, from 1; `before` is the wait before that try, zero for the
     /// first.

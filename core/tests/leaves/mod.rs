@@ -8,7 +8,7 @@ use bimetal_core::doc::{Host, Keyword, Kind, Object, Rule};
 use serde_json::{Map, Value, json};
 
 /// Texts, of which each form takes two.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 16] = [
     "/a",
     "/b",
     "a",
@@ -23,6 +23,8 @@ const TEXTS: [&str; 14] = [
     "2/s",
     "10.0.0.0/8",
     "::1",
+    "GET",
+    "POST",
 ];
 
 /// Whose leaves are walked, and how.
@@ -160,7 +162,7 @@ impl Walk {
                 assert_eq!(fit.len(), 2, "{}", form.what);
                 fit.into_iter().map(|text| json!(text)).collect()
             }
-            Kind::List { of, .. } => {
+            Kind::List { of, .. } | Kind::OneOrList(of) => {
                 let items = self.of_kind(of);
                 let mut lists: Vec<_> = items.iter().map(|item| json!([item])).collect();
                 if let [first, second, ..] = &items[..] {

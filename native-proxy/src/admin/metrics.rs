@@ -51,14 +51,29 @@ fn add(all: &mut Counts, one: &Counts) {
     fn each<T: Copy + std::ops::AddAssign>(all: &mut [T], one: &[T]) {
         all.iter_mut().zip(one).for_each(|(all, one)| *all += *one);
     }
-    each(&mut all.decisions, &one.decisions);
-    each(&mut all.shadow, &one.shadow);
-    each(&mut all.outcomes, &one.outcomes);
-    each(&mut all.transitions, &one.transitions);
-    each(&mut all.states, &one.states);
-    all.late += one.late;
-    all.unprotected += one.unprotected;
-    all.wasted += one.wasted;
+    // By name, so that a count cannot be left out.
+    let Counts {
+        decisions,
+        shadow,
+        outcomes,
+        late,
+        unprotected,
+        wasted,
+        retries,
+        retry_budget,
+        transitions,
+        states,
+    } = one;
+    each(&mut all.decisions, decisions);
+    each(&mut all.shadow, shadow);
+    each(&mut all.outcomes, outcomes);
+    each(&mut all.retries, retries);
+    each(&mut all.transitions, transitions);
+    each(&mut all.states, states);
+    all.late += late;
+    all.unprotected += unprotected;
+    all.wasted += wasted;
+    all.retry_budget += retry_budget;
 }
 
 fn durations(page: &mut Page, stats: &[WorkerStats]) {
@@ -238,6 +253,8 @@ mod tests {
             late: 9,
             unprotected: 10,
             wasted: 28,
+            retries: [40, 41, 42, 43, 44, 45, 46, 47, 48, 49],
+            retry_budget: 50,
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33],
             states: [19, 20, 21],
         };
@@ -249,7 +266,7 @@ mod tests {
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
         let wanted = [
             2, 52, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 62, 64,
-            66, 6, 54, 50, 8, 46, 18, 20, 56,
+            66, 6, 54, 50, 8, 46, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 18, 20, 56,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [

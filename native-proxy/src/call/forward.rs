@@ -2,19 +2,22 @@
 
 use super::answer::{self, Answer};
 use super::deadline;
+use super::retry::{self, Arrived, Retrying, Tried};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop, unusual};
 use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Checkout, Connection, ContinueGate, Upload, Upstream};
+use crate::upstream::{Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
+use crate::worker::Worker;
 use bimetal_core::{Instant, Rejected, call};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +36,10 @@ struct Sending<'a> {
     queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
+    /// Where its tries went that failed: a further one goes elsewhere if it can.
+    avoided: Vec<Rc<Endpoint>>,
+    /// Where the try under way goes; only of a call that may be tried again.
+    goes_to: Option<RefCell<Option<Rc<Endpoint>>>>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -62,24 +69,36 @@ pub(super) async fn forward(
         deadline: deadline.as_deref(),
     };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let sending = Sending { client, attempt, queue_limit, version, gate };
-    let ends = deadline.as_ref().map(|one| client.worker.clock.timer_instant(one.at()));
-    let sent = {
-        // Pinned here, because a function around it would move all of its state.
-        let sending = pin!(sending.send(request, &mut call, account));
-        deadline::until(ends, sending).await
-    };
-    let sent = sent.and_then(|(response, connection)| {
-        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switch && !hop::switches_to(response.headers(), protocol.as_ref()) {
-            let why = "a switch to another protocol than was asked for";
-            return Err(AttemptError::new(ErrorKind::NotHttp, why));
+    let (request, mut retrying) = keep(&mut call, request);
+    let goes_to = retrying.is_some().then(RefCell::default);
+    let mut sending =
+        Sending { client, attempt, queue_limit, version, gate, avoided: Vec::new(), goes_to };
+    let (mut request, mut from) = (Some(request), call.begun());
+    let tried = loop {
+        let sent = {
+            // Pinned here, because a function around it would move all of its state.
+            let sending = pin!(sending.send(from, &mut request, &mut call, account));
+            let ends = deadline.as_ref().map(|one| client.worker.clock.timer_instant(one.at()));
+            deadline::until(ends, sending).await
+        };
+        let tried = arrive(client, sent, protocol.as_ref(), &mut call, account);
+        let Some(retrying) = retrying.as_deref_mut() else {
+            break tried;
+        };
+        let seen = (&tried, request.as_ref());
+        let (worker, deadline) = (&client.worker, deadline.as_deref());
+        if !Box::pin(retrying.goes_on(worker, &mut call, seen, deadline, account)).await {
+            break tried;
         }
-        Ok((response, connection))
-    });
-    let mut response = match sent {
-        Ok((response, connection)) => receive(client, response, connection, call, account),
-        Err(error) => {
+        sending.avoid();
+        give_up(client, upstream, tried, account);
+        request = Some(retrying.request(request.take()));
+        from = call.now();
+    };
+    call.conclude();
+    let mut response = match tried {
+        Tried::Answered(arrived) => receive(client, arrived, call, account),
+        Tried::Failed(error) => {
             account.failed(&error);
             client.worker.upstream_failed(&upstream.settings().name, &error);
             match error.kind.transport() {
@@ -93,8 +112,7 @@ pub(super) async fn forward(
                 }
                 // The client is gone or speaks no HTTP: the drop of the call says so.
                 None => broke_off(client, account),
-                Some(how) => {
-                    call.broken(how);
+                Some(_) => {
                     let policy = account.policy();
                     policy
                         .and_then(|policy| answer::when_failed(policy, &error.text()))
@@ -103,11 +121,85 @@ pub(super) async fn forward(
             }
         }
     };
+    if let Some(retrying) = retrying {
+        retrying.mark(response.headers_mut());
+    }
     if let Some(policy) = account.policy() {
         answer::debug(&mut response, policy, state);
     }
     client.requests.told().await;
     response
+}
+
+/// The request as it is sent first, and what is kept of it where its policy tries again.
+fn keep(
+    call: &mut TrackedCall,
+    request: Request<Upload>,
+) -> (Request<Upload>, Option<Box<Retrying>>) {
+    let policy = call.policy().and_then(|policy| policy.retry_applied().cloned());
+    match policy.filter(|_| call.defer()) {
+        Some(policy) => retry::keep(&policy, request),
+        None => (request, None),
+    }
+}
+
+/// Tells the call what came of a try.
+fn arrive(
+    client: &Client,
+    sent: Result<(Response<Incoming>, Box<Connection>), AttemptError>,
+    protocol: Option<&HeaderValue>,
+    call: &mut TrackedCall,
+    account: &mut RequestAccount,
+) -> Tried {
+    let sent = sent.and_then(|(response, connection)| {
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch && !hop::switches_to(response.headers(), protocol) {
+            let why = "a switch to another protocol than was asked for";
+            return Err(AttemptError::new(ErrorKind::NotHttp, why));
+        }
+        Ok((response, connection))
+    });
+    match sent {
+        Ok((response, connection)) => {
+            let now = client.worker.clock.now();
+            account.upstream_answered(now, response.status());
+            let (status, is_over) = (response.status().as_u16(), response.body().is_end_stream());
+            let has_failed = call.headers(now, status, response.headers(), is_over);
+            Tried::Answered(Arrived { response, connection, now, has_failed })
+        }
+        Err(error) => {
+            if let Some(how) = error.kind.transport() {
+                call.broken(how);
+            }
+            Tried::Failed(error)
+        }
+    }
+}
+
+/// Another try comes: what came of the one before it is of no use any more.
+fn give_up(client: &Client, upstream: &Upstream, tried: Tried, account: &mut RequestAccount) {
+    match tried {
+        Tried::Answered(Arrived { response, connection, .. }) => {
+            account.tries_again();
+            // While its request goes out still, nothing else can be sent on it.
+            if connection.upload() == call::Upload::Complete {
+                dismiss(&client.worker, response.into_body(), connection);
+            }
+        }
+        Tried::Failed(error) => {
+            account.retries(&error);
+            client.worker.upstream_failed(&upstream.settings().name, &error);
+        }
+    }
+}
+
+/// Nobody wants the rest of an answer.
+fn dismiss(worker: &Rc<Worker>, body: Incoming, connection: Box<Connection>) {
+    if body.is_end_stream() {
+        connection.release(worker.clock.now());
+    } else {
+        tokio::task::spawn_local(stream::discard(worker.clone(), body, connection));
+    }
 }
 
 /// What a client is told whose request broke off; nothing that follows it would be understood.
@@ -175,19 +267,20 @@ impl Sending<'_> {
     /// already.
     async fn send(
         &self,
-        request: Request<Upload>,
+        from: Instant,
+        request: &mut Option<Request<Upload>>,
         call: &mut TrackedCall,
         account: &mut RequestAccount,
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
-        let upload = upload_of(&request, self.attempt.ask);
-        let mut request = Some(request);
-        let mut now = call.begun();
+        let ask = self.attempt.ask;
+        let upload = request.as_ref().map_or(call::Upload::Complete, |one| upload_of(one, ask));
+        let mut now = from;
         loop {
-            if let Some(request) = &mut request {
+            if let Some(request) = request {
                 account.attempted(request.headers_mut());
             }
             let checkout = self.check_out(now, upload, call).await?;
-            match self.attempt.run(checkout, &mut request, call, |head| self.tell(head)).await {
+            match self.attempt.run(checkout, request, call, |head| self.tell(head)).await {
                 Err(error) if error.may_retry => {
                     account.retries(&error);
                     now = call.now();
@@ -206,14 +299,27 @@ impl Sending<'_> {
         call: &mut TrackedCall,
     ) -> Result<Checkout, AttemptError> {
         let upstream = self.attempt.upstream;
-        if let Some(checkout) = upstream.take(&[]) {
-            call.handed_over(now, upload);
-            return Ok(checkout);
+        let checkout = match upstream.take(&self.avoided) {
+            Some(checkout) => {
+                call.handed_over(now, upload);
+                checkout
+            }
+            None => {
+                call.queued(now);
+                let checkout = upstream.checkout(self.queue_limit, &self.avoided).await?;
+                call.handed_over(call.now(), upload);
+                checkout
+            }
+        };
+        if let Some(goes_to) = &self.goes_to {
+            goes_to.replace(checkout.endpoint().cloned());
         }
-        call.queued(now);
-        let checkout = upstream.checkout(self.queue_limit, &[]).await?;
-        call.handed_over(call.now(), upload);
         Ok(checkout)
+    }
+
+    /// The try that was made last failed.
+    fn avoid(&mut self) {
+        self.avoided.extend(self.goes_to.as_ref().and_then(RefCell::take));
     }
 
     /// Passes an informational head on (RFC 9110, 15.2): not to a client that knows none. The
@@ -239,30 +345,22 @@ fn upload_of(request: &Request<Upload>, ask: Ask) -> call::Upload {
     }
 }
 
-/// Settles what the headers say, and makes of the upstream's answer the client's.
+/// Makes of the upstream's answer the client's.
 fn receive(
     client: &Client,
-    response: Response<Incoming>,
-    connection: Box<Connection>,
+    arrived: Arrived,
     mut call: TrackedCall,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
     let worker = &client.worker;
-    let now = worker.clock.now();
+    let Arrived { response, connection, now, has_failed } = arrived;
     let (mut head, body) = response.into_parts();
-    account.upstream_answered(now, head.status);
-    let is_over = body.is_end_stream();
-    let has_failed = call.headers(now, head.status.as_u16(), &head.headers, is_over);
     if has_failed
         && let Some(policy) = call.policy()
         && let text = format_args!("upstream answered {}", head.status.as_u16())
         && let Some(response) = answer::when_failed(policy, &text)
     {
-        if body.is_end_stream() {
-            connection.release(now);
-        } else {
-            tokio::task::spawn_local(stream::discard(worker.clone(), body, connection));
-        }
+        dismiss(worker, body, connection);
         return response;
     }
     account.answered_by_upstream();

@@ -5,6 +5,7 @@ mod deadline;
 mod facts;
 mod forward;
 pub(crate) mod hop;
+mod retry;
 mod stream;
 mod target;
 mod tracked;
@@ -245,6 +246,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
             let mut admitted =
                 admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket));
             admitted.call.watch(witness);
+            admitted.call.limit_tries(plan.try_timeout);
             admitted.deadline = Deadline::of(admission.policy, &facts, begun).map(Box::new);
             admitted
         }

@@ -59,21 +59,25 @@ impl Watched for () {
 /// One call. Dropped before its end is known, it settles as what that means: the client left.
 #[derive(Debug)]
 pub(crate) struct TrackedCall<L: Ledger = Rc<Worker>> {
-    ledger: L,
-    policy: Option<Arc<Policy>>,
+    pub(super) ledger: L,
+    pub(super) policy: Option<Arc<Policy>>,
     /// None where the call passes without a permit, or is settled.
-    held: Option<Held>,
+    pub(super) held: Option<Held>,
     begun: Instant,
     witness: Option<L::Witness>,
     /// Which endpoint its outcome says something of.
     endpoint: Option<L::Endpoint>,
+    /// Whether what a try proposes waits until it is known that it was the last one.
+    pub(super) defers: bool,
 }
 
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     /// None where the outcome is for the endpoint alone.
-    ticket: Option<Ticket>,
-    life: Call,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) life: Call,
+    /// What the try under way proposes.
+    pub(super) proposed: Option<Report>,
 }
 
 impl<L: Ledger> TrackedCall<L> {
@@ -88,9 +92,16 @@ impl<L: Ledger> TrackedCall<L> {
     ) -> Self {
         let held = ticket.zip(policy.as_ref()).map(|(ticket, policy)| {
             let life = Call::new(policy.failure.clone(), limit);
-            Held { ticket: Some(ticket), life }
+            Held { ticket: Some(ticket), life, proposed: None }
         });
-        Self { ledger, policy, held, begun, witness: None, endpoint: None }
+        Self { ledger, policy, held, begun, witness: None, endpoint: None, defers: false }
+    }
+
+    /// Each try may have `limit` on the upstream's clock.
+    pub(crate) fn limit_tries(&mut self, limit: Option<Duration>) {
+        if let (Some(held), Some(_)) = (&mut self.held, limit) {
+            held.life.limit_tries(limit);
+        }
     }
 
     /// Its outcome is wanted also without a ticket: by the rules of its policy, else by these.
@@ -98,7 +109,7 @@ impl<L: Ledger> TrackedCall<L> {
         let policy = self.policy.as_ref();
         self.held.get_or_insert_with(|| {
             let rules = policy.map_or(rules, |policy| &policy.failure);
-            Held { ticket: None, life: Call::new(rules.clone(), None) }
+            Held { ticket: None, life: Call::new(rules.clone(), None), proposed: None }
         });
     }
 
@@ -218,7 +229,7 @@ impl<L: Ledger> TrackedCall<L> {
 
     /// Tells the core what was seen and carries out what it decides. Whether the call failed.
     fn tell(&mut self, now: Instant, see: impl FnOnce(&mut Call) -> Effect) -> bool {
-        let Some(Held { ticket, life }) = &mut self.held else {
+        let Some(Held { ticket, life, proposed }) = &mut self.held else {
             return false;
         };
         let effect = see(life);
@@ -238,13 +249,17 @@ impl<L: Ledger> TrackedCall<L> {
                 if let Some(endpoint) = self.endpoint.take() {
                     endpoint.saw(report.outcome);
                 }
-                self.settle(now, report);
+                if self.defers {
+                    *proposed = Some(report);
+                } else {
+                    self.settle(now, report);
+                }
             }
         }
         effect.is_failure()
     }
 
-    fn settle(&mut self, now: Instant, report: Report) {
+    pub(super) fn settle(&mut self, now: Instant, report: Report) {
         if let Some(Held { ticket: Some(ticket), .. }) = self.held.take() {
             match self.witness.take() {
                 None => drop(self.ledger.settle(now, ticket, report)),
@@ -268,8 +283,12 @@ impl<L: Ledger> TrackedCall<L> {
 
 impl<L: Ledger> Drop for TrackedCall<L> {
     fn drop(&mut self) {
-        if self.held.is_some() {
+        if let Some(held) = &self.held {
             let now = self.ledger.now();
+            if let Some(report) = held.proposed {
+                // Its client left while it waited for another try: what the one before it was is known.
+                return self.settle(now, report);
+            }
             // A fault of ours says nothing about the upstream.
             let ours = std::thread::panicking();
             self.tell(now, |life| if ours { life.dropped(now) } else { life.client_gone(now) });
@@ -278,7 +297,7 @@ impl<L: Ledger> Drop for TrackedCall<L> {
 }
 
 /// Headers as the core asks for them.
-struct AnswerFields<'a>(&'a HeaderMap);
+pub(super) struct AnswerFields<'a>(pub(super) &'a HeaderMap);
 
 impl AnswerFields<'_> {
     fn get(&self, name: &HeaderName) -> Option<&[u8]> {

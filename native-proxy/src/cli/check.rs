@@ -100,6 +100,7 @@ fn check(input: Input, kind: Kind, args: &CheckArgs) -> Result<Good, Problems> {
         }
     };
     let mut warnings = config::hidden::policies(&document);
+    warnings.extend(config::against::policies(&document));
     if args.upstream_filter {
         warnings.extend(upstream_filter::warnings(&document));
     }

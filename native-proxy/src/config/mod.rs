@@ -1,5 +1,6 @@
 //! The proxy's settings: what a configuration file says, checked and with every default filled in.
 
+pub(crate) mod against;
 mod builtin;
 mod endpoint;
 mod file;

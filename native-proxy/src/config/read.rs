@@ -4,7 +4,7 @@ use super::table::{
     ADMIN, Address, FILE, HEALTH, LISTENERS, ROUTES, UPSTREAMS, WORKERS, admin, health, listener,
     route,
 };
-use super::{Listener, Route, Settings, Target, hidden, telemetry, upstreams};
+use super::{Listener, Route, Settings, Target, against, hidden, telemetry, upstreams};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Key, Node, Path, Problems, Unread, Unsupported};
@@ -64,6 +64,7 @@ fn read(
         format!("routes[{index}] ({name})")
     });
     warnings.extend(hidden::policies(&document));
+    warnings.extend(against::policies(&document));
     let listeners = LISTENERS.parts(tree).iter().map(listener);
     let upstreams = upstreams.iter().map(|(name, node)| upstreams::read(name, node));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;

@@ -137,7 +137,9 @@ where
             Judged::Admitted { policy, ticket, plan, state } => {
                 let place = Some(ticket.breaker()).filter(|_| is_seen);
                 let view = place.and_then(|place| replica.breaker(now, place));
-                let mut account = account(Some(policy), Some(ticket), plan.request_timeout);
+                // The service is called once: the call's time and that of its try are one.
+                let limit = [plan.request_timeout, plan.try_timeout].into_iter().flatten().min();
+                let mut account = account(Some(policy), Some(ticket), limit);
                 if let Some(view) = view {
                     let witness = SpanWitness::new(now, state, &view);
                     span = witness.span().clone();

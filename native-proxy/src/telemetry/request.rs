@@ -294,6 +294,14 @@ impl RequestTrace {
         self.answered(now);
     }
 
+    /// The last try was answered, and another one comes all the same.
+    pub(crate) fn tries_again(&mut self, now: Instant) {
+        if let Some(last) = self.tries.last_mut() {
+            last.to = Some(now);
+        }
+        self.answered = None;
+    }
+
     /// The last try failed, and another one comes.
     pub(crate) fn retries(&mut self, now: Instant, error: &AttemptError) {
         if let Some(last) = self.tries.last_mut() {

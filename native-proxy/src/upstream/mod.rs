@@ -11,6 +11,7 @@ mod names;
 mod pool;
 mod quiet_waker;
 mod race;
+mod replay;
 mod resolve;
 mod runner;
 mod upload;
@@ -22,7 +23,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use member::State as EndpointState;
 pub(crate) use pool::{Checkout, Limits, Pool, Slot};
 pub(crate) use resolve::Resolver;
-pub(crate) use upload::{ContinueGate, Upload};
+pub(crate) use upload::{ContinueGate, KeptUpload, Upload};
 
 use crate::clock::Clock;
 use crate::config;

@@ -89,6 +89,16 @@ impl Drop for Place {
     }
 }
 
+impl Checkout {
+    /// Where it leads.
+    pub(crate) fn endpoint(&self) -> Option<&Rc<Endpoint>> {
+        match self {
+            Self::Connection(connection) => connection.slot.endpoint(),
+            Self::Slot(slot) => slot.endpoint(),
+        }
+    }
+}
+
 impl Slot {
     /// The pool it belongs to.
     pub(crate) fn pool(&self) -> Rc<Pool> {

@@ -1,5 +1,6 @@
 //! The body of a request on its way to the upstream.
 
+use super::replay::{Reader, Replay};
 use crate::call::trailers;
 use crate::config::Underscores;
 use crate::timer::Alarm;
@@ -21,11 +22,47 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// library says 100 (Continue) when it is looked at first.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    body: Incoming,
+    body: Source,
     gate: Option<Rc<ContinueGate>>,
     alarm: Option<Alarm>,
     progress: Option<Rc<UploadProgress>>,
     underscores: Underscores,
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+enum Source {
+    /// From the client.
+    Client(Incoming),
+    /// From the client, and from what an earlier try sent of it.
+    Kept(Reader),
+}
+
+/// A body that may be sent again.
+#[derive(Debug)]
+pub(crate) struct KeptUpload {
+    replay: Rc<Replay>,
+    gate: Option<Rc<ContinueGate>>,
+    underscores: Underscores,
+    is_empty: bool,
+}
+
+impl KeptUpload {
+    /// Whether it can be sent from its beginning.
+    pub(crate) fn can_be_sent_again(&self) -> bool {
+        !self.replay.is_gone()
+    }
+
+    /// The body from its beginning. What an earlier one still sends stands still.
+    pub(crate) fn again(&self) -> Upload {
+        Upload {
+            body: Source::Kept(self.replay.read()),
+            gate: self.gate.clone(),
+            alarm: None,
+            progress: (!self.is_empty).then(Rc::default),
+            underscores: self.underscores,
+        }
+    }
 }
 
 /// What whoever drives a connection knows of the body that goes out on it.
@@ -78,7 +115,17 @@ impl Upload {
         underscores: Underscores,
     ) -> Self {
         let progress = (!body.is_end_stream()).then(Rc::default);
-        Self { body, gate, alarm: None, progress, underscores }
+        Self { body: Source::Client(body), gate, alarm: None, progress, underscores }
+    }
+
+    /// The same body as one that can be sent again until more than `most` bytes of it were sent.
+    pub(crate) fn kept(self, most: u64) -> KeptUpload {
+        let is_empty = self.is_end_stream();
+        let replay = match self.body {
+            Source::Client(body) => Replay::new(body, most),
+            Source::Kept(reader) => reader.replay(),
+        };
+        KeptUpload { replay, gate: self.gate, underscores: self.underscores, is_empty }
     }
 
     /// What can be known of it once it is on its way; none for a body that is empty.
@@ -123,7 +170,10 @@ impl Body for Upload {
         let this = self.get_mut();
         let step = match this.poll_gate(cx) {
             Poll::Ready(()) => {
-                let step = Pin::new(&mut this.body).poll_frame(cx);
+                let step = match &mut this.body {
+                    Source::Client(body) => Pin::new(body).poll_frame(cx),
+                    Source::Kept(reader) => reader.poll_frame(cx),
+                };
                 step.map_ok(|frame| this.checked(frame))
             }
             Poll::Pending => Poll::Pending,
@@ -131,17 +181,23 @@ impl Body for Upload {
         if let Some(progress) = &this.progress {
             progress.waits_for_client.set(step.is_pending());
             // A body of known length is not asked again after its last piece.
-            let is_over = matches!(step, Poll::Ready(None)) || this.body.is_end_stream();
+            let is_over = matches!(step, Poll::Ready(None)) || this.is_end_stream();
             progress.has_ended.set(is_over);
         }
         step
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Client(body) => body.is_end_stream(),
+            Source::Kept(reader) => reader.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Client(body) => body.size_hint(),
+            Source::Kept(reader) => reader.size_hint(),
+        }
     }
 }

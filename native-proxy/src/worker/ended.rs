@@ -138,6 +138,7 @@ fn log(request: &RequestEnded) {
         upstream = route.map(|route| &*route.destination),
         attempts = request.attempts,
         failure = request.failure.map(|kind| kind.name()),
+        no_retry = request.no_retry.map(|why| why.name()),
         "{}",
         Told(request)
     );
@@ -179,6 +180,9 @@ impl fmt::Display for Told<'_> {
         }
         if let (Some(kind), Some(route)) = (request.failure, &request.route) {
             write!(f, ", upstream {}: {}", route.destination, kind.name())?;
+        }
+        if let Some(why) = request.no_retry {
+            write!(f, ", not tried again: {}", why.name())?;
         }
         Ok(())
     }

@@ -41,6 +41,7 @@ fn request() -> RequestEnded {
         end: End::ClientGone,
         failure: None,
         attempts: 0,
+        no_retry: None,
     }
 }
 

@@ -85,7 +85,8 @@ impl Worker {
 
     /// The worker's counts now.
     pub(crate) fn stats(&self) -> WorkerStats {
-        let engine = self.engine.borrow();
+        let mut engine = self.engine.borrow_mut();
+        engine.measure(self.clock.now());
         let series = engine.series().map(|(policy, scope, counts)| Series {
             policy: policy.into(),
             scope: scope.into(),

@@ -1,0 +1,107 @@
+//! Tries of an admitted call beyond its first.
+
+use super::Engine;
+use crate::decision::Ticket;
+use crate::outcome::Report;
+use crate::policy::{Evidence, Policy};
+use crate::retry::{NoRetry, RetryCase, RetryResult, Tries};
+use crate::time::{Duration, Instant};
+
+impl Engine {
+    /// Whether the try of an admitted call that just failed is made again, and how long to wait before
+    /// that. `report` is what the failed try counts as. The retry is paid from the budget here; once the
+    /// wait is over [`Engine::try_again`] is to be asked.
+    ///
+    /// # Errors
+    /// Why there is no other try.
+    pub fn plan_retry(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ticket: &mut Ticket,
+        tries: &mut Tries,
+        (case, report): (&RetryCase<'_>, Report),
+    ) -> Result<Duration, NoRetry> {
+        let retry = policy.retry_applied().ok_or(NoRetry::NotListed)?;
+        if !retry.lists(case.failed.how) {
+            return Err(NoRetry::NotListed);
+        }
+        // Nobody has a budget any more for a policy that is gone.
+        let slot = self.slots.get_mut(ticket.place).filter(|slot| !slot.is_orphan);
+        let slot = slot.ok_or(NoRetry::Budget)?;
+        let guard = &mut slot.guard;
+        let planned = tries.plan(retry, &mut self.rng, case).and_then(|wait| {
+            if policy.evidence == Evidence::Tries && !ticket.permit.is_told() {
+                guard.settle_try(now, &mut ticket.permit, report);
+                self.recorder.tried(slot.row, report.outcome);
+            }
+            if !guard.may_try_again(now, &ticket.permit) {
+                return Err(NoRetry::Breaker);
+            }
+            let budget = self.budgets.budget(ticket.place).ok_or(NoRetry::Budget)?;
+            retry.pay(budget, now).map(|()| wait)
+        });
+        if let Err(why) = planned {
+            self.recorder.retried(slot.row, RetryResult::NotMade(why));
+        }
+        self.after_try(ticket);
+        planned
+    }
+
+    /// Whether the retry that was planned is made now: the breaker is asked again. If so the call's next
+    /// try begins.
+    ///
+    /// # Errors
+    /// The breaker refuses, or the policy is gone.
+    pub fn try_again(
+        &mut self,
+        now: Instant,
+        ticket: &mut Ticket,
+        tries: &mut Tries,
+    ) -> Result<(), NoRetry> {
+        let slot = self.slots.get_mut(ticket.place).filter(|slot| !slot.is_orphan);
+        let slot = slot.ok_or(NoRetry::Budget)?;
+        let result = if slot.guard.admit_try(now, &mut ticket.permit) {
+            tries.begin_next();
+            Ok(())
+        } else {
+            if let Some(budget) = self.budgets.budget(ticket.place) {
+                budget.give_back(now);
+            }
+            Err(NoRetry::Breaker)
+        };
+        let told = result.map_or_else(RetryResult::NotMade, |()| RetryResult::Made);
+        self.recorder.retried(slot.row, told);
+        self.after_try(ticket);
+        result
+    }
+
+    /// A try beyond the first one had an answer that the policy does not try again.
+    pub fn retry_helped(&mut self, ticket: &Ticket) {
+        if let Some(slot) = self.slots.get(ticket.place) {
+            self.recorder.retried(slot.row, RetryResult::Helped);
+        }
+    }
+
+    /// Looks what is left of the budgets of all scopes, for [`Engine::series`]. There can be as many as
+    /// all `scopes.max` together: to be called before counts are shown, not with every tick.
+    pub fn measure(&mut self, now: Instant) {
+        self.recorder.forget_budgets();
+        for state in self.states.iter().flatten() {
+            for place in state.registry.places() {
+                if let Some(slot) = self.slots.get(*place)
+                    && let Some(left) = self.budgets.left(now, *place)
+                {
+                    self.recorder.has_budget(slot.row, left);
+                }
+            }
+        }
+    }
+
+    fn after_try(&mut self, ticket: &Ticket) {
+        let stirred = self.slots.get(ticket.place);
+        if stirred.is_some_and(|slot| slot.guard.is_stirred(slot.due)) {
+            self.stirred(ticket.place);
+        }
+    }
+}

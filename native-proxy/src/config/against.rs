@@ -1,0 +1,134 @@
+//! Parts of a policy that work against each other: each means what it says, and together they do not do
+//! what anybody wants.
+
+use bimetal_core::Duration;
+use bimetal_core::outcome::Transport;
+use bimetal_core::policy::{Document, Policy};
+use bimetal_core::retry::RetryPolicy;
+
+/// A warning for each such part.
+pub(crate) fn policies(document: &Document) -> Vec<String> {
+    let policies = document.policies.iter().enumerate();
+    policies
+        .flat_map(|(index, policy)| {
+            let told =
+                move |(path, what)| format!("policies[{index}].{path} ({}): {what}", policy.name);
+            of_policy(policy).into_iter().map(told)
+        })
+        .collect()
+}
+
+/// Paths and what is said of them.
+fn of_policy(policy: &Policy) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    let (request, per_try) = (policy.timeout.request, policy.timeout.per_try);
+    if let (Some(request), Some(per_try)) = (request, per_try)
+        && per_try > request
+    {
+        let what =
+            format!("{per_try} is longer than timeout.request ({request}): no try has so much");
+        all.push(("timeout.per_try", what));
+    }
+    if let Some(retry) = &policy.retry {
+        of_retry(retry, request, per_try, &mut all);
+    }
+    all
+}
+
+fn of_retry(
+    retry: &RetryPolicy,
+    request: Option<Duration>,
+    per_try: Option<Duration>,
+    all: &mut Vec<(&'static str, String)>,
+) {
+    let mut add = |path, what: String| all.push((path, what));
+    let tries = retry.tries;
+    if tries == 1 {
+        add("retry.tries", "1 counts the first try: nothing is tried again".into());
+        return;
+    }
+    if retry.budget.is_none() {
+        let what = format!("no budget: an upstream that fails gets {tries} times the calls");
+        add("retry", what);
+    }
+    if let (Some(request), Some(per_try)) = (request, per_try)
+        && per_try <= request
+        && per_try.as_nanos().saturating_mul(tries.into()) > request.as_nanos()
+    {
+        let what = format!(
+            "{tries} tries of timeout.per_try ({per_try}) do not fit into timeout.request ({request})"
+        );
+        add("retry.tries", what);
+    }
+    let on_timeout = retry.on.transport.contains(&Transport::Timeout);
+    match (request, per_try) {
+        (_, Some(_)) if !on_timeout => {
+            let what = "without `timeout` a try that ran into timeout.per_try is not made again";
+            add("retry.on", what.into());
+        }
+        (Some(_), None) if on_timeout => {
+            let what =
+                "`timeout` without timeout.per_try: the first try may use all of timeout.request";
+            add("retry.on", what.into());
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bimetal_core::policy::Host;
+
+    fn warnings(parts: &str) -> Vec<String> {
+        let json = format!(r#"{{"policies": [{{"name": "a", {parts}}}]}}"#);
+        let document = Document::parse(json.as_bytes(), Host::Native).unwrap();
+        policies(&document)
+    }
+
+    #[test]
+    fn what_fits_together_is_no_warning() {
+        for parts in [
+            r#""timeout": {"request": "1s"}"#,
+            r#""retry": {"budget": {}}"#,
+            r#""retry": {"tries": 3, "budget": {}, "on": ["timeout"]},
+               "timeout": {"request": "3s", "per_try": "1s"}"#,
+            r#""timeout": {"request": "1s", "per_try": "1s"}"#,
+        ] {
+            assert_eq!(warnings(parts), [""; 0], "{parts}");
+        }
+    }
+
+    #[test]
+    fn what_works_against_itself_is_named_with_its_path() {
+        for (parts, told) in [
+            (
+                r#""retry": {"tries": 4}"#,
+                "policies[0].retry (a): no budget: an upstream that fails gets 4 times the calls",
+            ),
+            (
+                r#""retry": {"tries": 1}"#,
+                "policies[0].retry.tries (a): 1 counts the first try: nothing is tried again",
+            ),
+            (
+                r#""timeout": {"request": "1s", "per_try": "2s"}"#,
+                "policies[0].timeout.per_try (a): 2s is longer than timeout.request (1s): no try has so much",
+            ),
+            (
+                r#""retry": {"tries": 4, "budget": {}, "on": ["timeout"]},
+                   "timeout": {"request": "3s", "per_try": "1s"}"#,
+                "policies[0].retry.tries (a): 4 tries of timeout.per_try (1s) do not fit into timeout.request (3s)",
+            ),
+            (
+                r#""retry": {"budget": {}}, "timeout": {"per_try": "1s"}"#,
+                "policies[0].retry.on (a): without `timeout` a try that ran into timeout.per_try is not made again",
+            ),
+            (
+                r#""retry": {"budget": {}, "on": ["timeout"]}, "timeout": {"request": "1s"}"#,
+                "policies[0].retry.on (a): `timeout` without timeout.per_try: the first try may use all of timeout.request",
+            ),
+        ] {
+            assert_eq!(warnings(parts), [told], "{parts}");
+        }
+    }
+}
