@@ -90,6 +90,25 @@ fn a_port_in_use_is_said_plainly() {
     }
 }
 
+/// A port that nobody asked for stops nobody: two files that say nothing of it run side by side. It takes the
+/// defaults' own ports, or finds them taken already; both ways the second proxy has others.
+#[test]
+fn a_default_port_in_use_is_another_one() {
+    let upstream = Upstream::answering(ok("fine"));
+    let _taken = ["127.0.0.1:9000", "0.0.0.0:9001"].map(TcpListener::bind);
+    let text = file(upstream.address, "")
+        .replace("admin: {address: '127.0.0.1:0'}\n", "")
+        .replace("health: {address: '127.0.0.1:0'}\n", "");
+    assert!(!text.contains("admin") && !text.contains("health"), "{text}");
+    let mut program = command(&write("defaults.yaml", &text));
+    let program = Program::spawn(&mut program);
+    for own in [program.admin, program.health] {
+        assert!(own.ip().is_loopback() && ![9000, 9001].contains(&own.port()), "{own}");
+    }
+    assert_eq!(program.status(program.listen, "/"), 200);
+    assert_eq!(program.status(program.health, "/livez"), 200);
+}
+
 #[test]
 fn two_proxies_do_not_share_a_port() {
     let upstream = Upstream::answering(ok("fine"));

@@ -42,6 +42,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Where probes and metrics are.
     pub health: SocketAddr,
+    /// Which of the two addresses stand in the file; the others are defaults.
+    pub given: OwnAddresses,
     /// Threads that serve, at least 1.
     pub workers: usize,
     /// Upstreams, in the order of the file.
@@ -58,6 +60,15 @@ pub struct Settings {
     pub skipped: Vec<String>,
     /// What is good and yet looks like a mistake, each as `path: what`.
     pub warnings: Vec<String>,
+}
+
+/// Which addresses of its own a file gives to a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnAddresses {
+    /// That of the admin listener.
+    pub admin: bool,
+    /// That of the health listener.
+    pub health: bool,
 }
 
 /// One listening address.

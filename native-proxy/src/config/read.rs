@@ -4,10 +4,12 @@ use super::table::{
     ADMIN, Address, FILE, HEALTH, LISTENERS, ROUTES, UPSTREAMS, WORKERS, admin, health, listener,
     route,
 };
-use super::{Listener, Route, Settings, Target, against, hidden, telemetry, upstreams};
+use super::{
+    Listener, OwnAddresses, Route, Settings, Target, against, hidden, telemetry, upstreams,
+};
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
-use bimetal_core::doc::{Check, Key, Node, Path, Problems, Unread, Unsupported};
+use bimetal_core::doc::{Check, Key, Node, Part, Path, Problems, Unread, Unsupported};
 use bimetal_core::policy::table::{POLICIES, UNSUPPORTED, matching};
 use bimetal_core::policy::{Document, Host, Match, PathMatch};
 use std::collections::HashMap;
@@ -26,6 +28,13 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     tree.remove(POLICIES.name());
     let mut check = Check::new(Host::Native, unsupported);
     check.object(&Path::ROOT, &mut tree, &FILE);
+    let gives = |part: &Key<Part>, address: &Key<Address>| {
+        part.node(&tree).is_some_and(|part| address.node(part).is_some())
+    };
+    let given = OwnAddresses {
+        admin: gives(&ADMIN, &admin::ADDRESS_KEY),
+        health: gives(&HEALTH, &health::ADDRESS_KEY),
+    };
     fill(&mut tree, &FILE);
     let mut problems = check.problems;
     names(&tree, &mut problems);
@@ -43,7 +52,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     let skipped = check.skipped.iter().map(ToString::to_string);
     let skipped = skipped.chain(document.skipped.iter().cloned()).collect();
     let policies = POLICIES.node(file).map_or_else(|| json(&Node::List(Vec::new())), json);
-    read(&tree, document, policies, skipped).map_err(|unread| {
+    read(&tree, given, document, policies, skipped).map_err(|unread| {
         unread.tell(&Path::ROOT, &mut problems);
         problems
     })
@@ -52,6 +61,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
 /// The settings of a file that was checked and completed.
 fn read(
     tree: &Node,
+    given: OwnAddresses,
     document: Document,
     policies: serde_json::Value,
     skipped: Vec<String>,
@@ -73,6 +83,7 @@ fn read(
         listeners: listeners.collect::<Result<_, _>>()?,
         admin: admin::ADDRESS_KEY.read(ADMIN.part(tree)?)?.0,
         health: health::ADDRESS_KEY.read(HEALTH.part(tree)?)?.0,
+        given,
         workers: match WORKERS.read(tree)? {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             some => some as usize,

@@ -11,7 +11,7 @@ use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
 use crate::upstream::Directory;
 use crate::worker::{self, Command, FailureLog, Start};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -99,8 +99,8 @@ impl Proxy {
     /// [`RunError::Start`] names the address that cannot be had, or what the system refused.
     pub async fn start(settings: Settings, level: Level) -> Result<Self, RunError> {
         let clock = Clock::start();
-        let admin = own(settings.admin, "admin")?;
-        let health = own(settings.health, "health")?;
+        let admin = own(settings.admin, "admin", settings.given.admin)?;
+        let health = own(settings.health, "health", settings.given.health)?;
         let (admin_address, health_address) = (address(&admin)?, address(&health)?);
         let (listeners, mut sockets) = listen(&settings)?;
         // Before the workers let anybody in: a crowd may take every descriptor there is.
@@ -232,8 +232,23 @@ fn listen(settings: &Settings) -> Result<Sockets, RunError> {
     Ok((addresses, sockets))
 }
 
-fn own(address: SocketAddr, what: &str) -> Result<TcpListener, RunError> {
-    bind(address, Sharing::Alone).map_err(|error| taken(address, what, &error))
+/// A socket of the proxy's own. Where nobody gave its address and another proxy of this machine has it, it is
+/// on a free port of loopback: two proxies run side by side without a word in their files.
+fn own(address: SocketAddr, what: &str, is_given: bool) -> Result<TcpListener, RunError> {
+    let bound = bind(address, Sharing::Alone);
+    match bound {
+        Err(error) if !is_given && error.kind() == std::io::ErrorKind::AddrInUse => {
+            let free = bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::Alone);
+            let free = free.map_err(|error| taken(address, what, &error))?;
+            let instead = self::address(&free)?;
+            warn!(
+                "{what}: {address} is in use, so it is on {instead}; whoever asks {address} asks another \
+                 program. Give it an address: {what}: {{address: …}}"
+            );
+            Ok(free)
+        }
+        bound => bound.map_err(|error| taken(address, what, &error)),
+    }
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, RunError> {
