@@ -7,6 +7,7 @@
 
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Refusal;
+use crate::interactions::Kind;
 use crate::telemetry::{BreakerWitness, RequestTrace};
 use crate::worker::{Route, Worker};
 use bimetal_core::decision::Rule;
@@ -15,6 +16,7 @@ use bimetal_core::retry::NoRetry;
 use bimetal_core::{Admission, Duration, Instant, Rejection};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -181,6 +183,8 @@ pub(crate) struct RequestAccount {
     /// What is known so far. The client leaves, unless another end comes first.
     request: RequestEnded,
     is_complete: bool,
+    /// When its caller's time is over; only where somebody wants to be warned of that.
+    caller_leaves_at: Option<Instant>,
     /// Only where the request is recorded as a trace.
     trace: Option<Box<RequestTrace>>,
 }
@@ -202,7 +206,13 @@ impl RequestAccount {
             attempts: 0,
             no_retry: None,
         };
-        Self { worker: worker.clone(), request, is_complete: false, trace: None }
+        Self {
+            worker: worker.clone(),
+            request,
+            is_complete: false,
+            caller_leaves_at: None,
+            trace: None,
+        }
     }
 
     /// Whose request it is.
@@ -272,6 +282,36 @@ impl RequestAccount {
     pub(crate) fn decided(&mut self, policy: &Arc<Policy>, decision: Decision) {
         self.request.policy = Some(policy.clone());
         self.request.decision = decision;
+    }
+
+    /// Something was noticed in how its caller works.
+    pub(crate) fn warns(&mut self, policy: &Policy, kind: Kind, what: fmt::Arguments<'_>) {
+        self.worker.warns(policy, kind, what);
+        self.note(|trace, now| trace.warns(now, kind));
+    }
+
+    /// Its caller's time is over then.
+    pub(crate) fn caller_leaves_at(&mut self, at: Instant) {
+        self.caller_leaves_at = Some(at);
+    }
+
+    /// Warns where the upstream worked for a caller whose time was over.
+    fn warn_of_late_work(&mut self) {
+        let Some(left) = self.caller_leaves_at else { return };
+        let ended = self.request.begun + self.request.duration;
+        let is_late = ended > left || self.request.failure == Some(ErrorKind::Deadline);
+        if self.request.attempts == 0 || !is_late {
+            return;
+        }
+        let (Some(policy), Some(route)) = (self.request.policy.clone(), self.request.route.clone())
+        else {
+            return;
+        };
+        let (upstream, path) = (&route.destination, &route.name);
+        let what = format_args!(
+            "upstream {upstream} worked by route {path} for a caller whose time was over"
+        );
+        self.warns(&policy, Kind::AfterDeadline, what);
     }
 
     /// The policy that matched.
@@ -352,6 +392,8 @@ impl Drop for RequestAccount {
                 self.request.end = End::CutOff;
             }
         }
+        self.warn_of_late_work();
+        let worker = &self.worker;
         worker.request_ended(&self.request);
         if let (Some(trace), Some(tracer)) = (self.trace.take(), &worker.tracer) {
             trace.end(&self.request, tracer);

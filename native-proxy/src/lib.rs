@@ -10,6 +10,7 @@ mod clock;
 pub mod config;
 pub mod echo;
 pub mod framing;
+mod interactions;
 pub mod layer;
 pub mod log;
 pub mod model;

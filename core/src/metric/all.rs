@@ -200,6 +200,13 @@ pub static UPSTREAM_FAILURES: Metric = Metric::counter(
     "Tries without a whole answer, and answers that broke off, by what went wrong.",
 )
 .only(NATIVE);
+/// Warnings of how services call each other.
+pub static WARNINGS: Metric = Metric::counter(
+    "bimetal_warnings_total",
+    &[POLICY, SCOPE, "kind"],
+    "What was noticed in how services call each other: of policies that have `warnings`.",
+)
+.only(NATIVE);
 /// Connections from clients.
 pub static CONNECTIONS: Metric =
     Metric::gauge("bimetal_connections", &[], "Connections from clients.").only(NATIVE);
@@ -253,7 +260,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 32] = [
+pub static ALL: [&Metric; 33] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -277,6 +284,7 @@ pub static ALL: [&Metric; 32] = [
     &REQUESTS_ENDED,
     &ANSWERS,
     &UPSTREAM_FAILURES,
+    &WARNINGS,
     &CONNECTIONS,
     &UPSTREAM_CONNECTIONS,
     &ENDPOINTS,

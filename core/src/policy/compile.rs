@@ -8,11 +8,11 @@ use super::table::deadline::{self, Carrier};
 use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
 use super::table::{
-    self, BREAKER, DOCUMENT, POLICY, concurrency, failure, matching, scopes, timeout,
+    self, BREAKER, DOCUMENT, POLICY, concurrency, failure, matching, scopes, timeout, warnings,
 };
 use super::types::{
     BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Open, Policy,
-    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WindowSize,
+    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
 };
 use super::{read_limits, read_retry};
 use crate::deadline::DeadlinePolicy;
@@ -103,6 +103,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
             Some(fallback) => read_fallback(fallback)?,
             None => None,
         },
+        warnings: table::WARNINGS.node(node).map(read_warnings).transpose()?,
         debug_headers: table::DEBUG_HEADERS.read(node)?,
         hashes: StateHashes {
             scopes: scopes_hash.finish(),
@@ -144,6 +145,13 @@ fn read_deadline(node: &Node) -> Result<DeadlinePolicy, Unread> {
         accepts_deadline_ms: accept.contains(&Carrier::DeadlineMs),
         margin: deadline::MARGIN.read(node)?,
         forwards: deadline::FORWARD.read(node)?,
+    })
+}
+
+fn read_warnings(node: &Node) -> Result<WarningsPolicy, Unread> {
+    Ok(WarningsPolicy {
+        calls_per_trace: warnings::CALLS_PER_TRACE.read(node)?,
+        db_transaction_header: warnings::DB_TRANSACTION_HEADER.read(node)?.to_ascii_lowercase(),
     })
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub mod matching;
 pub(crate) mod retry;
 pub(crate) mod trip;
+pub(crate) mod warnings;
 
 pub use breaker::BREAKER;
 pub use failure::FAILURE;
@@ -146,6 +147,12 @@ pub(crate) const FALLBACK: Key<Part> = Key::new(
     TypedKind::object(&fallback::FALLBACK),
     "The answer in place of a rejection or a failure.",
 );
+pub(crate) const WARNINGS: Key<Part> = Key::new(
+    "warnings",
+    TypedKind::object(&warnings::WARNINGS),
+    "What is warned of in how services call each other.",
+)
+.only(NATIVE);
 pub(crate) const DEBUG_HEADERS: Key<bool> = Key::new(
     "debug_headers",
     TypedKind::BOOL,
@@ -171,6 +178,7 @@ pub static POLICY: Object = Object {
         TIMEOUT.field(),
         RETRY.field(),
         FALLBACK.field(),
+        WARNINGS.field(),
         DEBUG_HEADERS.field(),
         Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),

@@ -54,6 +54,8 @@ pub struct Policy {
     pub retry: Option<Arc<RetryPolicy>>,
     /// The answer in place of a rejection or a failure.
     pub fallback: Option<Fallback>,
+    /// What is warned of in how services call each other; none where nothing is.
+    pub warnings: Option<WarningsPolicy>,
     /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
     /// `x-bimetal-state`.
     pub debug_headers: bool,
@@ -61,6 +63,15 @@ pub struct Policy {
     pub hashes: StateHashes,
     /// Hash of the whole policy, shown by the admin interface.
     pub hash: u64,
+}
+
+/// What is warned of in how services call each other. It changes no decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarningsPolicy {
+    /// So many calls of one upstream by one route are fine within a trace.
+    pub calls_per_trace: u32,
+    /// The header that says `open` while its caller holds a database transaction; in lower case.
+    pub db_transaction_header: String,
 }
 
 /// Hashes of what a policy's state depends on, each with its name: policies of one name and equal hashes

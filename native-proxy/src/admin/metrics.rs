@@ -4,6 +4,7 @@
 use crate::account::{AnsweredBy, End};
 use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
+use crate::interactions::Kind;
 use crate::proxy::Shared;
 use crate::upstream::EndpointState;
 use crate::worker::{CLASSES, Histogram, WorkerStats};
@@ -127,6 +128,7 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     for ((upstream, reason), count) in failures {
         page.line(&metric::UPSTREAM_FAILURES, &[upstream, reason], count);
     }
+    warnings(page, shared, stats);
     page.only(&metric::CONNECTIONS, sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, open) in stats.iter().flat_map(|worker| &worker.upstreams) {
@@ -142,6 +144,21 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     page.line(&metric::RELOADS, &["refused"], shared.refused_reloads.load(Ordering::Relaxed));
     page.only(&metric::UNSUPPORTED_SKIPPED, settings.skipped.len() as u64);
     page.only(&metric::WORKERS, stats.len() as u64);
+}
+
+/// Of each policy that warns every kind, also what was not noticed yet.
+fn warnings(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
+    let settings = shared.settings();
+    let warning = settings.document.policies.iter().filter(|policy| policy.warnings.is_some());
+    let mut counts: BTreeMap<(&str, Kind), u64> = BTreeMap::new();
+    counts.extend(warning.flat_map(|policy| Kind::ALL.map(|kind| ((&*policy.name, kind), 0))));
+    for (policy, kind, count) in stats.iter().flat_map(|stats| &stats.warnings) {
+        *counts.entry((policy, *kind)).or_default() += count;
+    }
+    page.head(&metric::WARNINGS);
+    for ((policy, kind), count) in counts {
+        page.line(&metric::WARNINGS, &[policy, SHARED_LABEL, kind.name()], count);
+    }
 }
 
 fn endpoints(page: &mut Page, shared: &Shared) {

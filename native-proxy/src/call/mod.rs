@@ -5,6 +5,7 @@ mod deadline;
 mod facts;
 mod forward;
 pub(crate) mod hop;
+mod interactions;
 mod retry;
 mod stream;
 mod target;
@@ -262,6 +263,11 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         && let Some(rules) = upstream.failure_rules()
     {
         admitted.call.judged_by(rules);
+    }
+    if let Some(policy) = admitted.call.policy()
+        && let Some(warnings) = &policy.warnings
+    {
+        interactions::notice(client, policy, warnings, &facts, route, account);
     }
     if client.requests.may_be_unusual() {
         admitted.protocol = hop::upgrade(head, &route.upgrades);

@@ -9,7 +9,7 @@ use crate::log::Level;
 use crate::serve::{Sharing, bind};
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
 use crate::upstream::Directory;
-use crate::worker::{self, Command, FailureLog, Start};
+use crate::worker::{self, Command, FailureLog, Interactions, Start};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,6 +115,7 @@ impl Proxy {
         let settings = Arc::new(settings);
         let board = Arc::new(MemoryBoard::default());
         let failure_log = Arc::new(FailureLog::default());
+        let interactions = Arc::new(Interactions::default());
         let directory = Arc::new(Directory::new(clock));
         directory.load(&settings);
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
@@ -127,6 +128,7 @@ impl Proxy {
                 directory: directory.clone(),
                 level,
                 failure_log: failure_log.clone(),
+                interactions: interactions.clone(),
                 traces: queue.cloned().zip(Some(environment.clone())),
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),

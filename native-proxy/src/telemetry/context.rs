@@ -49,6 +49,14 @@ impl Caller {
     }
 }
 
+/// The trace that a request says it belongs to.
+pub(crate) fn trace_of(headers: &HeaderMap) -> Option<[u8; 16]> {
+    match Caller::of(headers) {
+        Caller::Trace(parent) => Some(parent.trace.to_bytes()),
+        Caller::Silent | Caller::Broken => None,
+    }
+}
+
 /// `version-trace-parent-flags` in lower case; later versions may have more behind it.
 fn parse(value: &[u8]) -> Option<Parent> {
     let text = std::str::from_utf8(value).ok()?;

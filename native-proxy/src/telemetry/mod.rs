@@ -21,6 +21,7 @@ mod spans;
 mod tests;
 mod tracer;
 
+pub(crate) use context::trace_of;
 pub(crate) use environment::Environment;
 pub(crate) use export::{Exporting, FLUSH};
 pub(crate) use proxied::{kept_method, method_in_name, set_method};

@@ -36,6 +36,7 @@ pub(super) fn count(request: &Proxied) -> usize {
 /// The spans of a request.
 pub(super) fn spans(request: &Proxied) -> Vec<SpanData> {
     let mut spans = Spans::of(request.begun.clone());
+    let warnings = request.warnings(&spans);
     let whole = (request.begun.at, request.ended);
     let name = match &request.asked {
         Some(asked) => format!("{} {}", method_in_name(&asked.method), asked.path),
@@ -43,6 +44,7 @@ pub(super) fn spans(request: &Proxied) -> Vec<SpanData> {
     };
     let root = spans.root(name, whole);
     request.describe_server(root);
+    root.events.events.extend(warnings);
     let root = id(root);
     let Some(routed) = &request.routed else {
         return spans.finish();

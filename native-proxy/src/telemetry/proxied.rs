@@ -2,16 +2,18 @@
 
 use super::queue::Finished;
 use super::request::{Asked, Breaker, Denial, Try};
-use super::spans::{Failure, set};
+use super::spans::{Failure, Spans, set};
 use super::tracer::Begun;
 use super::{origin, semconv};
 use crate::account::{AnsweredBy, Decision, End};
 use crate::config::{Endpoint, Tree};
+use crate::interactions::Kind;
 use bimetal_core::Instant;
 use bimetal_core::outcome::Outcome;
 use hyper::http::uri::Authority;
 use hyper::{Method, Version};
-use opentelemetry::trace::Status;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Event, Status};
 use opentelemetry_sdk::trace::SpanData;
 use std::sync::Arc;
 
@@ -33,6 +35,8 @@ pub(super) struct Proxied {
     pub answered: Option<Instant>,
     /// When the answer's head was made.
     pub given: Option<Instant>,
+    /// What was noticed in how its caller works.
+    pub warnings: Vec<(Instant, Kind)>,
     pub ended: Instant,
     pub status: Option<u16>,
     pub by: AnsweredBy,
@@ -180,6 +184,15 @@ impl Proxied {
         if is_error {
             span.status = Status::error("");
         }
+    }
+
+    /// An event for each thing that was noticed in how its caller works.
+    pub(super) fn warnings(&self, spans: &Spans) -> Vec<Event> {
+        let event = |(at, kind): &(Instant, Kind)| {
+            let kind = KeyValue::new("bimetal.warning.kind", kind.name());
+            Event::new("bimetal.warning", spans.at(*at), vec![kind], 0)
+        };
+        self.warnings.iter().map(event).collect()
     }
 
     /// What the conventions say of a client's span; `number` counts tries from 0.

@@ -5,6 +5,7 @@ use super::proxied::{Proxied, Routed, kept_method};
 use super::tracer::{Begun, Tracer};
 use crate::account::{Decision, RequestEnded};
 use crate::attempt::{AttemptError, ErrorKind};
+use crate::interactions::Kind;
 use crate::worker::{Route, Target};
 use bimetal_core::breaker::{Denied, View};
 use bimetal_core::decision::Rule;
@@ -36,6 +37,7 @@ pub(crate) struct RequestTrace {
     blocked: Option<Instant>,
     answered: Option<Instant>,
     given: Option<Instant>,
+    warnings: Vec<(Instant, Kind)>,
 }
 
 /// What was asked.
@@ -243,6 +245,7 @@ impl RequestTrace {
             blocked: None,
             answered: None,
             given: None,
+            warnings: Vec::new(),
         })
     }
 
@@ -321,6 +324,11 @@ impl RequestTrace {
         self.answered.get_or_insert(now);
     }
 
+    /// Something was noticed in how its caller works.
+    pub(crate) fn warns(&mut self, now: Instant, kind: Kind) {
+        self.warnings.push((now, kind));
+    }
+
     /// The head of the answer is made.
     pub(crate) fn given(&mut self, now: Instant) {
         self.given = Some(now);
@@ -342,6 +350,7 @@ impl RequestTrace {
             tries: self.tries,
             answered: self.answered.or(self.blocked.filter(|_| is_blocked)),
             given: self.given,
+            warnings: self.warnings,
             ended,
             status: request.status.map(|status| status.as_u16()),
             by: request.by,

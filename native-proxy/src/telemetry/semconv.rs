@@ -16,6 +16,7 @@ pub(super) fn count(request: &Proxied) -> usize {
 /// The spans of a request.
 pub(super) fn spans(request: &Proxied) -> Vec<SpanData> {
     let mut spans = Spans::of(request.begun.clone());
+    let warnings = request.warnings(&spans);
     let method = request.asked.as_ref().map_or("HTTP", |asked| method_in_name(&asked.method));
     let name = match &request.routed {
         Some(routed) => format!("{method} {}", routed.path),
@@ -24,6 +25,7 @@ pub(super) fn spans(request: &Proxied) -> Vec<SpanData> {
     };
     let root = spans.root(name, (request.begun.at, request.ended));
     request.describe_server(root);
+    root.events.events.extend(warnings);
     describe_breaker(root, request);
     let root = id(root);
     for (number, one) in request.tries.iter().enumerate() {

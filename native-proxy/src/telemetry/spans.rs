@@ -92,7 +92,7 @@ impl Spans {
 
     /// The same moment on the clock on the wall. It is read once a trace, so that no span of it is
     /// longer or shorter than it was.
-    fn at(&self, moment: Instant) -> SystemTime {
+    pub(super) fn at(&self, moment: Instant) -> SystemTime {
         self.begun.wall + moment.since(self.begun.at).into()
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::account::{AnsweredBy, Decision, End};
 use crate::clock::Clock;
 use crate::config::{Telemetry, Tree};
+use crate::interactions::Kind;
 use bimetal_core::breaker::View;
 use bimetal_core::decision::Rule;
 use bimetal_core::event::State;
@@ -15,7 +16,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -182,6 +183,7 @@ fn request(leads: Leads, breaker: Option<Result<(), &str>>, tries: usize) -> Pro
         tries: (0..tries).map(one).collect(),
         answered: None,
         given: None,
+        warnings: Vec::new(),
         ended: at(20),
         status: None,
         by: AnsweredBy::Proxy,
@@ -210,6 +212,23 @@ fn as_many_spans_are_made_as_were_counted() {
         let tree = Tree::Semconv;
         let semconv = Box::new(Proxied { tree, ..request(leads, breaker, tries) });
         assert_eq!((semconv.count(), semconv.spans().len()), (1 + tries, 1 + tries));
+    }
+}
+
+#[test]
+fn a_warning_is_an_event_of_the_requests_own_span() {
+    for tree in [Tree::OriginStudy, Tree::Semconv] {
+        let warnings = vec![(Instant::from_millis(13), Kind::DbTransaction)];
+        let request = Proxied { tree, warnings, ..request(Leads::Upstream, Some(Ok(())), 1) };
+        let spans = Box::new(request).spans();
+        let [event] = &*spans[0].events.events else { panic!("{spans:#?}") };
+        assert_eq!(event.name, "bimetal.warning");
+        // It began at 10 ms, which is the beginning of 1970 here.
+        assert_eq!(event.timestamp, SystemTime::UNIX_EPOCH + Duration::from_millis(3));
+        let [attribute] = &*event.attributes else { panic!("{event:?}") };
+        assert_eq!(attribute.key.as_str(), "bimetal.warning.kind");
+        assert_eq!(attribute.value.as_str(), "db_transaction");
+        assert!(spans[1..].iter().all(|span| span.events.events.is_empty()));
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) async fn keep(worker: Rc<Worker>) {
                 let now = worker.clock.now();
                 worker.routing().upstreams().iter().for_each(|upstream| upstream.pool.sweep(now));
                 worker.failures.tell_of_suppressed(now);
+                worker.warnings.tell_of_suppressed(now);
             }
             () = tokio::time::sleep(due) => {}
             () = worker.keeper.notified() => {}

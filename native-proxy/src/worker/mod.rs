@@ -6,11 +6,13 @@ mod ended;
 mod failures;
 mod histogram;
 mod keeper;
+mod recurring;
 mod routing;
 pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod warnings;
 
 pub(crate) use ended::CLASSES;
 use ended::EndedRequests;
@@ -20,12 +22,15 @@ pub(crate) use histogram::Histogram;
 pub(crate) use routing::{Route, Routing, Target};
 pub(crate) use stats::{BreakerRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
+pub(crate) use warnings::Interactions;
+use warnings::Warnings;
 
 use crate::attempt::AttemptError;
 use crate::call::Ledger;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::framing::Refusals;
+use crate::interactions::Kind;
 use crate::log::{CORE_EVENTS, Level};
 use crate::telemetry::{BreakerWitness, Tracer};
 use crate::upstream::{Directory, Endpoint, Resolver, Surroundings};
@@ -39,6 +44,7 @@ use bimetal_core::policy::{Document, Policy};
 use bimetal_core::retry::{NoRetry, RetryCase, Tries};
 use bimetal_core::{Duration, Instant, Settled, Ticket, Verdict};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +73,9 @@ pub(crate) struct Worker {
     ended: EndedRequests,
     decision_errors: Cell<u64>,
     failures: Failures,
+    /// What all workers know of how services call each other.
+    pub interactions: Arc<Interactions>,
+    warnings: Warnings,
     resolver: Rc<Resolver>,
     directory: Arc<Directory>,
     seed: u64,
@@ -109,6 +118,8 @@ impl Worker {
             ended: EndedRequests::default(),
             decision_errors: Cell::new(0),
             failures: Failures::new(start.failure_log.clone()),
+            interactions: start.interactions.clone(),
+            warnings: Warnings::new(&start.interactions),
             resolver: Rc::default(),
             directory: start.directory.clone(),
             seed: start.seed,
@@ -189,6 +200,11 @@ impl Worker {
     /// A try failed.
     pub(crate) fn upstream_failed(&self, upstream: &Arc<str>, error: &AttemptError) {
         self.failures.add(self.clock.now(), upstream, error);
+    }
+
+    /// Something was noticed in how `policy`'s callers work.
+    pub(crate) fn warns(&self, policy: &Policy, kind: Kind, what: fmt::Arguments<'_>) {
+        self.warnings.add(self.clock.now(), &policy.name, kind, what);
     }
 
     /// Tells the engine of a call. What happened in it is written down. None where it could not be

@@ -3,6 +3,7 @@
 use super::ended::{Answers, Ends};
 use super::{Histogram, Worker};
 use crate::framing::Refusal;
+use crate::interactions::Kind;
 use bimetal_core::engine::Totals;
 use bimetal_core::series::Counts;
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ pub(crate) struct WorkerStats {
     pub refusals: [u64; Refusal::REASONS.len()],
     /// Tries that failed: upstream, reason, how often.
     pub failures: Vec<(Arc<str>, &'static str, u64)>,
+    /// Warnings: policy, kind, how often.
+    pub warnings: Vec<(Arc<str>, Kind, u64)>,
     /// Connections from clients.
     pub connections: usize,
     /// Connections by upstream.
@@ -105,6 +108,7 @@ impl Worker {
             panics: self.panics.get(),
             refusals: self.refusals.counts(),
             failures: self.failures.counts(),
+            warnings: self.warnings.counts(),
             connections: self.connections(),
             upstreams: upstreams.collect(),
         }

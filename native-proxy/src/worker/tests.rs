@@ -21,6 +21,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         directory: Arc::new(Directory::new(Clock::start())),
         level: Level::Info,
         failure_log: Arc::default(),
+        interactions: Arc::default(),
         traces: None,
         ready_path: "/ready".into(),
         sockets,

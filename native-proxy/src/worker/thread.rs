@@ -1,6 +1,6 @@
 //! A worker's thread, from its start to the end of its drain.
 
-use super::{BreakerRow, FailureLog, Worker, WorkerStats, keeper};
+use super::{BreakerRow, FailureLog, Interactions, Worker, WorkerStats, keeper};
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
@@ -47,6 +47,8 @@ pub(crate) struct Start {
     pub level: Level,
     /// Where the workers agree on who logs failed tries.
     pub failure_log: Arc<FailureLog>,
+    /// What the workers know together of how services call each other.
+    pub interactions: Arc<Interactions>,
     /// Where traces go, and what the variables say of them.
     pub traces: Option<(Queue, Arc<Environment>)>,
     /// See [`Worker::ready_path`].
