@@ -55,7 +55,7 @@ fn each_leaf_changes_the_settings() {
     }
     let alone = ["version", "upstreams.a.protocol", "routes.0.direction"];
     assert_eq!(only_one, alone);
-    assert_eq!(count, 47);
+    assert_eq!(count, 48);
 }
 
 #[test]
