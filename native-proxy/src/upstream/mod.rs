@@ -94,11 +94,6 @@ pub(crate) enum Aim<'a> {
     Only(&'a Rc<Endpoint>),
 }
 
-impl Aim<'_> {
-    /// To whichever is best.
-    pub(crate) const ANY: Self = Self::Avoiding(&[]);
-}
-
 impl Upstream {
     /// An upstream of one worker.
     pub(crate) fn new(settings: Arc<config::Upstream>, around: Surroundings<'_>) -> Self {
