@@ -395,6 +395,7 @@ fn scope_key<'a>(scope: &Scope, facts: &'a dyn Facts) -> Cow<'a, [u8]> {
     let key = match scope {
         Scope::Policy => None,
         Scope::Destination => facts.destination(),
+        Scope::Endpoint => facts.endpoint(),
         Scope::Route => facts.route(),
         Scope::Authority => facts.authority().map(lower_without_port),
         Scope::Client => facts.client(),

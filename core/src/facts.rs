@@ -47,6 +47,10 @@ pub trait Facts {
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
         None
     }
+    /// The upstream's endpoint that the call is to go to, where a host chooses it before it asks.
+    fn endpoint(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// The route's name.
     fn route(&self) -> Option<Cow<'_, [u8]>> {
         None

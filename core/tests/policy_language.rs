@@ -276,6 +276,7 @@ fn scopes_and_modes() {
     for (word, scope) in [
         ("policy", Scope::Policy),
         ("destination", Scope::Destination),
+        ("endpoint", Scope::Endpoint),
         ("route", Scope::Route),
         ("authority", Scope::Authority),
         ("client", Scope::Client),

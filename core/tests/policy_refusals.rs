@@ -49,6 +49,17 @@ fn what_a_host_cannot_do_names_path_and_host() {
     );
 }
 
+/// Envoy chooses an endpoint after its filters were asked.
+#[test]
+fn a_scope_for_each_endpoint_is_the_proxys() {
+    let policy = json!({"policies": [{"name": "echo", "scope": "endpoint"}]});
+    assert_same(
+        problems(&policy, Host::Wasm),
+        [r#"policies[0].scope: "endpoint" is not supported by host wasm"#],
+    );
+    assert!(Document::parse(policy.to_string().as_bytes(), Host::Native).is_ok());
+}
+
 /// A table of its own: today's language has no choice of which one part is not supported yet.
 #[test]
 fn what_is_skipped_does_not_count() {

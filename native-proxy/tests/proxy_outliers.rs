@@ -387,3 +387,43 @@ fn the_log_tells_of_each_change() {
     servers[1].fails.store(false, Ordering::SeqCst);
     program.log_with(&format!("upstream echo: {bad} is healthy"));
 }
+
+const SCOPED: &str = "policies: [{name: p, scope: endpoint, breaker: {trip: {consecutive_failures: 2}, \
+                      open: {base: 60s, jitter: 0}}}]";
+
+/// A breaker for each endpoint: an open one turns its own calls away, and they go to another.
+#[test]
+fn with_a_breaker_for_each_endpoint_calls_go_where_it_is_closed() {
+    let (servers, addresses) = servers([false, true, false]);
+    let proxy = Running::with(&file_of(&addresses, "balance: round_robin", SCOPED));
+    let statuses: Vec<_> = (0..30).map(|_| proxy.ask(&get("/")).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 500).count(), 2, "{statuses:?}");
+    assert_eq!(servers[1].calls(), 2);
+    let scope = addresses[1].to_string();
+    let labels = [("policy", "p"), ("scope", &*scope), ("state", "open")];
+    assert_eq!(proxy.metrics().find("bimetal_breaker_replicas", &labels), Some(1.0));
+    proxy.wait_for_outcomes("success", 28.0);
+    // Where all are open, the call is rejected by its breaker.
+    servers.iter().for_each(|server| server.fails.store(true, Ordering::SeqCst));
+    let rejected = wait_for("a rejection", || {
+        let answer = proxy.ask(&get("/"));
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(rejected.header("x-bimetal-rule"), Some("p/breaker"));
+    assert_eq!(servers.iter().map(Server::calls).sum::<usize>(), 28 + 2 + 4);
+}
+
+/// What comes of a call is its own endpoint's: nobody stands in for one that takes no connection.
+#[test]
+fn with_a_breaker_for_each_endpoint_its_failures_are_its_own() {
+    let live = Server::start(false);
+    let dead = nowhere();
+    let text = file_of(&[live.address(), dead], "balance: round_robin", SCOPED);
+    let proxy = Running::with(&text.replace("workers: 1", "workers: 2"));
+    let statuses: Vec<_> = (0..20).map(|_| proxy.ask(&get("/")).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 2, "{statuses:?}");
+    proxy.wait_for_outcomes("success", 18.0);
+    let name = dead.to_string();
+    let labels = [("policy", "p"), ("scope", &*name), ("outcome", "failure")];
+    assert_eq!(proxy.metrics().find("bimetal_outcomes_total", &labels), Some(2.0));
+}

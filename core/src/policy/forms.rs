@@ -13,6 +13,7 @@ use alloc::format;
 pub(super) mod scope {
     pub(crate) const POLICY: &str = "policy";
     pub(crate) const DESTINATION: &str = "destination";
+    pub(crate) const ENDPOINT: &str = "endpoint";
     pub(crate) const ROUTE: &str = "route";
     pub(crate) const AUTHORITY: &str = "authority";
     pub(crate) const CLIENT: &str = "client";
@@ -207,6 +208,7 @@ impl FromNode for Scope {
         match node.as_text()? {
             scope::POLICY => Some(Self::Policy),
             scope::DESTINATION => Some(Self::Destination),
+            scope::ENDPOINT => Some(Self::Endpoint),
             scope::ROUTE => Some(Self::Route),
             scope::AUTHORITY => Some(Self::Authority),
             scope::CLIENT => Some(Self::Client),

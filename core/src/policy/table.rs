@@ -85,7 +85,7 @@ pub(crate) const SCOPE: Key<Scope> = Key::new(
         Keyword::new(scope::AUTHORITY),
         Keyword::new(scope::CLIENT),
         Keyword::new(scope::HEADER),
-        Keyword::later("endpoint"),
+        Keyword::only(scope::ENDPOINT, &[Host::Native]),
     ]),
     "What has a breaker of its own.",
 )

@@ -92,6 +92,8 @@ pub enum Scope {
     /// One per upstream.
     #[default]
     Destination,
+    /// One per endpoint of an upstream.
+    Endpoint,
     /// One per route.
     Route,
     /// One per authority, lower case and without a port.
@@ -105,7 +107,7 @@ pub enum Scope {
 impl Scope {
     /// Whether each scope has a metric label of its own.
     pub const fn is_labelled(&self) -> bool {
-        matches!(self, Self::Destination | Self::Route | Self::Authority)
+        matches!(self, Self::Destination | Self::Endpoint | Self::Route | Self::Authority)
     }
 }
 

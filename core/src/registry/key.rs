@@ -52,8 +52,8 @@ pub fn label(scope: &Scope, key: &[u8]) -> String {
     match scope {
         Scope::Policy => "policy".into(),
         Scope::Client | Scope::Header(_) => SHARED_LABEL.into(),
-        Scope::Destination | Scope::Route | Scope::Authority if key.is_empty() => UNKNOWN.into(),
-        Scope::Destination | Scope::Route | Scope::Authority => escaped(key),
+        scope if scope.is_labelled() && key.is_empty() => UNKNOWN.into(),
+        Scope::Destination | Scope::Endpoint | Scope::Route | Scope::Authority => escaped(key),
     }
 }
 

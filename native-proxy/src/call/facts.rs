@@ -1,5 +1,6 @@
 //! What the core may ask about a request.
 
+use crate::upstream::Endpoint;
 use bimetal_core::Facts;
 use bimetal_core::path::NormalPath;
 use hyper::header::{HOST, HeaderName};
@@ -7,6 +8,7 @@ use hyper::{HeaderMap, Method, Uri};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// The facts of one request.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct RequestFacts<'a> {
     pub client: Option<IpAddr>,
     /// The upstream's name, once it is known.
     pub destination: Option<&'a str>,
+    /// The endpoint that it is to go to, where that is chosen before anybody is asked.
+    pub endpoint: Option<Rc<Endpoint>>,
     /// The route's name, once it is known.
     pub route: Option<&'a str>,
     /// Its path in the normal form, once somebody asked: routes and policies both do.
@@ -63,6 +67,10 @@ impl Facts for RequestFacts<'_> {
 
     fn destination(&self) -> Option<Cow<'_, [u8]>> {
         self.destination.map(|name| Cow::Borrowed(name.as_bytes()))
+    }
+
+    fn endpoint(&self) -> Option<Cow<'_, [u8]>> {
+        self.endpoint.as_ref().map(|one| Cow::Borrowed(one.member.name.as_bytes()))
     }
 
     fn route(&self) -> Option<Cow<'_, [u8]>> {

@@ -9,7 +9,7 @@ use super::{AdmittedCall, Client, hop, unusual};
 use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::{Ask, Interim};
-use crate::upstream::{Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
+use crate::upstream::{Aim, Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
 use crate::worker::Worker;
 use bimetal_core::{Instant, Rejected, call};
 use hyper::body::{Body, Incoming};
@@ -36,6 +36,8 @@ struct Sending<'a> {
     queue_limit: Duration,
     version: Version,
     gate: Option<&'a ContinueGate>,
+    /// The only endpoint that it may go to, where it was admitted for one.
+    only: Option<Rc<Endpoint>>,
     /// Where its tries went that failed: a further one goes elsewhere if it can.
     avoided: Vec<Rc<Endpoint>>,
     /// Where the try under way goes; only of a call that may be tried again.
@@ -52,7 +54,7 @@ pub(super) async fn forward(
     gate: Option<&ContinueGate>,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
-    let AdmittedCall { mut call, plan, deadline, state, protocol } = admitted;
+    let AdmittedCall { mut call, plan, deadline, state, endpoint, protocol } = admitted;
     let ask = match (request.method(), &protocol) {
         (&Method::HEAD, _) => Ask::Head,
         (_, Some(_)) => Ask::Upgrade,
@@ -71,8 +73,9 @@ pub(super) async fn forward(
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
     let (request, mut retrying) = keep(&mut call, request);
     let goes_to = retrying.is_some().then(RefCell::default);
+    let avoided = Vec::new();
     let mut sending =
-        Sending { client, attempt, queue_limit, version, gate, avoided: Vec::new(), goes_to };
+        Sending { client, attempt, queue_limit, version, gate, only: endpoint, avoided, goes_to };
     let (mut request, mut from) = (Some(request), call.begun());
     let tried = loop {
         let sent = {
@@ -263,6 +266,11 @@ fn prepare(
 }
 
 impl Sending<'_> {
+    /// Where it may go.
+    fn aim(&self) -> Aim<'_> {
+        self.only.as_ref().map_or(Aim::Avoiding(&self.avoided), Aim::Only)
+    }
+
     /// Sends the request, over as many connections as it takes to find one that is not dead
     /// already.
     async fn send(
@@ -299,14 +307,14 @@ impl Sending<'_> {
         call: &mut TrackedCall,
     ) -> Result<Checkout, AttemptError> {
         let upstream = self.attempt.upstream;
-        let checkout = match upstream.take(&self.avoided) {
+        let checkout = match upstream.take(self.aim()) {
             Some(checkout) => {
                 call.handed_over(now, upload);
                 checkout
             }
             None => {
                 call.queued(now);
-                let checkout = upstream.checkout(self.queue_limit, &self.avoided).await?;
+                let checkout = upstream.checkout(self.queue_limit, self.aim()).await?;
                 call.handed_over(call.now(), upload);
                 checkout
             }

@@ -7,6 +7,7 @@ mod forward;
 pub(crate) mod hop;
 mod interactions;
 mod retry;
+mod scoped;
 mod stream;
 mod target;
 mod tracked;
@@ -21,10 +22,10 @@ pub(crate) use tracked::{Ledger, TrackedCall};
 use crate::account::{Decision, End, RequestAccount};
 use crate::config::Underscores;
 use crate::framing::Requests;
-use crate::upstream::{Connection, ContinueGate, Upload};
+use crate::upstream::{Connection, ContinueGate, Endpoint, Upload};
 use crate::worker::{Route, Target, Worker};
 use bimetal_core::event::State;
-use bimetal_core::policy::Policy;
+use bimetal_core::policy::{Policy, Scope};
 use bimetal_core::{PassReason, Plan, Verdict};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
@@ -97,6 +98,8 @@ struct AdmittedCall {
     deadline: Option<Box<Deadline>>,
     // For the debug headers; none where no breaker was asked.
     state: Option<State>,
+    // The only endpoint that it was admitted for, where each has a scope of its own.
+    endpoint: Option<Rc<Endpoint>>,
     // The protocol to switch to, where the client asks for one that the route allows.
     protocol: Option<HeaderValue>,
 }
@@ -215,6 +218,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         client: Some(client.caller(&head.headers)),
         destination: None,
         route: None,
+        endpoint: None,
         normal_path: OnceCell::new(),
     };
     let Some(route) = routing.find(&facts) else {
@@ -228,10 +232,17 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         plan,
         deadline: None,
         state,
+        endpoint: None,
         protocol: None,
     };
     let policies = worker.policies();
-    let mut admitted = match worker.admit(begun, &policies, &facts) {
+    let verdict = match &route.target {
+        Target::Upstream(upstream) if routing.has_scopes_of_endpoints() => {
+            scoped::admit(worker, begun, &policies, &mut facts, upstream)
+        }
+        _ => worker.admit(begun, &policies, &facts),
+    };
+    let mut admitted = match verdict {
         Verdict::Pass(pass) => {
             account.decided(pass.policy, Decision::Passed);
             if let PassReason::Shadow(rejection) = &pass.why {
@@ -249,6 +260,9 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
             admitted.call.watch(witness);
             admitted.call.limit_tries(plan.try_timeout);
             admitted.deadline = Deadline::of(admission.policy, &facts, begun).map(Box::new);
+            if admission.policy.scope == Scope::Endpoint {
+                admitted.endpoint = facts.endpoint.take();
+            }
             admitted
         }
         Verdict::Reject(refusal) => {

@@ -9,6 +9,7 @@ pub(super) fn scope(scope: &Scope) -> String {
     match scope {
         Scope::Policy => "policy".to_owned(),
         Scope::Destination => "destination".to_owned(),
+        Scope::Endpoint => "endpoint".to_owned(),
         Scope::Route => "route".to_owned(),
         Scope::Authority => "authority".to_owned(),
         Scope::Client => "client".to_owned(),

@@ -119,6 +119,7 @@ where
             client: known.and_then(|known| known.client),
             destination: known.and_then(|known| known.destination.as_deref()),
             route: known.and_then(|known| known.route.as_deref()),
+            endpoint: None,
             normal_path: OnceCell::new(),
         };
         let account = |policy, ticket, limit| {

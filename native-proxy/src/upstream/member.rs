@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Member {
     /// Where it is.
     pub place: Endpoint,
+    /// The same as text: its name in scopes.
+    pub name: Box<str>,
     /// Calls under way to it, of all workers.
     calls: AtomicUsize,
     /// Failures in a row.
@@ -85,6 +87,7 @@ impl Member {
     /// One of which nothing is known but what `health` says, since `in_since`.
     pub(super) fn new(place: Endpoint, health: Health, in_since: Instant) -> Self {
         Self {
+            name: place.to_string().into(),
             place,
             calls: AtomicUsize::new(0),
             streak: Streak::new(),

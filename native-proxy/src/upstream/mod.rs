@@ -85,8 +85,14 @@ pub(crate) enum NoConnection {
     Connect(String),
 }
 
-/// Endpoints to which a call is not to go where there is another one: those that failed it before.
-pub(crate) type Avoided<'a> = &'a [Rc<Endpoint>];
+/// Where a call is to go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim<'a> {
+    /// To any endpoint but these, where there is another one: they failed it before.
+    Avoiding(&'a [Rc<Endpoint>]),
+    /// To this one alone: it was admitted for it.
+    Only(&'a Rc<Endpoint>),
+}
 
 impl Upstream {
     /// An upstream of one worker.
@@ -120,9 +126,16 @@ impl Upstream {
 
     /// A connection or permission to open one, to the endpoint whose turn it is; none where that takes
     /// waiting.
-    pub(crate) fn take(&self, avoided: Avoided<'_>) -> Option<Checkout> {
-        let endpoint = self.view.choose(&self.pool, avoided)?;
-        self.pool.take(&endpoint)
+    pub(crate) fn take(&self, aim: Aim<'_>) -> Option<Checkout> {
+        match aim {
+            Aim::Avoiding(avoided) => self.pool.take(&self.choose(avoided)?),
+            Aim::Only(endpoint) => self.pool.take_from(endpoint),
+        }
+    }
+
+    /// The endpoint that a call goes to, where there is one: one that is avoided only where all are.
+    pub(crate) fn choose(&self, avoided: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
+        self.view.choose(&self.pool, avoided)
     }
 
     /// A connection or permission to open one, waiting in the queue for at most `queue_wait`; before the
@@ -133,13 +146,13 @@ impl Upstream {
     pub(crate) async fn checkout(
         &self,
         queue_wait: Duration,
-        avoided: Avoided<'_>,
+        aim: Aim<'_>,
     ) -> Result<Checkout, NoConnection> {
         if self.pool.is_busy() {
             return Err(NoConnection::Overflow);
         }
         self.view.filled(queue_wait).await?;
-        if let Some(checkout) = self.take(avoided) {
+        if let Some(checkout) = self.take(aim) {
             return Ok(checkout);
         }
         let place = self.pool.wait().ok_or(NoConnection::Overflow)?;
@@ -148,15 +161,23 @@ impl Upstream {
             _ => return Err(NoConnection::Overflow),
         };
         // Meanwhile its endpoint may have been left out: then its place is used for another one.
-        let chosen = self.view.choose(&self.pool, avoided).ok_or_else(|| self.view.none())?;
+        let chosen = match aim {
+            Aim::Avoiding(avoided) => self.choose(avoided).ok_or_else(|| self.view.none())?,
+            Aim::Only(endpoint) => endpoint.clone(),
+        };
+        let fits = |to: &Rc<Endpoint>| match aim {
+            Aim::Avoiding(_) => to.is_usable(),
+            Aim::Only(endpoint) => Rc::ptr_eq(to, endpoint),
+        };
         if let Checkout::Connection(connection) = checkout {
-            if connection.slot.endpoint().is_some_and(|endpoint| endpoint.is_usable()) {
+            if connection.slot.endpoint().is_some_and(fits) {
                 return Ok(Checkout::Connection(connection));
             }
             checkout = Checkout::Slot(connection.close());
         }
         if let Checkout::Slot(slot) = &mut checkout {
             slot.lead_to(chosen);
+            slot.is_pinned = matches!(aim, Aim::Only(_));
         }
         Ok(checkout)
     }
@@ -175,6 +196,10 @@ impl Upstream {
         clock: Clock,
     ) -> Result<Ready, NoConnection> {
         let new = |connection| Ready { connection, used_before: false };
+        if slot.is_pinned {
+            // What comes back may lead elsewhere.
+            return self.open(slot, limit).await.map(new);
+        }
         let upstream = self.clone();
         let mut opening = Box::pin(async move { upstream.open(slot, limit).await });
         if let Ok(opened) = tokio::time::timeout(LATE, &mut opening).await {
@@ -203,7 +228,7 @@ impl Upstream {
         self.turn.set(turn.wrapping_add(1));
         let chosen = slot.endpoint().cloned().ok_or_else(|| self.view.none())?;
         // The others stand in for it; of one endpoint there are none, and nothing is allocated.
-        let others = self.view.others(&chosen, turn);
+        let others = if slot.is_pinned { Vec::new() } else { self.view.others(&chosen, turn) };
         // Whose turn it is among the addresses of a name changes once all endpoints had theirs.
         let address_turn = turn / (1 + others.len());
         let places = std::iter::once(&chosen).chain(&others).map(|endpoint| &endpoint.member.place);

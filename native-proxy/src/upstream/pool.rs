@@ -58,6 +58,8 @@ pub(crate) struct Slot {
     endpoint: Option<Rc<Endpoint>>,
     /// Whether it counts as a call under way there.
     is_call: bool,
+    /// Whether its connection must lead there, and nowhere else.
+    pub(super) is_pinned: bool,
 }
 
 /// A call's place in a queue of the pool.
@@ -174,6 +176,23 @@ impl Pool {
         if self.is_busy() {
             return None;
         }
+        self.take_free(endpoint).or_else(|| self.any_idle().map(Checkout::Connection))
+    }
+
+    /// The same to this endpoint and no other.
+    pub(super) fn take_from(self: &Rc<Self>, endpoint: &Rc<Endpoint>) -> Option<Checkout> {
+        if self.is_busy() {
+            return None;
+        }
+        let mut checkout = self.take_free(endpoint);
+        if let Some(Checkout::Slot(slot)) = &mut checkout {
+            slot.is_pinned = true;
+        }
+        checkout
+    }
+
+    #[inline]
+    fn take_free(self: &Rc<Self>, endpoint: &Rc<Endpoint>) -> Option<Checkout> {
         if let Some(mut connection) = endpoint.pop_idle() {
             connection.slot.begin();
             return Some(Checkout::Connection(connection));
@@ -183,7 +202,7 @@ impl Pool {
             slot.lead_to(endpoint.clone());
             return Some(Checkout::Slot(slot));
         }
-        self.any_idle().map(Checkout::Connection)
+        None
     }
 
     /// Whether as many calls are under way as may be. Each has a connection, or makes one.
@@ -240,6 +259,7 @@ impl Pool {
         }
         connection.idle_since = now;
         connection.slot.rest();
+        connection.slot.is_pinned = false;
         let Some(endpoint) = connection.slot.endpoint.clone() else {
             return;
         };
@@ -279,7 +299,7 @@ impl Pool {
     /// A place, whether or not there is one.
     pub(crate) fn slot(self: &Rc<Self>) -> Slot {
         self.open.set(self.open.get() + 1);
-        Slot { pool: self.clone(), endpoint: None, is_call: false }
+        Slot { pool: self.clone(), endpoint: None, is_call: false, is_pinned: false }
     }
 
     fn has_waiters(&self) -> bool {

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 
+/// To whichever is best.
+const ANY: Aim<'static> = Aim::Avoiding(&[]);
+
 /// An upstream of one worker as `text` says, and the endpoints of the process.
 fn written(text: &str) -> (Rc<Upstream>, Directory) {
     let settings = config::parse(text, config::Syntax::Yaml).unwrap();
@@ -36,7 +39,9 @@ async fn fill(upstream: &Rc<Upstream>, count: usize) {
     let mut open = Vec::new();
     let mut avoided = Vec::new();
     for _ in 0..count {
-        let Some(Checkout::Slot(slot)) = upstream.take(&avoided) else { panic!("no place") };
+        let Some(Checkout::Slot(slot)) = upstream.take(Aim::Avoiding(&avoided)) else {
+            panic!("no place")
+        };
         avoided.push(slot.endpoint().unwrap().clone());
         open.push(upstream.open(slot, Duration::from_secs(30)).await.unwrap());
     }
@@ -51,7 +56,7 @@ fn a_call_on_a_connection_that_waits_allocates_nothing() {
         run(async {
             fill(&upstream, count).await;
             let call = || {
-                let Some(Checkout::Connection(connection)) = upstream.take(&[]) else {
+                let Some(Checkout::Connection(connection)) = upstream.take(ANY) else {
                     panic!("no connection")
                 };
                 let endpoint = connection.slot.endpoint().unwrap().clone();
@@ -77,14 +82,16 @@ fn who_failed_a_call_is_avoided_by_the_next_try_while_there_are_others() {
             let mut seen = BTreeSet::new();
             let mut avoided = Vec::new();
             for _ in 0..3 {
-                let Some(Checkout::Slot(slot)) = upstream.take(&avoided) else { panic!("none") };
+                let Some(Checkout::Slot(slot)) = upstream.take(Aim::Avoiding(&avoided)) else {
+                    panic!("none")
+                };
                 let endpoint = slot.endpoint().unwrap();
                 seen.insert(endpoint.member.place.to_string());
                 avoided.push(endpoint.clone());
             }
             assert_eq!(seen.len(), 3, "{balance}");
             // All failed it: any is better than none.
-            assert!(upstream.take(&avoided).is_some());
+            assert!(upstream.take(Aim::Avoiding(&avoided)).is_some());
         });
     }
 }
@@ -102,7 +109,7 @@ fn a_connection_counts_where_it_leads() {
     held.set_reuse_address(true).unwrap();
     held.bind(&address.into()).unwrap();
     run(async {
-        let Some(Checkout::Slot(slot)) = upstream.take(&[]) else { panic!("no place") };
+        let Some(Checkout::Slot(slot)) = upstream.take(ANY) else { panic!("no place") };
         let chosen = slot.endpoint().unwrap().clone();
         assert_eq!(chosen.member.place, config::Endpoint::Address(address));
         let connection = upstream.open(slot, Duration::from_secs(30)).await.unwrap();
@@ -119,10 +126,10 @@ fn who_waited_is_not_sent_to_one_that_was_left_out_meanwhile() {
     let listeners = listeners(2);
     let upstream = upstream(&listeners, ", pool: {max_connections: 1}, outlier: {}");
     run(async {
-        let Some(Checkout::Slot(slot)) = upstream.take(&[]) else { panic!("no place") };
+        let Some(Checkout::Slot(slot)) = upstream.take(ANY) else { panic!("no place") };
         let connection = upstream.open(slot, Duration::from_secs(30)).await.unwrap();
         let bad = connection.slot.endpoint().unwrap().clone();
-        let mut waiting = Box::pin(upstream.checkout(Duration::from_secs(30), &[]));
+        let mut waiting = Box::pin(upstream.checkout(Duration::from_secs(30), ANY));
         let noop = &mut std::task::Context::from_waker(std::task::Waker::noop());
         assert!(waiting.as_mut().poll(noop).is_pending());
         // This worker has not looked since, and hands the connection on.
@@ -143,15 +150,15 @@ fn a_call_before_the_first_answer_waits_for_it_and_one_after_it_does_not() {
     let group = directory.groups().remove(0);
     let long = Duration::from_secs(30);
     run(async {
-        assert!(upstream.take(&[]).is_none());
-        let none = upstream.checkout(Duration::from_millis(5), &[]).await.unwrap_err();
+        assert!(upstream.take(ANY).is_none());
+        let none = upstream.checkout(Duration::from_millis(5), ANY).await.unwrap_err();
         assert_eq!(none, NoConnection::Connect("svc.example: no address yet".into()));
         group.none_found("there is no such name".into());
-        let none = upstream.checkout(long, &[]).await.unwrap_err();
+        let none = upstream.checkout(long, ANY).await.unwrap_err();
         assert_eq!(none, NoConnection::Connect("there is no such name".into()));
         let (waiting, come) = (upstream.clone(), group.clone());
         come.set(std::iter::empty());
-        let call = tokio::task::spawn_local(async move { waiting.checkout(long, &[]).await });
+        let call = tokio::task::spawn_local(async move { waiting.checkout(long, ANY).await });
         tokio::task::yield_now().await;
         group.set(std::iter::once(place.clone()));
         let Checkout::Slot(slot) = call.await.unwrap().unwrap() else { panic!("used before") };
@@ -159,9 +166,39 @@ fn a_call_before_the_first_answer_waits_for_it_and_one_after_it_does_not() {
         // An address that goes takes its connections along, when their calls are done.
         let connection = upstream.open(slot, long).await.unwrap();
         group.set(std::iter::once(config::Endpoint::Address(([127, 0, 0, 1], 1).into())));
-        assert!(matches!(upstream.take(&[]), Some(Checkout::Slot(_))));
+        assert!(matches!(upstream.take(ANY), Some(Checkout::Slot(_))));
         assert_eq!(upstream.pool.open(), 1);
         connection.release(Instant::ZERO);
         assert_eq!(upstream.pool.open(), 0);
+    });
+}
+
+/// A call that was admitted for one endpoint goes there or nowhere.
+#[test]
+fn a_call_that_is_for_one_endpoint_goes_to_no_other() {
+    let listeners = listeners(2);
+    let upstream = upstream(&listeners, ", pool: {max_connections: 1}, outlier: {}");
+    let long = Duration::from_secs(30);
+    run(async {
+        let Some(Checkout::Slot(slot)) = upstream.take(ANY) else { panic!("no place") };
+        let first = slot.endpoint().unwrap().clone();
+        let other = upstream.choose(std::slice::from_ref(&first)).unwrap();
+        assert!(!Rc::ptr_eq(&first, &other));
+        let connection = upstream.open(slot, long).await.unwrap();
+        connection.release(Instant::ZERO);
+        // One to another endpoint waits, and there is no place for more.
+        assert!(upstream.take(Aim::Only(&other)).is_none());
+        let Some(Checkout::Connection(connection)) = upstream.take(Aim::Only(&first)) else {
+            panic!("it is not used again")
+        };
+        let waiting = upstream.checkout(long, Aim::Only(&other));
+        let (checkout, ()) = tokio::join!(waiting, async { connection.release(Instant::ZERO) });
+        let Ok(Checkout::Slot(slot)) = checkout else { panic!("sent elsewhere") };
+        assert!(Rc::ptr_eq(slot.endpoint().unwrap(), &other));
+        // Nobody stands in for it.
+        drop(listeners);
+        let none = upstream.open_or_reuse(slot, long, Clock::start()).await.unwrap_err();
+        let NoConnection::Connect(why) = none else { panic!("{none:?}") };
+        assert!(why.starts_with(&*other.member.name) && !why.contains(';'), "{why}");
     });
 }

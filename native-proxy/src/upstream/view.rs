@@ -1,6 +1,5 @@
 //! The endpoints of an upstream as one worker sees them: which get calls at present.
 
-use super::Avoided;
 use super::NoConnection;
 use super::balance::{Candidates, Chooser};
 use super::endpoint::Endpoint;
@@ -68,7 +67,7 @@ impl View {
 
     /// The endpoint that a call goes to; none where there is none.
     #[inline]
-    pub(super) fn choose(&self, pool: &Pool, avoided: Avoided<'_>) -> Option<Rc<Endpoint>> {
+    pub(super) fn choose(&self, pool: &Pool, avoided: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
         match &self.only {
             Some(only) => Some(only.clone()),
             None => self.seen.borrow_mut().choose(pool, avoided),
@@ -115,7 +114,7 @@ impl View {
 }
 
 impl Seen {
-    fn choose(&mut self, pool: &Pool, avoided: Avoided<'_>) -> Option<Rc<Endpoint>> {
+    fn choose(&mut self, pool: &Pool, avoided: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
         // The clock is read only where it says something.
         let is_due = || self.until < Instant::FAR_FUTURE && self.group.clock().now() >= self.until;
         if self.members.has_changed().unwrap_or(false) || is_due() {
@@ -154,7 +153,7 @@ impl Seen {
 /// Those among whom a call chooses.
 struct Among<'a> {
     endpoints: &'a [Rc<Endpoint>],
-    avoided: Avoided<'a>,
+    avoided: &'a [Rc<Endpoint>],
     /// Where some of them have just returned: whom to ask, and when.
     returning: Option<(&'a Group, Instant)>,
 }

@@ -22,6 +22,7 @@ fn route(worker: &Worker) -> Option<Rc<Route>> {
         client: None,
         destination: None,
         route: None,
+        endpoint: None,
         normal_path: OnceCell::new(),
     };
     worker.routing().find(&facts).cloned()

@@ -3,7 +3,7 @@
 use crate::call::RequestFacts;
 use crate::config::{self, Settings};
 use crate::upstream::{Surroundings, Upstream};
-use bimetal_core::policy::{Match, Subject};
+use bimetal_core::policy::{Match, Scope, Subject};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(crate) struct Routing {
     routes: Vec<Rc<Route>>,
     upstreams: Vec<Rc<Upstream>>,
+    has_scopes_of_endpoints: bool,
 }
 
 /// One route.
@@ -58,13 +59,20 @@ impl Routing {
             }
         }
         let routes = settings.routes.iter().filter_map(|route| Route::build(route, &upstreams));
-        Self { routes: routes.map(Rc::new).collect(), upstreams }
+        let mut policies = settings.document.policies.iter();
+        let has_scopes_of_endpoints = policies.any(|policy| policy.scope == Scope::Endpoint);
+        Self { routes: routes.map(Rc::new).collect(), upstreams, has_scopes_of_endpoints }
     }
 
     /// The first route that matches.
     pub(crate) fn find(&self, facts: &RequestFacts<'_>) -> Option<&Rc<Route>> {
         let subject = Subject::new(facts);
         self.routes.iter().find(|route| route.matcher.holds(&subject))
+    }
+
+    /// Whether a policy judges endpoints, which are chosen before it is asked then.
+    pub(crate) fn has_scopes_of_endpoints(&self) -> bool {
+        self.has_scopes_of_endpoints
     }
 
     /// Every upstream.
