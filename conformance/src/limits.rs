@@ -47,6 +47,8 @@ pub enum Need {
     TimeoutBehindInformationalHeads,
     /// Deadlines of callers.
     Deadlines,
+    /// Retries.
+    Retries,
 }
 
 /// One thing that one host cannot.
@@ -63,7 +65,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 6] = [
+pub const LIMITS: [Limit; 7] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -100,6 +102,12 @@ pub const LIMITS: [Limit; 6] = [
         what: "deadlines of callers",
         why: "the filter has no clock of its own for a call under way; the document is refused",
     },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::Retries,
+        what: "retries",
+        why: "the router makes them, and asks nobody between two tries; the document is refused",
+    },
 ];
 
 /// The first limit of `host` that keeps it from playing `scenario`.
@@ -116,10 +124,8 @@ impl Need {
         match self {
             Self::InjectedFaults => any(|upstream| matches!(upstream, Upstream::Injected { .. })),
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
-            Self::Deadlines => {
-                let policies = scenario.document["policies"].as_array();
-                policies.is_some_and(|all| all.iter().any(|policy| !policy["deadline"].is_null()))
-            }
+            Self::Deadlines => names(scenario, "deadline"),
+            Self::Retries => names(scenario, "retry"),
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {
@@ -145,6 +151,12 @@ impl Need {
             }
         }
     }
+}
+
+/// Whether a policy has this field.
+fn names(scenario: &Scenario, field: &str) -> bool {
+    let policies = scenario.document["policies"].as_array();
+    policies.is_some_and(|all| all.iter().any(|policy| !policy[field].is_null()))
 }
 
 /// The table as the documentation shows it.

@@ -70,6 +70,12 @@ enum Event {
         #[serde(default)]
         shadow: bool,
     },
+    Tried {
+        #[serde(flatten)]
+        place: Place,
+        call: u64,
+        outcome: String,
+    },
     Settled {
         #[serde(flatten)]
         place: Place,
@@ -100,6 +106,7 @@ impl Event {
     const fn place(&self) -> &Place {
         match self {
             Self::Decision { place, .. }
+            | Self::Tried { place, .. }
             | Self::Settled { place, .. }
             | Self::Transition { place, .. } => place,
         }
@@ -250,6 +257,9 @@ fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario)
             };
             let shadow = if *shadow { " in shadow" } else { "" };
             Some(format!("{} {} {what}{shadow}", name(call), place.policy))
+        }
+        Event::Tried { place, call, outcome } => {
+            Some(format!("{} {} try {outcome}", name(call), place.policy))
         }
         Event::Settled { place, call, outcome, late } => {
             let late = if *late { ", too late" } else { "" };

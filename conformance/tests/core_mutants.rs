@@ -15,7 +15,7 @@ fn red(scenarios: &[Scenario], mutant: Mutant) -> Vec<&str> {
 }
 
 /// Each mistake, and the scenario that is there to catch it.
-const CAUGHT_BY: [(Mutant, &str); 34] = [
+const CAUGHT_BY: [(Mutant, &str); 35] = [
     (Mutant::HandOverUntold, "timeout"),
     (Mutant::ClientWaitUntold, "slow-uploads-and-the-timeout"),
     (Mutant::RequestEndUntold, "slow-upload-then-no-answer"),
@@ -47,6 +47,7 @@ const CAUGHT_BY: [(Mutant, &str); 34] = [
     (Mutant::AnsweredAtOnce, "lost-probe"),
     (Mutant::ClockIgnored, "slow-upload-of-a-probe"),
     (Mutant::OrdinaryTimeouts, "slow-uploads-and-the-timeout"),
+    (Mutant::RefusedRetriesMade, "retry-budget"),
     (Mutant::NobodyPolls, "lost-probe-without-traffic"),
     (Mutant::BadUpdateWipes, "bad-update-changes-nothing"),
     (Mutant::UpdateForgets, "good-update-keeps-the-breaker"),

@@ -10,11 +10,22 @@ use support::mutated::{Rewrite, VARIABLE, build_with};
 
 /// Tells the core what the proxy sees of a call, and carries out what it decides.
 const CALL: &str = "src/call/tracked.rs";
+/// Tells the core of failed tries.
+const RETRY: &str = "src/call/retry.rs";
 /// Knows how far an upload is.
 const UPLOAD: &str = "src/upstream/connection.rs";
 
 /// Each mistake with the scenario that is there to catch it.
-const MISTAKES: [(Rewrite, &str); 12] = [
+const MISTAKES: [(Rewrite, &str); 13] = [
+    (
+        Rewrite {
+            name: "every-request-keyed",
+            file: RETRY,
+            before: "self.headers.contains_key(IDEMPOTENCY_KEY)",
+            after: "MUTANT || $",
+        },
+        "retry-not-idempotent",
+    ),
     (
         Rewrite {
             name: "client-wait-untold",
@@ -109,7 +120,7 @@ const MISTAKES: [(Rewrite, &str); 12] = [
         Rewrite {
             name: "answered-ignored",
             file: CALL,
-            before: "Effect::Answered => self.ledger.answered(now, ticket),",
+            before: "Effect::Answered => {",
             after: "Effect::Answered if MUTANT => {} $",
         },
         "long-answer-frees-the-slot",

@@ -85,6 +85,13 @@ pub enum EventKind {
         /// Whether it was not applied, because the policy is in shadow mode.
         shadow: bool,
     },
+    /// A try counted by itself, before its call was over.
+    Tried {
+        /// Number of the call in this engine.
+        call: u64,
+        /// What the try counted as.
+        outcome: Outcome,
+    },
     /// A call was settled.
     Settled {
         /// Number of the call in this engine.
@@ -103,6 +110,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, at) = match &self.kind {
             EventKind::Decision { .. } => ("decision", self.at),
+            EventKind::Tried { .. } => ("tried", self.at),
             EventKind::Settled { .. } => ("settled", self.at),
             EventKind::Transition(change) => ("transition", change.at),
         };
@@ -119,6 +127,9 @@ impl fmt::Display for Event {
                 if *shadow {
                     f.write_str(r#","shadow":true"#)?;
                 }
+            }
+            EventKind::Tried { call, outcome } => {
+                write!(f, r#","call":{call},"outcome":"{}""#, outcome.name())?;
             }
             EventKind::Settled { call, outcome, late } => {
                 write!(f, r#","call":{call},"outcome":"{}""#, outcome.name())?;

@@ -354,7 +354,7 @@ fn nothing_is_tried_again_in_shadow() {
 fn a_further_try_goes_to_another_endpoint() {
     let (bad, good) = (Upstream::answering(DEAD), Upstream::answering(ok("fine")));
     let file = proxy_support::file(bad.address, &retries("", ""));
-    let both = format!("endpoints: ['{}', '{}']", bad.address, good.address);
+    let both = format!("balance: random, endpoints: ['{}', '{}']", bad.address, good.address);
     let proxy = Running::with(&file.replace(&format!("endpoints: ['{}']", bad.address), &both));
     let mut client = proxy.client();
     for _ in 0..50 {

@@ -7,39 +7,23 @@ use bimetal_core::{Admission, Engine, Instant, Ticket};
 
 /// The adapter of one admitted call.
 pub(super) struct Adapter {
-    call: Call,
+    pub(super) call: Call,
     /// Held until the call is settled.
     pub(super) ticket: Option<Ticket>,
 }
 
 impl Adapter {
     pub(super) fn new(admission: Admission<'_>) -> Self {
-        let limit = admission.plan().request_timeout;
+        let plan = admission.plan();
         let Admission { policy, ticket } = admission;
-        let call = Call::new(policy.failure.clone(), limit);
+        let mut call = Call::new(policy.failure.clone(), plan.request_timeout);
+        call.limit_tries(plan.try_timeout);
         Self { call, ticket: Some(ticket) }
     }
 
     /// Tells the core what was seen.
     pub(super) fn tell(&mut self, now: Instant, sighting: &Sighting) -> Effect {
-        let call = &mut self.call;
-        match sighting {
-            Sighting::HandedOver(upload) => call.handed_over(now, *upload),
-            Sighting::Upload(upload) => call.upload(now, *upload),
-            Sighting::Informational => call.informational(now),
-            Sighting::Headers(head) => {
-                let (status, by, latency) = (head.status, head.by, head.latency);
-                let end_of_stream = head.whole;
-                call.headers(now, &Head { status, by, latency, end_of_stream, fields: head })
-            }
-            Sighting::Body(piece) if call.wants_body() => call.body(now, Some(piece)),
-            Sighting::Body(_) => Effect::None,
-            Sighting::Trailers(status) => call.trailers(now, Some(status.to_string().as_bytes())),
-            Sighting::Ended => call.ended(now),
-            Sighting::Broken(how) => call.broken(now, *how),
-            Sighting::ClientGone => call.client_gone(now),
-            Sighting::Dropped => call.dropped(now),
-        }
+        tell(&mut self.call, now, sighting)
     }
 
     /// Carries out what the core decided.
@@ -59,5 +43,26 @@ impl Adapter {
     /// When the call's time for response headers is over as things stand.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.call.deadline()
+    }
+}
+
+/// Tells `call` what was seen of it.
+pub(super) fn tell(call: &mut Call, now: Instant, sighting: &Sighting) -> Effect {
+    match sighting {
+        Sighting::HandedOver(upload) => call.handed_over(now, *upload),
+        Sighting::Upload(upload) => call.upload(now, *upload),
+        Sighting::Informational => call.informational(now),
+        Sighting::Headers(head) => {
+            let (status, by, latency) = (head.status, head.by, head.latency);
+            let end_of_stream = head.whole;
+            call.headers(now, &Head { status, by, latency, end_of_stream, fields: head })
+        }
+        Sighting::Body(piece) if call.wants_body() => call.body(now, Some(piece)),
+        Sighting::Body(_) => Effect::None,
+        Sighting::Trailers(status) => call.trailers(now, Some(status.to_string().as_bytes())),
+        Sighting::Ended => call.ended(now),
+        Sighting::Broken(how) => call.broken(now, *how),
+        Sighting::ClientGone => call.client_gone(now),
+        Sighting::Dropped => call.dropped(now),
     }
 }

@@ -202,6 +202,11 @@ impl MistakenAdapter {
         }
     }
 
+    /// What keeps the call and its ticket.
+    pub(super) const fn plain(&mut self) -> &mut Adapter {
+        &mut self.adapter
+    }
+
     pub(super) const fn holds_a_ticket(&self) -> bool {
         self.adapter.ticket.is_some()
     }

@@ -10,6 +10,7 @@ mod mistaken;
 pub mod mutant;
 mod played_call;
 mod queue;
+mod retried;
 pub mod sharpness;
 mod sighting;
 mod world;
@@ -131,7 +132,8 @@ impl<'a> CoreHost<'a> {
                 StepKind::Load(document) => self.update(index, document),
             },
             Moment::Call(step, nth) => self.begin(step, nth),
-            Moment::Seen(call, sighting) => self.see(call, &sighting),
+            Moment::Seen(call, number, sighting) => self.see(call, number, &sighting),
+            Moment::Retry(call) => self.try_again(call),
             Moment::Deadline(call) => self.deadline(call),
         }
     }

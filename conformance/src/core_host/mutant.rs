@@ -80,6 +80,9 @@ pub enum Mutant {
     /// names.
     OrdinaryTimeouts,
 
+    /// What the engine says of another try is not asked for: it is made, up to three.
+    RefusedRetriesMade,
+
     // The engine.
     /// Nobody polls: a probe without answer keeps its slot until the next call.
     NobodyPolls,
@@ -91,7 +94,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mistake.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::HandOverUntold,
         Self::ClientWaitUntold,
         Self::RequestEndUntold,
@@ -123,6 +126,7 @@ impl Mutant {
         Self::AnsweredAtOnce,
         Self::ClockIgnored,
         Self::OrdinaryTimeouts,
+        Self::RefusedRetriesMade,
         Self::NobodyPolls,
         Self::BadUpdateWipes,
         Self::UpdateForgets,

@@ -5,6 +5,7 @@ use super::facts::CallFacts;
 use super::mistaken::MistakenAdapter;
 use super::mutant::Mutant;
 use super::queue::Moment;
+use super::retried::Retried;
 use super::sighting::Sighting;
 use super::world;
 use crate::log::CallSeen;
@@ -15,15 +16,17 @@ use std::time::Duration;
 
 /// One call.
 pub(super) struct PlayedCall {
-    step: usize,
+    pub(super) step: usize,
     nth: u32,
     name: String,
-    sent: Duration,
+    pub(super) sent: Duration,
     received: usize,
     /// None where no policy follows the call.
-    adapter: Option<MistakenAdapter>,
+    pub(super) adapter: Option<MistakenAdapter>,
+    /// What is known of its tries.
+    pub(super) retried: Retried,
     /// When its time for response headers is over, as it was last known.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// What is answered in place of a failure, where the policy says so.
     fallback: Option<u16>,
     /// The status of the response headers, once they are there.
@@ -63,7 +66,7 @@ impl PlayedCall {
 }
 
 impl CoreHost<'_> {
-    fn call(&self, step: usize) -> &Call {
+    pub(super) fn call(&self, step: usize) -> &Call {
         match &self.scenario.steps[step].kind {
             StepKind::Call(call) => call,
             StepKind::Load(_) => unreachable!("a step with calls"),
@@ -79,8 +82,9 @@ impl CoreHost<'_> {
             nth,
             name: call_name(&self.scenario.steps[step], &call, nth),
             sent: self.now,
-            received: usize::from(call.upstream.sees_the_call()),
+            received: 0,
             adapter: None,
+            retried: Retried::default(),
             deadline: None,
             fallback: None,
             status: None,
@@ -94,12 +98,12 @@ impl CoreHost<'_> {
                 if self.mutant == Some(Mutant::RejectionsAsAnswers) {
                     self.memory.own_rejection = Some(status);
                 }
-                played.received = 0;
                 rejected = Some(Answer::Rejected { status, rule });
             }
             Verdict::Admit(admission) => {
                 let fallback = admission.policy.fallback_when_failed();
                 played.fallback = fallback.map(|fallback| fallback.status.unwrap_or(503));
+                played.retried = Retried::of(admission.policy);
                 let (engine, memory) = (&mut self.engine, &mut self.memory);
                 let adapter = MistakenAdapter::new(admission, self.mutant, engine, now, memory);
                 played.adapter = Some(adapter);
@@ -111,19 +115,35 @@ impl CoreHost<'_> {
         if let Some(answer) = rejected {
             return self.over(index, answer);
         }
+        self.send(index);
+    }
+
+    /// The world goes to work on a try.
+    pub(super) fn send(&mut self, index: usize) {
+        let number = self.calls[index].retried.number();
+        let call = self.call(self.calls[index].step).of_try(number);
+        self.calls[index].received += usize::from(call.upstream.sees_the_call());
         let delay = Duration::from_nanos(self.shift.delay);
         for (after, sighting) in world::sightings(&call, delay) {
-            self.queue.add(self.now + after, Moment::Seen(index, sighting));
+            self.queue.add(self.now + after, Moment::Seen(index, number, sighting));
         }
     }
 
-    /// The host sees something of a call.
-    pub(super) fn see(&mut self, index: usize, sighting: &Sighting) {
-        let now = self.instant(self.now);
+    /// The host sees something of a try.
+    pub(super) fn see(&mut self, index: usize, number: usize, sighting: &Sighting) {
         let played = &mut self.calls[index];
-        if played.answer.is_some() {
+        if played.answer.is_some() || played.retried.number() != number {
             return;
         }
+        if !played.retried.holds(sighting) && !self.waits(index, sighting) {
+            self.take_in(index, sighting);
+        }
+    }
+
+    /// What was seen of a call is told, and its client answered.
+    pub(super) fn take_in(&mut self, index: usize, sighting: &Sighting) {
+        let now = self.instant(self.now);
+        let played = &mut self.calls[index];
         let mut failed = false;
         let mut deadline = None;
         if let Some(adapter) = &mut played.adapter {
@@ -144,7 +164,8 @@ impl CoreHost<'_> {
         let adapter = self.calls[index].adapter.as_ref();
         let deadline = adapter.and_then(MistakenAdapter::deadline);
         if deadline.is_some_and(|deadline| deadline <= now) {
-            self.see(index, &Sighting::Broken(Transport::Timeout));
+            let number = self.calls[index].retried.number();
+            self.see(index, number, &Sighting::Broken(Transport::Timeout));
         }
     }
 

@@ -11,8 +11,10 @@ pub(super) enum Moment {
     Step(usize),
     /// The n-th call of a step begins.
     Call(usize, u32),
-    /// The host sees something of a call.
-    Seen(usize, Sighting),
+    /// The host sees something of the try of that number of a call.
+    Seen(usize, usize, Sighting),
+    /// A call waited long enough for its next try.
+    Retry(usize),
     /// A call's time for its response headers may be over.
     Deadline(usize),
 }

@@ -105,10 +105,12 @@ struct Server {
 }
 
 impl Server {
-    fn call(&self, name: &str) -> Option<&Call> {
+    /// The call that arrived, as this try of it is to be treated.
+    fn call(&self, name: &str) -> Option<Call> {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        *received.entry(name.to_owned()).or_default() += 1;
-        self.calls.get(name)
+        let count = received.entry(name.to_owned()).or_default();
+        *count += 1;
+        self.calls.get(name).map(|call| call.of_try(*count - 1))
     }
 }
 

@@ -15,7 +15,10 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
         return Err("times: 0 makes no call; leave the step out".to_owned());
     }
     let (method, path) = call.split_once(' ').ok_or("call is METHOD PATH")?;
-    let upstream = read_upstream(raw.upstream)?;
+    let (earlier, upstream) = read_tries(raw.upstream, raw.tries)?;
+    if !earlier.is_empty() && (raw.upload.is_some() || raw.abort.is_some()) {
+        return Err("tries: the client of several sends all at once, and waits".to_owned());
+    }
     let upload = read_upload(raw.upload, &upstream)?;
     let abort = raw.abort.map(|abort| abort.0);
     let answers = !matches!(upstream, Upstream::Hangs | Upstream::TakesNothing);
@@ -44,6 +47,7 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
         host: raw.host.unwrap_or_else(|| "echo".to_owned()),
         headers: headers.collect(),
         upload,
+        earlier,
         upstream,
         abort,
         expect: answer,
@@ -67,6 +71,31 @@ fn read_upload(upload: Option<Span>, upstream: &Upstream) -> Result<Duration, St
             Err("upload: the upstream takes nothing, so its time cannot be kept".to_owned())
         }
         Some(Span(upload)) => Ok(upload),
+    }
+}
+
+/// What the upstream does with all tries but the last, and with that.
+fn read_tries(
+    upstream: Option<RawUpstream>,
+    tries: Vec<RawUpstream>,
+) -> Result<(Vec<Upstream>, Upstream), String> {
+    if tries.is_empty() {
+        return Ok((Vec::new(), read_upstream(upstream)?));
+    }
+    if upstream.is_some() || tries.len() == 1 {
+        return Err("tries: two or more, in place of upstream".to_owned());
+    }
+    let tries = tries.into_iter().map(|one| read_upstream(Some(one)));
+    let mut tries = tries.collect::<Result<Vec<_>, _>>()?;
+    let can_be_told_apart = |upstream: &Upstream| {
+        matches!(
+            upstream,
+            Upstream::Answers(_) | Upstream::Hangs | Upstream::Resets { early: false }
+        )
+    };
+    match tries.pop() {
+        Some(last) if tries.iter().chain([&last]).all(can_be_told_apart) => Ok((tries, last)),
+        _ => Err("tries: each answers, hangs or resets before headers".to_owned()),
     }
 }
 
@@ -237,6 +266,10 @@ mod tests {
             ("upstream: {grpc_status: 0, body: 1s}", "headers alone has no body"),
             ("upstream: {grpc_status: 0, breaks: true}", "headers alone has no body"),
             ("upstream: takes nothing, times: 2", "waiting for ever"),
+            ("tries: [503]", "two or more"),
+            ("tries: [503, 200], upstream: 200", "in place of upstream"),
+            ("tries: [refuses, 200]", "each answers, hangs or resets"),
+            ("tries: [503, 200], abort: 1s", "and waits"),
         ] {
             let refused = read(rest);
             assert!(refused.contains(why), "{rest}: {refused}");
@@ -258,6 +291,7 @@ mod tests {
             "upstream: {media: grpc-web}",
             "upstream: {media: events, body: 1s, breaks: true}",
             "upstream: {denied: 403}",
+            "tries: [503, {status: 503, retry_after: 1}, hangs, resets before headers, 200]",
         ] {
             assert_eq!(read(rest), "accepted", "{rest}");
         }

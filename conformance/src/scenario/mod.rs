@@ -71,7 +71,9 @@ pub struct Call {
     pub headers: BTreeMap<String, String>,
     /// From the call to the end of its body. Zero: it is sent whole, at once.
     pub upload: Duration,
-    /// What the upstream does.
+    /// What the upstream does with the tries before the last one.
+    pub earlier: Vec<Upstream>,
+    /// What the upstream does with the only try, or the last one.
     pub upstream: Upstream,
     /// When the client goes away, from its call.
     pub abort: Option<Duration>,
@@ -79,6 +81,14 @@ pub struct Call {
     pub expect: Answer,
     /// Whether the upstream must see the call.
     pub reaches_upstream: bool,
+}
+
+impl Call {
+    /// The call as its try of this number sees it, from 0; behind the last one it is the last one's.
+    pub fn of_try(&self, number: usize) -> Self {
+        let upstream = self.earlier.get(number).unwrap_or(&self.upstream);
+        Self { earlier: Vec::new(), upstream: *upstream, ..self.clone() }
+    }
 }
 
 /// What the upstream does with a call, or others in its place.
@@ -209,7 +219,9 @@ impl Scenario {
     pub fn expected_answers(&self) -> Vec<String> {
         self.calls()
             .map(|(name, _, call)| {
-                let count = usize::from(call.reaches_upstream);
+                let tries = call.earlier.iter().chain([&call.upstream]);
+                let seen = tries.filter(|upstream| upstream.sees_the_call()).count();
+                let count = if call.reaches_upstream { seen } else { 0 };
                 answer_line(&name, &call.expect, count)
             })
             .collect()

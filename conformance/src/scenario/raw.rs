@@ -35,6 +35,8 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub(super) upstream: Option<RawUpstream>,
     #[serde(default)]
+    pub(super) tries: Vec<RawUpstream>,
+    #[serde(default)]
     pub(super) upload: Option<Span>,
     #[serde(default)]
     pub(super) abort: Option<Span>,

@@ -115,9 +115,12 @@ impl Recorder {
     }
 
     /// A try counts by itself.
-    pub(super) fn tried(&mut self, row: u32, outcome: Outcome) {
+    pub(super) fn tried(&mut self, at: Instant, row: u32, call: u32, outcome: Outcome) {
         if let Some(counts) = self.series.counts(row) {
             counts.tried(outcome);
+        }
+        if self.tracing == Tracing::All {
+            self.keep(at, row, None, EventKind::Tried { call: call.into(), outcome });
         }
     }
 

@@ -33,7 +33,7 @@ impl Engine {
         let planned = tries.plan(retry, &mut self.rng, case).and_then(|wait| {
             if policy.evidence == Evidence::Tries && !ticket.permit.is_told() {
                 guard.settle_try(now, &mut ticket.permit, report);
-                self.recorder.tried(slot.row, report.outcome);
+                self.recorder.tried(now, slot.row, ticket.call, report.outcome);
             }
             if !guard.may_try_again(now, &ticket.permit) {
                 return Err(NoRetry::Breaker);

@@ -95,7 +95,7 @@ impl Retrying {
         let ask = RetryAsk {
             method: self.method.as_str(),
             has_key: self.headers.contains_key(IDEMPOTENCY_KEY),
-            can_be_sent_again: request.is_some() || self.body.can_be_sent_again(),
+            can_be_sent_again: self.body.can_be_sent_again(),
         };
         let left = left.into_iter().flatten().min();
         let case = RetryCase { now, ask, failed, left };

@@ -106,3 +106,24 @@ fn names_have_few_values_whatever_clients_send() {
     assert_eq!(trace.root().attribute("http.request.method"), "_OTHER");
     assert_eq!(trace.root().attribute("http.request.method_original"), "BREW");
 }
+
+/// A try that was answered and made again has its span, with its end, its status and its place.
+#[test]
+fn each_try_of_a_call_is_a_clients_span() {
+    let upstream = Upstream::start(|mut peer| {
+        for status in ["503 Later", "200 OK"] {
+            peer.request().unwrap();
+            peer.send(&format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"));
+        }
+        peer.closed();
+    });
+    let retry = policy("retry: {on: [503], methods: all, backoff: {base: 1ms}}");
+    let proxy = Traced::start("retries", upstream.address, &semconv(&retry));
+    assert_eq!(proxy.ask(&post("/", "")).status, 200);
+    let trace = proxy.lines.next();
+    assert_eq!(tree(&[&trace]), "POST / (server)\n  POST (client) !\n  POST (client)\n");
+    let tries: Vec<_> = trace.spans.iter().filter(|span| span.kind == 3).collect();
+    let statuses = tries.iter().map(|span| span.attribute("http.response.status_code"));
+    assert_eq!(statuses.collect::<Vec<_>>(), ["503", "200"]);
+    assert_eq!(tries[1].attribute("http.request.resend_count"), "1");
+}
