@@ -235,6 +235,26 @@ fn explain_tells_of_limits_and_deadlines() {
 }
 
 #[test]
+fn explain_tells_of_retries() {
+    let explain = |retry: &str| {
+        let policy = format!(
+            "policies: [{{name: a, timeout: {{per_try: 1s}}, retry: {{on: [timeout], {retry}}}}}]"
+        );
+        let (code, out, _) = run(&["explain", "--policy", "-", "GET", "/"], &policy);
+        assert_eq!(code, 0, "{out}");
+        out
+    };
+    let out = explain("tries: 3, budget: {share: 0.2, floor: 3/s}");
+    for told in [
+        "retries: up to 3 tries of a call, for 0.2 of the calls and 3 per 1s, never into a breaker that is not closed",
+        "each try's timeout: 1000 ms",
+    ] {
+        assert!(out.contains(&format!("\n  {told}\n")), "{out}");
+    }
+    assert!(explain("").contains("\n  retries: up to 2 tries of a call, without a budget, never"));
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_no_good_policy_for_envoy() {
     let text =
         "policies:\n  - name: a\n    match: {headers: {no: x}}\n    fallback: {on: [rejected]}\n";

@@ -2,7 +2,7 @@
 
 use super::answer::{self, Answer};
 use super::deadline;
-use super::retry::{self, Arrived, Retrying, Tried};
+use super::retry::{self, Arrived, Tried};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
 use super::{AdmittedCall, Client, hop, unusual};
@@ -71,7 +71,7 @@ pub(super) async fn forward(
         deadline: deadline.as_deref(),
     };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let (request, mut retrying) = keep(&mut call, request);
+    let (request, mut retrying) = retry::keep(&mut call, request);
     let goes_to = retrying.is_some().then(RefCell::default);
     let avoided = Vec::new();
     let mut sending =
@@ -132,18 +132,6 @@ pub(super) async fn forward(
     }
     client.requests.told().await;
     response
-}
-
-/// The request as it is sent first, and what is kept of it where its policy tries again.
-fn keep(
-    call: &mut TrackedCall,
-    request: Request<Upload>,
-) -> (Request<Upload>, Option<Box<Retrying>>) {
-    let policy = call.policy().and_then(|policy| policy.retry_applied().cloned());
-    match policy.filter(|_| call.defer()) {
-        Some(policy) => retry::keep(&policy, request),
-        None => (request, None),
-    }
 }
 
 /// Tells the call what came of a try.

@@ -11,9 +11,7 @@ use crate::call::Deadline;
 use crate::upstream::{Connection, KeptUpload, Upload};
 use crate::worker::Worker;
 use bimetal_core::outcome::{Outcome, Transport};
-use bimetal_core::retry::{
-    FailedTry, NoRetry, RetryAsk, RetryCase, RetryPolicy, Tries, TryFailure,
-};
+use bimetal_core::retry::{FailedTry, NoRetry, RetryAsk, RetryCase, Tries, TryFailure};
 use bimetal_core::{Duration, Instant, call};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -57,11 +55,15 @@ pub(super) struct Retrying {
     gave_up: bool,
 }
 
-/// The request as it is sent first, and what is kept of it.
+/// The request as it is sent first, and what is kept of it where its policy tries again.
 pub(super) fn keep(
-    policy: &RetryPolicy,
+    call: &mut TrackedCall,
     request: Request<Upload>,
 ) -> (Request<Upload>, Option<Box<Retrying>>) {
+    let policy = call.policy().and_then(|policy| policy.retry_applied().cloned());
+    let Some(policy) = policy.filter(|_| call.defer()) else {
+        return (request, None);
+    };
     let (head, body) = request.into_parts();
     let body = body.kept(policy.buffer);
     let retrying = Retrying {
@@ -174,7 +176,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 impl TrackedCall<Rc<Worker>> {
     /// What a try proposes waits from now on until [`TrackedCall::conclude`]. Not of a probe: that has one
     /// try. Whether it does.
-    pub(super) fn defer(&mut self) -> bool {
+    fn defer(&mut self) -> bool {
         let ticket = self.held.as_ref().and_then(|held| held.ticket.as_ref());
         self.defers = ticket.is_some_and(|ticket| !ticket.is_probe());
         self.defers

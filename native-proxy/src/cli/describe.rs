@@ -3,6 +3,7 @@
 use bimetal_core::deadline::DeadlinePolicy;
 use bimetal_core::limiter::{Rate, RateLimitPolicy};
 use bimetal_core::policy::{BreakerPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize};
+use bimetal_core::retry::RetryPolicy;
 
 /// What has a breaker of its own.
 pub(super) fn scope(scope: &Scope) -> String {
@@ -66,6 +67,21 @@ pub(super) fn deadline(policy: &DeadlinePolicy) -> String {
     };
     let told = if policy.forwards { ", and told to the upstream" } else { "" };
     format!("that of {fields}, less {}, is kept{told}", policy.margin)
+}
+
+/// How often failed tries are made again.
+pub(super) fn retry(policy: &RetryPolicy) -> String {
+    let tries = policy.tries;
+    let budget = match &policy.budget {
+        None => "without a budget".to_owned(),
+        Some(budget) => {
+            let floor = budget.floor.map_or_else(String::new, |rate| {
+                format!(" and {} per {}", rate.tokens, rate.period)
+            });
+            format!("for {} of the calls{floor}", budget.share)
+        }
+    };
+    format!("up to {tries} tries of a call, {budget}, never into a breaker that is not closed")
 }
 
 /// What a rate limit allows, a sentence each.

@@ -82,6 +82,8 @@ struct Explanation {
     deadline: Option<String>,
     /// What the rate limits allow, a line each.
     limits: Vec<String>,
+    /// Whether failed tries are made again.
+    retry: Option<String>,
     /// What the breaker goes by, a line each.
     breaker: Vec<String>,
     /// The answer while the breaker is open.
@@ -106,6 +108,7 @@ struct Scope {
 struct Plan {
     request_timeout_ms: Option<u64>,
     connect_timeout_ms: Option<u64>,
+    try_timeout_ms: Option<u64>,
 }
 
 /// Why there is no explanation.
@@ -252,6 +255,7 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
             told.plan = Some(Plan {
                 request_timeout_ms: plan.request_timeout.map(|time| time.as_millis()),
                 connect_timeout_ms: plan.connect_timeout.map(|time| time.as_millis()),
+                try_timeout_ms: plan.try_timeout.map(|time| time.as_millis()),
             });
         }
         _ => "no policy is for it: it passes untouched".clone_into(&mut told.why),
@@ -275,6 +279,7 @@ impl Explanation {
             plan: None,
             deadline: None,
             limits: Vec::new(),
+            retry: None,
             breaker: Vec::new(),
             when_open: None,
             skipped: document.skipped.clone(),
@@ -286,6 +291,7 @@ impl Explanation {
         self.mode = Some(policy.mode.name());
         self.scope = Some(Scope { by: describe::scope(&policy.scope), key });
         self.deadline = policy.deadline.as_ref().map(describe::deadline);
+        self.retry = policy.retry_applied().map(|retry| describe::retry(retry));
         self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
         if let Some(breaker) = &policy.breaker {
             self.breaker = describe::breaker(breaker);
@@ -328,9 +334,15 @@ impl fmt::Display for Explanation {
         if let Some(answer) = &self.when_open {
             write!(f, "\n  while open: {answer}")?;
         }
+        if let Some(retry) = &self.retry {
+            write!(f, "\n  retries: {retry}")?;
+        }
         if let Some(plan) = &self.plan {
-            let limits =
-                [("request", plan.request_timeout_ms), ("connect", plan.connect_timeout_ms)];
+            let limits = [
+                ("request", plan.request_timeout_ms),
+                ("connect", plan.connect_timeout_ms),
+                ("each try's", plan.try_timeout_ms),
+            ];
             for (what, limit) in limits {
                 if let Some(limit) = limit {
                     write!(f, "\n  {what} timeout: {limit} ms")?;

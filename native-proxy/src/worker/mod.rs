@@ -7,6 +7,7 @@ mod failures;
 mod histogram;
 mod keeper;
 mod recurring;
+mod retries;
 mod routing;
 pub(crate) mod stats;
 #[cfg(test)]
@@ -41,8 +42,7 @@ use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::retry::{NoRetry, RetryCase, Tries};
-use bimetal_core::{Duration, Instant, Settled, Ticket, Verdict};
+use bimetal_core::{Instant, Settled, Ticket, Verdict};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -222,34 +222,6 @@ impl Worker {
     /// A call's breaker now, where it has one.
     pub(crate) fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
         self.engine.try_borrow().ok()?.breaker(now, at)
-    }
-
-    /// Whether a failed try is made again: see [`Engine::plan_retry`]. None where the engine could not be
-    /// asked.
-    pub(crate) fn plan_retry(
-        &self,
-        policy: &Policy,
-        ticket: &mut Ticket,
-        tries: &mut Tries,
-        failed: (&RetryCase<'_>, Report),
-    ) -> Option<Result<Duration, NoRetry>> {
-        let now = failed.0.now;
-        self.tell(|engine| engine.plan_retry(now, policy, ticket, tries, failed))
-    }
-
-    /// Whether it is made now: see [`Engine::try_again`].
-    pub(crate) fn try_again(
-        &self,
-        ticket: &mut Ticket,
-        tries: &mut Tries,
-    ) -> Option<Result<(), NoRetry>> {
-        let now = self.clock.now();
-        self.tell(|engine| engine.try_again(now, ticket, tries))
-    }
-
-    /// A further try did not fail.
-    pub(crate) fn retry_helped(&self, ticket: &Ticket) {
-        self.tell(|engine| engine.retry_helped(ticket));
     }
 
     /// Whether the worker drains: it takes no new work and finishes what it has.
