@@ -48,15 +48,19 @@ enum Task {
     /// Watch both hosts trip and recover in front of one failing server
     #[command(after_help = "Examples:\n  cargo xtask demo\n  \
         cargo xtask demo --plain | tee demo.txt\n  cargo xtask demo --overload\n  \
-        cargo xtask demo --incident")]
+        cargo xtask demo --retry-storm\n  cargo xtask demo --incident")]
     Demo {
         /// More calls than three replicas of a model can serve: without protection, with Istio's
         /// limits and with a policy, about three minutes. Needs Go, to build vegeta
-        #[arg(long)]
+        #[arg(long, group = "story")]
         overload: bool,
+        /// Three hops with three tries each before a dead service: how many tries reach it, half a
+        /// minute
+        #[arg(long, group = "story")]
+        retry_storm: bool,
         /// A slow error tracker that stops three tiers, and what is left of it where every way is
         /// protected, about two minutes
-        #[arg(long, conflicts_with = "overload")]
+        #[arg(long, group = "story")]
         incident: bool,
         /// One line a second instead of a picture (the default in a pipe)
         #[arg(long)]
@@ -191,11 +195,12 @@ fn main() -> ExitCode {
 
 fn carry_out(task: Task) -> Result<ExitCode> {
     let good = match task {
-        Task::Demo { overload, incident, plain } => demo::run(
-            match (overload, incident) {
-                (true, _) => demo::Story::Overload,
-                (false, true) => demo::Story::Incident,
-                (false, false) => demo::Story::Failure,
+        Task::Demo { overload, retry_storm, incident, plain } => demo::run(
+            match (overload, retry_storm, incident) {
+                (true, ..) => demo::Story::Overload,
+                (_, true, _) => demo::Story::RetryStorm,
+                (.., true) => demo::Story::Incident,
+                (false, false, false) => demo::Story::Failure,
             },
             if plain { demo::Look::Plain } else { demo::Look::Live },
         )?,

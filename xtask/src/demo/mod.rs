@@ -12,6 +12,7 @@ mod record;
 pub(crate) mod scene;
 mod script;
 mod sheet;
+pub mod storm;
 pub mod terminal;
 mod verdict;
 
@@ -42,6 +43,8 @@ pub enum Story {
     Failure,
     /// More calls than a server can serve.
     Overload,
+    /// Hops that all try again before a dead service.
+    RetryStorm,
     /// A slow error tracker that stops three tiers.
     Incident,
 }
@@ -61,6 +64,7 @@ pub fn run(story: Story, look: Look) -> Result<bool> {
     match story {
         Story::Failure => failure(look),
         Story::Overload => overload::run(look),
+        Story::RetryStorm => storm::run(look),
         Story::Incident => incident::run(look),
     }
 }

@@ -279,6 +279,15 @@ pub fn put(address: SocketAddr, path: &str, document: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Has a program on this machine forget something.
+///
+/// # Errors
+/// It does not.
+pub fn delete(address: SocketAddr, path: &str) -> Result<()> {
+    agent().delete(format!("http://{address}{path}")).call()?;
+    Ok(())
+}
+
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into()
 }

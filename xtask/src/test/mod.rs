@@ -12,8 +12,8 @@ mod suites;
 mod tally;
 mod wasm_core;
 
-use crate::demo::overload;
 use crate::demo::scene::Parts;
+use crate::demo::{overload, storm};
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
 use crate::{place, soak, traces, wasm};
@@ -101,6 +101,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     });
     suites.run(&tally, suites::Pace::RealTime, &needs);
     burst(&tally, &needs);
+    storm(&tally, &needs);
     soak(&tally, &needs, extent);
     quick_study(&tally, &needs);
     tally.step("doc tests", "the examples in the documentation", || {
@@ -187,6 +188,21 @@ fn burst(tally: &Tally, needs: &Needs) {
             }
         },
     );
+}
+
+/// The retry storm: it judges counts alone.
+fn storm(tally: &Tally, needs: &Needs) {
+    tally.step("retry storm", "naive hops multiply tries, ours do not", || {
+        let Some(parts) = needs.parts() else {
+            println!("skipped: the retry storm needs the filter, Envoy and the bimetal program");
+            return Ok(Counts::SKIPPED);
+        };
+        if storm::check(&parts)? {
+            Ok(Counts::PASSED)
+        } else {
+            bail!("what was not as it should be is marked FAIL above")
+        }
+    });
 }
 
 /// Calls with random faults through both hosts; `cargo xtask soak` makes many more.
