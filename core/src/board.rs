@@ -11,6 +11,7 @@
 
 mod atomic;
 pub mod far;
+mod held;
 
 use crate::breaker::record::{Phase, Record};
 use crate::policy::Trip;
@@ -18,6 +19,7 @@ use crate::time::Instant;
 use alloc::sync::Arc;
 pub use atomic::AtomicWords;
 use core::fmt::Debug;
+pub(crate) use held::HeldWords;
 
 /// Where replicas of breakers meet.
 pub trait Board: Send + Sync + Debug {

@@ -7,6 +7,8 @@
 //! One worker counts for itself. Where the workers of a process share the limit the count is a word on the
 //! [board], which a compare-and-swap changes: exact, however many ask at once.
 
+pub mod adaptive;
+
 use crate::board::{self, Words};
 use alloc::sync::Arc;
 use core::fmt;
@@ -60,21 +62,21 @@ impl Concurrency {
         self.taken
     }
 
-    /// Takes a slot where fewer than `max` are taken.
+    /// Takes a slot where fewer than `max` are taken; gives how many are taken now.
     ///
     /// # Errors
     /// There is none free.
-    pub fn take(&mut self, max: u32) -> Result<(), Denied> {
-        match &self.shared {
+    pub fn take(&mut self, max: u32) -> Result<u32, Denied> {
+        let all = match &self.shared {
             None if self.taken >= max => return Err(Denied { max }),
-            None => {}
+            None => u64::from(self.taken) + 1,
             Some(words) => {
                 let free = |taken: u64| (taken < u64::from(max)).then_some(taken + 1);
-                board::update(&**words, 0, free).ok_or(Denied { max })?;
+                board::update(&**words, 0, free).ok_or(Denied { max })?
             }
-        }
+        };
         self.taken = self.taken.saturating_add(1);
-        Ok(())
+        Ok(u32::try_from(all).unwrap_or(u32::MAX))
     }
 
     /// Gives a slot back that was taken.
@@ -111,12 +113,12 @@ mod tests {
         let mut calls = Concurrency::new();
         assert_eq!(
             (calls.take(2), calls.take(2), calls.take(2)),
-            (Ok(()), Ok(()), Err(Denied { max: 2 }))
+            (Ok(1), Ok(2), Err(Denied { max: 2 }))
         );
         calls.give_back();
-        assert_eq!((calls.take(2), calls.taken()), (Ok(()), 2));
+        assert_eq!((calls.take(2), calls.taken()), (Ok(2), 2));
         // A lower limit holds at once, a higher one too.
-        assert_eq!((calls.take(1), calls.take(3)), (Err(Denied { max: 1 }), Ok(())));
+        assert_eq!((calls.take(1), calls.take(3)), (Err(Denied { max: 1 }), Ok(3)));
     }
 
     #[test]
@@ -131,10 +133,10 @@ mod tests {
         let words: Arc<dyn Words> = Arc::new(AtomicWords::new(Concurrency::WORDS));
         let mut one = Concurrency::shared(words.clone());
         let mut other = Concurrency::shared(words.clone());
-        assert_eq!((one.take(2), other.take(2)), (Ok(()), Ok(())));
+        assert_eq!((one.take(2), other.take(2)), (Ok(1), Ok(2)));
         assert!(one.take(2).is_err() && other.take(2).is_err());
         drop(other);
-        assert_eq!((words.load(0), one.take(2)), (1, Ok(())));
+        assert_eq!((words.load(0), one.take(2)), (1, Ok(2)));
     }
 
     // WASI has no threads.
@@ -167,6 +169,6 @@ mod tests {
     #[test]
     fn words_that_hold_nothing_stop_nobody() {
         let mut calls = Concurrency::shared(Arc::new(AtomicWords::new(0)));
-        assert_eq!((calls.take(1), calls.take(1)), (Ok(()), Ok(())));
+        assert_eq!((calls.take(1), calls.take(1)), (Ok(1), Ok(1)));
     }
 }

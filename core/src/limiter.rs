@@ -21,15 +21,13 @@ mod bucket;
 mod burst;
 pub mod keyed;
 mod measures;
-mod words;
 
-use crate::board::Words;
+use crate::board::{HeldWords, Words};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 pub use bucket::Rate;
 pub use burst::BurstPolicy;
 use measures::Measures;
-use words::LimitWords;
 
 /// What a rate limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +68,9 @@ const AHEAD: Duration = Duration::from_secs(1);
 
 /// How many words a limit needs on a board.
 pub const WORDS: usize = 3;
+
+/// The state of a limit: of one worker, or of all.
+type LimitWords = HeldWords<WORDS>;
 
 impl RateLimit {
     /// A full limit that one worker has for itself.

@@ -6,8 +6,7 @@
 //! for pages in memory. Where no key can leave, further keys share one limit, the overflow.
 
 use super::measures::Measures;
-use super::words::LimitWords;
-use super::{Exceeded, RateLimitPolicy, Token};
+use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
 use crate::board::Words;
 use crate::index::{Index, is_same_key};
 use crate::second_chance::SecondChance;

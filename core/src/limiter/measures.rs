@@ -2,8 +2,7 @@
 
 use super::bucket::Bucket;
 use super::burst::{self, Budget};
-use super::words::LimitWords;
-use super::{Exceeded, RateLimitPolicy, Token};
+use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
 use crate::time::{Duration, Instant};
 
 /// When the bucket is full again.
