@@ -34,6 +34,11 @@ pub trait Board: Send + Sync + Debug {
     fn take_changed(&self, _changed: &mut dyn FnMut(u64)) -> bool {
         false
     }
+
+    /// A slot is free that calls of other workers may wait for: each worker is to give free slots to
+    /// those who wait, [`Engine::serve_waiting`](crate::Engine::serve_waiting). A board that cannot wake
+    /// its workers does nothing: they learn it with their next poll.
+    fn ring(&self) {}
 }
 
 /// The words of one breaker.

@@ -178,7 +178,7 @@ impl Call {
         let outcome = self.rules.classify(&answer.seen(grpc));
         if outcome == Outcome::Failure {
             let retry_after = head.fields.retry_after().and_then(answer::retry_after);
-            return self.settle(Report { outcome, retry_after });
+            return self.settle(Report { outcome, retry_after, latency: None });
         }
         if head.end_of_stream && grpc.is_none() {
             return self.ended(now);
@@ -257,7 +257,7 @@ impl Call {
     /// It says nothing about the upstream where the call waited for its own client, nor where an
     /// upload was still going out: an upstream that refuses an upload may answer and close, and the
     /// answer is then lost with the connection (RFC 9112, 9.6).
-    pub fn broken(&mut self, _now: Instant, how: Transport) -> Effect {
+    pub fn broken(&mut self, now: Instant, how: Transport) -> Effect {
         let seen = match how {
             Transport::Timeout if self.waits_for_client() || !self.handed_over => {
                 Observation::NotEvidence
@@ -265,7 +265,15 @@ impl Call {
             Transport::Reset if self.lost_in_upload() => Observation::NotEvidence,
             _ => Observation::Broken(how),
         };
-        self.observe(&seen)
+        match self.rules.classify(&seen) {
+            Outcome::Failure if how == Transport::Timeout && self.rules.wants_latency => {
+                // A host whose clock costs may not have asked it.
+                let elapsed = self.elapsed(now).max(self.limit_now().unwrap_or_default());
+                let latency = Some(elapsed - self.attempt.began);
+                self.settle(Report { latency, ..Outcome::Failure.into() })
+            }
+            outcome => self.settle(outcome.into()),
+        }
     }
 
     /// The client went away. That can hide a black hole, because clients time out first: the
@@ -323,7 +331,10 @@ impl Call {
 
     /// Whether times matter to the outcome: a host whose clock costs need not ask it otherwise.
     pub fn is_timed(&self) -> bool {
-        self.limit.is_some() || self.try_limit.is_some() || self.rules.slower_than.is_some()
+        self.limit.is_some()
+            || self.try_limit.is_some()
+            || self.rules.slower_than.is_some()
+            || self.rules.wants_latency
     }
 
     /// Whether response headers of the upstream arrived.
@@ -350,7 +361,17 @@ impl Call {
     }
 
     fn observe(&mut self, seen: &Observation) -> Effect {
-        self.settle(self.rules.classify(seen).into())
+        let outcome = self.rules.classify(seen);
+        let latency = match (seen, outcome) {
+            (Observation::Answer { latency, .. }, Outcome::Success | Outcome::Slow) => {
+                Some(*latency)
+            }
+            // It left when its time was over.
+            (Observation::ClientGone { elapsed, .. }, Outcome::Failure) => Some(*elapsed),
+            _ => None,
+        };
+        let latency = latency.filter(|_| self.rules.wants_latency);
+        self.settle(Report { latency, ..outcome.into() })
     }
 
     fn settle(&mut self, report: Report) -> Effect {

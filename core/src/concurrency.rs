@@ -2,14 +2,18 @@
 //!
 //! A call takes a slot when it is admitted and gives it back when it is settled. How many are taken is the
 //! whole state; how many there may be belongs to whoever asks. So a changed limit holds at once, and
-//! nothing begins anew for it.
+//! nothing begins anew for it. The limit may be one that [finds itself](adaptive), and calls that find no
+//! slot may [wait](queue) for one.
 //!
 //! One worker counts for itself. Where the workers of a process share the limit the count is a word on the
-//! [board], which a compare-and-swap changes: exact, however many ask at once.
+//! [board], which a compare-and-swap changes: exact, however many ask at once. The same word counts the
+//! calls that wait, so that whoever gives a slot back cannot miss one that began to wait meanwhile.
 
 pub mod adaptive;
+pub mod queue;
 
 use crate::board::{self, Words};
+use crate::time::Duration;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -20,6 +24,8 @@ pub struct Concurrency {
     shared: Option<Arc<dyn Words>>,
     /// Slots that calls of this worker have.
     taken: u32,
+    /// Calls of this worker that wait for one.
+    waiting: u32,
 }
 
 /// Why a call is turned away: as many are under way as may be.
@@ -27,14 +33,44 @@ pub struct Concurrency {
 pub struct Denied {
     /// How many may be.
     pub max: u32,
+    /// How long the call waited for one of them to end, in whole milliseconds.
+    pub waited_ms: u32,
+}
+
+impl Denied {
+    /// Of a call that has waited for so long.
+    pub(crate) fn after(max: u32, waited: Duration) -> Self {
+        Self { max, waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX) }
+    }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.max {
-            1 => f.write_str("1 call under way, and no more may be"),
-            max => write!(f, "{max} calls under way, and no more may be"),
+            1 => f.write_str("1 call under way, and no more may be")?,
+            max => write!(f, "{max} calls under way, and no more may be")?,
         }
+        match self.waited_ms {
+            0 => Ok(()),
+            waited => write!(f, "; waited {waited}ms"),
+        }
+    }
+}
+
+/// The shared word: slots that are taken, and calls that wait for one.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    taken: u32,
+    waiting: u32,
+}
+
+impl Count {
+    const fn unpack(word: u64) -> Self {
+        Self { taken: word as u32, waiting: (word >> 32) as u32 }
+    }
+
+    const fn pack(self) -> u64 {
+        (self.waiting as u64) << 32 | self.taken as u64
     }
 }
 
@@ -49,7 +85,7 @@ impl Concurrency {
 
     /// One replica of the count in `words`.
     pub const fn shared(words: Arc<dyn Words>) -> Self {
-        Self { shared: Some(words), taken: 0 }
+        Self { shared: Some(words), taken: 0, waiting: 0 }
     }
 
     /// Whether other workers count in it too.
@@ -62,41 +98,111 @@ impl Concurrency {
         self.taken
     }
 
-    /// Takes a slot where fewer than `max` are taken; gives how many are taken now.
+    /// Slots that are taken, in all workers that share them.
+    pub fn all_taken(&self) -> u32 {
+        self.count().taken
+    }
+
+    /// Whether calls of other workers wait for a slot.
+    pub fn others_wait(&self) -> bool {
+        self.count().waiting > self.waiting
+    }
+
+    fn count(&self) -> Count {
+        match &self.shared {
+            None => Count { taken: self.taken, waiting: self.waiting },
+            Some(words) => Count::unpack(words.load(0)),
+        }
+    }
+
+    /// Changes the shared count by what `next` says, and nothing where it says none.
+    fn update(&self, next: impl Fn(Count) -> Option<Count>) -> Option<Count> {
+        match &self.shared {
+            None => next(self.count()),
+            Some(words) => {
+                let next = |word| next(Count::unpack(word)).map(Count::pack);
+                board::update(&**words, 0, next).map(Count::unpack)
+            }
+        }
+    }
+
+    /// Takes a slot where fewer than `max` are taken.
     ///
     /// # Errors
     /// There is none free.
-    pub fn take(&mut self, max: u32) -> Result<u32, Denied> {
-        let all = match &self.shared {
-            None if self.taken >= max => return Err(Denied { max }),
-            None => u64::from(self.taken) + 1,
-            Some(words) => {
-                let free = |taken: u64| (taken < u64::from(max)).then_some(taken + 1);
-                board::update(&**words, 0, free).ok_or(Denied { max })?
-            }
-        };
+    pub fn take(&mut self, max: u32) -> Result<(), Denied> {
+        self.take_one(max).map(drop)
+    }
+
+    /// The same; gives how many are taken now.
+    ///
+    /// # Errors
+    /// There is none free.
+    #[inline]
+    pub fn take_one(&mut self, max: u32) -> Result<u32, Denied> {
+        let one_more =
+            |Count { taken, waiting }| (taken < max).then(|| Count { taken: taken + 1, waiting });
+        let count = self.update(one_more).ok_or(Denied { max, waited_ms: 0 })?;
         self.taken = self.taken.saturating_add(1);
-        Ok(u32::try_from(all).unwrap_or(u32::MAX))
+        Ok(count.taken)
+    }
+
+    /// The same; where there is none free the call counts as one that waits.
+    ///
+    /// # Errors
+    /// It waits.
+    pub fn take_or_wait(&mut self, max: u32) -> Result<u32, Denied> {
+        loop {
+            let denied = match self.take_one(max) {
+                Ok(taken) => return Ok(taken),
+                Err(denied) => denied,
+            };
+            let one_more = |Count { taken, waiting }| {
+                (taken >= max).then(|| Count { taken, waiting: waiting.saturating_add(1) })
+            };
+            // None: one came free meanwhile.
+            if self.update(one_more).is_some() {
+                self.waiting = self.waiting.saturating_add(1);
+                return Err(denied);
+            }
+        }
+    }
+
+    /// So many calls of this worker wait from now on.
+    pub fn waits(&mut self, count: u32) {
+        let (before, now) = (self.waiting, count);
+        if before == now {
+            return;
+        }
+        self.update(|Count { taken, waiting }| {
+            let others = waiting.saturating_sub(before);
+            Some(Count { taken, waiting: others.saturating_add(now) })
+        });
+        self.waiting = now;
     }
 
     /// Gives a slot back that was taken.
     pub fn give_back(&mut self) {
-        self.give_back_many(1);
+        self.leave(1, 0);
     }
 
-    fn give_back_many(&mut self, count: u32) {
-        self.taken = self.taken.saturating_sub(count);
-        if let Some(words) = &self.shared {
-            board::update(&**words, 0, |taken| Some(taken.saturating_sub(u64::from(count))));
-        }
+    fn leave(&mut self, slots: u32, waiting: u32) {
+        self.update(|count| {
+            Some(Count {
+                taken: count.taken.saturating_sub(slots),
+                waiting: count.waiting.saturating_sub(waiting),
+            })
+        });
+        self.taken = self.taken.saturating_sub(slots);
+        self.waiting = self.waiting.saturating_sub(waiting);
     }
 }
 
 /// A worker that ends leaves no slots behind.
 impl Drop for Concurrency {
     fn drop(&mut self) {
-        if self.taken > 0 {
-            self.give_back_many(self.taken);
+        if self.taken > 0 || self.waiting > 0 {
+            self.leave(self.taken, self.waiting);
         }
     }
 }
@@ -113,19 +219,21 @@ mod tests {
         let mut calls = Concurrency::new();
         assert_eq!(
             (calls.take(2), calls.take(2), calls.take(2)),
-            (Ok(1), Ok(2), Err(Denied { max: 2 }))
+            (Ok(()), Ok(()), Err(Denied { max: 2, waited_ms: 0 }))
         );
         calls.give_back();
-        assert_eq!((calls.take(2), calls.taken()), (Ok(2), 2));
+        assert_eq!((calls.take(2), calls.taken()), (Ok(()), 2));
         // A lower limit holds at once, a higher one too.
-        assert_eq!((calls.take(1), calls.take(3)), (Err(Denied { max: 1 }), Ok(3)));
+        assert_eq!((calls.take(1), calls.take(3)), (Err(Denied { max: 1, waited_ms: 0 }), Ok(())));
     }
 
     #[test]
     fn a_denial_can_be_read_aloud() {
-        let text = |max| Denied { max }.to_string();
+        let text = |max| Denied { max, waited_ms: 0 }.to_string();
         assert_eq!(text(1), "1 call under way, and no more may be");
         assert_eq!(text(100), "100 calls under way, and no more may be");
+        let waited = Denied::after(5, Duration::from_nanos(70_900_000)).to_string();
+        assert_eq!(waited, "5 calls under way, and no more may be; waited 70ms");
     }
 
     #[test]
@@ -133,10 +241,25 @@ mod tests {
         let words: Arc<dyn Words> = Arc::new(AtomicWords::new(Concurrency::WORDS));
         let mut one = Concurrency::shared(words.clone());
         let mut other = Concurrency::shared(words.clone());
-        assert_eq!((one.take(2), other.take(2)), (Ok(1), Ok(2)));
+        assert_eq!((one.take(2), other.take(2)), (Ok(()), Ok(())));
         assert!(one.take(2).is_err() && other.take(2).is_err());
         drop(other);
-        assert_eq!((words.load(0), one.take(2)), (1, Ok(2)));
+        assert_eq!((words.load(0), one.take(2)), (1, Ok(())));
+    }
+
+    #[test]
+    fn replicas_know_of_each_others_waiting_calls() {
+        let words: Arc<dyn Words> = Arc::new(AtomicWords::new(Concurrency::WORDS));
+        let mut one = Concurrency::shared(words.clone());
+        let mut other = Concurrency::shared(words.clone());
+        assert_eq!((one.take_or_wait(1), other.take_or_wait(1).is_err()), (Ok(1), true));
+        assert_eq!((one.others_wait(), other.others_wait()), (true, false));
+        assert_eq!((one.all_taken(), other.all_taken(), other.taken()), (1, 1, 0));
+        one.waits(3);
+        other.waits(0);
+        assert_eq!((one.others_wait(), other.others_wait()), (false, true));
+        drop(one);
+        assert_eq!((words.load(0), other.others_wait(), other.take_or_wait(1)), (0, false, Ok(1)));
     }
 
     // WASI has no threads.
@@ -169,6 +292,6 @@ mod tests {
     #[test]
     fn words_that_hold_nothing_stop_nobody() {
         let mut calls = Concurrency::shared(Arc::new(AtomicWords::new(0)));
-        assert_eq!((calls.take(1), calls.take(1)), (Ok(1), Ok(1)));
+        assert_eq!((calls.take(1), calls.take(1)), (Ok(()), Ok(())));
     }
 }

@@ -107,8 +107,22 @@ pub struct Rejected<'p> {
 pub struct Wait<'p> {
     /// The policy that matched.
     pub policy: &'p Arc<Policy>,
-    /// When to ask again.
+    /// When to ask again, unless the call is [woken](crate::Engine::take_woken) before.
     pub until: Instant,
+    /// What the call is known by meanwhile.
+    pub waiting: Waiting,
+}
+
+/// A call that waits in a queue of the engine. The host gives it to
+/// [`Engine::admit_again`](crate::Engine::admit_again), or to [`Engine::forget`](crate::Engine::forget)
+/// where the call ended meanwhile: one of both, or a slot that is kept for it is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "who waits is to ask again, or to be forgotten"]
+pub struct Waiting {
+    /// Its scope's place in the engine.
+    pub(crate) place: u32,
+    /// Its number among the engine's calls that waited, modulo 2^32.
+    pub(crate) number: u32,
 }
 
 /// Proof of an admission: plain data, without lock or lifetime. A host keeps it with the call and
@@ -312,11 +326,17 @@ impl Policy {
         self.fallback.as_ref().filter(|f| f.on.failed && self.acts())
     }
 
-    /// What a caller has left, where no upstream could use it.
-    pub(crate) fn time_is_over(&self, facts: &dyn Facts) -> Option<Duration> {
+    /// What a caller had left, where no upstream could use it any more: it has waited for so long.
+    pub(crate) fn time_is_over(&self, facts: &dyn Facts, waited: Duration) -> Option<Duration> {
         let deadline = self.deadline.as_ref()?;
         let left = deadline.left_of(facts)?;
-        deadline.check(left, Duration::ZERO).is_err().then_some(left)
+        deadline.check(left, waited).is_err().then_some(left)
+    }
+
+    /// How long a caller may be kept waiting, where it says so.
+    pub(crate) fn time_left(&self, facts: &dyn Facts) -> Option<Duration> {
+        let deadline = self.deadline.as_ref()?;
+        deadline.check(deadline.left_of(facts)?, Duration::ZERO).ok()
     }
 
     /// What is made of the time that a caller has left, where the policy acts.

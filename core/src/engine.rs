@@ -13,10 +13,11 @@ mod policies;
 mod recorder;
 mod tries;
 mod view;
+mod waiting;
 
 use crate::board::Board;
 use crate::decision::{
-    Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait,
+    Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait, Waiting,
 };
 use crate::event::{Decided, Event};
 use crate::facts::{Facts, without_port};
@@ -39,7 +40,8 @@ pub use policies::Policies;
 use policies::{Entry, State};
 use recorder::Recorder;
 pub use recorder::{MAX_EVENTS, Totals, Tracing};
-pub use view::Snapshot;
+pub use view::{LimitSnapshot, Snapshot};
+use waiting::{Again, WaitingCalls};
 
 /// Policy documents at work.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ pub struct Engine {
     far: Exchanges,
     limits: Limits,
     budgets: Budgets,
+    waits: WaitingCalls,
 }
 
 /// Whether the host has memory for one more entry in a table that has so many: a table may need twice
@@ -80,6 +83,7 @@ impl Engine {
             far: Exchanges::default(),
             limits: Limits::default(),
             budgets: Budgets::default(),
+            waits: WaitingCalls::default(),
         }
     }
 
@@ -123,7 +127,7 @@ impl Engine {
             let row = slot.row;
             return self.admitted(now, &entry.policy, place, row, permit);
         }
-        self.decide(now, entry, facts, place)
+        self.decide(now, entry, facts, place, None)
     }
 
     /// What becomes of a request without a scope.
@@ -177,25 +181,29 @@ impl Engine {
         entry: &'p Entry,
         facts: &dyn Facts,
         place: u32,
+        again: Option<Again>,
     ) -> Verdict<'p> {
         let policy = &entry.policy;
+        let call = self.waits.patience(now, policy, facts, again);
+        let waited = call.waited.unwrap_or_default();
         let Some(slot) = self.slots.get_mut(place) else {
             return Verdict::Unmatched;
         };
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
-            _ if let Some(left) = policy.time_is_over(facts) => {
+            _ if let Some(left) = policy.time_is_over(facts, waited) => {
+                slot.guard.forget_waiting(now, call);
                 Answer::Reject(Rejection::deadline(left, slot.guard.state()))
             }
             _ => match (&entry.limits, &policy.concurrency) {
                 (None, None) => slot.guard.admit(now),
                 (None, Some(limit)) => {
                     let place = Place { board: self.board.as_deref(), key: slot.key.on_board() };
-                    slot.guard.admit_within(now, limit, &policy.hashes, place)
+                    slot.guard.admit_or_wait(now, limit, &policy.hashes, place, call)
                 }
                 (Some(limits), _) => {
                     let (board, room) = (self.board.as_deref(), self.room);
-                    let call = Call { now, policy, facts, board, room };
+                    let call = Call { now, policy, facts, board, room, patience: call };
                     self.limits.admit(limits, slot, &mut self.recorder, call)
                 }
             },
@@ -218,10 +226,17 @@ impl Engine {
                     Verdict::Reject(Rejected { policy, rejection })
                 }
             }
-            Answer::Wait(until) => Verdict::Wait(Wait { policy, until }),
+            Answer::Wait(until) => {
+                self.waits.wait_in(place);
+                let waiting = Waiting { place, number: call.number.unwrap_or_default() };
+                Verdict::Wait(Wait { policy, until, waiting })
+            }
         };
         if is_stirred {
             self.stirred(place);
+        }
+        if call.number.is_some() {
+            self.wake(place);
         }
         verdict
     }
@@ -304,12 +319,16 @@ impl Engine {
         }
         slot.is_recent = true;
         let is_told = permit.is_told();
+        let has_slot = permit.has_slot();
         let late = slot.guard.settle(now, permit, report);
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let settled = Settled { outcome, late };
         self.recorder.settled(now, row, (call, is_told), settled);
         if is_stirred {
             self.stirred(place);
+        }
+        if has_slot {
+            self.wake(place);
         }
         settled
     }
@@ -357,6 +376,7 @@ impl Engine {
     pub fn poll(&mut self, now: Instant) {
         self.poll_due(now);
         self.sweep(now);
+        self.serve_waiting(now);
         self.free_states();
     }
 

@@ -7,7 +7,7 @@
 //! A mechanism's state is a field of [`Guard`]. Its settings are a field of [`Rules`] where the state
 //! depends on them (the breaker's); else the policy that asks gives them with each call (the limit of
 //! calls under way). It gets its words on the board in [`Guard::new`] or with the first call. It is
-//! asked in [`Guard::admit`] and [`Guard::admit_within`], told in [`Guard::settle`] and
+//! asked in [`Guard::admit`] and `Guard::admit_or_wait`, told in [`Guard::settle`] and
 //! [`Guard::poll`]. [`Guard::is_idle`] says whether all can be forgotten, [`Guard::next_wakeup`] when
 //! time makes something due.
 //!
@@ -15,13 +15,13 @@
 //! `Guard::admit_undisturbed` first then, which looks at nothing else.
 
 mod far;
+mod limit;
 #[cfg(test)]
 mod tests;
 mod tries;
 
 use crate::board::{Board, Words};
 use crate::breaker::{Breaker, Denied, Permit, State, Transition};
-use crate::concurrency::Concurrency;
 use crate::decision::Rejection;
 use crate::outcome::Report;
 use crate::policy::{BreakerPolicy, ConcurrencyPolicy, Policy, Share, StateHashes};
@@ -29,6 +29,8 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+pub(crate) use limit::Patience;
+use limit::{Limit, NoSlot};
 
 /// The settings of a guard that belong to its state: guards with the same hashes have the same.
 #[derive(Clone, Debug)]
@@ -82,8 +84,8 @@ impl Place<'_> {
 #[derive(Debug, Default)]
 pub struct Guard {
     breaker: Option<Breaker>,
-    /// With whom the limit is shared, and its slots. None while no policy with a limit asked.
-    concurrency: Option<Box<(Share, Concurrency)>>,
+    /// None while no policy with a limit asked.
+    limit: Option<Box<Limit>>,
     /// Permits given out and not settled, whatever their generation.
     outstanding: u32,
     #[cfg(test)]
@@ -102,6 +104,17 @@ pub enum Answer {
     Wait(Instant),
 }
 
+/// A limit of calls under way at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    /// How many may be.
+    pub limit: u32,
+    /// How many are, in all workers that share the limit.
+    pub taken: u32,
+    /// How many calls of this worker wait.
+    pub waiting: u32,
+}
+
 /// A permit of a guard: what its mechanisms gave.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit must be settled"]
@@ -117,6 +130,12 @@ impl GuardPermit {
     /// Whether it is of a breaker's probe that waits for response headers.
     pub fn is_probe(&self) -> bool {
         self.breaker.is_probe()
+    }
+
+    /// Whether it has a slot of the limit of calls under way.
+    #[inline]
+    pub(crate) const fn has_slot(&self) -> bool {
+        self.has_slot
     }
 }
 
@@ -135,7 +154,7 @@ impl Guard {
         });
         Self {
             breaker,
-            concurrency: None,
+            limit: None,
             outstanding: 0,
             #[cfg(test)]
             gate: None,
@@ -192,8 +211,7 @@ impl Guard {
     }
 
     /// Whether a call may go upstream now, by a policy that limits calls under way; `place` is where the
-    /// limit is shared.
-    #[inline(never)]
+    /// limit is shared. No call waits here.
     pub fn admit_within(
         &mut self,
         now: Instant,
@@ -201,33 +219,77 @@ impl Guard {
         hashes: &StateHashes,
         place: Place<'_>,
     ) -> Answer {
+        self.admit_or_wait(now, limit, hashes, place, Patience::default())
+    }
+
+    /// The same for a call that may wait, or has waited.
+    #[inline(never)]
+    pub(crate) fn admit_or_wait(
+        &mut self,
+        now: Instant,
+        policy: &ConcurrencyPolicy,
+        hashes: &StateHashes,
+        place: Place<'_>,
+        call: Patience,
+    ) -> Answer {
         if let Err(denied) = self.peek(now) {
+            self.forget_waiting(now, call);
             return Answer::Reject(Rejection::Breaker(denied));
         }
         let breaker = self.state();
-        let (_, concurrency) = match &mut self.concurrency {
-            // With whom it is shared can change once no call has a slot.
-            Some(known) if known.0 == limit.share || known.1.taken() > 0 => &mut **known,
-            unknown => {
-                let words = match limit.share {
-                    Share::None => None,
-                    _ => place.words(hashes.scopes, Concurrency::WORDS),
-                };
-                let new = words.map_or_else(Concurrency::new, Concurrency::shared);
-                &mut **unknown.insert(Box::new((limit.share, new)))
-            }
+        let limit = match &mut self.limit {
+            Some(known) if known.suits(policy) => &mut **known,
+            unknown => &mut **unknown.insert(Box::new(Limit::new(policy, hashes, place))),
         };
-        if let Err(denied) = concurrency.take(limit.max) {
-            return Answer::Reject(Rejection::Concurrency { denied, breaker });
+        limit.follow(policy, hashes, place);
+        match limit.ask(now, call) {
+            Ok(()) => {}
+            Err(NoSlot::Waits(until)) => return Answer::Wait(until),
+            Err(NoSlot::Denied(denied)) => {
+                return Answer::Reject(Rejection::Concurrency { denied, breaker });
+            }
         }
         match self.admit(now) {
             Answer::Admit(permit) => Answer::Admit(GuardPermit { has_slot: true, ..permit }),
             // Another worker was faster.
             other => {
-                self.give_back();
+                self.give_back(now);
                 other
             }
         }
+    }
+
+    /// A call that has waited is turned away.
+    pub(crate) fn forget_waiting(&mut self, now: Instant, call: Patience) {
+        if let (Some(number), Some(_)) = (call.number, call.waited) {
+            self.forget(now, number);
+        }
+    }
+
+    /// A call that waits has ended, or one that a slot is kept for.
+    pub(crate) fn forget(&mut self, now: Instant, number: u32) {
+        if let Some(limit) = &mut self.limit {
+            limit.forget(now, number);
+        }
+    }
+
+    /// Gives free slots to calls that wait. Whether some still do.
+    pub(crate) fn serve(&mut self, now: Instant) -> bool {
+        let Some(limit) = &mut self.limit else {
+            return false;
+        };
+        limit.serve(now);
+        !limit.queue().is_empty()
+    }
+
+    /// The number of a call that waited and is to ask again; each is told once.
+    pub(crate) fn take_woken(&mut self) -> Option<u32> {
+        self.limit.as_mut()?.take_woken()
+    }
+
+    /// Whether other workers are to be told that a slot is free; told once.
+    pub(crate) fn take_ring(&mut self) -> bool {
+        self.limit.as_mut().is_some_and(|limit| limit.take_ring())
     }
 
     /// Good response headers arrived, see [`Breaker::answered`].
@@ -251,7 +313,7 @@ impl Guard {
     pub fn settle(&mut self, now: Instant, permit: GuardPermit, report: Report) -> bool {
         self.outstanding = self.outstanding.saturating_sub(1);
         if permit.has_slot {
-            self.give_back();
+            self.settle_slot(now, &report);
         }
         match &mut self.breaker {
             Some(breaker) if !permit.is_told => breaker.settle(now, permit.breaker, report),
@@ -264,15 +326,23 @@ impl Guard {
     /// have; a probe's slot they free themselves.
     pub fn settle_late(&mut self, permit: GuardPermit) {
         self.outstanding = self.outstanding.saturating_sub(1);
+        // Nobody waits where the policies are gone: then no time is needed.
         if permit.has_slot {
-            self.give_back();
+            self.give_back(Instant::ZERO);
         }
     }
 
     #[cold]
-    fn give_back(&mut self) {
-        if let Some((_, concurrency)) = self.concurrency.as_deref_mut() {
-            concurrency.give_back();
+    fn settle_slot(&mut self, now: Instant, report: &Report) {
+        if let Some(limit) = &mut self.limit {
+            limit.settle(now, report);
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self, now: Instant) {
+        if let Some(limit) = &mut self.limit {
+            limit.give_back(now);
         }
     }
 
@@ -316,9 +386,23 @@ impl Guard {
         self.breaker.as_ref()
     }
 
-    /// Whether it may leave the table: closed, and nobody waits to settle.
+    /// How many calls may be under way, how many are, in all workers that share the limit, and how many of
+    /// this worker wait; and whether it is shared. None while no policy with a limit asked.
+    pub(crate) fn limit(&self) -> Option<(LimitView, bool)> {
+        let limit = self.limit.as_deref()?;
+        let view = LimitView {
+            limit: limit.allowed_now(),
+            taken: limit.slots().all_taken(),
+            waiting: limit.queue().len(),
+        };
+        Some((view, limit.slots().is_shared()))
+    }
+
+    /// Whether it may leave the table: closed, and nobody waits, to settle or for a slot.
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.outstanding == 0 && self.state() == State::Closed
+        self.outstanding == 0
+            && self.state() == State::Closed
+            && self.limit.as_ref().is_none_or(|limit| limit.is_idle())
     }
 }

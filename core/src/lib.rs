@@ -58,6 +58,7 @@ pub mod window;
 
 pub use decision::{
     Admission, Pass, PassReason, Plan, Rejected, Rejection, Reply, Settled, Ticket, Verdict, Wait,
+    Waiting,
 };
 pub use engine::Engine;
 pub use facts::{Direction, Facts};

@@ -164,6 +164,8 @@ pub struct FailureRules {
     /// Whether faults injected by the mesh count like an upstream's own answer (`count_injected`);
     /// else they are neutral.
     pub count_injected: bool,
+    /// Whether latencies are wanted for more than `slower_than`: an adaptive limit follows them.
+    pub wants_latency: bool,
 }
 
 impl FailureRules {
@@ -225,10 +227,14 @@ pub struct Report {
     pub outcome: Outcome,
     /// The upstream's `retry-after`, where it sent one.
     pub retry_after: Option<Duration>,
+    /// What the upstream's clock showed at good response headers; of a failure, what it showed when the
+    /// call's time was over. None where that says nothing of how fast the upstream is, or nobody
+    /// [wants](FailureRules::wants_latency) it.
+    pub latency: Option<Duration>,
 }
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, retry_after: None }
+        Self { outcome, retry_after: None, latency: None }
     }
 }

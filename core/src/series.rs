@@ -257,6 +257,12 @@ impl SeriesTable {
         self.rows.iter_mut().map(|row| &mut row.counts)
     }
 
+    /// The same, to look at.
+    pub(crate) fn labels(&self, row: u32) -> Option<(&str, &str)> {
+        let row = self.rows.get(row as usize)?;
+        Some((&row.policy, &row.scope))
+    }
+
     /// Policy and scope label of a row.
     pub(crate) fn names(&self, row: u32) -> Option<(Arc<str>, Arc<str>)> {
         let row = self.rows.get(row as usize)?;

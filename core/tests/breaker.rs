@@ -175,7 +175,7 @@ fn retry_after_lengthens_the_open_time_up_to_max() {
         bench.calls(2, Failure);
         let permit = bench.permit();
         let retry_after = Some(Duration::from_secs(asked));
-        bench.breaker.settle(bench.now, permit, Report { outcome: Failure, retry_after });
+        bench.breaker.settle(bench.now, permit, Report { retry_after, ..Report::from(Failure) });
         let rejection = bench.admit().unwrap_err();
         assert_eq!(rejection.left(), Some(Duration::from_secs(left)));
     }

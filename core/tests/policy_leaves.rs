@@ -24,6 +24,8 @@ const CHOSEN: &[(&str, &[&str])] = &[
         &[r#""idempotent""#, r#""all""#, r#"["idempotency_key"]"#, r#"["POST", "GET"]"#],
     ),
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
+    // Not below `adaptive.min`.
+    ("adaptive.max", &["100", "200"]),
     // More calls than `minimum_calls` asks for.
     ("window.calls", &["100", "200"]),
     // An override has as many values as the key has parts.

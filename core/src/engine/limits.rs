@@ -6,7 +6,7 @@ use super::{Recorder, Room, scope_key};
 use crate::board::Board;
 use crate::decision::{RateLimited, Rejection, Rule};
 use crate::facts::Facts;
-use crate::guard::{Answer, Place};
+use crate::guard::{Answer, Patience, Place};
 use crate::limiter::keyed::{KeyPlace, KeyedLimit, Opened};
 use crate::limiter::{Exceeded, Token, WORDS};
 use crate::policy::{LimitOverride, LimitPolicy, Mode, Policy, Share};
@@ -61,6 +61,8 @@ pub(super) struct Call<'a> {
     pub facts: &'a dyn Facts,
     pub board: Option<&'a dyn Board>,
     pub room: Room,
+    /// How it asks for a slot of the limit of calls under way.
+    pub patience: Patience,
 }
 
 impl Limits {
@@ -115,22 +117,25 @@ impl Limits {
             Asking::PassUnenforced if policy.mode == Mode::Shadow => {}
             Asking::PassUnenforced => recorder.not_applied(slot.row, Rule::RateLimit),
             Asking::Reject(limit) => {
+                slot.guard.forget_waiting(now, call.patience);
                 return Answer::Reject(Rejection::RateLimit { limit, breaker });
             }
         }
         if let Err(denied) = slot.guard.peek(now) {
+            slot.guard.forget_waiting(now, call.patience);
             return Answer::Reject(Rejection::Breaker(denied));
         }
         // Taken before the guard gives its permit: a token can be given back, a probe's place cannot.
         if let Err(limit) = self.take(call) {
             self.give_back(now);
+            slot.guard.forget_waiting(now, call.patience);
             return Answer::Reject(Rejection::RateLimit { limit, breaker });
         }
         let answer = match &policy.concurrency {
             None => slot.guard.admit(now),
             Some(limit) => {
                 let place = Place { board: call.board, key: slot.key.on_board() };
-                slot.guard.admit_within(now, limit, &policy.hashes, place)
+                slot.guard.admit_or_wait(now, limit, &policy.hashes, place, call.patience)
             }
         };
         if !matches!(answer, Answer::Admit(_)) {

@@ -68,6 +68,11 @@ impl Recorder {
         self.series.iter()
     }
 
+    /// Policy and scope label of a row.
+    pub(super) fn labels(&self, row: u32) -> Option<(&str, &str)> {
+        self.series.labels(row)
+    }
+
     pub(super) const fn totals(&self) -> Totals {
         self.totals
     }

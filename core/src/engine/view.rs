@@ -3,6 +3,7 @@
 use super::{Engine, State};
 use crate::breaker::View;
 use crate::decision::BreakerPlace;
+use crate::guard::LimitView;
 use crate::registry::label;
 use crate::series::SHARED_LABEL;
 use crate::time::Instant;
@@ -21,7 +22,32 @@ pub struct Snapshot<'a> {
     pub view: View,
 }
 
+/// A limit of calls under way at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitSnapshot<'a> {
+    /// The policy's name.
+    pub policy: &'a str,
+    /// The scope's label in metrics. Scopes may have one together.
+    pub label: &'a str,
+    /// Whether the workers of the process have it together.
+    pub is_shared: bool,
+    /// The limit.
+    pub view: LimitView,
+}
+
 impl Engine {
+    /// Every limit of calls under way that was asked, policy by policy; as many as scopes.
+    pub fn limits(&self) -> impl Iterator<Item = LimitSnapshot<'_>> {
+        self.states.iter().flatten().flat_map(move |State { registry, .. }| {
+            registry.places().iter().filter_map(move |place| {
+                let slot = self.slots.get(*place)?;
+                let (view, is_shared) = slot.guard.limit()?;
+                let (policy, label) = self.recorder.labels(slot.row)?;
+                Some(LimitSnapshot { policy, label, is_shared, view })
+            })
+        })
+    }
+
     /// The breaker that decided on a call; none where its policy has none, or is gone.
     pub fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
         let slot = self.slots.get(at.0).filter(|slot| !slot.is_orphan)?;

@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::{Answer, Guard, Place, Rules};
+use super::{Answer, Guard, Patience, Place, Rules};
 use crate::breaker::State;
 use crate::decision::Rejection;
 use crate::outcome::{Outcome, Report};
@@ -125,14 +125,14 @@ fn a_full_limit_takes_no_probe_and_an_open_breaker_no_slot() {
     let ask = |guard: &mut Guard, now| guard.admit_within(now, limit, hashes, Place::default());
     let Answer::Admit(bad) = ask(&mut guard, at(0)) else { panic!("not admitted") };
     guard.settle(at(0), bad, Report::from(Outcome::Failure));
-    let slots = |guard: &Guard| guard.concurrency.as_ref().map(|known| known.1.taken());
+    let slots = |guard: &Guard| guard.limit().map(|(limit, _)| limit.taken);
     assert!(matches!(ask(&mut guard, at(500)), Answer::Reject(Rejection::Breaker(_))));
     assert_eq!((slots(&guard), guard.outstanding), (Some(0), 0));
     // Somebody has the slot while the open time ends.
-    guard.concurrency.as_mut().unwrap().1.take(1).unwrap();
+    guard.limit.as_mut().unwrap().ask(at(600), Patience::default()).unwrap();
     assert!(matches!(ask(&mut guard, at(2_000)), Answer::Reject(Rejection::Concurrency { .. })));
     assert_eq!((guard.state(), guard.outstanding), (State::Open, 0));
-    guard.concurrency.as_mut().unwrap().1.give_back();
+    guard.limit.as_mut().unwrap().give_back(at(2_000));
     let answer = ask(&mut guard, at(2_000));
     assert!(matches!(&answer, Answer::Admit(permit) if permit.is_probe()), "{answer:?}");
     assert_eq!((slots(&guard), guard.outstanding), (Some(1), 1));

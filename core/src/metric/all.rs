@@ -147,6 +147,24 @@ pub static REQUEST_DURATION_MS: Metric = Metric::counter(
 )
 .only(WASM)
 .histogram(Unit::Milliseconds, &[]);
+/// Limits of calls under way.
+pub static CONCURRENCY_LIMIT: Metric = Metric::gauge(
+    "bimetal_concurrency_limit",
+    &[POLICY, SCOPE],
+    "Calls that may be under way in a scope; the highest where scopes share a label.",
+)
+.only(NATIVE);
+/// How much of them is used.
+pub static LIMIT_FILL: Metric = Metric::gauge(
+    "bimetal_limit_fill",
+    &[POLICY, SCOPE],
+    "How much of the limit of calls under way is used, from 0 to 1; the fullest where scopes share a label.",
+)
+.only(NATIVE);
+/// Calls that wait.
+pub static QUEUE_LENGTH: Metric =
+    Metric::gauge("bimetal_queue_length", &[POLICY, SCOPE], "Calls that wait for a slot.")
+        .only(NATIVE);
 /// Decisions that failed.
 pub static DECISION_ERRORS: Metric = Metric::counter(
     "bimetal_decision_errors_total",
@@ -260,7 +278,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 33] = [
+pub static ALL: [&Metric; 36] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -273,6 +291,9 @@ pub static ALL: [&Metric; 33] = [
     &WASTED,
     &REQUEST_DURATION_SECONDS,
     &REQUEST_DURATION_MS,
+    &CONCURRENCY_LIMIT,
+    &LIMIT_FILL,
+    &QUEUE_LENGTH,
     &DECISION_ERRORS,
     &SCOPES,
     &LIMIT_KEYS,

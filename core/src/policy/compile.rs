@@ -4,17 +4,18 @@ use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
+use super::table::concurrency::{self, adaptive, queue};
 use super::table::deadline::{self, Carrier};
 use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
-use super::table::{
-    self, BREAKER, DOCUMENT, POLICY, concurrency, failure, matching, scopes, timeout, warnings,
-};
+use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
     BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Open, Policy,
     RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
 };
 use super::{read_limits, read_retry};
+use crate::concurrency::adaptive::AdaptivePolicy;
+use crate::concurrency::queue::QueuePolicy;
 use crate::deadline::DeadlinePolicy;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::hash::Hash;
@@ -168,14 +169,32 @@ fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
 }
 
 fn read_concurrency(node: &Node, host: Host) -> Result<ConcurrencyPolicy, Unread> {
+    let adaptive = concurrency::ADAPTIVE.node(node).map(read_adaptive).transpose()?;
     Ok(ConcurrencyPolicy {
-        max: concurrency::MAX.read(node)?,
+        max: match &adaptive {
+            Some(adaptive) => adaptive.max,
+            None => concurrency::MAX.read(node)?,
+        },
         share: match host {
             Host::Native => concurrency::SHARE.read(node)?,
             // A worker of Envoy that dies could not give its slots back.
             Host::Wasm => Share::None,
         },
+        adaptive,
+        queue: concurrency::QUEUE.node(node).map(read_queue).transpose()?,
     })
+}
+
+fn read_adaptive(node: &Node) -> Result<AdaptivePolicy, Unread> {
+    Ok(AdaptivePolicy {
+        min: adaptive::MIN.read(node)?,
+        max: adaptive::MAX.read(node)?,
+        algorithm: adaptive::ALGORITHM.read(node)?,
+    })
+}
+
+fn read_queue(node: &Node) -> Result<QueuePolicy, Unread> {
+    Ok(QueuePolicy { max: queue::MAX.read(node)?, max_wait: queue::MAX_WAIT.read(node)? })
 }
 
 fn read_breaker(node: &Node) -> Result<BreakerPolicy, Unread> {
@@ -249,11 +268,13 @@ fn read_failure(policy: &Node, breaker: Option<&Node>) -> Result<FailureRules, U
     };
     let trip = breaker.and_then(|breaker| breaker::TRIP.node(breaker));
     let slow = trip.and_then(|trip| trip::SLOW_RATE.node(trip));
+    let limit = table::CONCURRENCY.node(policy);
     Ok(FailureRules {
         failures: answers(node, &[failure::STATUSES, failure::GRPC, failure::TRANSPORT])?,
         ignore: answers(node, &[failure::IGNORE])?,
         slower_than: slow.map(|slow| rate::SLOWER_THAN.read(slow)).transpose()?,
         count_injected: table::COUNT_INJECTED.given(policy)?.unwrap_or_default(),
+        wants_latency: limit.is_some_and(|limit| concurrency::ADAPTIVE.node(limit).is_some()),
     })
 }
 

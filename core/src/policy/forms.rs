@@ -3,6 +3,7 @@
 use super::limit::{Network, Pattern};
 use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
 use super::types::{Evidence, Growth, Judge, Mode, Scope, Share, WhenFull};
+use crate::concurrency::adaptive::Algorithm;
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};
@@ -283,6 +284,12 @@ impl FromNode for Evidence {
 }
 
 impl FromNode for Judge {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for Algorithm {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
     }

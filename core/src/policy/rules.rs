@@ -2,9 +2,10 @@
 //! other fields.
 
 use super::table::breaker::{self, half_open, open};
+use super::table::concurrency::{self, adaptive};
 use super::table::trip::{self, rate, window};
 use super::table::{
-    BREAKER_KEY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
+    BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
 };
 use super::types::Judge;
 use super::{profile, read_limits, read_retry};
@@ -78,6 +79,11 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
     let scope = SCOPE.node(policy).cloned();
     read_limits::complete(at, scope, policy, problems);
     read_retry::complete(at, policy, problems);
+    let limit = CONCURRENCY.node(policy).and_then(|limit| concurrency::ADAPTIVE.node(limit));
+    if let Some(limit) = limit {
+        let at = at.key(CONCURRENCY.name());
+        check_adaptive(&at.key(concurrency::ADAPTIVE.name()), limit, problems);
+    }
     if let Some(fallback) = FALLBACK.node(policy) {
         check_fallback(&at.key(FALLBACK.name()), fallback, problems);
     }
@@ -152,6 +158,14 @@ fn complete_rate(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
             problems.add(&at.key(rate::MINIMUM_CALLS.name()), what);
         }
         _ => {}
+    }
+}
+
+fn check_adaptive(at: &Path<'_>, node: &Node, problems: &mut Problems) {
+    if let (Some(min), Some(max)) = (adaptive::MIN.find(node), adaptive::MAX.find(node))
+        && min > max
+    {
+        problems.add(&at.key(adaptive::MIN.name()), format!("{min} is more than max ({max})"));
     }
 }
 

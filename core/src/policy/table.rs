@@ -4,6 +4,7 @@
 //! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
 pub(crate) mod breaker;
+pub(crate) mod concurrency;
 pub(crate) mod deadline;
 pub(crate) mod failure;
 pub(crate) mod fallback;
@@ -17,7 +18,7 @@ pub use breaker::BREAKER;
 pub use failure::FAILURE;
 
 use super::forms::scope;
-use super::types::{Evidence, Mode, Scope, Share, WhenFull};
+use super::types::{Evidence, Mode, Scope, WhenFull};
 use crate::doc::table::NAME as NAME_FORM;
 use crate::doc::{Field, Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
 use crate::time::Duration;
@@ -205,32 +206,6 @@ pub(crate) mod scopes {
     pub(in crate::policy) static SCOPES: Object = Object {
         doc: "Bounds of the table of scopes.",
         fields: &[MAX.field(), WHEN_FULL.field()],
-        rules: &[],
-    };
-}
-
-pub(crate) mod concurrency {
-    use super::{COUNT, Field, Key, Keyword, Object, Share, TypedKind};
-
-    pub(crate) const MAX: Key<u32> = Key::new("max", COUNT, "Most calls at once.").required();
-    pub(crate) const SHARE: Key<Share> = Key::new(
-        "share",
-        TypedKind::keywords(&[
-            Keyword::new(Share::Process.name()),
-            Keyword::new(Share::None.name()),
-        ]),
-        "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
-    )
-    .default(r#""process""#);
-
-    pub(super) static CONCURRENCY: Object = Object {
-        doc: "How many calls may be under way in a scope; one more is rejected.",
-        fields: &[
-            MAX.field(),
-            SHARE.field(),
-            Field::later("queue", "Calls that wait for one to end."),
-            Field::later("adaptive", "A limit that follows the upstream's latency."),
-        ],
         rules: &[],
     };
 }

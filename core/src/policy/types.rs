@@ -2,6 +2,8 @@
 
 use super::limit::LimitPolicy;
 use super::matching::Match;
+use crate::concurrency::adaptive::AdaptivePolicy;
+use crate::concurrency::queue::QueuePolicy;
 use crate::deadline::DeadlinePolicy;
 use crate::outcome::FailureRules;
 use crate::retry::RetryPolicy;
@@ -215,10 +217,14 @@ pub struct BreakerPolicy {
 /// How many calls may be under way in a scope. It is no part of a state: a changed one holds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConcurrencyPolicy {
-    /// So many, 1 at least.
+    /// So many, 1 at least. Of a limit that finds itself, the most that it can be.
     pub max: u32,
     /// In which workers together.
     pub share: Share,
+    /// How the limit finds itself, if it does.
+    pub adaptive: Option<AdaptivePolicy>,
+    /// Calls that may wait for a slot.
+    pub queue: Option<QueuePolicy>,
 }
 
 impl ConcurrencyPolicy {

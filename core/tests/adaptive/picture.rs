@@ -4,18 +4,18 @@ use super::server::{Came, Run};
 use std::fmt::Write;
 use std::path::Path;
 
-const WIDTH: f64 = 720.0;
-const LEFT: f64 = 52.0;
-const HEIGHT: f64 = 130.0;
+pub(crate) const WIDTH: f64 = 720.0;
+pub(crate) const LEFT: f64 = 52.0;
+pub(crate) const HEIGHT: f64 = 130.0;
 const GAP: f64 = 46.0;
 /// Colours of the runs, told apart also without colour: the second is dashed.
 const LINES: [&str; 2] = ["stroke=\"#0b6e99\"", "stroke=\"#c2410c\" stroke-dasharray=\"4 3\""];
 const TRUTH: &str = "stroke=\"#888\" stroke-width=\"5\" stroke-opacity=\"0.35\"";
 
-struct Panel {
-    title: &'static str,
-    top: f64,
-    most: f64,
+pub(crate) struct Panel {
+    pub(crate) title: &'static str,
+    pub(crate) top: f64,
+    pub(crate) most: f64,
 }
 
 impl Panel {
@@ -29,7 +29,7 @@ impl Panel {
         svg.push_str("\"/>\n");
     }
 
-    fn axes(&self, svg: &mut String) {
+    pub(crate) fn axes(&self, svg: &mut String) {
         let (top, bottom) = (self.top, self.top + HEIGHT);
         let _ = writeln!(
             svg,

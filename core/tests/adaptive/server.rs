@@ -102,7 +102,7 @@ fn nanos(seconds: f64) -> u64 {
 }
 
 /// Drawn by comparisons alone (von Neumann, 1951): the same on every machine, as a logarithm is not.
-fn exponential(rng: &mut Rng) -> f64 {
+pub(crate) fn exponential(rng: &mut Rng) -> f64 {
     let mut whole = 0.0;
     loop {
         let first = rng.next_share();
@@ -179,7 +179,7 @@ pub(crate) fn play(run: &Run) -> Came {
             _ => {
                 let now = Instant::from_nanos(next);
                 let limit = adaptive.limit(now, &run.policy);
-                let passes = match slots.take(limit) {
+                let passes = match slots.take_one(limit) {
                     Ok(taken) => {
                         adaptive.took(taken, limit);
                         server.waits.push_back(next);

@@ -145,7 +145,7 @@ impl World {
                     255 => Some(Duration::MAX),
                     seconds => Some(Duration::from_secs(u64::from(seconds) - 200)),
                 };
-                self.settle(source, Report { outcome, retry_after });
+                self.settle(source, Report { outcome, retry_after, latency: None });
             }
             9 if !self.tickets.is_empty() => {
                 let place = source.below(self.tickets.len().min(256));

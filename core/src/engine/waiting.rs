@@ -1,0 +1,144 @@
+//! Calls that wait in the queues of scopes, and how their hosts learn that they are to ask again.
+
+use super::{Engine, Policies};
+use crate::decision::{Verdict, Waiting};
+use crate::facts::Facts;
+use crate::guard::Patience;
+use crate::policy::{Mode, Policy};
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// The calls of an engine that wait.
+#[derive(Debug, Default)]
+pub(super) struct WaitingCalls {
+    /// Whether the host can have a call wait.
+    can_wait: bool,
+    /// Scopes in which calls wait, or did when they were last looked at.
+    places: Vec<u32>,
+    woken: VecDeque<Waiting>,
+    last: u32,
+}
+
+/// A call that asks again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    pub waiting: Waiting,
+    /// When it asked first.
+    pub begun: Instant,
+}
+
+impl WaitingCalls {
+    /// How a call asks for a slot.
+    pub(super) fn patience(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        facts: &dyn Facts,
+        again: Option<Again>,
+    ) -> Patience {
+        if let Some(Again { waiting, begun }) = again {
+            let waited = Some(now.since(begun));
+            return Patience { number: Some(waiting.number), waited, left: None };
+        }
+        let has_queue = policy.concurrency.is_some_and(|limit| limit.queue.is_some());
+        // In shadow mode nothing is applied: what would wait counts as turned away.
+        if !self.can_wait || !has_queue || policy.mode != Mode::Enforce {
+            return Patience::default();
+        }
+        self.last = self.last.wrapping_add(1);
+        Patience { number: Some(self.last), waited: None, left: policy.time_left(facts) }
+    }
+
+    /// A call waits in that scope.
+    pub(super) fn wait_in(&mut self, place: u32) {
+        if !self.places.contains(&place) {
+            self.places.push(place);
+        }
+    }
+}
+
+impl Engine {
+    /// Tells whether the host can have a call wait: only then [`Verdict::Wait`] comes. Until it is told,
+    /// what would have to wait is turned away.
+    pub fn set_can_wait(&mut self, can_wait: bool) {
+        self.waits.can_wait = can_wait;
+    }
+
+    /// Decides a request that has waited since `begun`: its time is over, or it was
+    /// [woken](Engine::take_woken). It starts over. By the same policies as before: who waits keeps them.
+    pub fn admit_again<'p>(
+        &mut self,
+        now: Instant,
+        policies: &'p Policies,
+        facts: &dyn Facts,
+        waiting: Waiting,
+        begun: Instant,
+    ) -> Verdict<'p> {
+        let entry = policies.find(facts).filter(|entry| entry.policy.mode == Mode::Enforce);
+        let place = entry.and_then(|entry| self.scope(policies, entry, facts));
+        match (entry, place) {
+            // Where calls wait the scope keeps its place.
+            (Some(entry), Some(place)) if place == waiting.place => {
+                self.decide(now, entry, facts, place, Some(Again { waiting, begun }))
+            }
+            _ => {
+                self.forget(now, waiting);
+                self.admit(now, policies, facts)
+            }
+        }
+    }
+
+    /// A call that waits has ended. What was kept for it is others' now.
+    pub fn forget(&mut self, now: Instant, waiting: Waiting) {
+        if let Some(slot) = self.slots.get_mut(waiting.place) {
+            slot.guard.forget(now, waiting.number);
+            self.wake(waiting.place);
+        }
+    }
+
+    /// A call that waits and is to ask again. To be called after every verb until it is empty, as
+    /// [`Engine::take_event`].
+    #[inline]
+    pub fn take_woken(&mut self) -> Option<Waiting> {
+        self.waits.woken.pop_front()
+    }
+
+    /// Whether calls wait.
+    #[inline]
+    pub fn has_waiting(&self) -> bool {
+        !self.waits.places.is_empty()
+    }
+
+    /// Gives slots that came free in other workers to calls that wait. A host calls it when the board
+    /// [rings](crate::board::Board::ring); every poll does so too.
+    pub fn serve_waiting(&mut self, now: Instant) {
+        let mut places = core::mem::take(&mut self.waits.places);
+        places.retain(|place| {
+            let Some(slot) = self.slots.get_mut(*place) else {
+                return false;
+            };
+            let waits = slot.guard.serve(now);
+            self.wake(*place);
+            waits
+        });
+        self.waits.places = places;
+    }
+
+    /// Notes who is to ask again, and tells the other workers of a free slot. To be called after every
+    /// verb that gives a slot back or has a call wait.
+    #[cold]
+    pub(super) fn wake(&mut self, place: u32) {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return;
+        };
+        while let Some(number) = slot.guard.take_woken() {
+            self.waits.woken.push_back(Waiting { place, number });
+        }
+        if slot.guard.take_ring()
+            && let Some(board) = &self.board
+        {
+            board.ring();
+        }
+    }
+}
