@@ -1,6 +1,6 @@
 //! `concurrency` in the policy language: what it means, what is wrong with it.
 
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #[macro_use]

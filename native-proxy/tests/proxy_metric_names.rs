@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 #[test]
 fn the_page_is_as_it_is_described() {
     let upstream = Upstream::answering(ok("fine"));
-    let rest = "policies: [{name: p, scope: policy, breaker: {trip: {consecutive_failures: 1}}, warnings: {}}]";
+    let rest = "policies: [{name: p, scope: policy, breaker: {trip: {consecutive_failures: 1}}, \
+                concurrency: {adaptive: {}}, warnings: {}}]";
     let proxy = Running::start(upstream.address, rest);
     assert_eq!(proxy.ask(&get("/")).status, 200);
     let page = Client::connect(proxy.health).ask(&get("/metrics")).text();

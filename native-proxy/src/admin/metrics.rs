@@ -7,7 +7,7 @@ use crate::framing::Refusal;
 use crate::interactions::Kind;
 use crate::proxy::Shared;
 use crate::upstream::EndpointState;
-use crate::worker::{CLASSES, Histogram, WorkerStats};
+use crate::worker::{CLASSES, Histogram, LimitRow, WorkerStats};
 use bimetal_core::metric::{self, COUNTED, Metric};
 use bimetal_core::series::{Counts, SHARED_LABEL};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     let mut page = Page::default();
     counted(&mut page, stats);
     durations(&mut page, stats);
+    limits(&mut page, stats);
     own(&mut page, shared, stats);
     page.text
 }
@@ -94,6 +95,33 @@ fn durations(page: &mut Page, stats: &[WorkerStats]) {
         }
         page.part(metric, "_sum", &labels, None, &(histogram.sum as f64 / 1e9));
         page.part(metric, "_count", &labels, None, &count);
+    }
+}
+
+/// The limits of calls under way. One that workers share is the same for all of them.
+fn limits(page: &mut Page, stats: &[WorkerStats]) {
+    let mut all: BTreeMap<(&str, &str), LimitRow> = BTreeMap::new();
+    for row in stats.iter().flat_map(|worker| &worker.limits) {
+        let sum = all.entry((&row.policy, &row.scope)).or_default();
+        sum.limit = if row.is_shared {
+            sum.limit.max(row.limit)
+        } else {
+            sum.limit.saturating_add(row.limit)
+        };
+        sum.fill = sum.fill.max(row.fill);
+        sum.waiting += row.waiting;
+    }
+    page.head(&metric::CONCURRENCY_LIMIT);
+    for ((policy, scope), row) in &all {
+        page.line(&metric::CONCURRENCY_LIMIT, &[policy, scope], u64::from(row.limit));
+    }
+    page.head(&metric::LIMIT_FILL);
+    for ((policy, scope), row) in &all {
+        page.part(&metric::LIMIT_FILL, "", &[policy, scope], None, &row.fill);
+    }
+    page.head(&metric::QUEUE_LENGTH);
+    for ((policy, scope), row) in &all {
+        page.line(&metric::QUEUE_LENGTH, &[policy, scope], row.waiting);
     }
 }
 
@@ -293,6 +321,29 @@ mod tests {
         ] {
             assert!(page.text.lines().any(|one| one == line), "{line}:\n{}", page.text);
         }
+    }
+
+    #[test]
+    fn limits_of_one_label_are_told_together() {
+        let row = |is_shared, limit, fill, waiting| {
+            let (policy, scope) = ("p".into(), if is_shared { "s" } else { "own" }.into());
+            LimitRow { policy, scope, is_shared, limit, fill, waiting }
+        };
+        let worker = |limits| WorkerStats { limits, ..WorkerStats::default() };
+        let one = worker(vec![row(true, 8, 0.5, 2), row(false, 3, 0.0, 0)]);
+        let other = worker(vec![row(true, 8, 0.25, 1), row(false, 3, 1.0, 4)]);
+        let mut page = Page::default();
+        limits(&mut page, &[one, other]);
+        let values = page.text.lines().filter(|line| !line.starts_with('#'));
+        let wanted = [
+            r#"bimetal_concurrency_limit{policy="p",scope="own"} 6"#,
+            r#"bimetal_concurrency_limit{policy="p",scope="s"} 8"#,
+            r#"bimetal_limit_fill{policy="p",scope="own"} 1"#,
+            r#"bimetal_limit_fill{policy="p",scope="s"} 0.5"#,
+            r#"bimetal_queue_length{policy="p",scope="own"} 4"#,
+            r#"bimetal_queue_length{policy="p",scope="s"} 3"#,
+        ];
+        assert_eq!(values.collect::<Vec<_>>(), wanted);
     }
 
     #[test]

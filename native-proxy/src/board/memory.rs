@@ -3,12 +3,24 @@
 use bimetal_core::board::{AtomicWords, Board, Words};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Notify;
 
 /// Words by breaker. A lock is taken when a worker sees a scope for the first time; decisions go to
 /// the words themselves, without one.
 #[derive(Debug, Default)]
 pub struct MemoryBoard {
     breakers: Mutex<Breakers>,
+    /// One of each worker that can have calls wait.
+    bells: Mutex<Vec<Arc<Notify>>>,
+}
+
+impl MemoryBoard {
+    /// A worker's bell: it rings when a slot comes free that calls of any worker may wait for.
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        let bell = Arc::new(Notify::new());
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).push(bell.clone());
+        bell
+    }
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +49,12 @@ impl Board for MemoryBoard {
         let words = Arc::new(AtomicWords::new(count));
         breakers.words.insert(key.into(), Arc::downgrade(&words));
         Some(words)
+    }
+
+    /// Whoever hears it first has the slot; so all do, the worker that rings among them.
+    fn ring(&self) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.iter().for_each(|bell| bell.notify_one());
     }
 }
 

@@ -23,7 +23,7 @@ use crate::account::{Decision, End, RequestAccount};
 use crate::config::Underscores;
 use crate::framing::Requests;
 use crate::upstream::{Connection, ContinueGate, Endpoint, Upload};
-use crate::worker::{Route, Target, Worker};
+use crate::worker::{Route, Target, WaitingCall, Worker};
 use bimetal_core::event::State;
 use bimetal_core::policy::{Policy, Scope};
 use bimetal_core::{PassReason, Plan, Verdict};
@@ -140,7 +140,12 @@ pub(crate) async fn answer(
                     swallow(body);
                     break 'response unusual::refuse(client, &mut account, why);
                 }
-                match decide(client, &head, &mut account) {
+                let decided = match decide(client, &head, &mut account, None) {
+                    Ok(decided) => decided,
+                    // On its own: few calls wait, and all would carry its state.
+                    Err(call) => Box::pin(wait(client, &head, &mut account, call)).await,
+                };
+                match decided {
                     Decided::Goes(route, call) => match &route.target {
                         Target::Upstream(upstream) => {
                             let body = Upload::new(body, gate.clone(), client.rules.underscores);
@@ -204,11 +209,35 @@ fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<ContinueGate>> {
     None
 }
 
+/// Waits until it is decided where a request goes.
+async fn wait(
+    client: &Client,
+    head: &Parts,
+    account: &mut RequestAccount,
+    mut call: Box<WaitingCall>,
+) -> Decided {
+    loop {
+        call.is_to_ask().await;
+        match decide(client, head, account, Some(call)) {
+            Ok(decided) => return decided,
+            Err(waits) => call = waits,
+        }
+    }
+}
+
 /// Finds the route and asks the engine; an answer of our own where it ends here.
-fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decided {
+///
+/// # Errors
+/// The call has to wait: then it is to be decided again.
+fn decide(
+    client: &Client,
+    head: &Parts,
+    account: &mut RequestAccount,
+    waited: Option<Box<WaitingCall>>,
+) -> Result<Decided, Box<WaitingCall>> {
     let (worker, begun) = (&client.worker, account.begun());
     if let Some(answer) = own_answer(worker, head) {
-        return Decided::Ends(answer);
+        return Ok(Decided::Ends(answer));
     }
     let routing = worker.routing();
     let mut facts = RequestFacts {
@@ -222,25 +251,34 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         normal_path: OnceCell::new(),
     };
     let Some(route) = routing.find(&facts) else {
-        return Decided::Ends(answer::error(StatusCode::NOT_FOUND, &"endpoint not found"));
+        return Ok(Decided::Ends(answer::error(StatusCode::NOT_FOUND, &"endpoint not found")));
     };
-    account.routed(route);
+    if waited.is_none() {
+        account.routed(route);
+    }
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);
+    // What a call waited for is not its upstream's time.
+    let asked = if waited.is_none() { begun } else { worker.clock.now() };
     let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
-        call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, begun),
+        call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, asked),
         plan,
         deadline: None,
         state,
         endpoint: None,
         protocol: None,
     };
-    let policies = worker.policies();
-    let verdict = match &route.target {
-        Target::Upstream(upstream) if routing.has_scopes_of_endpoints() => {
+    let policies = waited.as_ref().map_or_else(|| worker.policies(), |call| call.policies());
+    let mut waited = waited;
+    let verdict = match (&mut waited, &route.target) {
+        (Some(call), _) => {
+            facts.endpoint = call.endpoint();
+            call.ask(asked, &policies, &facts)
+        }
+        (None, Target::Upstream(upstream)) if routing.has_scopes_of_endpoints() => {
             scoped::admit(worker, begun, &policies, &mut facts, upstream)
         }
-        _ => worker.admit(begun, &policies, &facts),
+        (None, _) => worker.admit(begun, &policies, &facts),
     };
     let mut admitted = match verdict {
         Verdict::Pass(pass) => {
@@ -253,7 +291,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         }
         Verdict::Admit(admission) => {
             account.decided(admission.policy, Decision::Admitted);
-            let witness = account.admitted(begun, &admission);
+            let witness = account.admitted(asked, &admission);
             let (plan, state) = (admission.plan(), Some(admission.state()));
             let mut admitted =
                 admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket));
@@ -268,9 +306,14 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
         Verdict::Reject(refusal) => {
             account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
             account.rejected(refusal.policy, &refusal.rejection);
-            return Decided::Ends(answer::rejection(&refusal));
+            return Ok(Decided::Ends(answer::rejection(&refusal)));
         }
-        // No rule of today's policies has a call wait.
+        Verdict::Wait(wait) => {
+            let endpoint = facts.endpoint.take();
+            let new = || WaitingCall::new(worker, &policies, begun, endpoint, &wait);
+            return Err(waited.unwrap_or_else(new));
+        }
+        // No policy is for it.
         _ => admitted(None, Plan::default(), None, None),
     };
     if let Target::Upstream(upstream) = &route.target
@@ -286,7 +329,7 @@ fn decide(client: &Client, head: &Parts, account: &mut RequestAccount) -> Decide
     if client.requests.may_be_unusual() {
         admitted.protocol = hop::upgrade(head, &route.upgrades);
     }
-    Decided::Goes(route.clone(), admitted)
+    Ok(Decided::Goes(route.clone(), admitted))
 }
 
 /// Answers that need no route.

@@ -1,8 +1,11 @@
 //! Descriptions of compiled policies for people.
 
+use bimetal_core::concurrency::adaptive::AdaptivePolicy;
 use bimetal_core::deadline::DeadlinePolicy;
 use bimetal_core::limiter::{Rate, RateLimitPolicy};
-use bimetal_core::policy::{BreakerPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize};
+use bimetal_core::policy::{
+    BreakerPolicy, ConcurrencyPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize,
+};
 use bimetal_core::retry::RetryPolicy;
 
 /// What has a breaker of its own.
@@ -127,6 +130,27 @@ fn bucket(limit: &RateLimitPolicy) -> String {
         );
     }
     text
+}
+
+/// How many calls may be under way, a sentence each.
+pub(super) fn concurrency(limit: &ConcurrencyPolicy) -> Vec<String> {
+    let whose = if limit.is_shared() { "over all workers" } else { "in each worker" };
+    let mut told = vec![match &limit.adaptive {
+        None => format!("at most {} under way {whose}", counted(limit.max, "call", "calls")),
+        Some(AdaptivePolicy { min, max, algorithm }) => format!(
+            "a limit that finds itself between {min} and {} under way {whose}, by {}",
+            counted(*max, "call", "calls"),
+            algorithm.name()
+        ),
+    }];
+    if let Some(queue) = &limit.queue {
+        told.push(format!(
+            "{} wait in each worker, none longer than {}; under overload the newest is served first",
+            counted(queue.max, "call may", "calls may"),
+            queue.max_wait
+        ));
+    }
+    told
 }
 
 /// The answer to a rejected request.

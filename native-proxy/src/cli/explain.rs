@@ -86,6 +86,8 @@ struct Explanation {
     retry: Option<String>,
     /// What the breaker goes by, a line each.
     breaker: Vec<String>,
+    /// How many calls may be under way, a line each.
+    concurrency: Vec<String>,
     /// The answer while the breaker is open.
     when_open: Option<String>,
     skipped: Vec<String>,
@@ -281,6 +283,7 @@ impl Explanation {
             limits: Vec::new(),
             retry: None,
             breaker: Vec::new(),
+            concurrency: Vec::new(),
             when_open: None,
             skipped: document.skipped.clone(),
         }
@@ -293,6 +296,7 @@ impl Explanation {
         self.deadline = policy.deadline.as_ref().map(describe::deadline);
         self.retry = policy.retry_applied().map(|retry| describe::retry(retry));
         self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
+        self.concurrency = policy.concurrency.iter().flat_map(describe::concurrency).collect();
         if let Some(breaker) = &policy.breaker {
             self.breaker = describe::breaker(breaker);
             self.when_open = match policy.mode {
@@ -330,6 +334,9 @@ impl fmt::Display for Explanation {
         }
         for line in &self.breaker {
             write!(f, "\n  breaker: {line}")?;
+        }
+        for line in &self.concurrency {
+            write!(f, "\n  concurrency: {line}")?;
         }
         if let Some(answer) = &self.when_open {
             write!(f, "\n  while open: {answer}")?;

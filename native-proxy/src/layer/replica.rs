@@ -62,7 +62,7 @@ impl Judged {
             Verdict::Reject(Rejected { policy, rejection }) => {
                 Self::Rejected { policy: policy.clone(), rejection }
             }
-            // No policy is for it; no rule of today's has a call wait.
+            // No policy is for it. Nothing waits: the engine is not told that anybody could.
             _ => Self::UNMATCHED,
         }
     }

@@ -1,4 +1,5 @@
-//! What a worker does by the clock: what time makes due in its breakers, and sweeping its pools.
+//! What a worker does by the clock: what time makes due in its breakers, and sweeping its pools. And what
+//! other workers ring for.
 
 use super::Worker;
 use std::rc::Rc;
@@ -33,6 +34,10 @@ pub(super) async fn keep(worker: Rc<Worker>) {
             }
             () = tokio::time::sleep(due) => {}
             () = worker.keeper.notified() => {}
+            () = worker.bell_rings() => {
+                worker.serve_waiting();
+                continue;
+            }
         }
         worker.poll();
     }

@@ -13,6 +13,7 @@ pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod waiting;
 mod warnings;
 
 pub(crate) use ended::CLASSES;
@@ -21,8 +22,10 @@ pub(crate) use failures::FailureLog;
 use failures::Failures;
 pub(crate) use histogram::Histogram;
 pub(crate) use routing::{Route, Routing, Target};
-pub(crate) use stats::{BreakerRow, WorkerStats};
+pub(crate) use stats::{BreakerRow, LimitRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
+pub(crate) use waiting::WaitingCall;
+use waiting::WaitingCalls;
 pub(crate) use warnings::Interactions;
 use warnings::Warnings;
 
@@ -42,7 +45,7 @@ use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
-use bimetal_core::{Instant, Settled, Ticket, Verdict};
+use bimetal_core::{Instant, Settled, Ticket, Verdict, Waiting};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,6 +90,9 @@ pub(crate) struct Worker {
     cuts_off: Cell<bool>,
     // Tells the listeners.
     drain: watch::Sender<bool>,
+    waiting: WaitingCalls,
+    // Rung when another worker has a slot that calls of this one may wait for.
+    bell: Arc<Notify>,
     // Rung when a breaker may have something to do earlier than the keeper knows.
     keeper: Notify,
 }
@@ -102,6 +108,7 @@ impl Worker {
     /// A worker without configuration.
     pub(crate) fn new(start: &Start) -> Rc<Self> {
         let mut engine = Engine::with_board(start.seed, start.board.clone());
+        engine.set_can_wait(true);
         if start.level == Level::Debug {
             engine.set_tracing(Tracing::All);
         }
@@ -129,6 +136,8 @@ impl Worker {
             draining: Cell::new(false),
             cuts_off: Cell::new(false),
             drain: watch::Sender::new(false),
+            waiting: WaitingCalls::default(),
+            bell: start.board.bell(),
             keeper: Notify::new(),
         })
     }
@@ -176,9 +185,26 @@ impl Worker {
         policies: &'p Policies,
         facts: &dyn Facts,
     ) -> Verdict<'p> {
+        self.decide(|engine| engine.admit(now, policies, facts))
+    }
+
+    /// Asks it for a call that has waited since `begun`.
+    pub(crate) fn admit_again<'p>(
+        &self,
+        now: Instant,
+        policies: &'p Policies,
+        facts: &dyn Facts,
+        waiting: Waiting,
+        begun: Instant,
+    ) -> Verdict<'p> {
+        self.decide(|engine| engine.admit_again(now, policies, facts, waiting, begun))
+    }
+
+    #[inline]
+    fn decide<'p>(&self, ask: impl FnOnce(&mut Engine) -> Verdict<'p>) -> Verdict<'p> {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             let mut engine = self.engine.borrow_mut();
-            let verdict = engine.admit(now, policies, facts);
+            let verdict = ask(&mut engine);
             self.drain_events(&mut engine);
             verdict
         }));
@@ -261,6 +287,9 @@ impl Worker {
                 log_transition(&event.policy, &event.scope_name(), change);
             }
             self.keeper.notify_one();
+        }
+        while let Some(waiting) = engine.take_woken() {
+            self.waiting.wake(waiting);
         }
     }
 }

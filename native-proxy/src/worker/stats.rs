@@ -4,9 +4,11 @@ use super::ended::{Answers, Ends};
 use super::{Histogram, Worker};
 use crate::framing::Refusal;
 use crate::interactions::Kind;
-use bimetal_core::engine::Totals;
+use bimetal_core::engine::{Engine, Totals};
+use bimetal_core::guard::LimitView;
 use bimetal_core::series::Counts;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Counts of one worker.
@@ -20,6 +22,8 @@ pub(crate) struct WorkerStats {
     pub ends: Ends,
     /// Which answers they got.
     pub answers: Answers,
+    /// Limits of calls under way by policy and scope.
+    pub limits: Vec<LimitRow>,
     /// Durations by policy; an empty name stands for no policy.
     pub durations: Vec<(String, Histogram)>,
     /// Failures of the decision itself, where the call passed.
@@ -47,6 +51,34 @@ pub(crate) struct Series {
     pub scope: String,
     /// The counts.
     pub counts: Counts,
+}
+
+/// The limits of calls under way of one policy and scope label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LimitRow {
+    /// The policy.
+    pub policy: String,
+    /// The scope's label.
+    pub scope: String,
+    /// Whether the workers have it together.
+    pub is_shared: bool,
+    /// The highest of them.
+    pub limit: u32,
+    /// How much of it is used, of the fullest.
+    pub fill: f64,
+    /// Calls that wait.
+    pub waiting: u64,
+}
+
+impl LimitRow {
+    /// Adds one of the same label.
+    fn add(&mut self, one: &LimitView) {
+        self.limit = self.limit.max(one.limit);
+        // One that was lowered just now may hold more than it lets in.
+        let fill = f64::from(one.taken) / f64::from(one.limit.max(1));
+        self.fill = self.fill.max(fill.min(1.0));
+        self.waiting += u64::from(one.waiting);
+    }
 }
 
 /// One breaker as `/breakers` shows it.
@@ -103,6 +135,7 @@ impl Worker {
             totals: engine.totals(),
             ends: self.ended.ends(),
             answers: self.ended.answers(),
+            limits: limits(&engine),
             durations: self.ended.durations(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
@@ -113,4 +146,20 @@ impl Worker {
             upstreams: upstreams.collect(),
         }
     }
+}
+
+/// The limits of an engine by policy and label, in the order in which they were first asked.
+fn limits(engine: &Engine) -> Vec<LimitRow> {
+    let mut rows: Vec<LimitRow> = Vec::new();
+    let mut places = HashMap::new();
+    for limit in engine.limits() {
+        let place = *places.entry((limit.policy, limit.label)).or_insert_with(|| {
+            let (policy, scope) = (limit.policy.to_owned(), limit.label.to_owned());
+            let is_shared = limit.is_shared;
+            rows.push(LimitRow { policy, scope, is_shared, ..LimitRow::default() });
+            rows.len() - 1
+        });
+        rows[place].add(&limit.view);
+    }
+    rows
 }
