@@ -49,6 +49,8 @@ pub enum Need {
     Deadlines,
     /// Retries.
     Retries,
+    /// Calls that wait for a slot.
+    Queues,
 }
 
 /// One thing that one host cannot.
@@ -65,7 +67,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 7] = [
+pub const LIMITS: [Limit; 8] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -108,6 +110,12 @@ pub const LIMITS: [Limit; 7] = [
         what: "retries",
         why: "the router makes them, and asks nobody between two tries; the document is refused",
     },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::Queues,
+        what: "calls that wait for a slot",
+        why: "the filter cannot have a call go on from within another one yet; the document is refused",
+    },
 ];
 
 /// The first limit of `host` that keeps it from playing `scenario`.
@@ -126,6 +134,11 @@ impl Need {
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
             Self::Deadlines => names(scenario, "deadline"),
             Self::Retries => names(scenario, "retry"),
+            Self::Queues => {
+                let policies = scenario.document["policies"].as_array();
+                let waits = |policy: &serde_json::Value| !policy["concurrency"]["queue"].is_null();
+                policies.is_some_and(|all| all.iter().any(waits))
+            }
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {

@@ -69,6 +69,8 @@ enum Event {
         decision: String,
         #[serde(default)]
         shadow: bool,
+        #[serde(default)]
+        waited_ns: u64,
     },
     Tried {
         #[serde(flatten)]
@@ -151,8 +153,14 @@ pub fn normalise(scenario: &Scenario, recording: &Recording) -> Vec<String> {
     }
     for call in &recording.calls {
         let silent = !decided.values().any(|known| known.name == call.name);
-        if silent && !matches!(call.answer, Answer::Rejected { .. }) {
-            lines.add(call.sent, format!("{} passed", call.name));
+        match call.answer {
+            _ if !silent => {}
+            Answer::Rejected { .. } => {}
+            // Who leaves while it waits is not decided.
+            Answer::Gone | Answer::Waiting if call.received == 0 => {
+                lines.add(call.sent, format!("{} undecided", call.name));
+            }
+            _ => lines.add(call.sent, format!("{} passed", call.name)),
         }
     }
     for load in &recording.loads {
@@ -211,7 +219,7 @@ struct Decided {
 }
 
 /// Which step's call each numbered call of the engine is: the n-th decision after a step began is
-/// the n-th call of that step.
+/// the n-th call of that step. One that waited began to do so then.
 fn decided_calls(
     scenario: &Scenario,
     recording: &Recording,
@@ -223,10 +231,10 @@ fn decided_calls(
     // A host may read its clock once for several calls, a moment before this one came.
     let grace = scenario.tick / 2;
     for (_, event) in events {
-        let Event::Decision { place, call, decision, .. } = event else {
+        let Event::Decision { place, call, decision, waited_ns, .. } = event else {
             continue;
         };
-        let at = clock.on_timeline(place.at_ns) + grace;
+        let at = clock.on_timeline(place.at_ns.saturating_sub(*waited_ns)) + grace;
         let step = scenario.steps.iter().rev().find(|step| {
             let began = recording.calls.iter().find(|call| belongs(&call.name, &step.name));
             began.is_some_and(|call| call.sent <= at)
@@ -250,13 +258,14 @@ fn belongs(call: &str, step: &str) -> bool {
 fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario) -> Option<String> {
     let name = |call: &u64| decided.get(call).map_or("unknown call", |known| &known.name);
     match event {
-        Event::Decision { place, call, decision, shadow } => {
+        Event::Decision { place, call, decision, shadow, waited_ns } => {
             let what = match decision.as_str() {
                 "admitted" => "admitted".to_owned(),
                 rule => format!("rejected by {rule}"),
             };
             let shadow = if *shadow { " in shadow" } else { "" };
-            Some(format!("{} {} {what}{shadow}", name(call), place.policy))
+            let waited = if *waited_ns > 0 { ", waited" } else { "" };
+            Some(format!("{} {} {what}{shadow}{waited}", name(call), place.policy))
         }
         Event::Tried { place, call, outcome } => {
             Some(format!("{} {} try {outcome}", name(call), place.policy))

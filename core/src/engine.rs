@@ -27,7 +27,7 @@ use crate::policy::{Mode, Policy, Scope};
 use crate::registry::Slots;
 use crate::rng::Rng;
 use crate::series::Counts;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -125,7 +125,7 @@ impl Engine {
             && let Some(permit) = slot.guard.admit_undisturbed()
         {
             let row = slot.row;
-            return self.admitted(now, &entry.policy, place, row, permit);
+            return self.admitted(now, &entry.policy, place, row, permit, Duration::ZERO);
         }
         self.decide(now, entry, facts, place, None)
     }
@@ -160,10 +160,11 @@ impl Engine {
         place: u32,
         row: u32,
         permit: GuardPermit,
+        waited: Duration,
     ) -> Verdict<'p> {
         let call = self.next_call();
         let is_shadow = policy.mode == Mode::Shadow;
-        self.recorder.decided(now, row, call, Decided::Admitted, is_shadow);
+        self.recorder.decided(now, row, call, Decided::Admitted, is_shadow, waited);
         Verdict::Admit(Admission { policy, ticket: Ticket { place, call, permit } })
     }
 
@@ -216,10 +217,10 @@ impl Engine {
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let is_shadow = policy.mode == Mode::Shadow;
         let verdict = match answer {
-            Answer::Admit(permit) => self.admitted(now, policy, place, row, permit),
+            Answer::Admit(permit) => self.admitted(now, policy, place, row, permit, waited),
             Answer::Reject(rejection) => {
                 let (call, decided) = (self.next_call(), Decided::Rejected(rejection.rule()));
-                self.recorder.decided(now, row, call, decided, is_shadow);
+                self.recorder.decided(now, row, call, decided, is_shadow, waited);
                 if is_shadow {
                     Verdict::Pass(Pass { policy, why: PassReason::Shadow(rejection) })
                 } else {

@@ -3,7 +3,7 @@
 pub use crate::breaker::{Cause, State, Transition};
 use crate::decision::Rule;
 use crate::outcome::Outcome;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
@@ -84,6 +84,8 @@ pub enum EventKind {
         decided: Decided,
         /// Whether it was not applied, because the policy is in shadow mode.
         shadow: bool,
+        /// How long the call waited for it in a queue.
+        waited: Duration,
     },
     /// A try counted by itself, before its call was over.
     Tried {
@@ -122,10 +124,13 @@ impl fmt::Display for Event {
             Json(&self.scope)
         )?;
         match &self.kind {
-            EventKind::Decision { call, decided, shadow } => {
+            EventKind::Decision { call, decided, shadow, waited } => {
                 write!(f, r#","call":{call},"decision":"{}""#, decided.name())?;
                 if *shadow {
                     f.write_str(r#","shadow":true"#)?;
+                }
+                if !waited.is_zero() {
+                    write!(f, r#","waited_ns":{}"#, waited.as_nanos())?;
                 }
             }
             EventKind::Tried { call, outcome } => {
@@ -205,12 +210,13 @@ mod tests {
                 call: 1,
                 decided: Decided::Rejected(Rule::Breaker),
                 shadow: true,
+                waited: Duration::from_nanos(7),
             },
         };
         assert_eq!(
             event.to_string(),
             "{\"event\":\"decision\",\"at_ns\":5,\"policy\":\"echo\",\"scope\":\"x\\u000a\",\
-             \"call\":1,\"decision\":\"breaker\",\"shadow\":true}"
+             \"call\":1,\"decision\":\"breaker\",\"shadow\":true,\"waited_ns\":7}"
         );
     }
 }

@@ -3,7 +3,9 @@
 
 use super::sighting::Sighting;
 use bimetal_core::call::{Call, Effect, Head};
-use bimetal_core::{Admission, Engine, Instant, Ticket};
+use bimetal_core::outcome::FailureRules;
+use bimetal_core::{Admission, Duration, Engine, Instant, Ticket};
+use std::sync::Arc;
 
 /// The adapter of one admitted call.
 pub(super) struct Adapter {
@@ -12,12 +14,29 @@ pub(super) struct Adapter {
     pub(super) ticket: Option<Ticket>,
 }
 
-impl Adapter {
-    pub(super) fn new(admission: Admission<'_>) -> Self {
+/// An admission that has what it needs of its policy.
+pub(super) struct OwnAdmission {
+    failure: Arc<FailureRules>,
+    /// The time for response headers.
+    pub(super) limit: Option<Duration>,
+    try_limit: Option<Duration>,
+    ticket: Ticket,
+}
+
+impl OwnAdmission {
+    pub(super) fn of(admission: Admission<'_>) -> Self {
         let plan = admission.plan();
         let Admission { policy, ticket } = admission;
-        let mut call = Call::new(policy.failure.clone(), plan.request_timeout);
-        call.limit_tries(plan.try_timeout);
+        let (limit, try_limit) = (plan.request_timeout, plan.try_timeout);
+        Self { failure: policy.failure.clone(), limit, try_limit, ticket }
+    }
+}
+
+impl Adapter {
+    pub(super) fn new(admission: OwnAdmission) -> Self {
+        let OwnAdmission { failure, limit, try_limit, ticket } = admission;
+        let mut call = Call::new(failure, limit);
+        call.limit_tries(try_limit);
         Self { call, ticket: Some(ticket) }
     }
 

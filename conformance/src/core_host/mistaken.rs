@@ -1,12 +1,12 @@
 //! The adapter with a mistake in it: wrong sightings go in, or right effects are carried out
 //! wrongly. Without a mistake it is the adapter as it stands.
 
-use super::adapter::Adapter;
+use super::adapter::{Adapter, OwnAdmission};
 use super::mutant::Mutant;
 use super::sighting::{ResponseHead, Sighting};
 use bimetal_core::call::{AnsweredBy, Effect, Upload};
 use bimetal_core::outcome::{Report, Transport};
-use bimetal_core::{Admission, Duration, Engine, Instant, Ticket};
+use bimetal_core::{Duration, Engine, Instant, Ticket};
 
 /// What some mistakes need to know of other calls.
 #[derive(Default)]
@@ -32,13 +32,13 @@ pub(super) struct MistakenAdapter {
 
 impl MistakenAdapter {
     pub(super) fn new(
-        admission: Admission<'_>,
+        admission: OwnAdmission,
         mutant: Option<Mutant>,
         engine: &mut Engine,
         now: Instant,
         memory: &mut Memory,
     ) -> Self {
-        let limit = admission.plan().request_timeout;
+        let limit = admission.limit;
         let mut adapter = Adapter::new(admission);
         if let (Some(ticket), Some(mutant)) = (&mut adapter.ticket, mutant) {
             match mutant {

@@ -28,6 +28,7 @@ use mutant::Mutant;
 use played_call::PlayedCall;
 use queue::{Moment, Queue};
 use serde_json::Value;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How the times of a play differ from the scenario's.
@@ -78,7 +79,8 @@ struct CoreHost<'a> {
     shift: &'a Shift,
     mutant: Option<Mutant>,
     engine: Engine,
-    policies: Policies,
+    /// A call that waits keeps those that it came under.
+    policies: Rc<Policies>,
     queue: Queue,
     calls: Vec<PlayedCall>,
     recording: Recording,
@@ -94,7 +96,7 @@ impl<'a> CoreHost<'a> {
             shift,
             mutant,
             engine: Engine::new(1),
-            policies: Policies::default(),
+            policies: Rc::default(),
             queue: Queue::default(),
             calls: Vec::new(),
             recording: Recording::default(),
@@ -102,6 +104,7 @@ impl<'a> CoreHost<'a> {
             memory: Memory::default(),
         };
         host.engine.set_tracing(Tracing::All);
+        host.engine.set_can_wait(true);
         host
     }
 
@@ -135,6 +138,17 @@ impl<'a> CoreHost<'a> {
             Moment::Seen(call, number, sighting) => self.see(call, number, &sighting),
             Moment::Retry(call) => self.try_again(call),
             Moment::Deadline(call) => self.deadline(call),
+            Moment::Patience(call) => self.ask_again(call),
+            Moment::Leaves(call) => self.leaves(call),
+        }
+        // Who was woken asks at once, and may wake others.
+        while let Some(waiting) = self.engine.take_woken() {
+            let call = self.calls.iter().position(|call| call.waits_as(waiting));
+            if let Some(call) = call
+                && self.mutant != Some(Mutant::WokenInVain)
+            {
+                self.ask_again(call);
+            }
         }
     }
 
@@ -142,8 +156,9 @@ impl<'a> CoreHost<'a> {
         let result = self.load(document);
         if result == Loaded::Refused && self.mutant == Some(Mutant::BadUpdateWipes) {
             self.engine = Engine::new(1);
-            self.policies = Policies::default();
+            self.policies = Rc::default();
             self.engine.set_tracing(Tracing::All);
+            self.engine.set_can_wait(true);
         }
         let step = self.scenario.steps[step].name.clone();
         self.recording.loads.push(LoadSeen { step, at: self.now, result });
@@ -155,8 +170,9 @@ impl<'a> CoreHost<'a> {
                 if self.mutant == Some(Mutant::UpdateForgets) {
                     self.engine = Engine::new(1);
                     self.engine.set_tracing(Tracing::All);
+                    self.engine.set_can_wait(true);
                 }
-                self.policies = self.engine.load(&document);
+                self.policies = Rc::new(self.engine.load(&document));
                 self.engine.poll(self.instant(self.now));
                 Loaded::Accepted
             }

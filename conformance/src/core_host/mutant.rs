@@ -83,6 +83,12 @@ pub enum Mutant {
     /// What the engine says of another try is not asked for: it is made, up to three.
     RefusedRetriesMade,
 
+    // Calls that wait.
+    /// A call that is woken does not ask again before its time is over.
+    WokenInVain,
+    /// A call whose client left while it waited is not forgotten.
+    LeaversKept,
+
     // The engine.
     /// Nobody polls: a probe without answer keeps its slot until the next call.
     NobodyPolls,
@@ -94,7 +100,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mistake.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::HandOverUntold,
         Self::ClientWaitUntold,
         Self::RequestEndUntold,
@@ -127,6 +133,8 @@ impl Mutant {
         Self::ClockIgnored,
         Self::OrdinaryTimeouts,
         Self::RefusedRetriesMade,
+        Self::WokenInVain,
+        Self::LeaversKept,
         Self::NobodyPolls,
         Self::BadUpdateWipes,
         Self::UpdateForgets,

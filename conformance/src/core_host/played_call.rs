@@ -1,6 +1,7 @@
 //! One call of a play: decided, followed through the virtual world, and what its client gets.
 
 use super::CoreHost;
+use super::adapter::OwnAdmission;
 use super::facts::CallFacts;
 use super::mistaken::MistakenAdapter;
 use super::mutant::Mutant;
@@ -10,8 +11,10 @@ use super::sighting::Sighting;
 use super::world;
 use crate::log::CallSeen;
 use crate::scenario::{Answer, Call, StepKind, call_name};
+use bimetal_core::engine::Policies;
 use bimetal_core::outcome::Transport;
-use bimetal_core::{Instant, Verdict};
+use bimetal_core::{Instant, Verdict, Waiting};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// One call.
@@ -32,11 +35,18 @@ pub(super) struct PlayedCall {
     /// The status of the response headers, once they are there.
     status: Option<u16>,
     answer: Option<Answer>,
+    /// What it is known by while it waits for a slot, and what it is judged by.
+    waiting: Option<(Waiting, Rc<Policies>)>,
 }
 
 impl PlayedCall {
     pub(super) fn holds_a_ticket(&self) -> bool {
         self.adapter.as_ref().is_some_and(MistakenAdapter::holds_a_ticket)
+    }
+
+    /// Whether it waits under that name.
+    pub(super) fn waits_as(&self, waiting: Waiting) -> bool {
+        self.waiting.as_ref().is_some_and(|(name, _)| *name == waiting)
     }
 
     pub(super) fn into_seen(self) -> CallSeen {
@@ -65,6 +75,36 @@ impl PlayedCall {
     }
 }
 
+/// What was decided of a call.
+enum Told {
+    Rejected { status: u16, rule: String },
+    Waits(Instant),
+    Admitted(OwnAdmission),
+    Passes,
+}
+
+/// Notes what was decided.
+fn told(played: &mut PlayedCall, verdict: Verdict<'_>, policies: &Rc<Policies>) -> Told {
+    match verdict {
+        Verdict::Reject(refusal) => {
+            let status = refusal.reply().status;
+            let rule = format!("{}/{}", refusal.policy.name, refusal.rejection.rule().name());
+            Told::Rejected { status, rule }
+        }
+        Verdict::Wait(wait) => {
+            played.waiting = Some((wait.waiting, policies.clone()));
+            Told::Waits(wait.until)
+        }
+        Verdict::Admit(admission) => {
+            let fallback = admission.policy.fallback_when_failed();
+            played.fallback = fallback.map(|fallback| fallback.status.unwrap_or(503));
+            played.retried = Retried::of(admission.policy);
+            Told::Admitted(OwnAdmission::of(admission))
+        }
+        _ => Told::Passes,
+    }
+}
+
 impl CoreHost<'_> {
     pub(super) fn call(&self, step: usize) -> &Call {
         match &self.scenario.steps[step].kind {
@@ -89,31 +129,63 @@ impl CoreHost<'_> {
             fallback: None,
             status: None,
             answer: None,
+            waiting: None,
         };
-        let mut rejected = None;
-        match self.engine.admit(now, &self.policies, &CallFacts(&call)) {
-            Verdict::Reject(refusal) => {
-                let status = refusal.reply().status;
-                let rule = format!("{}/{}", refusal.policy.name, refusal.rejection.rule().name());
+        let policies = self.policies.clone();
+        let verdict = self.engine.admit(now, &policies, &CallFacts(&call));
+        let index = self.calls.len();
+        let what = told(&mut played, verdict, &policies);
+        self.calls.push(played);
+        self.go_on(index, &call, what);
+    }
+
+    /// A call that waits asks again.
+    pub(super) fn ask_again(&mut self, index: usize) {
+        let Some((waiting, policies)) = self.calls[index].waiting.take() else {
+            return;
+        };
+        let call = self.call(self.calls[index].step).clone();
+        let (now, begun) = (self.instant(self.now), self.instant(self.calls[index].sent));
+        let facts = CallFacts(&call);
+        let verdict = self.engine.admit_again(now, &policies, &facts, waiting, begun);
+        let what = told(&mut self.calls[index], verdict, &policies);
+        self.go_on(index, &call, what);
+    }
+
+    /// The client of a call leaves, if it waits.
+    pub(super) fn leaves(&mut self, index: usize) {
+        if let Some((waiting, _)) = self.calls[index].waiting.take() {
+            if self.mutant != Some(Mutant::LeaversKept) {
+                self.engine.forget(self.instant(self.now), waiting);
+            }
+            self.over(index, Answer::Gone);
+        }
+    }
+
+    /// What follows on what was decided of a call.
+    fn go_on(&mut self, index: usize, call: &Call, what: Told) {
+        let now = self.instant(self.now);
+        match what {
+            Told::Rejected { status, rule } => {
                 if self.mutant == Some(Mutant::RejectionsAsAnswers) {
                     self.memory.own_rejection = Some(status);
                 }
-                rejected = Some(Answer::Rejected { status, rule });
+                return self.over(index, Answer::Rejected { status, rule });
             }
-            Verdict::Admit(admission) => {
-                let fallback = admission.policy.fallback_when_failed();
-                played.fallback = fallback.map(|fallback| fallback.status.unwrap_or(503));
-                played.retried = Retried::of(admission.policy);
+            Told::Waits(until) => {
+                // A real timer ends late, never early.
+                self.queue.add(self.on_timeline(until), Moment::Patience(index));
+                if let Some(abort) = call.abort {
+                    self.queue.add(self.calls[index].sent + abort, Moment::Leaves(index));
+                }
+                return;
+            }
+            Told::Admitted(admission) => {
                 let (engine, memory) = (&mut self.engine, &mut self.memory);
                 let adapter = MistakenAdapter::new(admission, self.mutant, engine, now, memory);
-                played.adapter = Some(adapter);
+                self.calls[index].adapter = Some(adapter);
             }
-            _ => {}
-        }
-        let index = self.calls.len();
-        self.calls.push(played);
-        if let Some(answer) = rejected {
-            return self.over(index, answer);
+            Told::Passes => {}
         }
         self.send(index);
     }
@@ -123,6 +195,14 @@ impl CoreHost<'_> {
         let number = self.calls[index].retried.number();
         let call = self.call(self.calls[index].step).of_try(number);
         self.calls[index].received += usize::from(call.upstream.sees_the_call());
+        // A client's patience began with its call, which may have waited before its first try.
+        let waited = if number == 1 {
+            self.now.saturating_sub(self.calls[index].sent)
+        } else {
+            Duration::ZERO
+        };
+        let abort = call.abort.map(|abort| abort.saturating_sub(waited));
+        let call = Call { abort, ..call };
         let delay = Duration::from_nanos(self.shift.delay);
         for (after, sighting) in world::sightings(&call, delay) {
             self.queue.add(self.now + after, Moment::Seen(index, number, sighting));

@@ -17,6 +17,10 @@ pub(super) enum Moment {
     Retry(usize),
     /// A call's time for its response headers may be over.
     Deadline(usize),
+    /// A call that waits for a slot may have waited in vain.
+    Patience(usize),
+    /// The client of a call that waits leaves.
+    Leaves(usize),
 }
 
 /// Moments in order of time, those of one time in the order in which they were added.

@@ -27,16 +27,21 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
             "the first of these calls may keep the others waiting for ever; write a step for each";
         return Err(format!("times: {times}: {why}"));
     }
-    let expect = raw.expect.ok_or("it needs expect: admitted, passed, or rejected by RULE")?;
+    let expect =
+        raw.expect.ok_or("it needs expect: admitted, passed, undecided, or rejected by RULE")?;
     let rule = expect.strip_prefix("rejected by ");
     let answer = match (rule, expect.as_str(), raw.client) {
         (Some(rule), _, client) => rejected(rule, client)?,
         (None, "admitted" | "passed", Some(RawClient::Status(status))) => Answer::Status(status),
         (None, "admitted" | "passed", Some(RawClient::Text(text))) => named_answer(&text)?,
+        (None, "undecided", None) if abort.is_some() => Answer::Gone,
+        (None, "undecided", None) => Answer::Waiting,
         (None, "admitted" | "passed", None) if abort.is_some() => Answer::Gone,
         (None, "admitted" | "passed", None) => usual_answer(&upstream),
         _ => {
-            return Err(format!("expect: {expect} is not admitted, passed, rejected by RULE"));
+            return Err(format!(
+                "expect: {expect} is not admitted, passed, undecided, rejected by RULE"
+            ));
         }
     };
     let headers = raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
@@ -51,7 +56,7 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
         upstream,
         abort,
         expect: answer,
-        reaches_upstream: rule.is_none() && upstream.sees_the_call(),
+        reaches_upstream: rule.is_none() && expect != "undecided" && upstream.sees_the_call(),
     })
 }
 

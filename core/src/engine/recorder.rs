@@ -5,7 +5,7 @@ use crate::event::{Decided, Event, EventKind, Transition};
 use crate::outcome::Outcome;
 use crate::retry::RetryResult;
 use crate::series::{Counts, SHARED_LABEL, SeriesTable};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
@@ -96,13 +96,15 @@ impl Recorder {
         call: u32,
         decided: Decided,
         shadow: bool,
+        waited: Duration,
     ) {
         self.totals.issued += u64::from(decided == Decided::Admitted);
         if let Some(counts) = self.series.counts(row) {
             counts.decided(decided, shadow);
         }
         if self.tracing == Tracing::All {
-            self.keep(at, row, None, EventKind::Decision { call: call.into(), decided, shadow });
+            let call = call.into();
+            self.keep(at, row, None, EventKind::Decision { call, decided, shadow, waited });
         }
     }
 
