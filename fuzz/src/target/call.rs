@@ -60,6 +60,7 @@ static RULES: LazyLock<Vec<Arc<FailureRules>>> = LazyLock::new(|| {
         ignore,
         slower_than: Some(Duration::from_millis(5)),
         count_injected: true,
+        wants_latency: true,
     };
     let hasty = FailureRules { slower_than: Some(Duration::from_nanos(1)), ..Default::default() };
     // One for each bit of a status: no two statuses are alike to all of them.
