@@ -198,18 +198,17 @@ fn a_reload_forgets_nobody_who_waits() {
 #[test]
 fn a_drain_serves_those_who_wait() {
     let (upstream, go, heads) = held();
-    let mut proxy = Some(Running::start(upstream.address, &one()));
-    let mut first = begun(proxy.as_ref().unwrap(), "/1");
+    let proxy = Running::start(upstream.address, &one());
+    let mut first = begun(&proxy, "/1");
     heads.recv().unwrap();
-    let mut second = begun(proxy.as_ref().unwrap(), "/2");
-    waiting(proxy.as_ref().unwrap(), 1.0);
-    for _ in 0..2 {
+    let mut second = begun(&proxy, "/2");
+    waiting(&proxy, 1.0);
+    let drains = std::thread::spawn(move || proxy.drain(TEST_DEADLINE));
+    for client in [&mut first, &mut second] {
         go.send(()).unwrap();
+        assert_eq!(client.answer().unwrap().status, 200);
     }
-    // Its end waits for both.
-    drop(proxy.take());
-    assert_eq!(first.answer().unwrap().status, 200);
-    assert_eq!(second.answer().unwrap().status, 200);
+    drains.join().unwrap();
 }
 
 /// The time in our queue is not the upstream's: its limit begins when the call is sent.

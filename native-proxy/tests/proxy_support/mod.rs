@@ -101,6 +101,16 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Drains it within this time.
+    pub(crate) fn drain(mut self, limit: Duration) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.drain(limit);
+            proxy.join();
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(proxy) = self.proxy.take() {
