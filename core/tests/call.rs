@@ -33,6 +33,8 @@ mod early;
 mod grpc;
 #[path = "call/grpc_web.rs"]
 mod grpc_web;
+#[path = "call/latency.rs"]
+mod latency;
 #[path = "call/properties.rs"]
 mod properties;
 #[path = "call/tries.rs"]

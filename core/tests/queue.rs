@@ -243,6 +243,26 @@ fn a_policy_that_goes_takes_its_queue_along() {
     assert!(worker.is_idle(4));
 }
 
+/// What the workers of a process learn of their upstream they learn together.
+#[test]
+fn workers_learn_one_limit_together() {
+    let board = std::sync::Arc::new(board::TestBoard::default());
+    let limit = r#""concurrency": {"adaptive": {"min": 1, "max": 9}, "share": "process"}"#;
+    for (share, seen) in [("process", true), ("none", false)] {
+        let fields = limit.replace("process", share);
+        let mut workers = [1, 2].map(|seed| Worker::on(board.clone(), seed, &fields));
+        for step in 0..400 {
+            let ticket = workers[0].ask(step * 2).admitted();
+            workers[0].settle_in(step * 2 + 1, ticket, 5);
+        }
+        // It has not seen one call.
+        let other = workers[1].ask(800).admitted();
+        let limits = workers.each_ref().map(|one| one.engine.limits().next().unwrap().view.limit);
+        assert!(limits[0] > 1 && (limits[1] == limits[0]) == seen, "{limits:?} for {share}");
+        workers[1].settle(801, other, Success);
+    }
+}
+
 #[test]
 fn waiting_allocates_nothing_once_the_queue_has_grown() {
     let mut worker = Worker::new(ONE);

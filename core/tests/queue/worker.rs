@@ -126,6 +126,16 @@ impl Worker {
         self.engine.settle(at(millis), ticket, Report::from(outcome));
     }
 
+    /// A call that was answered well after so many milliseconds upstream.
+    pub(super) fn settle_in(&mut self, millis: u64, ticket: Ticket, latency: u64) {
+        let latency = Some(bimetal_core::Duration::from_millis(latency));
+        self.engine.settle(
+            at(millis),
+            ticket,
+            Report { latency, ..Report::from(Outcome::Success) },
+        );
+    }
+
     pub(super) fn woken(&mut self) -> Vec<Waiting> {
         std::iter::from_fn(|| self.engine.take_woken()).collect()
     }

@@ -73,6 +73,16 @@ mod tests {
         assert_eq!(board.open(b"echo", 2).unwrap().load(1), 0);
     }
 
+    #[tokio::test]
+    async fn every_worker_hears_the_ring() {
+        let board = MemoryBoard::default();
+        let bells = [board.bell(), board.bell()];
+        board.ring();
+        for bell in bells {
+            bell.notified().await;
+        }
+    }
+
     #[test]
     fn keys_of_dead_breakers_do_not_pile_up() {
         let board = MemoryBoard::default();
