@@ -262,6 +262,32 @@ mod tests {
         assert_eq!((words.load(0), other.others_wait(), other.take_or_wait(1)), (0, false, Ok(1)));
     }
 
+    /// Words of which a slot comes free right behind the first look at them.
+    #[derive(Debug)]
+    struct Freed(AtomicWords, AtomicWords);
+
+    impl Words for Freed {
+        fn load(&self, index: usize) -> u64 {
+            if board::update(&self.1, 0, |looks| Some(looks + 1)) == Some(2) {
+                board::update(&self.0, 0, |count| Some(count - 1));
+            }
+            self.0.load(index)
+        }
+
+        fn compare_exchange(&self, index: usize, old: u64, new: u64) -> Result<(), u64> {
+            self.0.compare_exchange(index, old, new)
+        }
+    }
+
+    /// Whoever gave it back saw nobody wait, and wakes nobody.
+    #[test]
+    fn a_slot_that_comes_free_meanwhile_is_not_missed() {
+        let words = Freed(AtomicWords::new(1), AtomicWords::new(1));
+        board::update(&words.0, 0, |_| Some(1));
+        let mut calls = Concurrency::shared(Arc::new(words));
+        assert_eq!((calls.take_or_wait(1), calls.others_wait()), (Ok(1), false));
+    }
+
     // WASI has no threads.
     #[cfg(not(target_family = "wasm"))]
     #[test]

@@ -8,6 +8,7 @@
     reason = "a test may end by a panic"
 )]
 
+mod adaptive;
 mod fake;
 mod in_force;
 mod names;
