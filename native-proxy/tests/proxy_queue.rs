@@ -53,7 +53,7 @@ fn a_call_waits_for_a_slot_and_goes_on_with_it() {
     let (upstream, go, heads) = held();
     let proxy = Running::start(upstream.address, &one());
     let mut first = begun(&proxy, "/1");
-    assert_eq!(heads.recv().unwrap(), "/1");
+    assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), "/1");
     let mut calls = Vec::new();
     for count in 2..5 {
         calls.push(begun(&proxy, &format!("/{count}")));
@@ -66,7 +66,7 @@ fn a_call_waits_for_a_slot_and_goes_on_with_it() {
     assert_eq!(first.answer().unwrap().status, 200);
     // In the order of their coming, each when the one before it is done.
     for (place, mut call) in calls.into_iter().enumerate() {
-        assert_eq!(heads.recv().unwrap(), format!("/{}", place + 2));
+        assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), format!("/{}", place + 2));
         assert!(heads.try_recv().is_err());
         go.send(()).unwrap();
         assert_eq!(call.answer().unwrap().status, 200);
@@ -84,7 +84,7 @@ fn who_waited_in_vain_is_rejected_and_told_for_how_long() {
     let short = queue("max: 1, queue: {max: 50, max_wait: 30ms}");
     let proxy = Running::start(upstream.address, &short);
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let refused = proxy.ask(&get("/2"));
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("x-bimetal-rule"), Some("p/concurrency"));
@@ -104,14 +104,14 @@ fn a_full_queue_drops_the_oldest() {
     let small = queue("max: 1, queue: {max: 1, max_wait: 1h}");
     let proxy = Running::start(upstream.address, &small);
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let mut second = begun(&proxy, "/2");
     waiting(&proxy, 1.0);
     let mut third = begun(&proxy, "/3");
     assert_eq!(second.answer().unwrap().status, 503);
     go.send(()).unwrap();
     assert_eq!(first.answer().unwrap().status, 200);
-    assert_eq!(heads.recv().unwrap(), "/3");
+    assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), "/3");
     go.send(()).unwrap();
     assert_eq!(third.answer().unwrap().status, 200);
 }
@@ -121,7 +121,7 @@ fn a_client_that_leaves_while_it_waits_is_forgotten() {
     let (upstream, go, heads) = held();
     let proxy = Running::start(upstream.address, &one());
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let second = begun(&proxy, "/2");
     waiting(&proxy, 1.0);
     let mut third = begun(&proxy, "/3");
@@ -130,7 +130,7 @@ fn a_client_that_leaves_while_it_waits_is_forgotten() {
     waiting(&proxy, 1.0);
     go.send(()).unwrap();
     assert_eq!(first.answer().unwrap().status, 200);
-    assert_eq!(heads.recv().unwrap(), "/3");
+    assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), "/3");
     go.send(()).unwrap();
     assert_eq!(third.answer().unwrap().status, 200);
     waiting(&proxy, 0.0);
@@ -142,7 +142,7 @@ fn nobody_waits_longer_than_its_deadline() {
     let policy = one().replace("scope: policy", "scope: policy, deadline: {margin: 5ms}");
     let proxy = Running::start(upstream.address, &policy);
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let late = proxy.ask("GET /2 HTTP/1.1\r\nhost: t\r\nx-request-deadline-ms: 40\r\n\r\n");
     assert_eq!((late.status, late.header("x-bimetal-rule")), (504, Some("p/deadline")));
     waiting(&proxy, 0.0);
@@ -158,7 +158,7 @@ fn workers_hand_slots_to_one_another() {
     let text = file(upstream.address, &one()).replace("workers: 1", "workers: 3");
     let proxy = Running::with(&text);
     let mut calls = vec![begun(&proxy, "/0")];
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     calls.extend((1..CALLS).map(|call| begun(&proxy, &format!("/{call}"))));
     waiting(&proxy, CALLS as f64 - 1.0);
     for call in 0..CALLS {
@@ -181,16 +181,18 @@ fn a_reload_forgets_nobody_who_waits() {
     let (upstream, go, heads) = held();
     let proxy = Running::start(upstream.address, &one());
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let mut second = begun(&proxy, "/2");
     waiting(&proxy, 1.0);
-    proxy.reload(&file(upstream.address, &queue("max: 1")));
+    let shut = one().replace("scope: policy", "scope: policy, mode: forced_open");
+    proxy.reload(&file(upstream.address, &shut));
     wait_for("the reload", || {
         (proxy.metric(r#"bimetal_reloads_total{result="applied"}"#)? == 1.0).then_some(())
     });
+    assert_eq!(proxy.ask(&get("/3")).status, 503);
     go.send(()).unwrap();
     assert_eq!(first.answer().unwrap().status, 200);
-    assert_eq!(heads.recv().unwrap(), "/2");
+    assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), "/2");
     go.send(()).unwrap();
     assert_eq!(second.answer().unwrap().status, 200);
 }
@@ -200,7 +202,7 @@ fn a_drain_serves_those_who_wait() {
     let (upstream, go, heads) = held();
     let proxy = Running::start(upstream.address, &one());
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let mut second = begun(&proxy, "/2");
     waiting(&proxy, 1.0);
     let drains = std::thread::spawn(move || proxy.drain(TEST_DEADLINE));
@@ -218,12 +220,12 @@ fn what_a_call_waited_is_not_its_upstreams_time() {
     let policy = one().replace("scope: policy", "scope: policy, timeout: {request: 700ms}");
     let proxy = Running::start(upstream.address, &policy);
     let mut first = begun(&proxy, "/1");
-    heads.recv().unwrap();
+    heads.recv_timeout(TEST_DEADLINE).unwrap();
     let mut second = begun(&proxy, "/2");
     waiting(&proxy, 1.0);
     // The first runs out of its time; the second has waited for as long.
     assert_eq!(first.answer().unwrap().status, 504);
-    assert_eq!(heads.recv().unwrap(), "/2");
+    assert_eq!(heads.recv_timeout(TEST_DEADLINE).unwrap(), "/2");
     go.send(()).unwrap();
     go.send(()).unwrap();
     assert_eq!(second.answer().unwrap().status, 200);
