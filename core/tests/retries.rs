@@ -40,7 +40,7 @@ struct Call {
     tries: Tries,
 }
 
-const FAILURE: Report = Report { outcome: Outcome::Failure, retry_after: None };
+const FAILURE: Report = Report { outcome: Outcome::Failure, retry_after: None, latency: None };
 
 impl Bench {
     fn new(fields: &str) -> Self {

@@ -196,7 +196,7 @@ impl CoreHost<'_> {
         let call = self.call(self.calls[index].step).of_try(number);
         self.calls[index].received += usize::from(call.upstream.sees_the_call());
         // A client's patience began with its call, which may have waited before its first try.
-        let waited = if number == 1 {
+        let waited = if number == 0 {
             self.now.saturating_sub(self.calls[index].sent)
         } else {
             Duration::ZERO
