@@ -263,6 +263,47 @@ fn workers_learn_one_limit_together() {
     }
 }
 
+/// A limit that measures its floor lets those go who came before. Where calls always wait, no slot is ever
+/// free: each goes from hand to hand, and that counts as a call let through. Else it would stay at half.
+#[test]
+fn a_limit_that_measures_comes_back_under_a_lasting_overload() {
+    let fields = r#""concurrency": {"adaptive": {"min": 4, "max": 40}, "queue": {"max": 50, "max_wait": "1s"}}"#;
+    let mut worker = Worker::new(fields);
+    let (mut waiting, mut under_way) = (std::collections::HashMap::new(), Vec::new());
+    let mut limits = Vec::new();
+    // A server of 20 at once, 20 ms each: so long beyond it calls wait there too.
+    for now in 0..30_000 {
+        for _ in 0..2 {
+            match worker.ask(now) {
+                Answer::Admitted(ticket) => under_way.push((now, ticket)),
+                Answer::Waits(call) => drop(waiting.insert(call.waiting, call)),
+                _ => {}
+            }
+        }
+        let served = u64::from(now % 2 == 0) * 2;
+        for _ in 0..served.min(under_way.len() as u64) {
+            let (since, ticket) = under_way.remove(0);
+            worker.settle_in(now, ticket, (now - since).max(20));
+            for called in worker.woken() {
+                if let Some(call) = waiting.remove(&called)
+                    && let Answer::Admitted(ticket) = worker.again(now, call)
+                {
+                    under_way.push((now, ticket));
+                }
+            }
+        }
+        limits.push(worker.engine.limits().next().map_or(0, |limit| limit.view.limit));
+    }
+    // Half of it, and again the whole of it.
+    let fell = limits.windows(2).position(|pair| pair[1] * 2 <= pair[0] + 1 && pair[0] > 12);
+    let fell = fell.unwrap();
+    assert!(
+        limits[fell..].iter().any(|limit| *limit > limits[fell + 1] + 4),
+        "{:?}",
+        &limits[fell..fell + 20]
+    );
+}
+
 #[test]
 fn waiting_allocates_nothing_once_the_queue_has_grown() {
     let mut worker = Worker::new(ONE);

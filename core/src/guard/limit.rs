@@ -246,8 +246,12 @@ impl Limit {
         let others = self.slots.others_wait();
         let is_mine = !others || !self.is_others_turn;
         self.is_others_turn = others && is_mine;
-        let fits = self.slots.all_taken() <= self.allowed_now();
-        if is_mine && fits && self.queue.call_next(now) {
+        let (taken, allowed) = (self.slots.all_taken(), self.allowed_now());
+        if is_mine && taken <= allowed && self.queue.call_next(now) {
+            // Under a lasting overload no slot is ever free, and calls are let through by this alone.
+            if let Some(adaptive) = &mut self.adaptive {
+                adaptive.took(taken, allowed);
+            }
             self.slots.waits(self.queue.len());
             return;
         }
