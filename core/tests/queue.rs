@@ -294,14 +294,9 @@ fn a_limit_that_measures_comes_back_under_a_lasting_overload() {
         }
         limits.push(worker.engine.limits().next().map_or(0, |limit| limit.view.limit));
     }
-    // Half of it, and again the whole of it.
-    let fell = limits.windows(2).position(|pair| pair[1] * 2 <= pair[0] + 1 && pair[0] > 12);
-    let fell = fell.unwrap();
-    assert!(
-        limits[fell..].iter().any(|limit| *limit > limits[fell + 1] + 4),
-        "{:?}",
-        &limits[fell..fell + 20]
-    );
+    // From time to time it measures, by half of what it is.
+    let halves = limits[5_000..].iter().filter(|limit| **limit < 20).count();
+    assert!((1..2_500).contains(&halves), "half for {halves} of 25000 ms");
 }
 
 #[test]
