@@ -4,8 +4,9 @@
 mod proxy_support;
 
 use proxy_support::{Running, get, wait_for};
+use socket2::{Domain, Socket, Type};
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 struct Server {
     child: Child,
     address: SocketAddr,
+    _held: Socket,
 }
 
 impl Drop for Server {
@@ -31,12 +33,16 @@ fn start(program: &str, arguments: impl FnOnce(&PathBuf, u16) -> Vec<String>) ->
     }
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("paths-{program}"));
     fs::create_dir_all(&folder).unwrap();
-    // Free until the server takes it.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held, and yet the server can take it: both say so, and this one does not listen. A port that is only
+    // free may be another's by then, or our own: who connects to it can be given it as his own end.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.set_reuse_address(true).unwrap();
+    held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = held.local_addr().unwrap().as_socket().unwrap();
     let mut command = Command::new(program);
     command.args(arguments(&folder, address.port())).current_dir(&folder);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut server = Server { child, address };
+    let mut server = Server { child, address, _held: held };
     wait_for(program, || {
         assert!(server.child.try_wait().unwrap().is_none(), "{program} ended");
         TcpStream::connect(address).ok()
