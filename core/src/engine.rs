@@ -11,6 +11,7 @@ mod far;
 mod limits;
 mod policies;
 mod recorder;
+mod scope;
 mod tries;
 mod view;
 mod waiting;
@@ -20,15 +21,14 @@ use crate::decision::{
     Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait, Waiting,
 };
 use crate::event::{Decided, Event};
-use crate::facts::{Facts, without_port};
-use crate::guard::{Answer, GuardPermit, Place};
+use crate::facts::Facts;
+use crate::guard::{Answer, GuardPermit, Patience, Place};
 use crate::outcome::{Outcome, Report};
-use crate::policy::{Mode, Policy, Scope};
+use crate::policy::{Mode, Policy};
 use crate::registry::Slots;
 use crate::rng::Rng;
 use crate::series::Counts;
 use crate::time::{Duration, Instant};
-use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use budgets::Budgets;
@@ -120,35 +120,16 @@ impl Engine {
             return self.unscoped(entry);
         };
         slot.is_recent = true;
-        // Nearly all calls: a breaker alone is asked, and it is closed.
-        if entry.asks_breaker_alone
-            && let Some(permit) = slot.guard.admit_undisturbed()
-        {
-            let row = slot.row;
-            return self.admitted(now, &entry.policy, place, row, permit, Duration::ZERO);
+        if !entry.asks_breaker_alone {
+            return self.decide(now, entry, facts, place, None);
         }
-        self.decide(now, entry, facts, place, None)
-    }
-
-    /// What becomes of a request without a scope.
-    #[cold]
-    fn unscoped<'p>(&mut self, entry: &'p Entry) -> Verdict<'p> {
-        if self.state(entry).is_none() {
-            return Verdict::Unmatched;
-        }
-        let policy = &entry.policy;
-        self.recorder.unprotected(&policy.name);
-        Verdict::Pass(Pass { policy, why: PassReason::TableFull })
-    }
-
-    /// The place of a request's scope; none where there is no room for it, or another engine made the
-    /// policies.
-    // Always: left to itself the compiler makes a call of it, which costs more than the look-up.
-    #[inline(always)]
-    fn scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
-        match self.state(entry)?.registry.only() {
-            Some(place) => Some(place),
-            None => self.find_scope(policies, entry, facts),
+        // Nearly all calls: the breaker is closed.
+        match slot.guard.admit_undisturbed() {
+            Some(permit) => {
+                let row = slot.row;
+                self.admitted(now, &entry.policy, place, row, permit, Duration::ZERO)
+            }
+            None => self.ask_breaker(now, entry, place),
         }
     }
 
@@ -172,6 +153,16 @@ impl Engine {
     const fn next_call(&mut self) -> u32 {
         self.calls = self.calls.wrapping_add(1);
         self.calls
+    }
+
+    /// Asks a breaker that decides alone.
+    #[inline(never)]
+    fn ask_breaker<'p>(&mut self, now: Instant, entry: &'p Entry, place: u32) -> Verdict<'p> {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return Verdict::Unmatched;
+        };
+        let answer = slot.guard.admit(now);
+        self.answered_by(now, &entry.policy, place, answer, Patience::default())
     }
 
     /// Asks everything that can decide.
@@ -214,6 +205,28 @@ impl Engine {
         {
             self.budgets.counts_call(now, place, budget);
         }
+        let verdict = self.answered_by(now, policy, place, answer, call);
+        if call.number.is_some() {
+            self.wake(place);
+        }
+        verdict
+    }
+
+    /// What a guard's answer is to the call, and to those who count.
+    // Always: the answer would be copied for a call of it.
+    #[inline(always)]
+    fn answered_by<'p>(
+        &mut self,
+        now: Instant,
+        policy: &'p Arc<Policy>,
+        place: u32,
+        answer: Answer,
+        call: Patience,
+    ) -> Verdict<'p> {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return Verdict::Unmatched;
+        };
+        let waited = call.waited.unwrap_or_default();
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let is_shadow = policy.mode == Mode::Shadow;
         let verdict = match answer {
@@ -236,41 +249,7 @@ impl Engine {
         if is_stirred {
             self.stirred(place);
         }
-        if call.number.is_some() {
-            self.wake(place);
-        }
         verdict
-    }
-
-    /// The state of a policy; none where another engine made the policies.
-    #[inline]
-    fn state(&self, entry: &Entry) -> Option<&State> {
-        let state = self.states.get(entry.state as usize)?.as_ref()?;
-        Arc::ptr_eq(&state.held, &entry.held).then_some(state)
-    }
-
-    /// The place of a request's scope among others; none where there is no room for it.
-    #[inline(never)]
-    fn find_scope(&mut self, policies: &Policies, entry: &Entry, facts: &dyn Facts) -> Option<u32> {
-        let key = scope_key(&entry.policy.scope, facts);
-        let state = self.states.get(entry.state as usize)?.as_ref()?;
-        match state.registry.find(&key, &self.slots) {
-            Some(place) => Some(place),
-            None => self.make_scope(policies, entry, &key),
-        }
-    }
-
-    #[cold]
-    fn make_scope(&mut self, policies: &Policies, entry: &Entry, key: &[u8]) -> Option<u32> {
-        if self.state(entry).is_some_and(|state| !state.is_in_force) {
-            self.put_in_force(policies);
-        }
-        let state = self.states.get_mut(entry.state as usize)?.as_mut()?;
-        let place = state.registry.make(key, &mut self.slots, self.recorder.series())?;
-        if !state.registry.is_overflow(place) {
-            self.budgets.forget(place);
-        }
-        Some(place)
     }
 
     /// Good response headers arrived for `ticket`: a probe's slot is free again. Not for headers
@@ -408,32 +387,5 @@ impl Engine {
         let states = self.states.iter().flatten();
         let scopes = states.map(|state| state.registry.places().len() as u64).sum();
         Totals { scopes, limit_keys: self.limits.keys(), ..self.recorder.totals() }
-    }
-}
-
-/// The key of a request's scope; empty where the policy has one scope, or the host does not know.
-fn scope_key<'a>(scope: &Scope, facts: &'a dyn Facts) -> Cow<'a, [u8]> {
-    let key = match scope {
-        Scope::Policy => None,
-        Scope::Destination => facts.destination(),
-        Scope::Endpoint => facts.endpoint(),
-        Scope::Route => facts.route(),
-        Scope::Authority => facts.authority().map(lower_without_port),
-        Scope::Client => facts.client(),
-        Scope::Header(name) => facts.header(name),
-    };
-    key.unwrap_or(Cow::Borrowed(&[]))
-}
-
-/// Nearly all are lower case as they come: then there is nothing to copy.
-fn lower_without_port(authority: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    match authority {
-        Cow::Borrowed(authority) => match without_port(authority) {
-            host if host.iter().any(u8::is_ascii_uppercase) => {
-                Cow::Owned(host.to_ascii_lowercase())
-            }
-            host => Cow::Borrowed(host),
-        },
-        Cow::Owned(authority) => Cow::Owned(without_port(&authority).to_ascii_lowercase()),
     }
 }

@@ -2,7 +2,8 @@
 //! breaker means can change without them.
 
 use super::policies::{Hold, put};
-use super::{Recorder, Room, scope_key};
+use super::scope::scope_key;
+use super::{Recorder, Room};
 use crate::board::Board;
 use crate::decision::{RateLimited, Rejection, Rule};
 use crate::facts::Facts;
