@@ -1,0 +1,487 @@
+//! Workers on one board, and the calls that live through a history.
+
+use super::board::TestBoard;
+use super::document::Drawn;
+use super::model::{Bucket, Spent};
+use super::rules;
+use bimetal_core::board::{Board, Words};
+use bimetal_core::decision::{Admission, PassReason};
+use bimetal_core::engine::Policies;
+use bimetal_core::outcome::Outcome;
+use bimetal_core::policy::Policy;
+use bimetal_core::retry::{FailedTry, NoRetry, RetryAsk, RetryCase, Tries, TryFailure};
+use bimetal_core::rng::Rng;
+use bimetal_core::{Engine, Facts, Instant, Rejection, Ticket, Verdict, Waiting};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) const WORKERS: usize = 3;
+pub(crate) const TENANTS: usize = 2;
+
+/// A board that notes that it rang.
+#[derive(Debug, Default)]
+struct Bell {
+    words: TestBoard,
+    rang: AtomicBool,
+}
+
+impl Board for Bell {
+    fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>> {
+        self.words.open(key, count)
+    }
+
+    fn ring(&self) {
+        self.rang.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request, and what its caller says of its time in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub tenant: usize,
+    pub left: Option<u64>,
+}
+
+impl Facts for Request {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let number = match name {
+            "x-tenant" => Some(self.tenant as u64),
+            "x-request-deadline-ms" => self.left,
+            _ => None,
+        };
+        number.map(|number| Cow::Owned(number.to_string().into_bytes()))
+    }
+}
+
+/// A call that was admitted and not settled.
+pub(crate) struct UnderWay {
+    pub worker: usize,
+    pub scope: usize,
+    ticket: Ticket,
+    tries: Tries,
+    policy: Arc<Policy>,
+    /// When its next try is due, where one is planned.
+    planned: Option<u64>,
+}
+
+/// A call that waits for a slot.
+pub(crate) struct Waiter {
+    pub scope: usize,
+    pub begun: u64,
+    until: Instant,
+    request: Request,
+    policies: Rc<Policies>,
+}
+
+/// How often what was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    admitted: u64,
+    waited: u64,
+    served: u64,
+    left: u64,
+    by_deadline: u64,
+    by_rate_limit: u64,
+    by_breaker: u64,
+    by_concurrency: u64,
+    retried: u64,
+    no_budget: u64,
+    refused_between_tries: u64,
+    rang: u64,
+}
+
+impl Seen {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 12] {
+        [
+            ("admitted", self.admitted),
+            ("waited", self.waited),
+            ("served", self.served),
+            ("left", self.left),
+            ("by deadline", self.by_deadline),
+            ("by rate limit", self.by_rate_limit),
+            ("by breaker", self.by_breaker),
+            ("by concurrency", self.by_concurrency),
+            ("retried", self.retried),
+            ("no budget", self.no_budget),
+            ("refused between tries", self.refused_between_tries),
+            ("rang", self.rang),
+        ]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.admitted += other.admitted;
+        self.waited += other.waited;
+        self.served += other.served;
+        self.left += other.left;
+        self.by_deadline += other.by_deadline;
+        self.by_rate_limit += other.by_rate_limit;
+        self.by_breaker += other.by_breaker;
+        self.by_concurrency += other.by_concurrency;
+        self.retried += other.retried;
+        self.no_budget += other.no_budget;
+        self.refused_between_tries += other.refused_between_tries;
+        self.rang += other.rang;
+    }
+}
+
+pub(crate) struct World {
+    pub drawn: Drawn,
+    pub workers: Vec<Engine>,
+    policies: Vec<Rc<Policies>>,
+    bell: Arc<Bell>,
+    pub now: u64,
+    pub under_way: Vec<UnderWay>,
+    pub waiting: [HashMap<Waiting, Waiter>; WORKERS],
+    /// By limit, scope, and worker where it is not shared.
+    buckets: HashMap<(usize, usize, usize), Bucket>,
+    /// By scope and worker.
+    spent: HashMap<(usize, usize), Spent>,
+    failing: f64,
+    pub seen: Seen,
+}
+
+pub(crate) const fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+type Ruled = Result<(), String>;
+
+impl World {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let drawn = Drawn::new(rng);
+        let bell = Arc::new(Bell::default());
+        let engine = |worker: u64| {
+            let mut engine = Engine::with_board(worker, bell.clone());
+            engine.set_can_wait(true);
+            engine
+        };
+        let mut workers: Vec<_> = (0..WORKERS as u64).map(engine).collect();
+        let document = drawn.document();
+        let policies = workers.iter_mut().map(|worker| Rc::new(worker.load(&document))).collect();
+        Self {
+            drawn,
+            workers,
+            policies,
+            bell,
+            now: 1_000,
+            under_way: Vec::new(),
+            waiting: Default::default(),
+            buckets: HashMap::new(),
+            spent: HashMap::new(),
+            failing: rng.next_share(),
+            seen: Seen::default(),
+        }
+    }
+
+    pub(crate) fn told(&self) -> &str {
+        &self.drawn.text
+    }
+
+    pub(crate) const fn scope(&self, request: Request) -> usize {
+        if self.drawn.is_by_tenant { request.tenant } else { 0 }
+    }
+
+    pub(crate) fn step(&mut self, rng: &mut Rng) -> Ruled {
+        let worker = (rng.next_u64() % WORKERS as u64) as usize;
+        match rng.next_u64() % 100 {
+            0..45 => {
+                let tenant = (rng.next_u64() % TENANTS as u64) as usize;
+                let left = (rng.next_u64() % 4 == 0).then(|| rng.next_u64() % 60);
+                let request = Request { tenant, left };
+                let policies = self.policies[worker].clone();
+                self.ask(worker, request, &policies)?;
+            }
+            45..75 if !self.under_way.is_empty() => {
+                let place = (rng.next_u64() % self.under_way.len() as u64) as usize;
+                self.answered(place, rng)?;
+            }
+            75..80 => self.leaves(worker),
+            80..97 => self.wait(rng.next_u64() % 20)?,
+            97 => self.wait(rng.next_u64() % 12_000)?,
+            98 => self.workers[worker].poll(at(self.now)),
+            // A document that says the same: nothing is lost by it.
+            _ => {
+                let document = self.drawn.document();
+                self.policies[worker] = Rc::new(self.workers[worker].load(&document));
+                self.workers[worker].poll(at(self.now));
+            }
+        }
+        self.settle_down()?;
+        rules::check(self)
+    }
+
+    /// The last answers come, and nothing is left behind.
+    pub(crate) fn end(&mut self) -> Ruled {
+        while let Some(call) = self.under_way.pop() {
+            self.settle(call, Outcome::Success);
+            self.settle_down()?;
+            rules::check(self)?;
+        }
+        self.workers.iter_mut().for_each(|worker| worker.poll(at(self.now)));
+        rules::check_end(self)
+    }
+
+    fn ask(&mut self, worker: usize, request: Request, policies: &Rc<Policies>) -> Ruled {
+        let opened = rules::open_until(self, worker, self.scope(request));
+        let verdict = self.workers[worker].admit(at(self.now), policies, &request);
+        self.decided(worker, request, (self.now, policies), opened, verdict)
+    }
+
+    fn asks_again(&mut self, worker: usize, waiting: Waiting, call: Waiter) -> Ruled {
+        let Waiter { scope, begun, request, policies, .. } = call;
+        let opened = rules::open_until(self, worker, scope);
+        let engine = &mut self.workers[worker];
+        let (now, begun_at) = (at(self.now), at(begun));
+        let verdict = engine.admit_again(now, &policies, &request, waiting, begun_at);
+        self.seen.served += u64::from(matches!(verdict, Verdict::Admit(_)));
+        self.decided(worker, request, (begun, &policies), opened, verdict)
+    }
+
+    fn decided(
+        &mut self,
+        worker: usize,
+        request: Request,
+        (begun, policies): (u64, &Rc<Policies>),
+        opened: Option<Instant>,
+        verdict: Verdict<'_>,
+    ) -> Ruled {
+        let scope = self.scope(request);
+        let left = request.left.filter(|_| self.drawn.has_deadline);
+        let left = left.map(|left| left.saturating_sub(self.now - begun));
+        match verdict {
+            Verdict::Admit(Admission { policy, ticket }) => {
+                if let Some(until) = opened.filter(|until| at(self.now) < *until) {
+                    return Err(format!("admitted while open until {until:?}"));
+                }
+                if left == Some(0) {
+                    return Err("admitted for nobody".into());
+                }
+                rules::has_free_slot(self, worker, scope)?;
+                self.take_tokens(worker, scope)?;
+                self.seen.admitted += 1;
+                let (policy, tries) = (policy.clone(), Tries::default());
+                self.under_way.push(UnderWay {
+                    worker,
+                    scope,
+                    ticket,
+                    tries,
+                    policy,
+                    planned: None,
+                });
+                self.spent.entry((scope, worker)).or_default().call(at(self.now));
+                Ok(())
+            }
+            Verdict::Wait(wait) => {
+                rules::may_wait(self, (worker, scope), begun, wait.until, left)?;
+                self.seen.waited += 1;
+                let (until, policies) = (wait.until, policies.clone());
+                let call = Waiter { scope, begun, until, request, policies };
+                match self.waiting[worker].insert(wait.waiting, call) {
+                    Some(_) => Err("two calls wait under one name".into()),
+                    None => Ok(()),
+                }
+            }
+            Verdict::Reject(rejected) if !self.drawn.is_shadow => {
+                self.turned_away(worker, scope, left, rejected.rejection)
+            }
+            Verdict::Pass(pass) if self.drawn.is_shadow => match pass.why {
+                PassReason::Shadow(rejection) => self.turned_away(worker, scope, left, rejection),
+                other => Err(format!("passed: {other:?}")),
+            },
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    fn turned_away(
+        &mut self,
+        worker: usize,
+        scope: usize,
+        left: Option<u64>,
+        rejection: Rejection,
+    ) -> Ruled {
+        let seen = &mut self.seen;
+        match rejection {
+            Rejection::Deadline { .. } => {
+                seen.by_deadline += 1;
+                let is_over = left.is_some_and(|left| left <= 10);
+                if is_over { Ok(()) } else { Err(format!("no time of {left:?}")) }
+            }
+            Rejection::RateLimit { .. } => {
+                seen.by_rate_limit += 1;
+                let now = at(self.now);
+                let is_empty = self.buckets_of(worker, scope).any(|bucket| bucket.is_empty(now));
+                if is_empty { Ok(()) } else { Err("turned away below all rate limits".into()) }
+            }
+            Rejection::Breaker(_) => {
+                seen.by_breaker += 1;
+                rules::is_not_closed(self, worker, scope)
+            }
+            Rejection::Concurrency { .. } => {
+                seen.by_concurrency += 1;
+                rules::has_no_free_slot(self, worker, scope)
+            }
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    fn buckets_of(&mut self, worker: usize, scope: usize) -> impl Iterator<Item = &mut Bucket> {
+        for (number, limit) in self.drawn.limits.iter().enumerate() {
+            let worker = if limit.is_shared { 0 } else { worker };
+            let full = || Bucket::full(*limit, at(self.now));
+            self.buckets.entry((number, scope, worker)).or_insert_with(full);
+        }
+        let limits = &self.drawn.limits;
+        self.buckets.iter_mut().filter_map(move |((number, of, by), bucket)| {
+            let is_its = *of == scope && (limits[*number].is_shared || *by == worker);
+            is_its.then_some(bucket)
+        })
+    }
+
+    fn take_tokens(&mut self, worker: usize, scope: usize) -> Ruled {
+        let now = at(self.now);
+        self.buckets_of(worker, scope).try_for_each(|bucket| bucket.take(now))
+    }
+
+    /// The upstream answers the try that is under way, or its client leaves.
+    fn answered(&mut self, place: usize, rng: &mut Rng) -> Ruled {
+        let call = self.under_way.swap_remove(place);
+        let fails = rng.next_share() < self.failing;
+        match rng.next_u64() % 20 {
+            0 => self.settle(call, Outcome::Neutral),
+            1 => self.settle(call, Outcome::Slow),
+            // It waits for its next try: nobody answers.
+            _ if call.planned.is_some() => self.under_way.push(call),
+            _ if !fails => self.settle(call, Outcome::Success),
+            _ if self.drawn.has_retry && !self.drawn.is_shadow => return self.fails(call),
+            _ => self.settle(call, Outcome::Failure),
+        }
+        Ok(())
+    }
+
+    /// A try failed that the policy may make again.
+    fn fails(&mut self, mut call: UnderWay) -> Ruled {
+        let now = at(self.now);
+        let ask = RetryAsk { method: "GET", has_key: false, can_be_sent_again: true };
+        let how = TryFailure::Answer { status: 503, grpc: None };
+        let failed = FailedTry { how, retry_after: None, is_exhausted: false };
+        let case = RetryCase { now, ask, failed, left: None };
+        let UnderWay { worker, scope, ticket, tries, policy, .. } = &mut call;
+        let number = tries.number();
+        let report = Outcome::Failure.into();
+        let planned = self.workers[*worker].plan_retry(now, policy, ticket, tries, (&case, report));
+        let spent = self.spent.entry((*scope, *worker)).or_default();
+        let budget = self.drawn.budget;
+        match planned {
+            Ok(wait) => {
+                let told = budget.map_or(Ok(()), |budget| spent.pay(&budget, now));
+                call.planned = Some(self.now + wait.as_millis() as u64);
+                self.under_way.push(call);
+                return if number < 3 { told } else { Err("a fourth try".into()) };
+            }
+            Err(NoRetry::Tries) if number == 3 => {}
+            Err(NoRetry::Budget) if budget.is_some_and(|one| spent.is_empty(&one, now)) => {
+                self.seen.no_budget += 1;
+            }
+            // Also a probe: that has one try.
+            Err(NoRetry::Breaker) => self.seen.refused_between_tries += 1,
+            Err(other) => return Err(format!("no retry after try {number}: {other:?}")),
+        }
+        self.settle(call, Outcome::Failure);
+        Ok(())
+    }
+
+    /// The wait before a further try is over.
+    fn tries_again(&mut self, mut call: UnderWay) -> Ruled {
+        let now = at(self.now);
+        let opened = rules::open_until(self, call.worker, call.scope);
+        let UnderWay { worker, scope, ticket, tries, planned, .. } = &mut call;
+        *planned = None;
+        match self.workers[*worker].try_again(now, ticket, tries) {
+            Ok(()) if opened.is_some_and(|until| now < until) => {
+                Err("tried again while open".into())
+            }
+            Ok(()) => {
+                self.seen.retried += 1;
+                self.under_way.push(call);
+                Ok(())
+            }
+            Err(NoRetry::Breaker) => {
+                self.seen.refused_between_tries += 1;
+                self.spent.entry((*scope, *worker)).or_default().give_back();
+                self.settle(call, Outcome::Failure);
+                Ok(())
+            }
+            Err(other) => Err(format!("planned, and then {other:?}")),
+        }
+    }
+
+    fn settle(&mut self, call: UnderWay, outcome: Outcome) {
+        self.workers[call.worker].settle(at(self.now), call.ticket, outcome.into());
+    }
+
+    /// The client of a call that waits leaves.
+    fn leaves(&mut self, worker: usize) {
+        let first = self.waiting[worker].iter().min_by_key(|(_, call)| (call.begun, call.until));
+        if let Some(waiting) = first.map(|(waiting, _)| *waiting) {
+            self.seen.left += 1;
+            self.waiting[worker].remove(&waiting);
+            self.workers[worker].forget(at(self.now), waiting);
+        }
+    }
+
+    /// Time passes; whatever has a time of its own is punctual.
+    fn wait(&mut self, millis: u64) -> Ruled {
+        let until = self.now + millis;
+        loop {
+            let waits = self.waiting.iter().flat_map(HashMap::values);
+            let waits = waits.map(|call| call.until.as_nanos().div_ceil(1_000_000));
+            let tries = self.under_way.iter().filter_map(|call| call.planned);
+            let next = waits.chain(tries).min().filter(|at| *at <= until);
+            self.now = next.unwrap_or(until).max(self.now);
+            self.settle_down()?;
+            rules::check(self)?;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Who was woken, whose time is over, and who is to try again, acts; until nobody is left.
+    fn settle_down(&mut self) -> Ruled {
+        loop {
+            let mut is_quiet = true;
+            if self.bell.rang.swap(false, Ordering::Relaxed) {
+                self.seen.rang += 1;
+                self.workers.iter_mut().for_each(|one| one.serve_waiting(at(self.now)));
+                is_quiet = false;
+            }
+            for worker in 0..WORKERS {
+                let now = at(self.now);
+                let late = self.waiting[worker].iter().filter(|(_, call)| call.until <= now);
+                let mut due: Vec<_> = late.map(|(waiting, _)| *waiting).collect();
+                due.sort_by_key(|waiting| format!("{waiting:?}"));
+                due.extend(std::iter::from_fn(|| self.workers[worker].take_woken()));
+                for waiting in due {
+                    // One that has left, or asked when its time was over, is woken in vain.
+                    if let Some(call) = self.waiting[worker].remove(&waiting) {
+                        is_quiet = false;
+                        self.asks_again(worker, waiting, call)?;
+                    }
+                }
+            }
+            let now = self.now;
+            let is_due = |call: &UnderWay| call.planned.is_some_and(|at| at <= now);
+            if let Some(place) = self.under_way.iter().position(is_due) {
+                is_quiet = false;
+                let call = self.under_way.swap_remove(place);
+                self.tries_again(call)?;
+            }
+            if is_quiet {
+                return Ok(());
+            }
+        }
+    }
+}
