@@ -4,6 +4,10 @@ use crate::load::Load;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a block takes beside its load: processes that start and end.
+const AROUND: f64 = 0.5;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,12 @@ pub struct Next {
 }
 
 impl Plan {
+    /// How long so many blocks will take, about.
+    pub fn about(&self, blocks: usize) -> Duration {
+        let seconds = blocks as f64 * (self.warm_up + self.seconds + AROUND);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
     /// Every block in its order: round by round, the loads of a round in an order drawn anew, and
     /// for each load its arms. The same plan gives the same order.
     pub fn blocks(&self) -> Vec<Next> {
@@ -109,6 +119,12 @@ pub(crate) mod tests {
             assert!(round.iter().zip(0..).all(|(next, place)| next.place == place));
         }
         assert_eq!(blocks, plan().blocks());
+    }
+
+    #[test]
+    fn how_long_blocks_take_is_told_before() {
+        assert_eq!(plan().about(30), Duration::from_secs(60));
+        assert_eq!(plan().about(0), Duration::ZERO);
     }
 
     #[test]

@@ -158,6 +158,19 @@ fn an_arm_that_does_not_tell_its_counts_is_a_flaw_and_no_end_of_the_study() {
 }
 
 #[test]
+fn all_arms_are_those_that_can_run_here_and_the_time_they_take_is_told_first() {
+    let Some(room) = Room::make() else { return };
+    let short = ["--loads", "50", "--rounds", "1", "--seconds", "0.2", "--warm-up", "0.1"];
+    let (good, text) = room.run(&[&["--quick", "--arms", "all"], &short[..]].concat());
+    assert!(good && text.contains("4 blocks are to be measured: about 1 min"), "{text}");
+    let store = Store::open(&room.path("out")).unwrap();
+    let plan = &store.head().plan;
+    assert_eq!((plan.arms.len(), plan.warm_up), (4, 0.1), "{plan:?}");
+    assert_eq!(plan.left_out.keys().collect::<Vec<_>>(), ["lacks"]);
+    assert!(text.contains("invalid: mute at 50: 1 of 1 blocks"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_told_before_anything_is_begun() {
     let Some(room) = Room::make() else { return };
     for (arguments, wanted) in [
@@ -167,6 +180,7 @@ fn what_cannot_be_measured_is_told_before_anything_is_begun() {
         (&["--arms", "direct", "--loads", "fast"], "500x100KB"),
         (&["--arms", "direct", "--loads", "50,20,50"], "50 is named twice"),
         (&["--arms", "direct", "--rounds", "0"], "nothing to measure"),
+        (&["--arms", "direct", "--warm-up=-1"], "0 to 600 seconds"),
         (&["--resume"], "there is no study"),
     ] {
         let (good, text) = room.run(arguments);

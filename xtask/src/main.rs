@@ -118,6 +118,8 @@ enum Task {
     },
     /// Measure what each way of protecting a call costs, side by side, by intervals
     #[command(after_help = "Examples:\n  cargo xtask study --quick\n  \
+        cargo xtask study prepare                         builds and fetches, measures nothing\n  \
+        cargo xtask study --quick --arms all --rounds 1   every arm once\n  \
         cargo xtask study --arms direct,native-policy,envoy-filter --loads 250,1000\n  \
         cargo xtask study --full --minutes 120 --out results/today\n  \
         cargo xtask study --out results/today --resume\n  \

@@ -22,6 +22,9 @@ pub const NOOP_MODULE: &str = "bimetal-study-noop-module";
 /// The package of the study's own program.
 const STUDY: &str = "bimetal-study";
 
+/// Builds and finds everything and shows the arms: what may be done hours before a machine is quiet.
+const PREPARE: &str = "prepare";
+
 /// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -34,8 +37,8 @@ pub fn study(arguments: &[String]) -> Result<()> {
     let (task, options) = task_of(arguments);
     let asks = options.iter().any(|one| one == "--help" || one == "-h");
     let is_run = task == "run" && !asks;
-    let measures = is_run || (task == "stages" && !asks);
-    if measures && !is_run {
+    let measures = !asks && (is_run || task == "stages" || task == PREPARE);
+    if measures && task == "stages" {
         tools::named("k6")?.get()?;
     }
     build_programs(|package| measures || package == STUDY)?;
@@ -44,7 +47,7 @@ pub fn study(arguments: &[String]) -> Result<()> {
         find_proxies()?;
     }
     let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
-    command.arg(task).args(options);
+    command.arg(if task == PREPARE { "arms" } else { task }).args(options);
     let given =
         |name: &str| options.iter().any(|one| one == name || one.starts_with(&format!("{name}=")));
     if is_run && !given("--out") {

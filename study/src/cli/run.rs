@@ -18,6 +18,7 @@ use std::time::Duration;
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "Examples:
   bimetal-study run --quick --out /tmp/study
+  bimetal-study run --quick --arms all --rounds 1 --out /tmp/every-arm-once
   bimetal-study run --out results/today --arms direct,native-policy,envoy-filter --loads 250,1000
   bimetal-study run --out results/today --resume --minutes 120";
 
@@ -33,7 +34,8 @@ pub struct Options {
     /// More loads, longer blocks
     #[arg(long, conflicts_with = "quick")]
     full: bool,
-    /// The arms, by name; NAME@2 is NAME a second time. Without, all that can run here
+    /// The arms, by name; NAME@2 is NAME a second time; `all` is every one that can run here, which
+    /// is also what is measured without this
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
     /// The loads, in calls a second and KB: 500,200x100KB
@@ -45,6 +47,9 @@ pub struct Options {
     /// Seconds of a block that count
     #[arg(long)]
     seconds: Option<f64>,
+    /// Seconds of a block before those that count
+    #[arg(long)]
+    warm_up: Option<f64>,
     /// Draws the order of the blocks
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -52,7 +57,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Go on with the study in the folder
-    #[arg(long, conflicts_with_all = ["quick", "full", "arms", "loads", "rounds", "seconds"])]
+    #[arg(long, conflicts_with_all = ["quick", "full", "arms", "loads", "rounds", "seconds", "warm_up"])]
     resume: bool,
     /// Begin no new block after so many minutes; --resume goes on
     #[arg(long)]
@@ -93,6 +98,9 @@ pub fn run(options: &Options) -> Result<()> {
     for (arm, why) in &store.head().plan.left_out {
         eprintln!("note: {arm} is left out: {why}");
     }
+    let left = store.left().len();
+    let about = store.head().plan.about(left).as_secs().div_ceil(60);
+    eprintln!("{left} blocks are to be measured: about {about} min");
     let place = Place {
         folder: std::path::absolute(options.out.join("work"))?,
         cores,
@@ -180,6 +188,10 @@ fn plan(options: &Options, all: &BTreeMap<String, Arm>) -> Result<Plan> {
     if !(0.1..=3600.0).contains(&seconds) {
         bail!("--seconds {seconds}: a block takes 0.1 to 3600 seconds");
     }
+    let warm_up = options.warm_up.unwrap_or(warm_up);
+    if !(0.0..=600.0).contains(&warm_up) {
+        bail!("--warm-up {warm_up}: it takes 0 to 600 seconds");
+    }
     let rounds = options.rounds.unwrap_or(rounds);
     if rounds == 0 {
         bail!("--rounds 0: there is nothing to measure");
@@ -205,7 +217,8 @@ fn chosen(
     all: &BTreeMap<String, Arm>,
 ) -> Result<(Vec<String>, BTreeMap<String, String>)> {
     let missing = |arm: &Arm| arm.tools().into_iter().find_map(|tool| tools::find(tool).err());
-    if !options.arms.is_empty() {
+    let is_all = options.arms == [ALL];
+    if !options.arms.is_empty() && !is_all {
         for (place, name) in options.arms.iter().enumerate() {
             let arm = all.get(program_of(name)).with_context(|| {
                 format!(
@@ -229,7 +242,7 @@ fn chosen(
     ladder.sort_by_key(|(name, _)| steps(all, name));
     for (name, arm) in ladder {
         match missing(arm) {
-            _ if extent == Extent::Quick && !QUICK.contains(&name.as_str()) => {}
+            _ if extent == Extent::Quick && !is_all && !QUICK.contains(&name.as_str()) => {}
             Some(error) => {
                 left_out.insert(name.clone(), error.to_string());
             }
@@ -237,7 +250,7 @@ fn chosen(
         }
     }
     // A/A: what the same program differs from itself, natively and in Envoy.
-    if extent != Extent::Quick {
+    if extent != Extent::Quick || is_all {
         let again = ["native-policy", "envoy-filter"].into_iter();
         let again = again.filter(|name| chosen.iter().any(|one| one == name));
         let again: Vec<String> = again.map(|name| format!("{name}{AGAIN}")).collect();
@@ -256,6 +269,9 @@ fn steps<'a>(all: &'a BTreeMap<String, Arm>, name: &'a str) -> Vec<&'a str> {
     steps.reverse();
     steps
 }
+
+/// The word for every arm that can run here.
+const ALL: &str = "all";
 
 /// The arms of a quick study.
 const QUICK: [&str; 3] = ["direct", "native", "native-policy"];

@@ -50,7 +50,7 @@ pub fn write(store: &Store, arms: &BTreeMap<String, Arm>) -> Result<(PathBuf, St
     let whole =
         Whole { form: FORM, head, findings: &found, claims: &claims, stages: &stages, blocks };
     store.write("result.json", &(serde_json::to_string(&whole)? + "\n"))?;
-    let text = text::text(head, &found, &claims, &stages);
+    let text = text::text(head, &found, &claims, &stages, blocks);
     store.write("report.txt", &text)?;
     let page = page::page(head, &found, &claims, &stages, blocks)?;
     Ok((store.write("report.html", &page)?, text))

@@ -4,18 +4,25 @@ use super::SMOKE;
 use super::claims::Claim;
 use super::findings::{Compared, Findings, Kind};
 use crate::plan::Extent;
-use crate::record::Measure;
+use crate::record::{Block, Measure};
 use crate::stages::Staged;
 use crate::stats::{Comparison, Finding};
 use crate::store::Head;
 use std::fmt::Write;
 
 /// The whole of it.
-pub(super) fn text(head: &Head, found: &Findings, claims: &[Claim], stages: &[Staged]) -> String {
+pub(super) fn text(
+    head: &Head,
+    found: &Findings,
+    claims: &[Claim],
+    stages: &[Staged],
+    blocks: &[Block],
+) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ =
-        write_all(&mut text, head, found, claims).and_then(|()| write_stages(&mut text, stages));
+    let _ = write_all(&mut text, head, found, claims)
+        .and_then(|()| write_invalid(&mut text, found, blocks))
+        .and_then(|()| write_stages(&mut text, stages));
     text
 }
 
@@ -88,6 +95,19 @@ fn write_all(
     }
     for (arm, why) in &plan.left_out {
         writeln!(text, "left out: {arm}: {why}")?;
+    }
+    Ok(())
+}
+
+/// Which blocks may not be used: how many of each arm, and why the first.
+fn write_invalid(text: &mut String, found: &Findings, blocks: &[Block]) -> std::fmt::Result {
+    for seen in found.arms.iter().filter(|seen| seen.invalid > 0) {
+        let load = seen.load.to_string();
+        let own = blocks.iter().filter(|block| block.arm == seen.arm && block.load == load);
+        if let Some(flaw) = own.flat_map(|block| &block.invalid).next() {
+            let (all, arm) = (seen.blocks + seen.invalid, &seen.arm);
+            writeln!(text, "invalid: {arm} at {load}: {} of {all} blocks: {flaw}", seen.invalid)?;
+        }
     }
     Ok(())
 }
@@ -225,6 +245,15 @@ pub(super) fn trust(found: &Findings) -> Vec<String> {
             judged as f64 / 20.0
         ));
     }
+    let broken: Vec<String> = found
+        .arms
+        .iter()
+        .filter(|seen| seen.blocks == 0 && seen.invalid > 0)
+        .map(|seen| format!("{} at {}", seen.arm, seen.load))
+        .collect();
+    if !broken.is_empty() {
+        lines.push(format!("Without a single block that may be used: {}.", few(&broken)));
+    }
     let [middle, worst] = found.others;
     lines.push(format!(
         "Other programs had {:.0} % of a core in the middle block and {:.0} % in the worst.{}",
@@ -241,12 +270,13 @@ mod tests {
     use super::super::findings::{findings, tests::made};
     use super::super::tests::staged;
     use super::*;
+    use crate::record::Flaw;
 
     #[test]
     fn a_terminal_shows_arms_ladder_and_claims() {
         let (head, blocks, arms) = made(11);
         let found = findings(&head, &blocks, &arms).unwrap();
-        let text = text(&head, &found, &claims(&head.plan, &found), &[staged()]);
+        let text = text(&head, &found, &claims(&head.plan, &found), &[staged()], &blocks);
         for wanted in [
             "231 of 231 blocks measured, 1 invalid",
             "native-policy / native",
@@ -255,6 +285,7 @@ mod tests {
             "no difference seen",
             "reproduced: median latency with a sane pool",
             "left out: haproxy",
+            "invalid: native-policy@2 at 250: 1 of 11 blocks: the generator fell behind",
             "10/11",
             "missed: http_req_failed: rate<0.01",
             "SMOKE",
@@ -269,7 +300,7 @@ mod tests {
         let (mut head, blocks, arms) = made(2);
         head.plan.extent = Extent::Quick;
         let found = findings(&head, &blocks, &arms).unwrap();
-        let text = text(&head, &found, &[], &[]);
+        let text = text(&head, &found, &[], &[], &blocks);
         assert!(text.starts_with(SMOKE), "{text}");
         assert!(text.contains("no noise floor") && text.contains("too few pairs"), "{text}");
     }
@@ -291,5 +322,20 @@ mod tests {
         assert!(lines[0].contains("differs from itself in 3 of 12"), "{lines:?}");
         assert!(lines[0].contains("p50 at 250"), "{lines:?}");
         assert!(lines.concat().contains("not quiet: take no figure"), "{lines:?}");
+    }
+
+    #[test]
+    fn an_arm_that_never_served_is_told_at_the_top() {
+        let (head, mut blocks, arms) = made(2);
+        for block in blocks.iter_mut().filter(|block| block.arm == "app" && block.load == "1000") {
+            block.invalid.push(Flaw::ArmDied { told: "it went".into() });
+        }
+        let found = findings(&head, &blocks, &arms).unwrap();
+        let lines = trust(&found).concat();
+        assert!(lines.contains("Without a single block that may be used: app at 1000."), "{lines}");
+        let text = text(&head, &found, &[], &[], &blocks);
+        assert!(
+            text.contains("invalid: app at 1000: 2 of 2 blocks: the arm did not serve: it went")
+        );
     }
 }
