@@ -18,11 +18,16 @@ mod document;
 mod model;
 #[path = "whole_guard/rules.rs"]
 mod rules;
+#[path = "whole_guard/seen.rs"]
+mod seen;
+#[path = "whole_guard/tries.rs"]
+mod tries;
 #[path = "whole_guard/world.rs"]
 mod world;
 
 use bimetal_core::rng::Rng;
-use world::{Seen, World};
+use seen::Seen;
+use world::World;
 
 /// Histories in the ordinary run.
 const HISTORIES: u64 = 600;

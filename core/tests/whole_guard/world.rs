@@ -4,12 +4,13 @@ use super::board::TestBoard;
 use super::document::Drawn;
 use super::model::{Bucket, Spent};
 use super::rules;
+use super::seen::Seen;
 use bimetal_core::board::{Board, Words};
 use bimetal_core::decision::{Admission, PassReason};
 use bimetal_core::engine::Policies;
 use bimetal_core::outcome::Outcome;
 use bimetal_core::policy::Policy;
-use bimetal_core::retry::{FailedTry, NoRetry, RetryAsk, RetryCase, Tries, TryFailure};
+use bimetal_core::retry::Tries;
 use bimetal_core::rng::Rng;
 use bimetal_core::{Engine, Facts, Instant, Rejection, Ticket, Verdict, Waiting};
 use std::borrow::Cow;
@@ -60,11 +61,11 @@ impl Facts for Request {
 pub(crate) struct UnderWay {
     pub worker: usize,
     pub scope: usize,
-    ticket: Ticket,
-    tries: Tries,
-    policy: Arc<Policy>,
+    pub ticket: Ticket,
+    pub tries: Tries,
+    pub policy: Arc<Policy>,
     /// When its next try is due, where one is planned.
-    planned: Option<u64>,
+    pub planned: Option<u64>,
 }
 
 /// A call that waits for a slot.
@@ -74,57 +75,6 @@ pub(crate) struct Waiter {
     until: Instant,
     request: Request,
     policies: Rc<Policies>,
-}
-
-/// How often what was seen.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
-    admitted: u64,
-    waited: u64,
-    served: u64,
-    left: u64,
-    by_deadline: u64,
-    by_rate_limit: u64,
-    by_breaker: u64,
-    by_concurrency: u64,
-    retried: u64,
-    no_budget: u64,
-    refused_between_tries: u64,
-    rang: u64,
-}
-
-impl Seen {
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 12] {
-        [
-            ("admitted", self.admitted),
-            ("waited", self.waited),
-            ("served", self.served),
-            ("left", self.left),
-            ("by deadline", self.by_deadline),
-            ("by rate limit", self.by_rate_limit),
-            ("by breaker", self.by_breaker),
-            ("by concurrency", self.by_concurrency),
-            ("retried", self.retried),
-            ("no budget", self.no_budget),
-            ("refused between tries", self.refused_between_tries),
-            ("rang", self.rang),
-        ]
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.admitted += other.admitted;
-        self.waited += other.waited;
-        self.served += other.served;
-        self.left += other.left;
-        self.by_deadline += other.by_deadline;
-        self.by_rate_limit += other.by_rate_limit;
-        self.by_breaker += other.by_breaker;
-        self.by_concurrency += other.by_concurrency;
-        self.retried += other.retried;
-        self.no_budget += other.no_budget;
-        self.refused_between_tries += other.refused_between_tries;
-        self.rang += other.rang;
-    }
 }
 
 pub(crate) struct World {
@@ -138,8 +88,8 @@ pub(crate) struct World {
     /// By limit, scope, and worker where it is not shared.
     buckets: HashMap<(usize, usize, usize), Bucket>,
     /// By scope and worker.
-    spent: HashMap<(usize, usize), Spent>,
-    failing: f64,
+    pub spent: HashMap<(usize, usize), Spent>,
+    pub failing: f64,
     pub seen: Seen,
 }
 
@@ -147,7 +97,7 @@ pub(crate) const fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-type Ruled = Result<(), String>;
+pub(crate) type Ruled = Result<(), String>;
 
 impl World {
     pub(crate) fn new(rng: &mut Rng) -> Self {
@@ -189,7 +139,7 @@ impl World {
         match rng.next_u64() % 100 {
             0..45 => {
                 let tenant = (rng.next_u64() % TENANTS as u64) as usize;
-                let left = (rng.next_u64() % 4 == 0).then(|| rng.next_u64() % 60);
+                let left = rng.next_u64().is_multiple_of(4).then(|| rng.next_u64() % 60);
                 let request = Request { tenant, left };
                 let policies = self.policies[worker].clone();
                 self.ask(worker, request, &policies)?;
@@ -319,6 +269,9 @@ impl World {
                 seen.by_breaker += 1;
                 rules::is_not_closed(self, worker, scope)
             }
+            Rejection::Concurrency { .. } if left == Some(0) => {
+                Err("its time is over, and that was not told".into())
+            }
             Rejection::Concurrency { .. } => {
                 seen.by_concurrency += 1;
                 rules::has_no_free_slot(self, worker, scope)
@@ -343,83 +296,6 @@ impl World {
     fn take_tokens(&mut self, worker: usize, scope: usize) -> Ruled {
         let now = at(self.now);
         self.buckets_of(worker, scope).try_for_each(|bucket| bucket.take(now))
-    }
-
-    /// The upstream answers the try that is under way, or its client leaves.
-    fn answered(&mut self, place: usize, rng: &mut Rng) -> Ruled {
-        let call = self.under_way.swap_remove(place);
-        let fails = rng.next_share() < self.failing;
-        match rng.next_u64() % 20 {
-            0 => self.settle(call, Outcome::Neutral),
-            1 => self.settle(call, Outcome::Slow),
-            // It waits for its next try: nobody answers.
-            _ if call.planned.is_some() => self.under_way.push(call),
-            _ if !fails => self.settle(call, Outcome::Success),
-            _ if self.drawn.has_retry && !self.drawn.is_shadow => return self.fails(call),
-            _ => self.settle(call, Outcome::Failure),
-        }
-        Ok(())
-    }
-
-    /// A try failed that the policy may make again.
-    fn fails(&mut self, mut call: UnderWay) -> Ruled {
-        let now = at(self.now);
-        let ask = RetryAsk { method: "GET", has_key: false, can_be_sent_again: true };
-        let how = TryFailure::Answer { status: 503, grpc: None };
-        let failed = FailedTry { how, retry_after: None, is_exhausted: false };
-        let case = RetryCase { now, ask, failed, left: None };
-        let UnderWay { worker, scope, ticket, tries, policy, .. } = &mut call;
-        let number = tries.number();
-        let report = Outcome::Failure.into();
-        let planned = self.workers[*worker].plan_retry(now, policy, ticket, tries, (&case, report));
-        let spent = self.spent.entry((*scope, *worker)).or_default();
-        let budget = self.drawn.budget;
-        match planned {
-            Ok(wait) => {
-                let told = budget.map_or(Ok(()), |budget| spent.pay(&budget, now));
-                call.planned = Some(self.now + wait.as_millis() as u64);
-                self.under_way.push(call);
-                return if number < 3 { told } else { Err("a fourth try".into()) };
-            }
-            Err(NoRetry::Tries) if number == 3 => {}
-            Err(NoRetry::Budget) if budget.is_some_and(|one| spent.is_empty(&one, now)) => {
-                self.seen.no_budget += 1;
-            }
-            // Also a probe: that has one try.
-            Err(NoRetry::Breaker) => self.seen.refused_between_tries += 1,
-            Err(other) => return Err(format!("no retry after try {number}: {other:?}")),
-        }
-        self.settle(call, Outcome::Failure);
-        Ok(())
-    }
-
-    /// The wait before a further try is over.
-    fn tries_again(&mut self, mut call: UnderWay) -> Ruled {
-        let now = at(self.now);
-        let opened = rules::open_until(self, call.worker, call.scope);
-        let UnderWay { worker, scope, ticket, tries, planned, .. } = &mut call;
-        *planned = None;
-        match self.workers[*worker].try_again(now, ticket, tries) {
-            Ok(()) if opened.is_some_and(|until| now < until) => {
-                Err("tried again while open".into())
-            }
-            Ok(()) => {
-                self.seen.retried += 1;
-                self.under_way.push(call);
-                Ok(())
-            }
-            Err(NoRetry::Breaker) => {
-                self.seen.refused_between_tries += 1;
-                self.spent.entry((*scope, *worker)).or_default().give_back();
-                self.settle(call, Outcome::Failure);
-                Ok(())
-            }
-            Err(other) => Err(format!("planned, and then {other:?}")),
-        }
-    }
-
-    fn settle(&mut self, call: UnderWay, outcome: Outcome) {
-        self.workers[call.worker].settle(at(self.now), call.ticket, outcome.into());
     }
 
     /// The client of a call that waits leaves.
