@@ -4,6 +4,9 @@ use bimetal_core::policy::{Document, Host};
 use bimetal_core::rng::Rng;
 use serde_json::{Map, Value, json};
 
+/// What a caller has left and no upstream can use, in milliseconds.
+pub(crate) const MARGIN: u64 = 5;
+
 /// A rate limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
@@ -109,7 +112,10 @@ impl Drawn {
             policy.insert("retry".into(), fields);
         }
         if has_deadline {
-            policy.insert("deadline".into(), json!({"accept": ["x-request-deadline-ms"]}));
+            policy.insert(
+                "deadline".into(),
+                json!({"accept": ["x-request-deadline-ms"], "margin": format!("{MARGIN}ms")}),
+            );
         }
         let text = json!({"policies": [Value::Object(policy)]}).to_string();
         Self { text, is_by_tenant, is_shadow, has_deadline, limits, slots, has_retry, budget }

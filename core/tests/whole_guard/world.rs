@@ -1,7 +1,7 @@
 //! Workers on one board, and the calls that live through a history.
 
 use super::board::TestBoard;
-use super::document::Drawn;
+use super::document::{Drawn, MARGIN};
 use super::model::{Bucket, Spent};
 use super::rules;
 use super::seen::Seen;
@@ -200,7 +200,7 @@ impl World {
     ) -> Ruled {
         let scope = self.scope(request);
         let left = request.left.filter(|_| self.drawn.has_deadline);
-        let left = left.map(|left| left.saturating_sub(self.now - begun));
+        let left = left.map(|left| left.saturating_sub(self.now - begun + MARGIN));
         match verdict {
             Verdict::Admit(Admission { policy, ticket }) => {
                 if let Some(until) = opened.filter(|until| at(self.now) < *until) {
@@ -256,8 +256,8 @@ impl World {
         match rejection {
             Rejection::Deadline { .. } => {
                 seen.by_deadline += 1;
-                let is_over = left.is_some_and(|left| left <= 10);
-                if is_over { Ok(()) } else { Err(format!("no time of {left:?}")) }
+                let is_over = left == Some(0);
+                if is_over { Ok(()) } else { Err(format!("there is time: {left:?}")) }
             }
             Rejection::RateLimit { .. } => {
                 seen.by_rate_limit += 1;
