@@ -51,6 +51,8 @@ pub enum Need {
     Retries,
     /// Calls that wait for a slot.
     Queues,
+    /// Limits of clients' connections.
+    Connections,
 }
 
 /// One thing that one host cannot.
@@ -67,7 +69,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 8] = [
+pub const LIMITS: [Limit; 9] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -116,6 +118,12 @@ pub const LIMITS: [Limit; 8] = [
         what: "calls that wait for a slot",
         why: "the filter cannot have a call go on from within another one yet; the document is refused",
     },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::Connections,
+        what: "limits of a client's connections",
+        why: "a filter sees calls and not the connections that they come on; the document is refused",
+    },
 ];
 
 /// The first limit of `host` that keeps it from playing `scenario`.
@@ -134,6 +142,7 @@ impl Need {
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
             Self::Deadlines => names(scenario, "deadline"),
             Self::Retries => names(scenario, "retry"),
+            Self::Connections => names(scenario, "connections"),
             Self::Queues => {
                 let policies = scenario.document["policies"].as_array();
                 let waits = |policy: &serde_json::Value| !policy["concurrency"]["queue"].is_null();

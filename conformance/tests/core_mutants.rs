@@ -15,7 +15,7 @@ fn red(scenarios: &[Scenario], mutant: Mutant) -> Vec<&str> {
 }
 
 /// Each mistake, and the scenario that is there to catch it.
-const CAUGHT_BY: [(Mutant, &str); 37] = [
+const CAUGHT_BY: [(Mutant, &str); 38] = [
     (Mutant::HandOverUntold, "timeout"),
     (Mutant::ClientWaitUntold, "slow-uploads-and-the-timeout"),
     (Mutant::RequestEndUntold, "slow-upload-then-no-answer"),
@@ -50,6 +50,7 @@ const CAUGHT_BY: [(Mutant, &str); 37] = [
     (Mutant::RefusedRetriesMade, "retry-budget"),
     (Mutant::WokenInVain, "queue"),
     (Mutant::LeaversKept, "queue-forgets-who-leaves"),
+    (Mutant::ConnectionsKept, "connections"),
     (Mutant::NobodyPolls, "lost-probe-without-traffic"),
     (Mutant::BadUpdateWipes, "bad-update-changes-nothing"),
     (Mutant::UpdateForgets, "good-update-keeps-the-breaker"),

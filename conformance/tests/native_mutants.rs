@@ -12,11 +12,13 @@ use support::mutated::{Rewrite, VARIABLE, build_with};
 const CALL: &str = "src/call/tracked.rs";
 /// Tells the core of failed tries.
 const RETRY: &str = "src/call/retry.rs";
+/// Tells the core of connections at work.
+const CONNECTED: &str = "src/call/connected.rs";
 /// Knows how far an upload is.
 const UPLOAD: &str = "src/upstream/connection.rs";
 
 /// Each mistake with the scenario that is there to catch it.
-const MISTAKES: [(Rewrite, &str); 13] = [
+const MISTAKES: [(Rewrite, &str); 14] = [
     (
         Rewrite {
             name: "every-request-keyed",
@@ -25,6 +27,15 @@ const MISTAKES: [(Rewrite, &str); 13] = [
             after: "MUTANT || $",
         },
         "retry-not-idempotent",
+    ),
+    (
+        Rewrite {
+            name: "connections-kept",
+            file: CONNECTED,
+            before: "self.worker.disconnect(connected);",
+            after: "if !MUTANT { $ }",
+        },
+        "connections",
     ),
     (
         Rewrite {

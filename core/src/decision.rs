@@ -177,6 +177,8 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
+    /// `connections`
+    Connections,
     /// `deadline`
     Deadline,
     /// `rate_limits`
@@ -189,11 +191,13 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 4] = [Self::Deadline, Self::RateLimit, Self::Breaker, Self::Concurrency];
+    pub const ALL: [Self; 5] =
+        [Self::Connections, Self::Deadline, Self::RateLimit, Self::Breaker, Self::Concurrency];
 
     /// The name in metrics and events, and in `x-bimetal-rule` after the policy's name and a slash.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Connections => "connections",
             Self::Deadline => "deadline",
             Self::RateLimit => "rate_limit",
             Self::Breaker => "breaker",
@@ -206,7 +210,7 @@ impl Rule {
         match self {
             Self::Deadline => 504,
             // RFC 6585, 4.
-            Self::RateLimit => 429,
+            Self::Connections | Self::RateLimit => 429,
             Self::Breaker | Self::Concurrency => 503,
         }
     }
@@ -214,6 +218,7 @@ impl Rule {
     /// What it is, for people.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::Connections => "connection limit",
             Self::Deadline => "deadline",
             Self::RateLimit => "rate limit",
             Self::Breaker => "circuit breaker",
@@ -232,6 +237,13 @@ pub enum Rejection {
     Breaker(breaker::Denied),
     /// `mode: forced_open`, in the breaker's name.
     ForcedOpen,
+    /// The client has as many connections at work as it may.
+    Connections {
+        /// So many.
+        per_client: u32,
+        /// State of the breaker, which was not asked.
+        breaker: State,
+    },
     /// The caller has no time left that an upstream could use.
     Deadline {
         /// What it had left when it asked, in whole milliseconds, rounded down.
@@ -266,6 +278,7 @@ impl Rejection {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Breaker(_) | Self::ForcedOpen => Rule::Breaker,
+            Self::Connections { .. } => Rule::Connections,
             Self::Deadline { .. } => Rule::Deadline,
             Self::RateLimit { .. } => Rule::RateLimit,
             Self::Concurrency { .. } => Rule::Concurrency,
@@ -277,7 +290,10 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.left(),
             Self::RateLimit { limit, .. } => Some(limit.left()),
-            Self::ForcedOpen | Self::Concurrency { .. } | Self::Deadline { .. } => None,
+            Self::ForcedOpen
+            | Self::Connections { .. }
+            | Self::Concurrency { .. }
+            | Self::Deadline { .. } => None,
         }
     }
 
@@ -286,7 +302,8 @@ impl Rejection {
         match self {
             Self::Breaker(denied) => denied.state(),
             Self::ForcedOpen => State::Open,
-            Self::Deadline { breaker, .. }
+            Self::Connections { breaker, .. }
+            | Self::Deadline { breaker, .. }
             | Self::RateLimit { breaker, .. }
             | Self::Concurrency { breaker, .. } => *breaker,
         }
@@ -297,6 +314,12 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Breaker(denied) => denied.fmt(f),
+            Self::Connections { per_client: 1, .. } => {
+                f.write_str("1 connection of this client at work, and no more may be")
+            }
+            Self::Connections { per_client, .. } => {
+                write!(f, "{per_client} connections of this client at work, and no more may be")
+            }
             Self::Deadline { left_ms, .. } => write!(f, "of {left_ms}ms nothing is left"),
             Self::RateLimit { limit, .. } => limit.fmt(f),
             Self::Concurrency { denied, .. } => denied.fmt(f),

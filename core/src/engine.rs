@@ -6,6 +6,7 @@
 //! what became of what was admitted. Nothing in here waits, locks or performs.
 
 mod budgets;
+mod connections;
 mod due;
 mod far;
 mod limits;
@@ -17,6 +18,7 @@ mod view;
 mod waiting;
 
 use crate::board::Board;
+use crate::connections::ClientConnections;
 use crate::decision::{
     Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait, Waiting,
 };
@@ -60,6 +62,7 @@ pub struct Engine {
     limits: Limits,
     budgets: Budgets,
     waits: WaitingCalls,
+    connections: ClientConnections,
 }
 
 /// Whether the host has memory for one more entry in a table that has so many: a table may need twice
@@ -84,6 +87,7 @@ impl Engine {
             limits: Limits::default(),
             budgets: Budgets::default(),
             waits: WaitingCalls::default(),
+            connections: ClientConnections::default(),
         }
     }
 

@@ -30,6 +30,7 @@ pub mod board;
 pub mod breaker;
 pub mod call;
 pub mod concurrency;
+pub mod connections;
 pub mod deadline;
 pub mod decision;
 #[cfg(feature = "policy")]

@@ -205,8 +205,8 @@ mod tests {
     /// Counts of which each is another number.
     fn counts() -> Counts {
         Counts {
-            decisions: [1, 2, 22, 24, 26],
-            shadow: [3, 4, 23, 25, 27],
+            decisions: [1, 42, 2, 22, 24, 26],
+            shadow: [3, 43, 4, 23, 25, 27],
             outcomes: [5, 6, 7, 8],
             late: 9,
             unprotected: 10,

@@ -128,7 +128,7 @@ fn a_rejected_call_has_no_slot_and_is_no_call_under_way() {
     let totals = workers.engines[0].totals();
     assert_eq!((totals.issued, totals.settled), (2, 1));
     let (_, _, counts) = workers.engines[0].series().next().unwrap();
-    assert_eq!(counts.decisions, [2, 0, 0, 0, 100]);
+    assert_eq!(counts.decisions, [2, 0, 0, 0, 0, 100]);
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub enum Mutant {
     WokenInVain,
     /// A call whose client left while it waited is not forgotten.
     LeaversKept,
+    /// The end of a call is not told to whoever counts connections.
+    ConnectionsKept,
 
     // The engine.
     /// Nobody polls: a probe without answer keeps its slot until the next call.
@@ -100,7 +102,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mistake.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::HandOverUntold,
         Self::ClientWaitUntold,
         Self::RequestEndUntold,
@@ -135,6 +137,7 @@ impl Mutant {
         Self::RefusedRetriesMade,
         Self::WokenInVain,
         Self::LeaversKept,
+        Self::ConnectionsKept,
         Self::NobodyPolls,
         Self::BadUpdateWipes,
         Self::UpdateForgets,

@@ -11,6 +11,7 @@ use super::sighting::Sighting;
 use super::world;
 use crate::log::CallSeen;
 use crate::scenario::{Answer, Call, StepKind, call_name};
+use bimetal_core::connections::Connected;
 use bimetal_core::engine::Policies;
 use bimetal_core::outcome::Transport;
 use bimetal_core::{Instant, Verdict, Waiting};
@@ -37,6 +38,8 @@ pub(super) struct PlayedCall {
     answer: Option<Answer>,
     /// What it is known by while it waits for a slot, and what it is judged by.
     waiting: Option<(Waiting, Rc<Policies>)>,
+    /// Its connection, where its policy counts those.
+    connected: Option<Connected>,
 }
 
 impl PlayedCall {
@@ -130,9 +133,17 @@ impl CoreHost<'_> {
             status: None,
             answer: None,
             waiting: None,
+            connected: None,
         };
         let policies = self.policies.clone();
-        let verdict = self.engine.admit(now, &policies, &CallFacts(&call));
+        let facts = CallFacts(&call);
+        let verdict = match self.engine.connect(now, &policies, &facts) {
+            Ok(connected) => {
+                played.connected = connected;
+                self.engine.admit(now, &policies, &facts)
+            }
+            Err(verdict) => verdict,
+        };
         let index = self.calls.len();
         let what = told(&mut played, verdict, &policies);
         self.calls.push(played);
@@ -252,6 +263,11 @@ impl CoreHost<'_> {
     fn over(&mut self, index: usize, answer: Answer) {
         let played = &mut self.calls[index];
         played.answer = Some(answer);
+        if let Some(connected) = played.connected.take()
+            && self.mutant != Some(Mutant::ConnectionsKept)
+        {
+            self.engine.disconnect(connected);
+        }
         let (step, nth) = (played.step, played.nth);
         if nth < self.call(step).times {
             self.queue.add(self.now, Moment::Call(step, nth + 1));

@@ -69,6 +69,9 @@ impl Rejected<'_> {
             let seconds = left.as_secs_ceil().max(1).to_string();
             fields.push(("retry-after".into(), seconds.into()));
         }
+        if let (Rejection::Connections { .. }, Some(limit)) = (rejection, &policy.connections) {
+            status = limit.status;
+        }
         if let Rejection::RateLimit { limit, .. } = rejection {
             status = limit.status(policy).unwrap_or(status);
             let told = limit.fields(policy).into_iter().flatten();

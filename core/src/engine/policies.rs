@@ -22,6 +22,8 @@ use alloc::vec::Vec;
 #[derive(Debug, Default)]
 pub struct Policies {
     pub(super) entries: Vec<Entry>,
+    /// Whether any of them limits connections.
+    pub(super) limits_connections: bool,
 }
 
 /// One policy, and where its state is.
@@ -70,6 +72,12 @@ impl Policies {
     /// The policies in the order of their document.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.entries.iter().map(|entry| &entry.policy)
+    }
+
+    /// Whether any of them limits the connections of clients: only then there is something to
+    /// [count](Engine::connect).
+    pub const fn limit_connections(&self) -> bool {
+        self.limits_connections
     }
 
     /// The first policy that is for a request.
@@ -130,7 +138,9 @@ impl Engine {
                 limits: self.limits.load(policy, &mut self.rng),
             }
         });
-        Policies { entries: entries.collect() }
+        let entries: Vec<Entry> = entries.collect();
+        let limits_connections = entries.iter().any(|entry| entry.policy.connections.is_some());
+        Policies { entries, limits_connections }
     }
 
     fn new_state(&mut self, policy: &Policy) -> usize {

@@ -5,6 +5,7 @@ use super::matching::{Match, PathMatch};
 use super::rules::complete;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::concurrency::{self, adaptive, queue};
+use super::table::connections;
 use super::table::deadline::{self, Carrier};
 use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
@@ -16,6 +17,7 @@ use super::types::{
 use super::{read_limits, read_retry};
 use crate::concurrency::adaptive::AdaptivePolicy;
 use crate::concurrency::queue::QueuePolicy;
+use crate::connections::ConnectionsPolicy;
 use crate::deadline::DeadlinePolicy;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::hash::Hash;
@@ -92,6 +94,10 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         evidence: table::EVIDENCE.read(node)?,
         breaker: breaker.map(read_breaker).transpose()?.map(Arc::new),
         deadline: table::DEADLINE.node(node).map(read_deadline).transpose()?,
+        connections: match table::CONNECTIONS.node(node) {
+            Some(node) => Some(read_connections(node, name)?),
+            None => None,
+        },
         rate_limits: read_limits::read(node, name, host)?,
         concurrency: match table::CONCURRENCY.node(node) {
             Some(limit) => Some(read_concurrency(limit, host)?),
@@ -137,6 +143,16 @@ impl Match {
             direction: matching::DIRECTION.read(node)?,
         })
     }
+}
+
+fn read_connections(node: &Node, policy: &str) -> Result<ConnectionsPolicy, Unread> {
+    Ok(ConnectionsPolicy {
+        per_client: connections::PER_CLIENT.read(node)?,
+        allow: connections::ALLOW.read(node)?,
+        status: connections::STATUS.read(node)?,
+        // A changed limit holds at once, for the connections that are there already.
+        hash: Hash::default().bytes(policy.as_bytes()).bytes(b"connections").finish(),
+    })
 }
 
 fn read_deadline(node: &Node) -> Result<DeadlinePolicy, Unread> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod breaker;
 pub(crate) mod concurrency;
+pub(crate) mod connections;
 pub(crate) mod deadline;
 pub(crate) mod failure;
 pub(crate) mod fallback;
@@ -130,6 +131,12 @@ pub(crate) const DEADLINE: Key<Part> = Key::new(
 .only(NATIVE);
 pub(crate) const RATE_LIMITS: Key<Vec<Part>> =
     Key::new("rate_limits", TypedKind::list(&ONE_LIMIT, 0), "Rate limits; all must admit.");
+pub(crate) const CONNECTIONS: Key<Part> = Key::new(
+    "connections",
+    TypedKind::object(&connections::CONNECTIONS),
+    "Limits of clients' connections.",
+)
+.only(NATIVE);
 pub(crate) const CONCURRENCY: Key<Part> = Key::new(
     "concurrency",
     TypedKind::object(&concurrency::CONCURRENCY),
@@ -174,6 +181,7 @@ pub static POLICY: Object = Object {
         COUNT_INJECTED.field(),
         BREAKER_KEY.field(),
         DEADLINE.field(),
+        CONNECTIONS.field(),
         RATE_LIMITS.field(),
         CONCURRENCY.field(),
         TIMEOUT.field(),
@@ -181,7 +189,6 @@ pub static POLICY: Object = Object {
         FALLBACK.field(),
         WARNINGS.field(),
         DEBUG_HEADERS.field(),
-        Field::later("connections", "Limits of connections."),
         Field::later("bandwidth", "Limits of bandwidth."),
         Field::later("anomaly", "Anomaly detection."),
     ],

@@ -4,6 +4,7 @@ use super::limit::LimitPolicy;
 use super::matching::Match;
 use crate::concurrency::adaptive::AdaptivePolicy;
 use crate::concurrency::queue::QueuePolicy;
+use crate::connections::ConnectionsPolicy;
 use crate::deadline::DeadlinePolicy;
 use crate::outcome::FailureRules;
 use crate::retry::RetryPolicy;
@@ -44,6 +45,8 @@ pub struct Policy {
     pub breaker: Option<Arc<BreakerPolicy>>,
     /// What is made of the time that a caller has left.
     pub deadline: Option<DeadlinePolicy>,
+    /// How many connections a client may have at work.
+    pub connections: Option<ConnectionsPolicy>,
     /// Rate limits: all must admit.
     pub rate_limits: Vec<LimitPolicy>,
     /// The limit of calls under way, where there is one.

@@ -389,6 +389,7 @@ fn receive(
         connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(client.requests.clone(), body, connection, call);
+    let at_work = client.at_work.take();
+    let body = Streamed::new(client.requests.clone(), body, connection, call, at_work);
     Response::from_parts(head, Answer::Streamed(body))
 }

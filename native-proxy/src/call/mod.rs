@@ -1,6 +1,7 @@
 //! One request's life: route, decision, upstream, answer.
 
 pub(crate) mod answer;
+mod connected;
 mod deadline;
 mod facts;
 mod forward;
@@ -19,11 +20,14 @@ pub(crate) use deadline::Deadline;
 pub(crate) use facts::RequestFacts;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
+use connected::ConnectionAtWork;
+
 use crate::account::{Decision, End, RequestAccount};
 use crate::config::Underscores;
 use crate::framing::Requests;
 use crate::upstream::{Connection, ContinueGate, Endpoint, Upload};
 use crate::worker::{Route, Target, WaitingCall, Worker};
+use bimetal_core::decision::Rule;
 use bimetal_core::event::State;
 use bimetal_core::policy::{Policy, Scope};
 use bimetal_core::{PassReason, Plan, Verdict};
@@ -57,6 +61,8 @@ pub(crate) struct Client {
     rules: ClientRules,
     // The upstream's end, once both sides agreed to switch protocols.
     tunnel: RefCell<Option<Box<Connection>>>,
+    // While a call is under way whose policy counts connections. One at a time is: this is HTTP/1.
+    at_work: RefCell<Option<ConnectionAtWork>>,
     requests: Rc<Requests>,
 }
 
@@ -74,7 +80,8 @@ impl Client {
         let forwarded_for =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let tunnel = RefCell::new(None);
-        Self { worker, address, forwarded_for, rules, tunnel, requests }
+        let at_work = RefCell::new(None);
+        Self { worker, address, forwarded_for, rules, tunnel, at_work, requests }
     }
 
     /// Whose call it is.
@@ -177,6 +184,10 @@ pub(crate) async fn answer(
             answer::error(refusal.status(), &refusal)
         }
     };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A body that is still to come has taken it along, and a tunnel keeps it.
+        client.at_work.take();
+    }
     account.answers(response.status());
     match response.body_mut() {
         Answer::Streamed(stream) => stream.follow(account),
@@ -270,7 +281,12 @@ fn decide(
     };
     let policies = waited.as_ref().map_or_else(|| worker.policies(), |call| call.policies());
     let mut waited = waited;
+    let refused = match waited {
+        None => connected::count(client, begun, &policies, &facts),
+        Some(_) => None,
+    };
     let verdict = match (&mut waited, &route.target) {
+        _ if let Some(refused) = refused => refused,
         (Some(call), _) => {
             facts.endpoint = call.endpoint();
             call.ask(asked, &policies, &facts)
@@ -306,7 +322,12 @@ fn decide(
         Verdict::Reject(refusal) => {
             account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
             account.rejected(refusal.policy, &refusal.rejection);
-            return Ok(Decided::Ends(answer::rejection(&refusal)));
+            let mut response = answer::rejection(&refusal);
+            if refusal.rejection.rule() == Rule::Connections {
+                // There are too many of them.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return Ok(Decided::Ends(response));
         }
         Verdict::Wait(wait) => {
             let endpoint = facts.endpoint.take();

@@ -1,6 +1,7 @@
 //! The body of an upstream's answer on its way to the client.
 
 use super::answer::BrokeOff;
+use super::connected::ConnectionAtWork;
 use super::tracked::TrackedCall;
 use super::trailers;
 use crate::account::{End, RequestAccount};
@@ -24,6 +25,8 @@ pub(crate) struct Streamed {
     rest: Option<(Box<Connection>, TrackedCall)>,
     // From when the answer goes out until its end.
     account: Option<RequestAccount>,
+    // Its drop says that the client's connection is idle.
+    _at_work: Option<ConnectionAtWork>,
 }
 
 type Step = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
@@ -35,9 +38,11 @@ impl Streamed {
         body: Incoming,
         connection: Box<Connection>,
         call: TrackedCall,
+        at_work: Option<ConnectionAtWork>,
     ) -> Box<Self> {
         requests.streams(true);
-        Box::new(Self { requests, body, rest: Some((connection, call)), account: None })
+        let rest = Some((connection, call));
+        Box::new(Self { requests, body, rest, account: None, _at_work: at_work })
     }
 
     /// The answer goes out: its end is that of the request.

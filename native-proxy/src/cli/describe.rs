@@ -1,6 +1,7 @@
 //! Descriptions of compiled policies for people.
 
 use bimetal_core::concurrency::adaptive::AdaptivePolicy;
+use bimetal_core::connections::ConnectionsPolicy;
 use bimetal_core::deadline::DeadlinePolicy;
 use bimetal_core::limiter::{Rate, RateLimitPolicy};
 use bimetal_core::policy::{
@@ -85,6 +86,20 @@ pub(super) fn retry(policy: &RetryPolicy) -> String {
         }
     };
     format!("up to {tries} tries of a call, {budget}, never into a breaker that is not closed")
+}
+
+/// How many connections a client may have at work.
+pub(super) fn connections(policy: &ConnectionsPolicy) -> String {
+    let count = counted(policy.per_client, "connection", "connections");
+    format!("at most {count} of a client with a call under way{}", but_for(policy.allow.len()))
+}
+
+fn but_for(networks: usize) -> String {
+    match networks {
+        0 => String::new(),
+        1 => ", but for those of 1 network".to_owned(),
+        networks => format!(", but for those of {networks} networks"),
+    }
 }
 
 /// What a rate limit allows, a sentence each.

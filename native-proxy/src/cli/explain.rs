@@ -80,6 +80,8 @@ struct Explanation {
     plan: Option<Plan>,
     /// What is made of the time that a caller has left.
     deadline: Option<String>,
+    /// How many connections a client may have at work.
+    connections: Option<String>,
     /// What the rate limits allow, a line each.
     limits: Vec<String>,
     /// Whether failed tries are made again.
@@ -280,6 +282,7 @@ impl Explanation {
             why: String::new(),
             plan: None,
             deadline: None,
+            connections: None,
             limits: Vec::new(),
             retry: None,
             breaker: Vec::new(),
@@ -295,6 +298,7 @@ impl Explanation {
         self.scope = Some(Scope { by: describe::scope(&policy.scope), key });
         self.deadline = policy.deadline.as_ref().map(describe::deadline);
         self.retry = policy.retry_applied().map(|retry| describe::retry(retry));
+        self.connections = policy.connections.as_ref().map(describe::connections);
         self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
         self.concurrency = policy.concurrency.iter().flat_map(describe::concurrency).collect();
         if let Some(breaker) = &policy.breaker {
@@ -328,6 +332,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(deadline) = &self.deadline {
             write!(f, "\n  deadline: {deadline}")?;
+        }
+        if let Some(connections) = &self.connections {
+            write!(f, "\n  connections: {connections}")?;
         }
         for line in &self.limits {
             write!(f, "\n  rate limit: {line}")?;

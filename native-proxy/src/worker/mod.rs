@@ -2,6 +2,7 @@
 //! with other workers but the words of breakers on the board, which are atomics; so a request waits
 //! for no other thread. Only a scope that this worker has not seen before takes the board's lock.
 
+mod at_work;
 mod ended;
 mod failures;
 mod histogram;

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 /// Tokens in a bucket or a burst.
 const TOKENS: TypedKind<u32> = TypedKind::<u32>::whole(1, 10_000_000);
 const TEXT: TypedKind<Pattern> = TypedKind::text(&FIELD_VALUE);
-const ONE_NETWORK: TypedKind<Network> = TypedKind::text(&NETWORK);
+pub(super) const ONE_NETWORK: TypedKind<Network> = TypedKind::text(&NETWORK);
 const ONE_OVERRIDE: TypedKind<Part> = TypedKind::object(&OVERRIDE);
 const KEY_PART: TypedKind<Scope> = TypedKind::keywords(&[
     Keyword::new(scope::POLICY),
