@@ -4,7 +4,7 @@
 
 mod ended;
 mod failures;
-mod histogram;
+pub(crate) mod histogram;
 mod keeper;
 mod recurring;
 mod retries;
