@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+pub mod analytics;
 mod attempt;
 pub mod board;
 mod call;
@@ -17,6 +18,7 @@ pub mod model;
 pub mod proxy;
 mod ready;
 mod serve;
+pub mod service;
 mod telemetry;
 mod timer;
 mod upstream;

@@ -27,6 +27,31 @@ pub struct ZReading {
 }
 
 impl ZReading {
+    /// What `window` says of `judged`, which is one of its samples. All are finite.
+    pub fn of(window: &[f64], judged: f64) -> Self {
+        // Summed anew each time: running sums lose their digits when large samples leave the window.
+        // Sums are of shares of the largest sample, so that none overflows.
+        let largest = window.iter().fold(0.0_f64, |most, sample| most.max(sample.abs()));
+        if largest == 0.0 {
+            return Self::default();
+        }
+        let count = window.len() as f64;
+        let mean = window.iter().map(|sample| sample / largest).sum::<f64>() / count;
+        let squares = window.iter().map(|sample| {
+            let off = sample / largest - mean;
+            off * off
+        });
+        let variance = if window.len() > 1 { squares.sum::<f64>() / (count - 1.0) } else { 0.0 };
+        let deviation = libm::sqrt(variance);
+        // Equal samples may differ from their mean by its rounding.
+        let is_flat = deviation <= 4.0 * f64::EPSILON;
+        Self {
+            mean: mean * largest,
+            deviation: if is_flat { 0.0 } else { (deviation * largest).min(f64::MAX) },
+            z: if is_flat { 0.0 } else { (judged / largest - mean) / deviation },
+        }
+    }
+
     /// Whether |z| is above `threshold`.
     pub fn is_beyond(&self, threshold: f64) -> bool {
         self.z.abs() > threshold
@@ -60,7 +85,8 @@ impl ZScore {
         }
         self.next = if self.next + 1 == self.window.len() { 0 } else { self.next + 1 };
         self.filled = self.window.len().min(self.filled + 1);
-        Some(self.judge(value))
+        // Until the window is full its samples lie at its beginning.
+        Some(ZReading::of(self.window.get(..self.filled).unwrap_or_default(), value))
     }
 
     /// How many samples the window holds.
@@ -71,31 +97,6 @@ impl ZScore {
     /// Whether no sample has been taken in.
     pub const fn is_empty(&self) -> bool {
         self.filled == 0
-    }
-
-    // Summed anew each time: running sums lose their digits when large samples leave the window.
-    // Sums are of shares of the largest sample, so that none overflows.
-    fn judge(&self, value: f64) -> ZReading {
-        let samples = || self.window.iter().take(self.filled);
-        let largest = samples().fold(0.0_f64, |most, sample| most.max(sample.abs()));
-        if largest == 0.0 {
-            return ZReading::default();
-        }
-        let count = self.filled as f64;
-        let mean = samples().map(|sample| sample / largest).sum::<f64>() / count;
-        let squares = samples().map(|sample| {
-            let off = sample / largest - mean;
-            off * off
-        });
-        let variance = if self.filled > 1 { squares.sum::<f64>() / (count - 1.0) } else { 0.0 };
-        let deviation = libm::sqrt(variance);
-        // Equal samples may differ from their mean by its rounding.
-        let is_flat = deviation <= 4.0 * f64::EPSILON;
-        ZReading {
-            mean: mean * largest,
-            deviation: if is_flat { 0.0 } else { (deviation * largest).min(f64::MAX) },
-            z: if is_flat { 0.0 } else { (value / largest - mean) / deviation },
-        }
     }
 }
 

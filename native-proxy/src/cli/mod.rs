@@ -15,6 +15,7 @@ mod samples;
 mod schema;
 mod upstream_filter;
 
+use crate::analytics::{self, AnalyticsArgs};
 use crate::echo::{self, EchoArgs};
 use crate::model::{self, ModelArgs};
 use bimetal_core::policy::Host;
@@ -34,6 +35,7 @@ Examples:
   bimetal proxy --config proxy.yaml
   bimetal echo --listen 127.0.0.1:5001
   bimetal model --work 20ms --slots 6
+  bimetal analytics --listen 127.0.0.1:8080
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
   bimetal anomalies requests.csv
@@ -45,6 +47,7 @@ enum Command {
     Proxy(proxy::ProxyArgs),
     Echo(EchoArgs),
     Model(ModelArgs),
+    Analytics(AnalyticsArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
@@ -94,6 +97,13 @@ pub fn main() -> ExitCode {
             Err(error) => {
                 output::complain(format_args!("{error}"));
                 error.exit_code()
+            }
+        },
+        Command::Analytics(args) => match analytics::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::complain(format_args!("{error}"));
+                ExitCode::FAILURE
             }
         },
         Command::Check(args) => check::run(args),

@@ -16,9 +16,9 @@ mod slots;
 
 pub use server::{ModelError, run};
 
+use crate::service::{Announced, address};
 use bimetal_core::doc::units;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest work of one call.
@@ -43,17 +43,9 @@ pub struct ModelArgs {
     /// Calls that may wait for a slot; one more is answered 503
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub queue: u32,
-    /// Write the address as one JSON line to standard error once it is open (and the ready file is
-    /// there)
-    #[arg(long)]
-    pub print_ports: bool,
-    /// Write the same JSON line to this file, whole at once
-    #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
-}
-
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| r#"allowed is an IP address and a port, such as "0.0.0.0:8000""#)
+    /// Whom it tells where it listens.
+    #[command(flatten)]
+    pub announced: Announced,
 }
 
 fn work(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! What `/predict` is asked: one flower, or everything that is wrong with it.
 
 use super::iris::Measures;
+use crate::service::kind;
 use serde_json::Value;
 
 /// Largest measure, in centimetres.
@@ -50,18 +51,6 @@ pub(super) fn read(body: &[u8]) -> Result<Measures, Refusal> {
         }
     }
     if faults.is_empty() { Ok(measures) } else { Err(Refusal::Invalid(faults)) }
-}
-
-/// What a value is, for people.
-const fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod at_work;
 mod ended;
 mod failures;
-mod histogram;
+pub(crate) mod histogram;
 mod keeper;
 mod recurring;
 mod retries;
