@@ -4,6 +4,7 @@ use bimetal_study::arms::{self, Place};
 use bimetal_study::load::{self, Load};
 use bimetal_study::process::Cores;
 use bimetal_study::tools;
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +39,18 @@ fn every_arm_that_can_run_here_serves_and_its_counts_meet() {
             };
             let seen = load::run(&options, || {}, || {}).unwrap();
             assert_eq!((seen.good, seen.bad.len()), (seen.due, 0), "{} {seen:?}", arm.name);
+        }
+        if let Some(rule) = arm.clusters.get("limits") {
+            // Envoy runs with what istiod made of the rule, field by field.
+            let own = place.folder.join(&arm.name).join("0/envoy.yaml");
+            let own: Value =
+                serde_saphyr::from_str(&std::fs::read_to_string(own).unwrap()).unwrap();
+            let kept = std::fs::read_to_string(files.join(rule)).unwrap();
+            let kept: Value = serde_json::from_str(&kept).unwrap();
+            for (field, value) in kept["cluster"].as_object().unwrap() {
+                let set = &own["static_resources"]["clusters"][0][field];
+                assert_eq!(set, value, "{} {field}", arm.name);
+            }
         }
         started.lives().unwrap();
         assert_eq!(started.time_used().unwrap().is_some(), arm.name != "direct");

@@ -123,7 +123,8 @@ enum Task {
         cargo xtask study --arms direct,native-policy,envoy-filter --loads 250,1000\n  \
         cargo xtask study --full --minutes 120 --out results/today\n  \
         cargo xtask study --out results/today --resume\n  \
-        cargo xtask study stages --out results/today      the origin's loads by k6\n\n\
+        cargo xtask study stages --out results/today      the origin's loads by k6\n  \
+        cargo xtask study translate                       Istio's rules anew, by a real istiod\n\n\
         What else can be said: bimetal-study run --help. Without --out a study goes to\n\
         target/study.")]
     Study {

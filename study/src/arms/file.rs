@@ -34,6 +34,10 @@ pub struct Arm {
     /// Texts for placeholders of the processes.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
+    /// Values that are the fields of the `cluster` in a file of JSON beside the arms, each ending in a
+    /// comma: what istiod makes of a rule, as `cargo xtask study translate` keeps it.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, String>,
     /// Its processes in the order of their start. Calls go to the port `entry`; without processes
     /// they go straight to the server.
     #[serde(default)]
@@ -75,8 +79,13 @@ pub fn all(folder: &Path) -> Result<BTreeMap<String, Arm>> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        let arm: Arm = serde_saphyr::from_str(&text)
+        let mut arm: Arm = serde_saphyr::from_str(&text)
             .map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        for (value, file) in &arm.clusters {
+            let text =
+                fields(&folder.join(file)).with_context(|| format!("arm {name}: {value}"))?;
+            arm.values.insert(value.clone(), text);
+        }
         written.insert(name.clone(), Arm { name, ..arm });
     }
     let whole = written.keys().map(|name| Ok((name.clone(), placed(&written, name, DEEPEST)?)));
@@ -92,6 +101,18 @@ pub fn all(folder: &Path) -> Result<BTreeMap<String, Arm>> {
         }
     }
     Ok(whole)
+}
+
+/// The fields of the `cluster` in a file, as a part of a list of fields.
+fn fields(file: &Path) -> Result<String> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let kept: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    let cluster = kept["cluster"].as_object();
+    let cluster = cluster.with_context(|| format!("{} has no cluster", file.display()))?;
+    let fields = cluster.iter().map(|(field, value)| format!("\"{field}\": {value}, "));
+    Ok(fields.collect())
 }
 
 /// An arm with those behind it.
@@ -201,6 +222,26 @@ mod tests {
         assert_eq!(own.metrics.as_deref(), Some("http://here"));
         assert_eq!(own.next.as_ref().unwrap().name, "last");
         assert_eq!(own.tools(), ["sh", "cat", "ls"]);
+    }
+
+    #[test]
+    fn an_arm_takes_the_fields_of_a_kept_cluster() {
+        let kept =
+            r#"{"istiod": "1", "cluster": {"a": {"b": 1}, "c": "2s"}, "where": {"name": "x"}}"#;
+        let own =
+            "about: own\nvalues: {limits: 'old', other: 'o'}\nclusters: {limits: kept.json}\n";
+        let found = arms(&[("own.yaml", own), ("kept.json", kept)]).unwrap();
+        assert_eq!(found["own"].values["limits"], r#""a": {"b":1}, "c": "2s", "#);
+        assert_eq!(found["own"].values["other"], "o");
+        let like = "about: like\nlike: own\n";
+        let found = arms(&[("own.yaml", own), ("like.yaml", like), ("kept.json", kept)]).unwrap();
+        assert_eq!(found["like"].values, found["own"].values);
+        for (kept, told) in [("{", "no JSON"), ("{}", "has no cluster")] {
+            let error = arms(&[("own.yaml", own), ("kept.json", kept)]).unwrap_err();
+            assert!(format!("{error:#}").contains(told), "{error:#}");
+        }
+        let error = format!("{:#}", arms(&[("own.yaml", own)]).unwrap_err());
+        assert!(error.contains("arm own: limits") && error.contains("cannot read"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::demo::scene::Parts;
 use crate::demo::{overload, storm};
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
-use crate::{place, soak, traces, wasm};
+use crate::{place, soak, study, traces, wasm};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -283,6 +283,14 @@ fn full(tally: &Tally, needs: &Needs) {
                 Ok(Counts::SKIPPED)
             }
         }
+    });
+    tally.step("istio", "its translations that the study uses are those of a real istiod", || {
+        // Building istiod takes minutes: only where it is.
+        if tools::named("pilot-discovery")?.find().is_none() {
+            println!("skipped: no istiod here: cargo xtask tools pilot-discovery");
+            return Ok(Counts::SKIPPED);
+        }
+        study::translate::translate(study::translate::Purpose::Check).map(|()| Counts::PASSED)
     });
     tally.step("documentation", "it builds without a warning", || {
         let mut command = cargo(&["doc", "--workspace", "--no-deps"]);

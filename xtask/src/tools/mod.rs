@@ -74,7 +74,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 16] = [
+pub const TOOLS: [Tool; 17] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -198,6 +198,17 @@ pub const TOOLS: [Tool; 16] = [
             module: "github.com/jaegertracing/jaeger",
             version: "v1.76.0",
             program: "github.com/jaegertracing/jaeger/cmd/jaeger",
+        },
+    },
+    Tool {
+        name: "pilot-discovery",
+        variable: "PILOT_DISCOVERY",
+        file: "pilot-discovery",
+        why: "istiod: translates a DestinationRule for the study",
+        package: Package::GoWithin {
+            module: "istio.io/istio",
+            version: "v0.0.0-20260306174214-6991a379e1fc",
+            program: "istio.io/istio/pilot/cmd/pilot-discovery",
         },
     },
 ];

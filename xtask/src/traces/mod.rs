@@ -155,7 +155,10 @@ fn compare(written: &[Span], jaeger: &Jaeger) -> Result<()> {
 }
 
 /// Asks `look` until it has an answer.
-fn wait<T>(what: &str, look: impl Fn() -> Result<Option<T>>) -> Result<T> {
+///
+/// # Errors
+/// It has none in time, or fails.
+pub(crate) fn wait<T>(what: &str, look: impl Fn() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look()? {

@@ -1,6 +1,8 @@
 //! `cargo xtask study`: builds what a study measures, finds what it needs, and hands over to the
 //! study's own program. Its method is in `docs/study.md`.
 
+pub mod translate;
+
 use crate::{place, process, say, tools, wasm};
 use anyhow::{Context, Result};
 use std::os::unix::process::CommandExt;
@@ -28,13 +30,17 @@ const PREPARE: &str = "prepare";
 /// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
-/// Becomes the study's program with `arguments`; returns only where that fails.
+/// Becomes the study's program with `arguments`; returns only where that fails, and after
+/// `translate`, which is no task of that program.
 ///
 /// # Errors
 /// A build fails, or the program cannot be started. An external tool that is missing is no error
 /// here: the study says which arms it leaves out.
 pub fn study(arguments: &[String]) -> Result<()> {
     let (task, options) = task_of(arguments);
+    if task == "translate" {
+        return translate::translate(translate::Purpose::Keep);
+    }
     let asks = options.iter().any(|one| one == "--help" || one == "-h");
     let is_run = task == "run" && !asks;
     let measures = !asks && (is_run || task == "stages" || task == PREPARE);
