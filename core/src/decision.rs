@@ -338,6 +338,15 @@ pub struct Settled {
     pub late: bool,
 }
 
+/// The time of a call's caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallersTime {
+    /// What it had left when it asked.
+    pub left: Duration,
+    /// What an upstream may use of it; none where it is over.
+    pub usable: Option<Duration>,
+}
+
 impl Policy {
     /// The fallback in place of our rejections, where the policy has one and acts.
     pub fn fallback_when_rejected(&self) -> Option<&crate::policy::Fallback> {
@@ -349,17 +358,12 @@ impl Policy {
         self.fallback.as_ref().filter(|f| f.on.failed && self.acts())
     }
 
-    /// What a caller had left, where no upstream could use it any more: it has waited for so long.
-    pub(crate) fn time_is_over(&self, facts: &dyn Facts, waited: Duration) -> Option<Duration> {
+    /// What a caller had left when it asked, and what an upstream may use of that: nothing, where its time
+    /// is over after it `waited`. None where it does not say, or nobody asks.
+    pub(crate) fn time_of(&self, facts: &dyn Facts, waited: Duration) -> Option<CallersTime> {
         let deadline = self.deadline.as_ref()?;
         let left = deadline.left_of(facts)?;
-        deadline.check(left, waited).is_err().then_some(left)
-    }
-
-    /// How long a caller may be kept waiting, where it says so.
-    pub(crate) fn time_left(&self, facts: &dyn Facts) -> Option<Duration> {
-        let deadline = self.deadline.as_ref()?;
-        deadline.check(deadline.left_of(facts)?, Duration::ZERO).ok()
+        Some(CallersTime { left, usable: deadline.check(left, waited).ok() })
     }
 
     /// What is made of the time that a caller has left, where the policy acts.

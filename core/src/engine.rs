@@ -20,7 +20,8 @@ mod waiting;
 use crate::board::Board;
 use crate::connections::ClientConnections;
 use crate::decision::{
-    Admission, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait, Waiting,
+    Admission, CallersTime, Pass, PassReason, Rejected, Rejection, Settled, Ticket, Verdict, Wait,
+    Waiting,
 };
 use crate::event::{Decided, Event};
 use crate::facts::Facts;
@@ -180,14 +181,15 @@ impl Engine {
         again: Option<Again>,
     ) -> Verdict<'p> {
         let policy = &entry.policy;
-        let call = self.waits.patience(now, policy, facts, again);
-        let waited = call.waited.unwrap_or_default();
+        let waited = again.map(|again| now.since(again.begun));
+        let time = policy.time_of(facts, waited.unwrap_or_default());
+        let call = self.waits.patience(policy, again.map(|again| again.waiting), waited, time);
         let Some(slot) = self.slots.get_mut(place) else {
             return Verdict::Unmatched;
         };
         let answer = match policy.mode {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
-            _ if let Some(left) = policy.time_is_over(facts, waited) => {
+            _ if let Some(CallersTime { left, usable: None }) = time => {
                 slot.guard.forget_waiting(now, call);
                 Answer::Reject(Rejection::deadline(left, slot.guard.state()))
             }

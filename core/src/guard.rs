@@ -237,6 +237,18 @@ impl Guard {
             self.forget_waiting(now, call);
             return Answer::Reject(Rejection::Breaker(denied));
         }
+        self.admit_peeked(now, policy, hashes, place, call)
+    }
+
+    /// The same behind a [`Guard::peek`] at the same time that admits the call.
+    pub(crate) fn admit_peeked(
+        &mut self,
+        now: Instant,
+        policy: &ConcurrencyPolicy,
+        hashes: &StateHashes,
+        place: Place<'_>,
+        call: Patience,
+    ) -> Answer {
         let breaker = self.state();
         let limit = match &mut self.limit {
             Some(known) if known.suits(policy) => &mut **known,

@@ -1,13 +1,14 @@
 //! Our breaker, alone and inside the engine.
 
 use crate::{Answer, Arm, Fate};
-use bimetal_core::board::{AtomicWords, Words};
+use bimetal_core::board::{AtomicWords, Board, Words};
 use bimetal_core::breaker::Breaker;
 use bimetal_core::engine::Policies;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{BreakerPolicy, Document, Host};
 use bimetal_core::{Engine, Facts, Instant, Verdict};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
@@ -41,6 +42,27 @@ fn parsed(scope: &str, trip: &str, share: &str) -> Document {
                 "share": "{share}"}}
         }}]}}"#
     );
+    match Document::parse(text.as_bytes(), Host::Native) {
+        Ok(document) => document,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// One policy with every mechanism that can decide a call: a deadline, a rate limit for each tenant, a
+/// breaker with a rule of each kind, a limit of calls under way with a queue, retries with a budget.
+/// What workers of a process can share, they share.
+///
+/// # Panics
+/// As [`document`].
+pub fn everything() -> Document {
+    let text = r#"{"version": "v1", "policies": [{"name": "echo", "scope": "policy",
+        "deadline": {"accept": ["x-request-deadline-ms"]},
+        "rate_limits": [{"rate": "1000000/s", "key": ["header:x-tenant"]}],
+        "breaker": {"trip": {"consecutive_failures": 3, "failure_rate":
+            {"threshold": 0.5, "window": {"time": "10s"}, "minimum_calls": 20}}},
+        "concurrency": {"max": 100, "queue": {"max": 10, "max_wait": "100ms"}},
+        "retry": {"tries": 3, "on": ["503"], "budget": {"share": 0.2}}
+    }]}"#;
     match Document::parse(text.as_bytes(), Host::Native) {
         Ok(document) => document,
         Err(problems) => panic!("{problems}"),
@@ -126,11 +148,33 @@ pub struct Whole {
     policies: Policies,
 }
 
+/// Words in memory, as a proxy's workers have them.
+#[derive(Debug, Default)]
+struct Memory(Mutex<HashMap<Vec<u8>, Arc<AtomicWords>>>);
+
+impl Board for Memory {
+    fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>> {
+        let mut words = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fresh = || Arc::new(AtomicWords::new(count));
+        Some(words.entry(key.to_vec()).or_insert_with(fresh).clone())
+    }
+}
+
 impl Whole {
     /// An engine with one policy of this scope and trip.
     pub fn new(scope: &str, trip: &str) -> Self {
-        let mut engine = Engine::new(1);
-        let policies = engine.load(&document(scope, trip));
+        Self::with(Engine::new(1), &document(scope, trip))
+    }
+
+    /// An engine with a policy of [`everything`], on a board.
+    pub fn of_everything() -> Self {
+        let mut engine = Engine::with_board(1, Arc::new(Memory::default()));
+        engine.set_can_wait(true);
+        Self::with(engine, &everything())
+    }
+
+    fn with(mut engine: Engine, document: &Document) -> Self {
+        let policies = engine.load(document);
         Self { engine, policies }
     }
 
@@ -170,5 +214,18 @@ pub struct Tenant<'a>(pub &'a str);
 impl Facts for Tenant<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         (name == "x-tenant").then_some(Cow::Borrowed(self.0.as_bytes()))
+    }
+}
+
+/// The same request, whose caller has a second left.
+#[derive(Clone, Copy, Debug)]
+pub struct Hurried<'a>(pub Tenant<'a>);
+
+impl Facts for Hurried<'_> {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        match name {
+            "x-request-deadline-ms" => Some(Cow::Borrowed(b"1000")),
+            _ => self.0.header(name),
+        }
     }
 }

@@ -136,7 +136,7 @@ impl Limits {
             None => slot.guard.admit(now),
             Some(limit) => {
                 let place = Place { board: call.board, key: slot.key.on_board() };
-                slot.guard.admit_or_wait(now, limit, &policy.hashes, place, call.patience)
+                slot.guard.admit_peeked(now, limit, &policy.hashes, place, call.patience)
             }
         };
         if !matches!(answer, Answer::Admit(_)) {

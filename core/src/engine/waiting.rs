@@ -1,11 +1,11 @@
 //! Calls that wait in the queues of scopes, and how their hosts learn that they are to ask again.
 
 use super::{Engine, Policies};
-use crate::decision::{Verdict, Waiting};
+use crate::decision::{CallersTime, Verdict, Waiting};
 use crate::facts::Facts;
 use crate::guard::Patience;
 use crate::policy::{Mode, Policy};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -29,17 +29,17 @@ pub(super) struct Again {
 }
 
 impl WaitingCalls {
-    /// How a call asks for a slot.
+    /// How a call asks for a slot that may be one that `waited`; `time` is what its caller says.
+    #[inline]
     pub(super) fn patience(
         &mut self,
-        now: Instant,
         policy: &Policy,
-        facts: &dyn Facts,
-        again: Option<Again>,
+        waiting: Option<Waiting>,
+        waited: Option<Duration>,
+        time: Option<CallersTime>,
     ) -> Patience {
-        if let Some(Again { waiting, begun }) = again {
-            let waited = Some(now.since(begun));
-            return Patience { number: Some(waiting.number), waited, left: None };
+        if let Some(Waiting { number, .. }) = waiting {
+            return Patience { number: Some(number), waited, left: None };
         }
         let has_queue = policy.concurrency.is_some_and(|limit| limit.queue.is_some());
         // In shadow mode nothing is applied: what would wait counts as turned away.
@@ -47,7 +47,8 @@ impl WaitingCalls {
             return Patience::default();
         }
         self.last = self.last.wrapping_add(1);
-        Patience { number: Some(self.last), waited: None, left: policy.time_left(facts) }
+        let left = time.and_then(|time| time.usable);
+        Patience { number: Some(self.last), waited: None, left }
     }
 
     /// A call waits in that scope.
