@@ -97,12 +97,15 @@ fn read_millis(value: &[u8]) -> Option<Duration> {
 
 /// Decimal digits and nothing else; a number beyond all ranges is the largest.
 fn read_number(digits: &[u8]) -> Option<u64> {
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    is_number.then(|| {
-        let add =
-            |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-        digits.iter().fold(0, add)
-    })
+    let mut sum = 0_u64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum.saturating_mul(10).saturating_add(u64::from(digit));
+    }
+    (!digits.is_empty()).then_some(sum)
 }
 
 /// A time as `grpc-timeout` carries it: its finest unit that eight digits hold, rounded down, so that

@@ -212,7 +212,7 @@ impl Engine {
             self.budgets.counts_call(now, place, budget);
         }
         let verdict = self.answered_by(now, policy, place, answer, call);
-        if call.number.is_some() {
+        if call.number.is_some() && self.slots.get(place).is_some_and(|slot| slot.guard.wakes()) {
             self.wake(place);
         }
         verdict
@@ -308,12 +308,13 @@ impl Engine {
         let has_slot = permit.has_slot();
         let late = slot.guard.settle(now, permit, report);
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
+        let wakes = has_slot && slot.guard.wakes();
         let settled = Settled { outcome, late };
         self.recorder.settled(now, row, (call, is_told), settled);
         if is_stirred {
             self.stirred(place);
         }
-        if has_slot {
+        if wakes {
             self.wake(place);
         }
         settled

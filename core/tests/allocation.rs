@@ -1,4 +1,5 @@
-//! When a breaker allocates, and that it does not otherwise: shown by counting.
+//! When a breaker allocates, and a call that every mechanism decides; and that neither does otherwise:
+//! shown by counting.
 
 #![allow(
     clippy::expect_used,
@@ -12,12 +13,17 @@
 #[macro_use]
 extern crate bimetal_browser_test;
 
+#[path = "support/board.rs"]
+mod board;
+
 use bimetal_core::breaker::Breaker;
 use bimetal_core::outcome::{Outcome, Report};
 use bimetal_core::policy::{
     BreakerPolicy, Growth, HalfOpen, Judge, Open, RateCondition, Share, Trip, WindowSize,
 };
-use bimetal_core::{Duration, Instant};
+use bimetal_core::policy::{Document, Host};
+use bimetal_core::{Admission, Duration, Engine, Facts, Instant, Verdict};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 fn policy() -> BreakerPolicy {
@@ -86,4 +92,54 @@ fn a_breaker_allocates_when_it_is_built_and_when_it_first_trips() {
     });
     assert_eq!(seen, [true; 3], "the run must visit every state to prove anything");
     assert_eq!(count.count_total, 0);
+}
+
+/// A tenant whose caller has a second left.
+struct Request;
+
+impl Facts for Request {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value: &[u8] = if name == "x-request-deadline-ms" { b"1000" } else { b"one" };
+        Some(Cow::Borrowed(value))
+    }
+}
+
+const EVERYTHING: &str = r#"{"policies": [{"name": "a",
+    "deadline": {"accept": ["x-request-deadline-ms"]},
+    "rate_limits": [{"rate": "100/s", "capacity": 10, "key": ["header:x-tenant"]}],
+    "breaker": {"trip": {"consecutive_failures": 3, "failure_rate":
+        {"threshold": 0.5, "window": {"time": "10s"}, "minimum_calls": 20}}},
+    "concurrency": {"max": 2},
+    "retry": {"tries": 3, "on": ["503"], "budget": {"share": 0.2}}}]}"#;
+
+#[test]
+fn a_call_that_every_mechanism_decides_allocates_nothing() {
+    let document = Document::parse(EVERYTHING.as_bytes(), Host::Native).unwrap();
+    let mut engine = Engine::with_board(1, Arc::new(board::TestBoard::default()));
+    let policies = engine.load(&document);
+    let mut seen = [0_u32; 2];
+    let mut play = |from: u64, outcome: Outcome| {
+        for millis in from..from + 1_000 {
+            let now = Instant::from_millis(millis);
+            match engine.admit(now, &policies, &Request) {
+                Verdict::Admit(Admission { ticket, .. }) => {
+                    seen[0] += 1;
+                    engine.settle(now, ticket, Report::from(outcome));
+                }
+                Verdict::Reject(_) => seen[1] += 1,
+                other => panic!("{other:?}"),
+            }
+            while engine.take_event().is_some() {}
+        }
+    };
+    // The first calls make the scope and the key; a change of state allocates its event.
+    play(0, Outcome::Success);
+    play(1_000, Outcome::Failure);
+    play(50_000, Outcome::Success);
+    let later = allocation_counter::measure(|| {
+        play(100_000, Outcome::Success);
+        play(200_000, Outcome::Success);
+    });
+    assert!(seen[0] > 200 && seen[1] > 200, "the run must be admitted and turned away: {seen:?}");
+    assert_eq!(later.count_total, 0);
 }

@@ -141,6 +141,12 @@ impl Queue {
         false
     }
 
+    /// Whether there is a call that is to ask again.
+    #[inline]
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     /// A call that is to ask again; each is told once.
     pub fn take_woken(&mut self) -> Option<u32> {
         self.woken.pop_front()

@@ -260,6 +260,12 @@ impl Limit {
         self.rings |= others;
     }
 
+    /// Whether a call that waited is to ask again, or other workers are to be told of a free slot.
+    #[inline]
+    pub(super) fn wakes(&self) -> bool {
+        self.rings || self.queue.has_woken()
+    }
+
     /// A call that waited and is to ask again.
     pub(super) fn take_woken(&mut self) -> Option<u32> {
         self.queue.take_woken()

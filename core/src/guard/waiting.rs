@@ -32,6 +32,12 @@ impl Guard {
         self.limit.as_mut()?.take_woken()
     }
 
+    /// Whether there is somebody to wake, here or in other workers.
+    #[inline]
+    pub(crate) fn wakes(&self) -> bool {
+        self.limit.as_ref().is_some_and(|limit| limit.wakes())
+    }
+
     /// Whether other workers are to be told that a slot is free; told once.
     pub(crate) fn take_ring(&mut self) -> bool {
         self.limit.as_mut().is_some_and(|limit| limit.take_ring())
