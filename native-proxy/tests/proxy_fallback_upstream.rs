@@ -96,7 +96,9 @@ fn a_rejected_call_goes_there_and_counts_as_rejected() {
     let answer = proxy.ask(&asked("POST", "hello"));
     assert_eq!(told(&answer), (200, "spare".to_owned()), "nothing of it was sent before");
     assert_eq!(answer.header("x-bimetal-rule"), None);
-    assert_eq!((echo.count(), spare.requests.recv().unwrap().1), (1, b"hello".to_vec()));
+    let (head, body) = spare.requests.recv().unwrap();
+    assert_eq!((echo.count(), body), (1, b"hello".to_vec()));
+    assert_eq!(value(&head, "x-forwarded-for"), Some("127.0.0.1"), "made ready like every other");
     let rejected = [("policy", "p"), ("decision", "breaker")];
     assert_eq!(proxy.metrics().sum("bimetal_requests_total", &rejected), 1.0);
     proxy.wait_for_outcomes("failure", 1.0);
