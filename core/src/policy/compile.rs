@@ -23,6 +23,7 @@ use crate::deadline::DeadlinePolicy;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::hash::Hash;
 use crate::outcome::{AnswerSet, FailureRules};
+use crate::retry::RetriedMethods;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -329,7 +330,10 @@ fn read_fallback(node: &Node, retry: Option<&Node>) -> Result<Option<Fallback>, 
         upstream: match fallback::UPSTREAM.given(node)? {
             Some(name) => Some(FallbackUpstream {
                 name: Arc::from(name),
-                methods: read_retry::methods(fallback::METHODS.read(node)?),
+                methods: match fallback::METHODS.given(node)? {
+                    Some(listed) => read_retry::methods(listed),
+                    None => RetriedMethods::idempotent(),
+                },
                 buffer: read_retry::buffer(retry)?,
             }),
             None => None,

@@ -64,9 +64,8 @@ pub(crate) const UPSTREAM: Key<String> = Key::new(
 pub(crate) const METHODS: Key<Vec<Retried>> = Key::new(
     "methods",
     TypedKind::one_or_list(&ONE_METHOD),
-    "Which requests go to that other upstream after one has failed them: as `retry.methods`. What never left goes there whatever its method (proxy only).",
+    "Which requests go to that other upstream after one has failed them: as `retry.methods`; left out: `idempotent`. What never left goes there whatever its method (proxy only).",
 )
-.default(r#"["idempotent"]"#)
 .only(NATIVE);
 
 pub(super) static FALLBACK: Object = Object {
