@@ -43,7 +43,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [10, 5]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [11, 5]);
 }
 
 #[test]
