@@ -39,6 +39,7 @@ pub mod ejection;
 pub mod engine;
 pub mod event;
 pub mod facts;
+pub mod fallback;
 pub mod guard;
 pub mod hash;
 mod host;

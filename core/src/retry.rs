@@ -323,7 +323,7 @@ impl RetriedMethods {
     }
 
     /// Whether a request may be sent again after it was sent.
-    fn may_be_sent_twice(&self, ask: RetryAsk<'_>) -> bool {
+    pub(crate) fn may_be_sent_twice(&self, ask: RetryAsk<'_>) -> bool {
         // A method is a word with upper and lower case (RFC 9110, 9.1).
         self.every
             || self.keyed && ask.has_key

@@ -17,6 +17,7 @@ use bimetal_core::policy::{
     BreakerPolicy, DirectionMatch, Document, FallbackOn, Growth, HalfOpen, HeaderMatch, Host,
     HostPattern, Judge, Mode, Open, PathMatch, Scope, Scopes, Share, Trip, WhenFull, WindowSize,
 };
+use bimetal_core::retry::RetriedMethods;
 use policy::{FULL, compile, policy, problems};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -195,7 +196,6 @@ fn the_full_language_in_the_proxy() {
             "policies[0].bandwidth: not supported yet by host native",
             "policies[0].timeout.idle: not supported yet by host native",
             "policies[0].fallback.stale: not supported yet by host native",
-            "policies[0].fallback.upstream: not supported yet by host native",
             "policies[0].anomaly: not supported yet by host native",
         ]
     );
@@ -212,6 +212,9 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(fallback.status, Some(503));
     assert_eq!(fallback.headers, [("content-type".into(), "application/json".into())]);
     assert_eq!(fallback.body.as_deref(), Some(r#"{"error":"circuit open"}"#));
+    let elsewhere = fallback.upstream.as_ref().unwrap();
+    assert_eq!((&*elsewhere.name, elsewhere.buffer), ("spare", 64 << 10));
+    assert_eq!(elsewhere.methods, RetriedMethods::idempotent());
 }
 
 #[test]
@@ -234,7 +237,7 @@ fn the_full_language_in_the_filter() {
             "policies[0].retry: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported yet by host wasm",
-            "policies[0].fallback.upstream: not supported yet by host wasm",
+            "policies[0].fallback.upstream: not supported by host wasm",
             "policies[0].anomaly: not supported yet by host wasm",
         ]
     );

@@ -23,6 +23,7 @@ const CHOSEN: &[(&str, &[&str])] = &[
         "retry.methods",
         &[r#""idempotent""#, r#""all""#, r#"["idempotency_key"]"#, r#"["POST", "GET"]"#],
     ),
+    ("fallback.methods", &[r#""idempotent""#, r#""all""#, r#""POST""#]),
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
     // Not below `adaptive.min`.
     ("adaptive.max", &["100", "200"]),

@@ -11,6 +11,7 @@ use crate::interactions::Kind;
 use crate::telemetry::{BreakerWitness, RequestTrace};
 use crate::worker::{Route, Worker};
 use bimetal_core::decision::Rule;
+use bimetal_core::fallback::{FallbackKind, NoFallback};
 use bimetal_core::policy::Policy;
 use bimetal_core::retry::NoRetry;
 use bimetal_core::{Admission, Duration, Instant, Rejection};
@@ -52,6 +53,12 @@ pub(crate) struct RequestEnded {
     pub attempts: u32,
     /// Why its last try was not made again, where its policy tries such failures again.
     pub no_retry: Option<NoRetry>,
+    /// What stood in for a rejection or a failure.
+    pub fallback: Option<FallbackKind>,
+    /// The other upstream that was asked to.
+    pub fallback_upstream: Option<Arc<str>>,
+    /// Why that did not stand in, where its policy names one.
+    pub no_fallback: Option<NoFallback>,
 }
 
 impl RequestEnded {
@@ -205,6 +212,9 @@ impl RequestAccount {
             failure: None,
             attempts: 0,
             no_retry: None,
+            fallback: None,
+            fallback_upstream: None,
+            no_fallback: None,
         };
         Self {
             worker: worker.clone(),
@@ -338,6 +348,22 @@ impl RequestAccount {
     /// Its last try is not made again.
     pub(crate) fn not_tried_again(&mut self, why: NoRetry) {
         self.request.no_retry = Some(why);
+    }
+
+    /// From now on it goes to another upstream, which stands in.
+    pub(crate) fn goes_elsewhere(&mut self, upstream: &Arc<str>) {
+        self.request.fallback_upstream = Some(upstream.clone());
+        self.note(|trace, _| trace.goes_elsewhere(upstream));
+    }
+
+    /// Its answer stands in for a rejection or a failure.
+    pub(crate) fn falls_back(&mut self, kind: FallbackKind) {
+        self.request.fallback = Some(kind);
+    }
+
+    /// No other upstream stands in.
+    pub(crate) fn no_fallback(&mut self, why: NoFallback) {
+        self.request.no_fallback = Some(why);
     }
 
     /// Its last try failed.

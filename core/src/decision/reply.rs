@@ -82,9 +82,9 @@ impl Rejected<'_> {
 }
 
 impl Policy {
-    /// The answer in place of a failure that `text` describes, where the policy has one and acts.
+    /// The fixed answer in place of a failure that `text` describes, where the policy has one and acts.
     pub fn reply_when_failed(&self, text: &dyn Display) -> Option<Reply<'_>> {
-        let fallback = self.fallback_when_failed()?;
+        let fallback = self.fallback_when_failed().filter(|fallback| fallback.is_fixed())?;
         Some(Reply::new(503, text, Some(fallback), Vec::new()))
     }
 }

@@ -225,6 +225,13 @@ pub static WARNINGS: Metric = Metric::counter(
     "What was noticed in how services call each other: of policies that have `warnings`.",
 )
 .only(NATIVE);
+/// Fallbacks.
+pub static FALLBACKS: Metric = Metric::counter(
+    "bimetal_fallbacks_total",
+    &[POLICY, SCOPE, "kind"],
+    "Answers in place of a rejection or a failure, by whose they are: of policies that have a `fallback`.",
+)
+.only(NATIVE);
 /// Connections from clients.
 pub static CONNECTIONS: Metric =
     Metric::gauge("bimetal_connections", &[], "Connections from clients.").only(NATIVE);
@@ -278,7 +285,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 36] = [
+pub static ALL: [&Metric; 37] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -306,6 +313,7 @@ pub static ALL: [&Metric; 36] = [
     &ANSWERS,
     &UPSTREAM_FAILURES,
     &WARNINGS,
+    &FALLBACKS,
     &CONNECTIONS,
     &UPSTREAM_CONNECTIONS,
     &ENDPOINTS,

@@ -1,5 +1,6 @@
 //! From a complete, checked document to what the engine decides by.
 
+use super::fallback::{Fallback, FallbackOn, FallbackUpstream};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
@@ -11,8 +12,8 @@ use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
-    BreakerPolicy, ConcurrencyPolicy, Document, Fallback, FallbackOn, HalfOpen, Host, Open, Policy,
-    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
+    BreakerPolicy, ConcurrencyPolicy, Document, HalfOpen, Host, Open, Policy, RateCondition,
+    Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
 };
 use super::{read_limits, read_retry};
 use crate::concurrency::adaptive::AdaptivePolicy;
@@ -22,6 +23,7 @@ use crate::deadline::DeadlinePolicy;
 use crate::doc::{Check, Key, Node, Path, Problems, Unread};
 use crate::hash::Hash;
 use crate::outcome::{AnswerSet, FailureRules};
+use crate::retry::RetriedMethods;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -107,7 +109,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
         timeout: table::TIMEOUT.node(node).map(read_timeouts).transpose()?.unwrap_or_default(),
         retry: table::RETRY.node(node).map(read_retry::read).transpose()?.map(Arc::new),
         fallback: match table::FALLBACK.node(node) {
-            Some(fallback) => read_fallback(fallback)?,
+            Some(fallback) => read_fallback(fallback, table::RETRY.node(node))?,
             None => None,
         },
         warnings: table::WARNINGS.node(node).map(read_warnings).transpose()?,
@@ -311,7 +313,7 @@ fn answers(node: &Node, keys: &[Key<Vec<Answer>>]) -> Result<AnswerSet, Unread> 
 }
 
 /// None where every occasion of it was skipped as unsupported.
-fn read_fallback(node: &Node) -> Result<Option<Fallback>, Unread> {
+fn read_fallback(node: &Node, retry: Option<&Node>) -> Result<Option<Fallback>, Unread> {
     let when = fallback::WHEN.read(node)?;
     if when.is_empty() {
         return Ok(None);
@@ -325,5 +327,16 @@ fn read_fallback(node: &Node) -> Result<Option<Fallback>, Unread> {
         status: fallback::STATUS.given(node)?,
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
         body: fallback::BODY.given(node)?,
+        upstream: match fallback::UPSTREAM.given(node)? {
+            Some(name) => Some(FallbackUpstream {
+                name: Arc::from(name),
+                methods: match fallback::METHODS.given(node)? {
+                    Some(listed) => read_retry::methods(listed),
+                    None => RetriedMethods::idempotent(),
+                },
+                buffer: read_retry::buffer(retry)?,
+            }),
+            None => None,
+        },
     }))
 }

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "policy")]
 mod compile;
+mod fallback;
 #[cfg(feature = "policy")]
 mod forms;
 mod limit;
@@ -22,6 +23,7 @@ mod rules;
 pub mod table;
 mod types;
 
+pub use fallback::{Fallback, FallbackOn, FallbackUpstream};
 pub use limit::{LimitOverride, LimitPolicy, Network};
 pub use matching::{DirectionMatch, HeaderMatch, HostPattern, Match, PathMatch, Subject};
 pub use types::*;

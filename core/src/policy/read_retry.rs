@@ -2,7 +2,8 @@
 
 use super::table::RETRY;
 use super::table::retry::{
-    BACKOFF, BUDGET, BUFFER, Condition, METHODS, ON, RESPECT_RETRY_AFTER, TRIES, backoff, budget,
+    BACKOFF, BUDGET, BUFFER, Condition, METHODS, ON, RESPECT_RETRY_AFTER, Retried, TRIES, backoff,
+    budget,
 };
 use crate::doc::problem::quoted;
 use crate::doc::{Node, Path, Problems, Unread};
@@ -12,6 +13,10 @@ use crate::retry::budget::RetryBudgetPolicy;
 use crate::retry::{RetriedMethods, RetryPolicy};
 use crate::time::Duration;
 use alloc::format;
+use alloc::vec::Vec;
+
+/// What is kept of a request's body, unless the policy says otherwise.
+const BUFFERED: u64 = 64 << 10;
 
 /// `backoff.max`, unless `base` is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -40,8 +45,7 @@ pub(super) fn complete(at: &Path<'_>, policy: &mut Node, problems: &mut Problems
 /// The retries of a policy, in a checked and completed document.
 pub(super) fn read(node: &Node) -> Result<RetryPolicy, Unread> {
     let mut on = AnswerSet::default();
-    let mut methods = RetriedMethods::default();
-    METHODS.read(node)?.into_iter().for_each(|one| one.insert(&mut methods));
+    let mut methods = methods(METHODS.read(node)?);
     let mut on_refused_streams = false;
     for condition in ON.read(node)? {
         condition.insert(&mut on);
@@ -69,4 +73,16 @@ pub(super) fn read(node: &Node) -> Result<RetryPolicy, Unread> {
         respects_retry_after: RESPECT_RETRY_AFTER.read(node)?,
         buffer: BUFFER.read(node)?.0,
     })
+}
+
+/// Which requests may be sent twice.
+pub(super) fn methods(listed: Vec<Retried>) -> RetriedMethods {
+    let mut methods = RetriedMethods::default();
+    listed.into_iter().for_each(|one| one.insert(&mut methods));
+    methods
+}
+
+/// How much of a request's body is kept to be sent again; the usual where nothing is tried again.
+pub(super) fn buffer(retry: Option<&Node>) -> Result<u64, Unread> {
+    retry.map_or(Ok(BUFFERED), |retry| BUFFER.read(retry).map(|size| size.0))
 }

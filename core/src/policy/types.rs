@@ -1,5 +1,6 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
+use super::fallback::Fallback;
 use super::limit::LimitPolicy;
 use super::matching::Match;
 use crate::concurrency::adaptive::AdaptivePolicy;
@@ -395,26 +396,4 @@ pub struct Timeouts {
     pub connect: Option<Duration>,
     /// As `request`, for each try of a call.
     pub per_try: Option<Duration>,
-}
-
-/// The answer in place of a rejection or a failure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fallback {
-    /// When it is given.
-    pub on: FallbackOn,
-    /// Its status; none = the rule's own (503 for a breaker, and for a failure).
-    pub status: Option<u16>,
-    /// Its headers, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// Its body; none = `{"error": …}`.
-    pub body: Option<String>,
-}
-
-/// When a fallback is given. At least one is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FallbackOn {
-    /// In place of our rejections.
-    pub rejected: bool,
-    /// In place of upstream failures (native only: the filter cannot hold a body back).
-    pub failed: bool,
 }

@@ -7,7 +7,8 @@ use crate::framing::Refusal;
 use crate::interactions::Kind;
 use crate::proxy::Shared;
 use crate::upstream::EndpointState;
-use crate::worker::{CLASSES, Histogram, LimitRow, WorkerStats};
+use crate::worker::{CLASSES, FallbackCounts, Histogram, LimitRow, WorkerStats};
+use bimetal_core::fallback::FallbackKind;
 use bimetal_core::metric::{self, COUNTED, Metric};
 use bimetal_core::series::{Counts, SHARED_LABEL};
 use std::collections::BTreeMap;
@@ -157,6 +158,7 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
         page.line(&metric::UPSTREAM_FAILURES, &[upstream, reason], count);
     }
     warnings(page, shared, stats);
+    fallbacks(page, shared, stats);
     page.only(&metric::CONNECTIONS, sum(|report| report.connections as u64));
     let mut upstreams: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, open) in stats.iter().flat_map(|worker| &worker.upstreams) {
@@ -186,6 +188,24 @@ fn warnings(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     page.head(&metric::WARNINGS);
     for ((policy, kind), count) in counts {
         page.line(&metric::WARNINGS, &[policy, SHARED_LABEL, kind.name()], count);
+    }
+}
+
+/// Of each policy that has a fallback every kind, also what was not needed yet.
+fn fallbacks(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
+    let settings = shared.settings();
+    let with = settings.document.policies.iter().filter(|policy| policy.fallback.is_some());
+    let mut counts: BTreeMap<&str, FallbackCounts> = BTreeMap::new();
+    counts.extend(with.map(|policy| (&*policy.name, FallbackCounts::default())));
+    for (policy, more) in stats.iter().flat_map(|stats| &stats.fallbacks) {
+        let all = counts.entry(policy).or_default();
+        all.iter_mut().zip(more).for_each(|(all, more)| *all += more);
+    }
+    page.head(&metric::FALLBACKS);
+    for (policy, counts) in counts {
+        for (kind, count) in FallbackKind::ALL.iter().zip(counts) {
+            page.line(&metric::FALLBACKS, &[policy, SHARED_LABEL, kind.name()], count);
+        }
     }
 }
 

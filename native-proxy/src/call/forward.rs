@@ -2,46 +2,47 @@
 
 use super::answer::{self, Answer};
 use super::deadline;
+use super::fallback::{self, StandIn};
 use super::retry::{self, Arrived, Tried};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
-use super::{AdmittedCall, Client, hop, unusual};
+use super::{AdmittedCall, Client, Deadline, hop, outgoing};
 use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
-use crate::framing::{Ask, Interim};
+use crate::framing::Interim;
 use crate::upstream::{Aim, Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
 use crate::worker::Worker;
+use bimetal_core::event::State;
+use bimetal_core::fallback::FallbackKind;
 use bimetal_core::{Instant, Rejected, call};
 use hyper::body::{Body, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
+use hyper::{Request, Response, StatusCode, Version};
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// For a connection, where the policy gives no time.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long a call waits in the queue for a connection, where the policy gives no time for the
 /// request.
-const QUEUE_WAIT: Duration = Duration::from_secs(5);
+pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a call needs beside its request to be sent.
-struct Sending<'a> {
-    client: &'a Client,
-    attempt: Attempt<'a>,
-    queue_limit: Duration,
-    version: Version,
-    gate: Option<&'a ContinueGate>,
+pub(super) struct Sending<'a> {
+    pub client: &'a Client,
+    pub attempt: Attempt<'a>,
+    pub queue_limit: Duration,
+    pub version: Version,
+    pub gate: Option<&'a ContinueGate>,
     /// The only endpoint that it may go to, where it was admitted for one.
-    only: Option<Rc<Endpoint>>,
+    pub only: Option<Rc<Endpoint>>,
     /// Where its tries went that failed: a further one goes elsewhere if it can.
-    avoided: Vec<Rc<Endpoint>>,
+    pub avoided: Vec<Rc<Endpoint>>,
     /// Where the try under way goes; only of a call that may be tried again.
-    goes_to: Option<RefCell<Option<Rc<Endpoint>>>>,
+    pub goes_to: Option<RefCell<Option<Rc<Endpoint>>>>,
 }
 
 /// Sends a call upstream and answers with what comes back. Behind a `gate` the body waits for the
@@ -55,13 +56,11 @@ pub(super) async fn forward(
     account: &mut RequestAccount,
 ) -> Response<Answer> {
     let AdmittedCall { mut call, plan, deadline, state, endpoint, protocol } = admitted;
-    let ask = match (request.method(), &protocol) {
-        (&Method::HEAD, _) => Ask::Head,
-        (_, Some(_)) => Ask::Upgrade,
-        (_, None) => Ask::Plain,
-    };
+    let ask = outgoing::ask(&request, protocol.as_ref());
     let version = request.version();
-    prepare(client, upstream, &mut request, protocol.as_ref());
+    outgoing::prepare(client, &mut request, protocol.as_ref());
+    let (mut request, kept, mut retrying) = retry::keep(&mut call, request, protocol.is_some());
+    outgoing::address(upstream, &mut request);
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
     let attempt = Attempt {
         worker: &client.worker,
@@ -71,9 +70,8 @@ pub(super) async fn forward(
         deadline: deadline.as_deref(),
     };
     let queue_limit = plan.request_timeout.map_or(QUEUE_WAIT, Duration::from);
-    let (request, mut retrying) = retry::keep(&mut call, request);
-    let goes_to = retrying.is_some().then(RefCell::default);
     let avoided = Vec::new();
+    let goes_to = retrying.is_some().then(RefCell::default);
     let mut sending =
         Sending { client, attempt, queue_limit, version, gate, only: endpoint, avoided, goes_to };
     let (mut request, mut from) = (Some(request), call.begun());
@@ -85,43 +83,51 @@ pub(super) async fn forward(
             deadline::until(ends, sending).await
         };
         let tried = arrive(client, sent, protocol.as_ref(), &mut call, account);
-        let Some(retrying) = retrying.as_deref_mut() else {
+        let (Some(retrying), Some(kept)) = (&mut retrying, &kept) else {
             break tried;
         };
-        let seen = (&tried, request.as_ref());
+        let seen = (&tried, request.is_some());
         let (worker, deadline) = (&client.worker, deadline.as_deref());
-        if !Box::pin(retrying.goes_on(worker, &mut call, seen, deadline, account)).await {
+        if !Box::pin(retrying.goes_on(worker, &mut call, kept, seen, deadline, account)).await {
             break tried;
         }
         sending.avoid();
         give_up(client, upstream, tried, account);
-        request = Some(retrying.request(request.take()));
+        let mut next = retrying.request(kept, request.take());
+        outgoing::address(upstream, &mut next);
+        request = Some(next);
         from = call.now();
     };
     call.conclude();
-    let mut response = match tried {
-        Tried::Answered(arrived) => receive(client, arrived, call, account),
-        Tried::Failed(error) => {
-            account.failed(&error);
-            client.worker.upstream_failed(&upstream.settings().name, &error);
-            match error.kind.transport() {
-                // Its caller has given up: to the call that is a client who left.
-                None if let (Some(deadline), Some(policy)) = (&deadline, call.policy())
-                    && error.kind == ErrorKind::Deadline =>
-                {
-                    call.given_up();
-                    let rejection = deadline.rejection(state);
-                    answer::rejection(&Rejected { policy, rejection })
-                }
-                // The client is gone or speaks no HTTP: the drop of the call says so.
-                None => broke_off(client, account),
-                Some(_) => {
-                    let policy = account.policy();
-                    policy
-                        .and_then(|policy| answer::when_failed(policy, &error.text()))
-                        .unwrap_or_else(|| answer::error(error.kind.status(), &error.text()))
-                }
+    if let Tried::Failed(error) = &tried {
+        account.failed(error);
+        client.worker.upstream_failed(&upstream.settings().name, error);
+    }
+    let policy = call.policy().filter(|policy| {
+        policy.fallback_when_failed().is_some_and(|fallback| fallback.upstream.is_some())
+    });
+    let elsewhere = match policy.cloned() {
+        Some(policy) => {
+            let (deadline, upstream) = (deadline.as_deref(), upstream.clone());
+            let stand_in = StandIn { client, upstream, policy, deadline, version, gate };
+            let seen = (&tried, request.is_some());
+            // On its own: few calls need it, and all would carry its state.
+            Box::pin(fallback::to_failed(stand_in, seen, kept.as_deref(), account)).await
+        }
+        None => None,
+    };
+    let mut response = match (elsewhere, tried) {
+        (Some(response), tried) => {
+            if let Tried::Answered(Arrived { response, connection, .. }) = tried
+                && connection.upload() == call::Upload::Complete
+            {
+                dismiss(&client.worker, response.into_body(), connection);
             }
+            response
+        }
+        (None, Tried::Answered(arrived)) => receive(client, arrived, call, account),
+        (None, Tried::Failed(error)) => {
+            unanswered(client, &error, &call, (deadline.as_deref(), state), account)
         }
     };
     if let Some(retrying) = retrying {
@@ -134,8 +140,40 @@ pub(super) async fn forward(
     response
 }
 
+/// What a client is told whose call has no answer.
+fn unanswered(
+    client: &Client,
+    error: &AttemptError,
+    call: &TrackedCall,
+    (deadline, state): (Option<&Deadline>, Option<State>),
+    account: &mut RequestAccount,
+) -> Response<Answer> {
+    match error.kind.transport() {
+        // Its caller has given up: to the call that is a client who left.
+        None if let (Some(deadline), Some(policy)) = (deadline, call.policy())
+            && error.kind == ErrorKind::Deadline =>
+        {
+            call.given_up();
+            let rejection = deadline.rejection(state);
+            answer::rejection(&Rejected { policy, rejection })
+        }
+        // The client is gone or speaks no HTTP: the drop of the call says so.
+        None => broke_off(client, account),
+        Some(_) => {
+            let policy = account.policy();
+            match policy.and_then(|policy| answer::when_failed(policy, &error.text())) {
+                Some(response) => {
+                    account.falls_back(FallbackKind::Fixed);
+                    response
+                }
+                None => answer::error(error.kind.status(), &error.text()),
+            }
+        }
+    }
+}
+
 /// Tells the call what came of a try.
-fn arrive(
+pub(super) fn arrive(
     client: &Client,
     sent: Result<(Response<Incoming>, Box<Connection>), AttemptError>,
     protocol: Option<&HeaderValue>,
@@ -194,7 +232,7 @@ fn dismiss(worker: &Rc<Worker>, body: Incoming, connection: Box<Connection>) {
 }
 
 /// What a client is told whose request broke off; nothing that follows it would be understood.
-fn broke_off(client: &Client, account: &mut RequestAccount) -> Response<Answer> {
+pub(super) fn broke_off(client: &Client, account: &mut RequestAccount) -> Response<Answer> {
     let mut response = match client.requests.broken() {
         Some(why) => {
             account.ends(End::Refused(why));
@@ -206,53 +244,6 @@ fn broke_off(client: &Client, account: &mut RequestAccount) -> Response<Answer> 
     response
 }
 
-/// Makes of the client's request the one that goes to the upstream.
-fn prepare(
-    client: &Client,
-    upstream: &Upstream,
-    request: &mut Request<Upload>,
-    protocol: Option<&HeaderValue>,
-) {
-    if let Some(authority) = request.uri().authority() {
-        // Absolute form becomes origin form, and its authority the Host (RFC 9112, 3.2.2).
-        let host = HeaderValue::from_str(authority.as_str());
-        let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-        if let Ok(host) = host {
-            request.headers_mut().insert(HOST, host);
-        }
-    }
-    let via = unusual::via(request.version());
-    *request.version_mut() = Version::HTTP_11;
-    let unknown_length =
-        !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
-    let headers = request.headers_mut();
-    hop::strip_request(headers);
-    hop::forwarded(headers, &client.forwarded_for, client.rules.trusted_hops);
-    // The names of other proxies stay: a line of its own is the same as one more in a list.
-    headers.append(VIA, via);
-    if unknown_length {
-        // Said outright, because hyper takes a GET of unknown length for one without a body.
-        headers.remove(CONTENT_LENGTH);
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if let Some(host) = &upstream.settings().host {
-        if let Some(asked) = headers.insert(HOST, host.clone()) {
-            hop::forwarded_host(headers, asked);
-        }
-    } else if !headers.contains_key(HOST)
-        && let Ok(name) = HeaderValue::from_str(&upstream.settings().name)
-    {
-        // HTTP/1.0 knows no Host; what we send is HTTP/1.1.
-        headers.insert(HOST, name);
-    }
-    if let Some(protocol) = protocol {
-        // With `TE` there is a Connection already.
-        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol.clone());
-    }
-}
-
 impl Sending<'_> {
     /// Where it may go.
     fn aim(&self) -> Aim<'_> {
@@ -261,7 +252,7 @@ impl Sending<'_> {
 
     /// Sends the request, over as many connections as it takes to find one that is not dead
     /// already.
-    async fn send(
+    pub(super) async fn send(
         &self,
         from: Instant,
         request: &mut Option<Request<Upload>>,
@@ -269,7 +260,8 @@ impl Sending<'_> {
         account: &mut RequestAccount,
     ) -> Result<(Response<Incoming>, Box<Connection>), AttemptError> {
         let ask = self.attempt.ask;
-        let upload = request.as_ref().map_or(call::Upload::Complete, |one| upload_of(one, ask));
+        let upload =
+            request.as_ref().map_or(call::Upload::Complete, |one| outgoing::upload_of(one, ask));
         let mut now = from;
         loop {
             if let Some(request) = request {
@@ -332,17 +324,8 @@ impl Sending<'_> {
     }
 }
 
-/// How far a request is when it is handed over. An upgrade is complete at its head.
-fn upload_of(request: &Request<Upload>, ask: Ask) -> call::Upload {
-    if ask == Ask::Upgrade || request.body().is_end_stream() {
-        call::Upload::Complete
-    } else {
-        call::Upload::WaitsForUpstream
-    }
-}
-
 /// Makes of the upstream's answer the client's.
-fn receive(
+pub(super) fn receive(
     client: &Client,
     arrived: Arrived,
     mut call: TrackedCall,
@@ -357,6 +340,7 @@ fn receive(
         && let Some(response) = answer::when_failed(policy, &text)
     {
         dismiss(worker, body, connection);
+        account.falls_back(FallbackKind::Fixed);
         return response;
     }
     account.answered_by_upstream();

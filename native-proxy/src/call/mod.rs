@@ -4,12 +4,16 @@ pub(crate) mod answer;
 mod connected;
 mod deadline;
 mod facts;
+mod fallback;
 mod forward;
 pub(crate) mod hop;
 mod interactions;
+mod kept;
+mod outgoing;
 mod retry;
 mod scoped;
 mod stream;
+mod swallow;
 mod target;
 mod tracked;
 pub(crate) mod trailers;
@@ -18,6 +22,8 @@ mod unusual;
 pub(crate) use answer::Answer;
 pub(crate) use deadline::Deadline;
 pub(crate) use facts::RequestFacts;
+use fallback::Elsewhere;
+use swallow::swallow;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
 use connected::ConnectionAtWork;
@@ -38,7 +44,6 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use std::cell::{OnceCell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -115,6 +120,8 @@ struct AdmittedCall {
 enum Decided {
     /// Along this route.
     Goes(Rc<Route>, AdmittedCall),
+    /// To another upstream, where it gives an answer; else this answers it.
+    Elsewhere(Box<Elsewhere>),
     /// Nowhere: this answers it.
     Ends(Response<Answer>),
 }
@@ -165,6 +172,13 @@ pub(crate) async fn answer(
                             test_failure(call)
                         }
                     },
+                    Decided::Elsewhere(one) => {
+                        let body = Upload::new(body, gate.clone(), client.rules.underscores);
+                        let request = Request::from_parts(head, body);
+                        let gate = gate.as_deref();
+                        Box::pin(fallback::elsewhere(client, *one, request, gate, &mut account))
+                            .await
+                    }
                     Decided::Ends(response) => {
                         swallow(body);
                         response
@@ -322,12 +336,26 @@ fn decide(
         Verdict::Reject(refusal) => {
             account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
             account.rejected(refusal.policy, &refusal.rejection);
-            let mut response = answer::rejection(&refusal);
+            let mut rejection = answer::rejection(&refusal);
             if refusal.rejection.rule() == Rule::Connections {
                 // There are too many of them.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                rejection.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            return Ok(Decided::Ends(response));
+            let Target::Upstream(meant) = &route.target else {
+                return Ok(Decided::Ends(rejection));
+            };
+            let is_upgrade =
+                client.requests.may_be_unusual() && hop::upgrade(head, &route.upgrades).is_some();
+            let found = fallback::when_rejected(client, &refusal, meant, is_upgrade, account);
+            return Ok(match found {
+                Some(upstream) => Decided::Elsewhere(Box::new(Elsewhere {
+                    upstream,
+                    policy: refusal.policy.clone(),
+                    deadline: Deadline::of(refusal.policy, &facts, begun),
+                    rejection,
+                })),
+                None => Decided::Ends(rejection),
+            });
         }
         Verdict::Wait(wait) => {
             let endpoint = facts.endpoint.take();
@@ -375,35 +403,3 @@ fn test_failure(admitted: AdmittedCall) -> Response<Answer> {
     }
     response
 }
-
-/// Reads the rest of a request that is answered already: a client that still sends may otherwise
-/// see a reset in place of the answer.
-fn swallow(mut body: Incoming) {
-    if body.is_end_stream() {
-        return;
-    }
-    tokio::task::spawn_local(async move {
-        let mut left = MOST_SWALLOWED;
-        let read = std::future::poll_fn(|cx| {
-            loop {
-                match std::task::ready!(Pin::new(&mut body).poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        let size = frame.data_ref().map_or(0, |data| data.len());
-                        match left.checked_sub(size) {
-                            Some(rest) => left = rest,
-                            None => return std::task::Poll::Ready(()),
-                        }
-                    }
-                    _ => return std::task::Poll::Ready(()),
-                }
-            }
-        });
-        drop(tokio::time::timeout(DRAIN_UPLOAD_WAIT, read).await);
-    });
-}
-
-/// More than this of an unwanted request is not worth its connection.
-const MOST_SWALLOWED: usize = 2 << 20;
-
-/// How long the rest of an unwanted request may take.
-const DRAIN_UPLOAD_WAIT: std::time::Duration = std::time::Duration::from_secs(5);

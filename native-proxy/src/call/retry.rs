@@ -4,18 +4,19 @@
 //! sent once more, and the wait. Until that is over the failed answer is held: where the breaker opened
 //! meanwhile, it is the client's answer after all.
 
+use super::kept::Kept;
 use super::tracked::{AnswerFields, Held, TrackedCall};
 use crate::account::RequestAccount;
 use crate::attempt::AttemptError;
 use crate::call::Deadline;
-use crate::upstream::{Connection, KeptUpload, Upload};
+use crate::upstream::{Connection, Upload};
 use crate::worker::Worker;
 use bimetal_core::outcome::{Outcome, Transport};
-use bimetal_core::retry::{FailedTry, NoRetry, RetryAsk, RetryCase, Tries, TryFailure};
+use bimetal_core::retry::{FailedTry, NoRetry, RetryCase, Tries, TryFailure};
 use bimetal_core::{Duration, Instant, call};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{HeaderMap, Method, Request, Response, Uri};
+use hyper::{HeaderMap, Request, Response};
 use std::rc::Rc;
 
 /// On an answer: who gave it has tried all it may, and nobody else need try.
@@ -24,8 +25,6 @@ const EXHAUSTED: &str = "exhausted";
 
 /// On a request: the number of its try, from the second.
 const ATTEMPT: HeaderName = HeaderName::from_static("x-bimetal-attempt");
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What came of a try.
 pub(super) enum Tried {
@@ -45,60 +44,63 @@ pub(super) struct Arrived {
     pub has_failed: bool,
 }
 
-/// A call that may be tried again: its request, and how far it is.
+/// A call that may be tried again, and how far it is.
 pub(super) struct Retrying {
     tries: Tries,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: KeptUpload,
     gave_up: bool,
 }
 
-/// The request as it is sent first, and what is kept of it where its policy tries again.
+/// The request as it is sent first; what is kept of it, where its policy may send it once more; and how far
+/// it is with its tries, where it has several.
 pub(super) fn keep(
     call: &mut TrackedCall,
     request: Request<Upload>,
-) -> (Request<Upload>, Option<Box<Retrying>>) {
-    let policy = call.policy().and_then(|policy| policy.retry_applied().cloned());
-    let Some(policy) = policy.filter(|_| call.defer()) else {
-        return (request, None);
+    is_upgrade: bool,
+) -> (Request<Upload>, Option<Box<Kept>>, Option<Retrying>) {
+    let Some(policy) = call.policy().cloned() else {
+        return (request, None, None);
     };
-    let (head, body) = request.into_parts();
-    let body = body.kept(policy.buffer);
-    let retrying = Retrying {
-        tries: Tries::default(),
-        method: head.method.clone(),
-        uri: head.uri.clone(),
-        headers: head.headers.clone(),
-        body,
-        gave_up: false,
+    let retry = policy.retry_applied().filter(|_| call.defer());
+    let elsewhere = policy.fallback_when_failed().and_then(|fallback| fallback.upstream.as_ref());
+    let elsewhere = elsewhere.filter(|_| !is_upgrade);
+    let Some(most) =
+        retry.map(|retry| retry.buffer).or(elsewhere.map(|elsewhere| elsewhere.buffer))
+    else {
+        return (request, None, None);
     };
-    let request = Request::from_parts(head, retrying.body.again());
-    (request, Some(Box::new(retrying)))
+    let retrying = retry.map(|_| Retrying { tries: Tries::default(), gave_up: false });
+    let (request, kept) = Kept::of(request, most);
+    (request, Some(Box::new(kept)), retrying)
+}
+
+impl Tried {
+    /// Whether the policy calls it a failure.
+    pub(super) fn has_failed(&self) -> bool {
+        match self {
+            Self::Answered(arrived) => arrived.has_failed,
+            Self::Failed(error) => error.kind.transport().is_some(),
+        }
+    }
 }
 
 impl Retrying {
-    /// Whether the try that ended like this is made again, once the wait is over. `request` is there where
-    /// not one byte of it left.
+    /// Whether the try that ended like this is made again, once the wait is over. `is_unsent` says that not
+    /// one byte of the request left.
     pub(super) async fn goes_on(
         &mut self,
         worker: &Worker,
         call: &mut TrackedCall,
-        (tried, request): (&Tried, Option<&Request<Upload>>),
+        kept: &Kept,
+        (tried, is_unsent): (&Tried, bool),
         deadline: Option<&Deadline>,
         account: &mut RequestAccount,
     ) -> bool {
-        let Some(failed) = failed(tried, request.is_some()) else {
+        let Some(failed) = failed(tried, is_unsent) else {
             return false;
         };
         let now = worker.clock.now();
         let left = [deadline.map(|deadline| deadline.at().since(now)), call.left(now)];
-        let ask = RetryAsk {
-            method: self.method.as_str(),
-            has_key: self.headers.contains_key(IDEMPOTENCY_KEY),
-            can_be_sent_again: self.body.can_be_sent_again(),
-        };
+        let ask = kept.ask();
         let left = left.into_iter().flatten().min();
         let case = RetryCase { now, ask, failed, left };
         let planned = call.plan_retry(&mut self.tries, &case);
@@ -126,14 +128,8 @@ impl Retrying {
     }
 
     /// The request of the next try; `unsent` is that of the last one, where nothing of it left.
-    pub(super) fn request(&self, unsent: Option<Request<Upload>>) -> Request<Upload> {
-        let mut request = unsent.unwrap_or_else(|| {
-            let mut request = Request::new(self.body.again());
-            *request.method_mut() = self.method.clone();
-            *request.uri_mut() = self.uri.clone();
-            *request.headers_mut() = self.headers.clone();
-            request
-        });
+    pub(super) fn request(&self, kept: &Kept, unsent: Option<Request<Upload>>) -> Request<Upload> {
+        let mut request = unsent.unwrap_or_else(|| kept.again());
         request.headers_mut().insert(ATTEMPT, HeaderValue::from(self.tries.number()));
         request
     }

@@ -97,6 +97,19 @@ impl<L: Ledger> TrackedCall<L> {
         Self { ledger, policy, held, begun, witness: None, endpoint: None, defers: false }
     }
 
+    /// A call that no policy judges, and that nobody settles: it has `limit` on the upstream's clock, and
+    /// its outcome by `rules` is for its endpoint.
+    pub(crate) fn unjudged(
+        ledger: L,
+        rules: Arc<FailureRules>,
+        limit: Option<Duration>,
+        begun: Instant,
+    ) -> Self {
+        let life = Call::new(rules, limit);
+        let held = Some(Held { ticket: None, life, proposed: None });
+        Self { ledger, policy: None, held, begun, witness: None, endpoint: None, defers: false }
+    }
+
     /// Each try may have `limit` on the upstream's clock.
     pub(crate) fn limit_tries(&mut self, limit: Option<Duration>) {
         if let (Some(held), Some(_)) = (&mut self.held, limit) {

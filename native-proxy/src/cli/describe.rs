@@ -177,7 +177,11 @@ pub(super) fn rejection(policy: &Policy) -> String {
         Some(_) => "the fallback's body",
         None => r#"body {"error": …}"#,
     };
-    format!("status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
+    let first = match fallback.and_then(|fallback| fallback.upstream.as_ref()) {
+        Some(named) => format!("upstream {}'s; where it has none: ", named.name),
+        None => String::new(),
+    };
+    format!("{first}status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
 }
 
 fn rate(of: &str, rate: &RateCondition) -> String {

@@ -1,10 +1,12 @@
 //! Parts of a policy that work against each other: each means what it says, and together they do not do
 //! what anybody wants.
 
+use super::{Route, Target, Upstream};
 use bimetal_core::Duration;
 use bimetal_core::outcome::Transport;
-use bimetal_core::policy::{Document, Policy};
+use bimetal_core::policy::{Document, Fallback, Policy};
 use bimetal_core::retry::RetryPolicy;
+use std::sync::Arc;
 
 /// A warning for each such part.
 pub(crate) fn policies(document: &Document) -> Vec<String> {
@@ -16,6 +18,30 @@ pub(crate) fn policies(document: &Document) -> Vec<String> {
             of_policy(policy).into_iter().map(told)
         })
         .collect()
+}
+
+/// A warning for each policy whose calls all go already to the upstream that is to stand in.
+pub(crate) fn fallbacks(
+    document: &Document,
+    routes: &[Route],
+    upstreams: &[Arc<Upstream>],
+) -> Vec<String> {
+    let leads_to = |route: &Route, name: &str| {
+        let (Target::Upstream(place) | Target::TestFailure(place)) = route.target;
+        upstreams.get(place).is_some_and(|upstream| *upstream.name == *name)
+    };
+    let policies = document.policies.iter().enumerate();
+    let told = policies.filter_map(|(index, policy)| {
+        let named = policy.fallback.as_ref()?.upstream.as_ref()?;
+        let is_vain = !routes.is_empty() && routes.iter().all(|one| leads_to(one, &named.name));
+        is_vain.then(|| {
+            format!(
+                "policies[{index}].fallback.upstream ({}): all routes lead to \"{}\" already: it never stands in for itself",
+                policy.name, named.name
+            )
+        })
+    });
+    told.collect()
 }
 
 /// Paths and what is said of them.
@@ -32,7 +58,28 @@ fn of_policy(policy: &Policy) -> Vec<(&'static str, String)> {
     if let Some(retry) = &policy.retry {
         of_retry(retry, request, per_try, &mut all);
     }
+    if let Some(fallback) = &policy.fallback {
+        of_fallback(policy, fallback, &mut all);
+    }
     all
+}
+
+fn of_fallback(policy: &Policy, fallback: &Fallback, all: &mut Vec<(&'static str, String)>) {
+    let Some(named) = &fallback.upstream else { return };
+    if fallback.on.rejected && !policy.rate_limits.is_empty() {
+        let what = format!(
+            "what `rate_limits` turn away goes to \"{}\", which they do not protect",
+            named.name
+        );
+        all.push(("fallback.upstream", what));
+    }
+    if fallback.on.failed && policy.timeout.request.is_none() && policy.timeout.per_try.is_none() {
+        let what = format!(
+            "without timeout.request an upstream that hangs never fails, and \"{}\" is not asked",
+            named.name
+        );
+        all.push(("fallback.upstream", what));
+    }
 }
 
 fn of_retry(
@@ -94,6 +141,7 @@ mod tests {
             r#""retry": {"tries": 3, "budget": {}, "on": ["timeout"]},
                "timeout": {"request": "3s", "per_try": "1s"}"#,
             r#""timeout": {"request": "1s", "per_try": "1s"}"#,
+            r#""fallback": {"when": ["rejected"], "upstream": "spare"}"#,
         ] {
             assert_eq!(warnings(parts), [""; 0], "{parts}");
         }
@@ -126,6 +174,14 @@ mod tests {
             (
                 r#""retry": {"budget": {}, "on": ["timeout"]}, "timeout": {"request": "1s"}"#,
                 "policies[0].retry.on (a): `timeout` without timeout.per_try: the first try may use all of timeout.request",
+            ),
+            (
+                r#""rate_limits": [{"rate": "1/s"}], "fallback": {"upstream": "spare"}"#,
+                "policies[0].fallback.upstream (a): what `rate_limits` turn away goes to \"spare\", which they do not protect",
+            ),
+            (
+                r#""fallback": {"when": ["failed"], "upstream": "spare"}"#,
+                "policies[0].fallback.upstream (a): without timeout.request an upstream that hangs never fails, and \"spare\" is not asked",
             ),
         ] {
             assert_eq!(warnings(parts), [told], "{parts}");

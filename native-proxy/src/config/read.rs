@@ -40,7 +40,10 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     names(&tree, &mut problems);
     addresses(&tree, &mut problems);
     let document = match Document::compile(&policies(file, unsupported), Host::Native) {
-        Ok(document) => Some(document),
+        Ok(document) => {
+            stand_ins(&document, UPSTREAMS.named_parts(&tree), &mut problems);
+            Some(document)
+        }
         Err(wrong) => {
             problems.append(wrong);
             None
@@ -78,6 +81,7 @@ fn read(
     let listeners = LISTENERS.parts(tree).iter().map(listener);
     let upstreams = upstreams.iter().map(|(name, node)| upstreams::read(name, node));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
+    warnings.extend(against::fallbacks(&document, &routes, &upstreams));
     warnings.extend(upstreams.iter().filter_map(|upstream| upstreams::warning(upstream)));
     Ok(Settings {
         listeners: listeners.collect::<Result<_, _>>()?,
@@ -119,15 +123,34 @@ fn names(tree: &Node, problems: &mut Problems) {
         if upstreams.iter().any(|(name, _)| name == wanted) {
             continue;
         }
-        let known: Vec<_> = upstreams.iter().map(|(name, _)| quoted(name)).collect();
-        let known = if known.is_empty() {
-            String::from("there are none")
-        } else {
-            format!("known are {}", known.join(", "))
-        };
-        let what = format!("{} is no upstream; {known}", quoted(wanted));
-        problems.add(&routes.index(index).key(route::UPSTREAM.name()), what);
+        let at = routes.index(index);
+        problems.add(&at.key(route::UPSTREAM.name()), no_upstream(wanted, upstreams));
     }
+}
+
+/// Finds fallbacks to upstreams that are not there.
+fn stand_ins(document: &Document, upstreams: &[(String, Node)], problems: &mut Problems) {
+    let policies = Path::ROOT;
+    let policies = policies.key(POLICIES.name());
+    for (index, policy) in document.policies.iter().enumerate() {
+        let named = policy.fallback.as_ref().and_then(|fallback| fallback.upstream.as_ref());
+        let Some(named) = named else { continue };
+        if !upstreams.iter().any(|(name, _)| **name == *named.name) {
+            let at = policies.index(index);
+            let at = at.key("fallback");
+            problems.add(&at.key("upstream"), no_upstream(&named.name, upstreams));
+        }
+    }
+}
+
+fn no_upstream(wanted: &str, upstreams: &[(String, Node)]) -> String {
+    let known: Vec<_> = upstreams.iter().map(|(name, _)| quoted(name)).collect();
+    let known = if known.is_empty() {
+        String::from("there are none")
+    } else {
+        format!("known are {}", known.join(", "))
+    };
+    format!("{} is no upstream; {known}", quoted(wanted))
 }
 
 /// Finds listeners of ours that would be in each other's way.

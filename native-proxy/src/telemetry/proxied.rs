@@ -9,6 +9,7 @@ use crate::account::{AnsweredBy, Decision, End};
 use crate::config::{Endpoint, Tree};
 use crate::interactions::Kind;
 use bimetal_core::Instant;
+use bimetal_core::fallback::FallbackKind;
 use bimetal_core::outcome::Outcome;
 use hyper::http::uri::Authority;
 use hyper::{Method, Version};
@@ -42,6 +43,8 @@ pub(super) struct Proxied {
     pub by: AnsweredBy,
     pub policy: Option<Arc<str>>,
     pub decision: Decision,
+    /// What stood in for a rejection or a failure.
+    pub fallback: Option<FallbackKind>,
     pub end: End,
 }
 
@@ -200,7 +203,11 @@ impl Proxied {
         if let Some(asked) = &self.asked {
             set_method(span, &asked.method);
         }
-        if let Some(routed) = &self.routed {
+        if let Some(upstream) = &one.elsewhere {
+            set(span, "server.address", upstream.to_string());
+            set(span, "peer.service", upstream.to_string());
+            set(span, "bimetal.fallback", true);
+        } else if let Some(routed) = &self.routed {
             let (address, port) = match &routed.endpoint {
                 Some(Endpoint::Address(address)) => {
                     (address.ip().to_string(), Some(address.port()))

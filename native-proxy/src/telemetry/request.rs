@@ -21,6 +21,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Most bytes of a text that a client chose.
 const LONGEST_TEXT: usize = 256;
@@ -38,6 +39,7 @@ pub(crate) struct RequestTrace {
     answered: Option<Instant>,
     given: Option<Instant>,
     warnings: Vec<(Instant, Kind)>,
+    elsewhere: Option<Arc<str>>,
 }
 
 /// What was asked.
@@ -60,6 +62,8 @@ pub(super) struct Try {
     pub to: Option<Instant>,
     pub status: Option<u16>,
     pub failure: Option<(ErrorKind, String)>,
+    /// The upstream that it was for, where that stood in for the route's.
+    pub elsewhere: Option<Arc<str>>,
 }
 
 /// What a breaker was asked, and what became of it.
@@ -246,6 +250,7 @@ impl RequestTrace {
             answered: None,
             given: None,
             warnings: Vec::new(),
+            elsewhere: None,
         })
     }
 
@@ -286,7 +291,13 @@ impl RequestTrace {
     pub(crate) fn tries(&mut self, now: Instant, headers: &mut HeaderMap) {
         let span = RandomIdGenerator::default().new_span_id();
         context::send(headers, self.begun.trace, span, TraceFlags::SAMPLED);
-        self.tries.push(Try { span, from: now, to: None, status: None, failure: None });
+        let elsewhere = self.elsewhere.clone();
+        self.tries.push(Try { span, from: now, to: None, status: None, failure: None, elsewhere });
+    }
+
+    /// Further tries are for this upstream, which stands in.
+    pub(crate) fn goes_elsewhere(&mut self, upstream: &Arc<str>) {
+        self.elsewhere = Some(upstream.clone());
     }
 
     /// The upstream's answer has begun.
@@ -356,6 +367,7 @@ impl RequestTrace {
             by: request.by,
             policy: request.policy.as_ref().map(|policy| policy.name.clone()),
             decision: request.decision,
+            fallback: request.fallback,
             end: request.end,
             begun: self.begun,
         }));

@@ -48,6 +48,9 @@ fn describe_breaker(span: &mut SpanData, request: &Proxied) {
     if let Some(denial) = &request.rejected {
         set(span, "circuitbreaker.reason", denial.why.clone());
     }
+    if let Some(kind) = request.fallback {
+        set(span, "bimetal.fallback.kind", kind.name());
+    }
     let Some(breaker) = &request.breaker else {
         return;
     };

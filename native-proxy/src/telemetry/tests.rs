@@ -161,8 +161,14 @@ fn request(leads: Leads, breaker: Option<Result<(), &str>>, tries: usize) -> Pro
         endpoint: None,
         is_test_failure,
     };
-    let one =
-        |_| Try { span: SpanId::from(2), from: at(12), to: None, status: None, failure: None };
+    let one = |_| Try {
+        span: SpanId::from(2),
+        from: at(12),
+        to: None,
+        status: None,
+        failure: None,
+        elsewhere: None,
+    };
     let asking = |_| Breaker {
         before: State::Closed,
         decided_in: State::Closed,
@@ -192,6 +198,7 @@ fn request(leads: Leads, breaker: Option<Result<(), &str>>, tries: usize) -> Pro
             Some(Err(_)) => Decision::Rejected(Rule::Breaker),
             _ => Decision::None,
         },
+        fallback: None,
         end: End::ClientGone,
     }
 }

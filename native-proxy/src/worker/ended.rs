@@ -106,6 +106,9 @@ impl Worker {
     /// A request ended: the one place from which it is counted and logged.
     pub(crate) fn request_ended(&self, request: &RequestEnded) {
         self.ended.add(request);
+        if let (Some(kind), Some(policy)) = (request.fallback, &request.policy) {
+            self.fallbacks.add(&policy.name, kind);
+        }
         if self.logs_requests() {
             log(request);
         }
@@ -139,6 +142,9 @@ fn log(request: &RequestEnded) {
         attempts = request.attempts,
         failure = request.failure.map(|kind| kind.name()),
         no_retry = request.no_retry.map(|why| why.name()),
+        fallback = request.fallback.map(|kind| kind.name()),
+        fallback_upstream = request.fallback_upstream.as_deref(),
+        no_fallback = request.no_fallback.map(|why| why.name()),
         "{}",
         Told(request)
     );
@@ -183,6 +189,15 @@ impl fmt::Display for Told<'_> {
         }
         if let Some(why) = request.no_retry {
             write!(f, ", not tried again: {}", why.name())?;
+        }
+        if let Some(kind) = request.fallback {
+            write!(f, ", fallback {}", kind.name())?;
+        }
+        match (&request.fallback_upstream, request.no_fallback) {
+            (Some(upstream), None) => write!(f, " {upstream}")?,
+            (Some(upstream), Some(why)) => write!(f, ", not by {upstream}: {}", why.name())?,
+            (None, Some(why)) => write!(f, ", no other upstream: {}", why.name())?,
+            (None, None) => {}
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::worker::Route;
 use crate::worker::tests::worker;
 use bimetal_core::Instant;
 use bimetal_core::decision::Rule;
+use bimetal_core::fallback::{FallbackKind, NoFallback};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -43,6 +44,9 @@ fn request() -> RequestEnded {
         failure: None,
         attempts: 0,
         no_retry: None,
+        fallback: None,
+        fallback_upstream: None,
+        no_fallback: None,
     }
 }
 
@@ -137,6 +141,19 @@ fn a_request_is_told_in_words() {
         (
             RequestEnded { status: status(505), end: End::Refused(refused), ..request() },
             "request: 505 by proxy in 0ns, refused (the version of HTTP is neither 1.0 nor 1.1)",
+        ),
+        (
+            RequestEnded {
+                fallback: Some(FallbackKind::Upstream),
+                fallback_upstream: Some("spare".into()),
+                attempts: 1,
+                ..request()
+            },
+            "request: no answer in 0ns, client_gone, 1 attempt, fallback upstream spare",
+        ),
+        (
+            RequestEnded { no_fallback: Some(NoFallback::BodyGone), ..request() },
+            "request: no answer in 0ns, client_gone, no other upstream: body_gone",
         ),
         (
             RequestEnded { route, failure: Some(ErrorKind::Reset), attempts: 2, ..request() },

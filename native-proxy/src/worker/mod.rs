@@ -5,6 +5,7 @@
 mod at_work;
 mod ended;
 mod failures;
+mod fallbacks;
 pub(crate) mod histogram;
 mod keeper;
 mod recurring;
@@ -21,6 +22,8 @@ pub(crate) use ended::CLASSES;
 use ended::EndedRequests;
 pub(crate) use failures::FailureLog;
 use failures::Failures;
+pub(crate) use fallbacks::FallbackCounts;
+use fallbacks::Fallbacks;
 pub(crate) use histogram::Histogram;
 pub(crate) use routing::{Route, Routing, Target};
 pub(crate) use stats::{BreakerRow, LimitRow, WorkerStats};
@@ -80,6 +83,7 @@ pub(crate) struct Worker {
     /// What all workers know of how services call each other.
     pub interactions: Arc<Interactions>,
     warnings: Warnings,
+    fallbacks: Fallbacks,
     resolver: Rc<Resolver>,
     directory: Arc<Directory>,
     seed: u64,
@@ -128,6 +132,7 @@ impl Worker {
             failures: Failures::new(start.failure_log.clone()),
             interactions: start.interactions.clone(),
             warnings: Warnings::new(&start.interactions),
+            fallbacks: Fallbacks::default(),
             resolver: Rc::default(),
             directory: start.directory.clone(),
             seed: start.seed,

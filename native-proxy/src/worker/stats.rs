@@ -1,7 +1,7 @@
 //! Counts and breakers of one worker, as the admin pages show them.
 
 use super::ended::{Answers, Ends};
-use super::{Histogram, Worker};
+use super::{FallbackCounts, Histogram, Worker};
 use crate::framing::Refusal;
 use crate::interactions::Kind;
 use bimetal_core::engine::{Engine, Totals};
@@ -36,6 +36,8 @@ pub(crate) struct WorkerStats {
     pub failures: Vec<(Arc<str>, &'static str, u64)>,
     /// Warnings: policy, kind, how often.
     pub warnings: Vec<(Arc<str>, Kind, u64)>,
+    /// Answers that stood in for others, by policy.
+    pub fallbacks: Vec<(Arc<str>, FallbackCounts)>,
     /// Connections from clients.
     pub connections: usize,
     /// Connections by upstream.
@@ -142,6 +144,7 @@ impl Worker {
             refusals: self.refusals.counts(),
             failures: self.failures.counts(),
             warnings: self.warnings.counts(),
+            fallbacks: self.fallback_counts(),
             connections: self.connections(),
             upstreams: upstreams.collect(),
         }

@@ -1,7 +1,7 @@
 //! `tree: semconv`: names and attributes by OpenTelemetry's conventions for HTTP.
 
 use crate::lines::tree;
-use crate::proxy_support::{Upstream, ok, policy};
+use crate::proxy_support::{Upstream, file, ok, policy};
 use crate::traced::{Traced, on_stdout, post};
 
 fn semconv(rest: &str) -> String {
@@ -56,6 +56,24 @@ fn a_call_is_a_servers_span_and_a_clients() {
         let wanted = wanted.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         assert_eq!(span.attributes, wanted.collect());
     }
+}
+
+#[test]
+fn an_upstream_that_stands_in_is_named() {
+    let broken = Upstream::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
+    let spare = Upstream::answering(ok("x"));
+    let policy = policy("fallback: {when: [failed], upstream: spare, methods: all}");
+    let both = format!("upstreams: {{spare: {{endpoints: ['{}']}}, ", spare.address);
+    let file = file(broken.address, &semconv(&policy)).replace("upstreams: {", &both);
+    let proxy = Traced::of("stands-in", &file);
+    assert_eq!(proxy.ask(&post("/", "")).status, 200);
+    let trace = proxy.lines.next();
+    assert_eq!(tree(&[&trace]), "POST / (server)\n  POST (client) !\n  POST (client)\n");
+    assert_eq!(trace.root().attribute("bimetal.fallback.kind"), "upstream");
+    assert_eq!(trace.root().attribute("circuitbreaker.outcome"), "failure");
+    let asked = trace.spans.iter().filter(|span| span.attributes.contains_key("bimetal.fallback"));
+    let asked: Vec<_> = asked.map(|span| span.attribute("peer.service").to_owned()).collect();
+    assert_eq!(asked, ["spare"]);
 }
 
 #[test]

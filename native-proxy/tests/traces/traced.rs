@@ -96,7 +96,17 @@ impl Traced {
         rest: &str,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut program = Program::spawn(&mut proxy(name, upstream, rest, variables));
+        Self::spawn(&mut proxy(name, upstream, rest, variables))
+    }
+
+    /// Starts one with a whole file.
+    pub(crate) fn of(name: &str, file: &str) -> Self {
+        let path = write(&format!("traces-{name}.yaml"), file);
+        Self::spawn(with(&mut command(&path), &[]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut program = Program::spawn(command);
         let lines = Lines::of(program.child.stdout.take().unwrap());
         Self { program, lines }
     }

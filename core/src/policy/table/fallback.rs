@@ -1,7 +1,8 @@
 //! The part of the table that describes a fallback.
 
 use super::NATIVE;
-use crate::doc::table::{ANY_TEXT, TOKEN};
+use super::retry::{ONE_METHOD, Retried};
+use crate::doc::table::{ANY_TEXT, NAME, TOKEN};
 use crate::doc::{Entries, Field, FromNode, Key, Keyword, Node, Object, TypedKind};
 use crate::policy::forms::FIELD_VALUE;
 use alloc::string::String;
@@ -53,16 +54,30 @@ pub(crate) const HEADERS: Key<Entries<String>> =
     Key::new("headers", TypedKind::map(&TOKEN, &VALUE), "Its headers.").default("{}");
 pub(crate) const BODY: Key<String> =
     Key::new("body", TypedKind::text(&ANY_TEXT), "Its body; left out: `{\"error\": …}`.");
+/// An upstream of the file that the policy stands in.
+pub(crate) const UPSTREAM: Key<String> = Key::new(
+    "upstream",
+    TypedKind::text(&NAME),
+    "Another upstream of the file, whose answer is given; the fixed one where that has none (proxy only).",
+)
+.only(NATIVE);
+pub(crate) const METHODS: Key<Vec<Retried>> = Key::new(
+    "methods",
+    TypedKind::one_or_list(&ONE_METHOD),
+    "Which requests go to that other upstream after one has failed them: as `retry.methods`; left out: `idempotent`. What never left goes there whatever its method (proxy only).",
+)
+.only(NATIVE);
 
 pub(super) static FALLBACK: Object = Object {
-    doc: "A fixed answer.",
+    doc: "A fixed answer, or another upstream's.",
     fields: &[
         WHEN.field(),
         STATUS.field(),
         HEADERS.field(),
         BODY.field(),
         Field::later("stale", "An older answer."),
-        Field::later("upstream", "Another upstream's answer."),
+        UPSTREAM.field(),
+        METHODS.field(),
     ],
     rules: &[],
 };

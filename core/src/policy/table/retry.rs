@@ -160,7 +160,7 @@ static FLOOR_FORM: Form = Form {
 };
 
 const ONE_CONDITION: TypedKind<Condition> = TypedKind::token(&CONDITION);
-const ONE_METHOD: TypedKind<Retried> = TypedKind::text(&METHOD);
+pub(crate) const ONE_METHOD: TypedKind<Retried> = TypedKind::text(&METHOD);
 
 pub(crate) const TRIES: Key<u32> = Key::new(
     "tries",
