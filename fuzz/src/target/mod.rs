@@ -2,18 +2,20 @@
 
 mod answers;
 mod call;
+mod deadline;
 mod engine;
 mod filter;
 mod filter_host;
 mod framing;
 mod path;
 mod policy;
+mod proxy_header;
 mod scenario;
 
 use crate::Target;
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "policy-json",
         act: policy::json,
@@ -43,6 +45,18 @@ pub const TARGETS: [Target; 9] = [
         act: answers::one,
         words: answers::WORDS,
         corpus: &["corpus/answers"],
+    },
+    Target {
+        name: "proxy-header",
+        act: proxy_header::connection,
+        words: proxy_header::WORDS,
+        corpus: &["corpus/proxy-header"],
+    },
+    Target {
+        name: "deadline",
+        act: deadline::fields,
+        words: deadline::WORDS,
+        corpus: &["corpus/deadline"],
     },
     Target { name: "path", act: path::spelled, words: path::WORDS, corpus: &["corpus/path"] },
     Target { name: "filter", act: filter::host_calls, words: &[], corpus: &["corpus/filter"] },

@@ -36,7 +36,7 @@ mod independent;
 mod interim;
 mod lengths;
 mod lines;
-pub(crate) mod proxy_header;
+pub mod proxy_header;
 mod refusal;
 mod reply;
 mod requests;

@@ -5,7 +5,7 @@
 //! closed without an answer, as HAProxy's `accept-proxy` does. Where it was let pass, whoever reaches the
 //! port could choose between his own address and one that he likes.
 
-use proxy_header::{Error, ParseConfig, ProxyHeader};
+use proxy_header::{ParseConfig, ProxyHeader};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -16,8 +16,87 @@ use tokio::net::TcpStream;
 /// version 2, which are passed over (HAProxy and AWS write some hundred bytes of them).
 const LONGEST: usize = 4096;
 
+/// The longest line of version 1, with its end (`proxy-protocol.txt`, 2.1).
+const LONGEST_LINE: usize = 107;
+
+/// What version 2 begins with.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+
 /// Additional fields are passed over.
 const CONFIG: ParseConfig = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// A header that is not whole yet, or nothing.
+    Unfinished,
+    /// No header, whatever comes behind.
+    Wrong,
+    /// A header of `length` bytes.
+    Header {
+        /// Its client's address; none where the balancer speaks for itself, or it is no IP address.
+        client: Option<IpAddr>,
+        /// How long it is.
+        length: usize,
+    },
+}
+
+/// What `bytes` are, as the first ones of a connection.
+pub fn begins(bytes: &[u8]) -> Begins {
+    // Where the header ends is found here: the parser takes some lines of version 1 for whole at one cut
+    // and for wrong at another.
+    let length = match bytes.first() {
+        None => return Begins::Unfinished,
+        Some(b'P') => line_length(bytes),
+        Some(_) => binary_length(bytes),
+    };
+    let header = match length {
+        Ok(Some(length)) => bytes.get(..length),
+        Ok(None) => None,
+        Err(NotOurs) => return Begins::Wrong,
+    };
+    match header.map(|header| (ProxyHeader::parse(header, CONFIG), header.len())) {
+        None => Begins::Unfinished,
+        Some((Ok((header, read)), length)) if read == length => {
+            let client = header.proxied_address().map(|address| address.source.ip());
+            Begins::Header { client, length }
+        }
+        Some(_) => Begins::Wrong,
+    }
+}
+
+/// Not the protocol's bytes.
+struct NotOurs;
+
+/// How long the line of version 1 is that `bytes` begin with; none while its end is missing.
+fn line_length(bytes: &[u8]) -> Result<Option<usize>, NotOurs> {
+    let line = bytes.get(..LONGEST_LINE).unwrap_or(bytes);
+    // The version is the first word.
+    if !line.iter().zip(b"PROXY ").all(|(byte, expected)| byte == expected) {
+        return Err(NotOurs);
+    }
+    match line.iter().position(|byte| byte.is_ascii_control()) {
+        Some(end) => match line.get(end..end + 2) {
+            Some(b"\r\n") => Ok(Some(end + 2)),
+            None if line.len() < LONGEST_LINE && line.get(end) == Some(&b'\r') => Ok(None),
+            _ => Err(NotOurs),
+        },
+        None if line.len() < LONGEST_LINE => Ok(None),
+        None => Err(NotOurs),
+    }
+}
+
+/// How long the header of version 2 is that `bytes` begin with; none while its length is missing.
+fn binary_length(bytes: &[u8]) -> Result<Option<usize>, NotOurs> {
+    if !bytes.iter().zip(SIGNATURE).all(|(byte, expected)| byte == expected) {
+        return Err(NotOurs);
+    }
+    let Some([_, _, high, low]) = bytes.get(SIGNATURE.len()..SIGNATURE.len() + 4) else {
+        return Ok(None);
+    };
+    let length = SIGNATURE.len() + 4 + usize::from(u16::from_be_bytes([*high, *low]));
+    if length <= LONGEST { Ok(Some(length)) } else { Err(NotOurs) }
+}
 
 /// Why a connection does not begin.
 #[derive(Debug)]
@@ -48,22 +127,16 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<IpAddr>, NoHea
     loop {
         // All that was seen before belongs to the header: it was not whole.
         let (before, rest) = seen.split_at_mut(length);
-        if rest.is_empty() {
-            return Err(NoHeader::Wrong);
-        }
         let count = stream.peek(rest).await.map_err(NoHeader::Gone)?;
         if count == 0 {
             return Err(NoHeader::Gone(io::ErrorKind::UnexpectedEof.into()));
         }
         let before = before.len();
         let whole = seen.get(..before + count).unwrap_or_default();
-        let (read, client) = match ProxyHeader::parse(whole, CONFIG) {
-            Ok((header, end)) => {
-                let client = header.proxied_address().map(|address| address.source.ip());
-                (end.saturating_sub(before), Some(client))
-            }
-            Err(Error::BufferTooShort) => (count, None),
-            Err(_) => return Err(NoHeader::Wrong),
+        let (read, client) = match begins(whole) {
+            Begins::Header { client, length } => (length.saturating_sub(before), Some(client)),
+            Begins::Unfinished => (count, None),
+            Begins::Wrong => return Err(NoHeader::Wrong),
         };
         let taken = seen.get_mut(before..before + read).unwrap_or_default();
         stream.read_exact(taken).await.map_err(NoHeader::Gone)?;
@@ -158,6 +231,9 @@ mod tests {
             b"PROXY UDP4 192.0.2.7 10.0.0.1 257 80\r\n",
             b"\x16\x03\x01",
             &endless,
+            b"PROXY:UNKNOWN ff::1 ff::2 1 2\r\n",
+            b"PROXY UNKNOWN ff::1 ff::\n0\r\n 1 2\r\n",
+            &[&b"PROXY UNKNOWN "[..], &[b'x'; 92], b"\r\n"].concat(),
             &v2(0x31, 0x11, &[0; 12]),
             // Its length is less than its addresses take.
             &[&v2(0x21, 0x11, &[0; 8])[..], b"GET / HTTP/1.1"].concat(),
