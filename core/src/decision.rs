@@ -371,6 +371,11 @@ impl Policy {
         self.deadline.as_ref().filter(|_| self.acts())
     }
 
+    /// How fast answers are sent, where the policy acts.
+    pub fn bandwidth_applied(&self) -> Option<crate::policy::BandwidthPolicy> {
+        self.bandwidth.filter(|_| self.acts())
+    }
+
     /// When failed tries are made again, where the policy acts.
     pub fn retry_applied(&self) -> Option<&Arc<crate::retry::RetryPolicy>> {
         self.retry.as_ref().filter(|_| self.acts())

@@ -24,8 +24,9 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 /// The page's examples in YAML, as that host reads them.
 fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // Deadlines, retries, warnings, connections, queues and other upstreams are the proxy's alone.
-    let natives = ["deadline:", "retry:", "warnings:", "queue:", "connections:", "upstream:"];
+    // What the proxy alone can do.
+    let natives =
+        ["deadline:", "retry:", "warnings:", "queue:", "connections:", "bandwidth:", "upstream:"];
     let is_for_all = |block: &&str| !natives.iter().any(|part| block.contains(part));
     let blocks = blocks.filter(|block| host == Host::Native || is_for_all(block));
     blocks
@@ -43,7 +44,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [11, 5]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [12, 5]);
 }
 
 #[test]
@@ -71,7 +72,7 @@ impl Facts for Call {
 #[test]
 fn a_limit_answers_as_it_says() {
     let mut engine = Engine::new(1);
-    let policies = engine.load(&example(3));
+    let policies = engine.load(&example(4));
     let mut ask = || match engine.admit(Instant::ZERO, &policies, &Call) {
         Verdict::Reject(rejected) => {
             let fields = rejected.reply().fields;

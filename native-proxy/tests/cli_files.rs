@@ -209,7 +209,7 @@ fn explain_knows_that_no_route_is_for_it() {
 
 #[test]
 fn explain_tells_of_limits_and_deadlines() {
-    const POLICY: &str = "version: v1\npolicies:\n  - name: api\n    deadline: {}\n    connections: {per_client: 9, allow: ['::1']}\n    rate_limits:\n      \
+    const POLICY: &str = "version: v1\npolicies:\n  - name: api\n    deadline: {}\n    connections: {per_client: 9, allow: ['::1']}\n    bandwidth: {per_connection: 10MiB/s, after: 64KiB}\n    rate_limits:\n      \
         - {rate: 100/m, capacity: 20, key: [client, 'header:x-a'], burst: {tokens: 1}, enforced: 0.5, \
         allow: ['::1'], overrides: [{values: ['*', gold], rate: 1/s}]}\n      - {rate: 9/s, key: [policy]}\n";
     let explain = |rest: &[&str]| run(&[&["explain", "--policy", "-"], rest].concat(), POLICY);
@@ -218,6 +218,7 @@ fn explain_tells_of_limits_and_deadlines() {
     for told in [
         "deadline: that of grpc-timeout and x-request-deadline-ms, less 5ms, is kept, and told to the upstream",
         "connections: at most 9 connections of a client with a call under way, but for those of 1 network",
+        "bandwidth: 10MiB of an answer in a second, after the first 64KiB",
         "rate limit: 100 calls in 60s, 20 calls at once, 1 call more within 1s, and again 10s after the limit \
          was last exceeded, for each client and header:x-a",
         "rate limit: 1 call in 1s, 1 call at once, 1 call more within 1s, and again 10s after the limit \

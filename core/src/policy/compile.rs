@@ -4,6 +4,7 @@ use super::fallback::{Fallback, FallbackOn, FallbackUpstream};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
+use super::table::bandwidth;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::concurrency::{self, adaptive, queue};
 use super::table::connections;
@@ -12,8 +13,8 @@ use super::table::fallback::{self, Occasion};
 use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
-    BreakerPolicy, ConcurrencyPolicy, Document, HalfOpen, Host, Open, Policy, RateCondition,
-    Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
+    BandwidthPolicy, BreakerPolicy, ConcurrencyPolicy, Document, HalfOpen, Host, Open, Policy,
+    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
 };
 use super::{read_limits, read_retry};
 use crate::concurrency::adaptive::AdaptivePolicy;
@@ -100,6 +101,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
             Some(node) => Some(read_connections(node, name)?),
             None => None,
         },
+        bandwidth: table::BANDWIDTH.node(node).map(read_bandwidth).transpose()?,
         rate_limits: read_limits::read(node, name, host)?,
         concurrency: match table::CONCURRENCY.node(node) {
             Some(limit) => Some(read_concurrency(limit, host)?),
@@ -154,6 +156,13 @@ fn read_connections(node: &Node, policy: &str) -> Result<ConnectionsPolicy, Unre
         status: connections::STATUS.read(node)?,
         // A changed limit holds at once, for the connections that are there already.
         hash: Hash::default().bytes(policy.as_bytes()).bytes(b"connections").finish(),
+    })
+}
+
+fn read_bandwidth(node: &Node) -> Result<BandwidthPolicy, Unread> {
+    Ok(BandwidthPolicy {
+        per_connection: bandwidth::PER_CONNECTION.read(node)?,
+        after: bandwidth::AFTER.read(node)?.0,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::limit::{Network, Pattern};
 use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
-use super::types::{Evidence, Growth, Judge, Mode, Scope, Share, WhenFull};
+use super::types::{Bandwidth, Evidence, Growth, Judge, Mode, Scope, Share, WhenFull};
 use crate::concurrency::adaptive::Algorithm;
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
@@ -95,6 +95,15 @@ pub(super) static RATE: Form = Form {
     pattern: Some("^[0-9]+/([0-9]+([.][0-9]+)?)?(s|ns|us|ms|m|h)$"),
     longest: None,
     test: |text| parse_rate(text).is_some(),
+};
+
+/// So many bytes a second.
+pub(super) static BANDWIDTH: Form = Form {
+    what: "a bandwidth",
+    allowed: r#"a size each second such as "10MiB/s" or "64KiB/s", 1KiB/s to 1024GiB/s"#,
+    pattern: Some("^[0-9]+([.][0-9]+)?(B|KiB|MiB|GiB|kB|MB|GB)/s$"),
+    longest: None,
+    test: |text| parse_bandwidth(text).is_some(),
 };
 
 /// Addresses in `allow`.
@@ -241,6 +250,17 @@ pub(super) fn parse_rate(text: &str) -> Option<Rate> {
 impl FromNode for Rate {
     fn from_node(node: &Node) -> Option<Self> {
         parse_rate(node.as_text()?)
+    }
+}
+
+fn parse_bandwidth(text: &str) -> Option<Bandwidth> {
+    let bytes = units::size(text.strip_suffix("/s")?).ok()?;
+    (1 << 10..=1 << 40).contains(&bytes).then_some(Bandwidth { bytes })
+}
+
+impl FromNode for Bandwidth {
+    fn from_node(node: &Node) -> Option<Self> {
+        parse_bandwidth(node.as_text()?)
     }
 }
 

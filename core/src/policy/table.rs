@@ -3,6 +3,7 @@
 //!
 //! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
+pub(crate) mod bandwidth;
 pub(crate) mod breaker;
 pub(crate) mod concurrency;
 pub(crate) mod connections;
@@ -137,6 +138,12 @@ pub(crate) const CONNECTIONS: Key<Part> = Key::new(
     "Limits of clients' connections.",
 )
 .only(NATIVE);
+pub(crate) const BANDWIDTH: Key<Part> = Key::new(
+    "bandwidth",
+    TypedKind::object(&bandwidth::BANDWIDTH),
+    "How fast answers are sent to clients.",
+)
+.only(NATIVE);
 pub(crate) const CONCURRENCY: Key<Part> = Key::new(
     "concurrency",
     TypedKind::object(&concurrency::CONCURRENCY),
@@ -182,6 +189,7 @@ pub static POLICY: Object = Object {
         BREAKER_KEY.field(),
         DEADLINE.field(),
         CONNECTIONS.field(),
+        BANDWIDTH.field(),
         RATE_LIMITS.field(),
         CONCURRENCY.field(),
         TIMEOUT.field(),
@@ -189,7 +197,6 @@ pub static POLICY: Object = Object {
         FALLBACK.field(),
         WARNINGS.field(),
         DEBUG_HEADERS.field(),
-        Field::later("bandwidth", "Limits of bandwidth."),
         Field::later("anomaly", "Anomaly detection."),
     ],
     rules: &[],

@@ -48,6 +48,8 @@ pub struct Policy {
     pub deadline: Option<DeadlinePolicy>,
     /// How many connections a client may have at work.
     pub connections: Option<ConnectionsPolicy>,
+    /// How fast answers are sent.
+    pub bandwidth: Option<BandwidthPolicy>,
     /// Rate limits: all must admit.
     pub rate_limits: Vec<LimitPolicy>,
     /// The limit of calls under way, where there is one.
@@ -78,6 +80,22 @@ pub struct WarningsPolicy {
     pub calls_per_trace: u32,
     /// The header that says `open` while its caller holds a database transaction; in lower case.
     pub db_transaction_header: String,
+}
+
+/// How fast an answer's body is sent to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BandwidthPolicy {
+    /// So fast, on each connection.
+    pub per_connection: Bandwidth,
+    /// So many bytes of each answer come before that as fast as they can.
+    pub after: u64,
+}
+
+/// So much in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bandwidth {
+    /// So many bytes, 1 at least.
+    pub bytes: u64,
 }
 
 /// Hashes of what a policy's state depends on, each with its name: policies of one name and equal hashes

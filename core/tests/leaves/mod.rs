@@ -8,7 +8,7 @@ use bimetal_core::doc::{Host, Keyword, Kind, Object, Rule};
 use serde_json::{Map, Value, json};
 
 /// Texts, of which each form takes two.
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 18] = [
     "/a",
     "/b",
     "a",
@@ -21,6 +21,8 @@ const TEXTS: [&str; 16] = [
     "127.0.0.1:2",
     "1/s",
     "2/s",
+    "1MiB/s",
+    "2MiB/s",
     "10.0.0.0/8",
     "::1",
     "GET",

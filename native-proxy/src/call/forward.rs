@@ -373,7 +373,6 @@ pub(super) fn receive(
         connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let at_work = client.at_work.take();
-    let body = Streamed::new(client.requests.clone(), body, connection, call, at_work);
+    let body = Streamed::new(client, body, connection, call);
     Response::from_parts(head, Answer::Streamed(body))
 }

@@ -10,6 +10,7 @@ pub(crate) mod hop;
 mod interactions;
 mod kept;
 mod outgoing;
+mod pace;
 mod retry;
 mod scoped;
 mod stream;

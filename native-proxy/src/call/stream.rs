@@ -1,7 +1,9 @@
 //! The body of an upstream's answer on its way to the client.
 
+use super::Client;
 use super::answer::BrokeOff;
 use super::connected::ConnectionAtWork;
+use super::pace::Paced;
 use super::tracked::TrackedCall;
 use super::trailers;
 use crate::account::{End, RequestAccount};
@@ -10,6 +12,7 @@ use crate::framing::Requests;
 use crate::upstream::{BodyStep, Connection};
 use crate::worker::Worker;
 use bimetal_core::Instant;
+use bimetal_core::call::Upload;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::rc::Rc;
@@ -25,6 +28,8 @@ pub(crate) struct Streamed {
     rest: Option<(Box<Connection>, TrackedCall)>,
     // From when the answer goes out until its end.
     account: Option<RequestAccount>,
+    // Where its policy says how fast it may go.
+    paced: Option<Box<Paced>>,
     // Its drop says that the client's connection is idle.
     _at_work: Option<ConnectionAtWork>,
 }
@@ -34,15 +39,17 @@ type Step = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
 impl Streamed {
     /// The body of an answer that has one.
     pub(crate) fn new(
-        requests: Rc<Requests>,
+        client: &Client,
         body: Incoming,
         connection: Box<Connection>,
         call: TrackedCall,
-        at_work: Option<ConnectionAtWork>,
     ) -> Box<Self> {
+        let (requests, at_work) = (client.requests.clone(), client.at_work.take());
         requests.streams(true);
+        let bandwidth = call.policy().and_then(|policy| policy.bandwidth_applied());
+        let paced = bandwidth.map(|policy| Paced::new(policy, client.worker.clock));
         let rest = Some((connection, call));
-        Box::new(Self { requests, body, rest, account: None, _at_work: at_work })
+        Box::new(Self { requests, body, rest, account: None, paced, _at_work: at_work })
     }
 
     /// The answer goes out: its end is that of the request.
@@ -52,6 +59,61 @@ impl Streamed {
 
     /// The next piece.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.paced.is_none() { self.poll_next(cx) } else { self.poll_paced(cx) }
+    }
+
+    /// The next piece, when it is due. Until then the upstream waits.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            let Some(paced) = &mut self.paced else {
+                return self.poll_next(cx);
+            };
+            if paced.poll_due(cx).is_pending() {
+                // Its request may go on still.
+                if let Some((connection, _)) = &mut self.rest
+                    && connection.upload() != Upload::Complete
+                {
+                    connection.drive(cx);
+                }
+                return Poll::Pending;
+            }
+            if paced.held() > 0 {
+                let piece = paced.take();
+                self.is_sent();
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            match ready!(self.poll_next(cx)).map(|step| step.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    if let Some(paced) = &mut self.paced {
+                        paced.hold(data);
+                    }
+                }
+                Some(Ok(Err(frame))) => {
+                    self.is_sent();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.is_sent();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    /// The client's side has what was there: of an answer whose end has come that was all.
+    fn is_sent(&mut self) {
+        if self.rest.is_none() && self.held() == 0 {
+            let now = self.account.as_ref().map(|account| account.worker().clock.now());
+            self.end(End::Answered, now);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.paced.as_ref().map_or(0, |paced| paced.held())
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Step {
         let mut step = self.step();
         if step.is_pending() {
             if let Some((connection, _)) = &mut self.rest {
@@ -126,12 +188,19 @@ impl Streamed {
 
     /// Whether nothing is left.
     pub(crate) fn is_end(&self) -> bool {
-        self.rest.is_none() || self.body.is_end_stream()
+        (self.rest.is_none() || self.body.is_end_stream()) && self.held() == 0
     }
 
     /// How much is left, as far as it is known.
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut left, held) = (self.body.size_hint(), self.held() as u64);
+        if held > 0 {
+            if let Some(upper) = left.upper() {
+                left.set_upper(upper + held);
+            }
+            left.set_lower(left.lower() + held);
+        }
+        left
     }
 
     fn step(&mut self) -> BodyStep {
@@ -145,7 +214,10 @@ impl Streamed {
         if let Some((connection, mut call)) = self.rest.take() {
             let now = call.now();
             call.finished(now);
-            self.end(End::Answered, Some(now));
+            // What is held back is the client's matter, and no longer the upstream's.
+            if self.paced.is_none() {
+                self.end(End::Answered, Some(now));
+            }
             connection.release(now);
         }
     }

@@ -3,9 +3,11 @@
 use bimetal_core::concurrency::adaptive::AdaptivePolicy;
 use bimetal_core::connections::ConnectionsPolicy;
 use bimetal_core::deadline::DeadlinePolicy;
+use bimetal_core::doc::units::{SIZE_UNITS, with_unit};
 use bimetal_core::limiter::{Rate, RateLimitPolicy};
 use bimetal_core::policy::{
-    BreakerPolicy, ConcurrencyPolicy, LimitPolicy, Policy, RateCondition, Scope, WindowSize,
+    BandwidthPolicy, BreakerPolicy, ConcurrencyPolicy, LimitPolicy, Policy, RateCondition, Scope,
+    WindowSize,
 };
 use bimetal_core::retry::RetryPolicy;
 
@@ -92,6 +94,19 @@ pub(super) fn retry(policy: &RetryPolicy) -> String {
 pub(super) fn connections(policy: &ConnectionsPolicy) -> String {
     let count = counted(policy.per_client, "connection", "connections");
     format!("at most {count} of a client with a call under way{}", but_for(policy.allow.len()))
+}
+
+/// How fast answers are sent.
+pub(super) fn bandwidth(policy: &BandwidthPolicy) -> String {
+    let size = |bytes| {
+        let (count, unit) = with_unit(bytes, &SIZE_UNITS);
+        format!("{count}{unit}")
+    };
+    let rate = size(policy.per_connection.bytes);
+    match policy.after {
+        0 => format!("{rate} of an answer in a second"),
+        after => format!("{rate} of an answer in a second, after the first {}", size(after)),
+    }
 }
 
 fn but_for(networks: usize) -> String {

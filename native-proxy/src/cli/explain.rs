@@ -82,6 +82,8 @@ struct Explanation {
     deadline: Option<String>,
     /// How many connections a client may have at work.
     connections: Option<String>,
+    /// How fast answers are sent.
+    bandwidth: Option<String>,
     /// What the rate limits allow, a line each.
     limits: Vec<String>,
     /// Whether failed tries are made again.
@@ -283,6 +285,7 @@ impl Explanation {
             plan: None,
             deadline: None,
             connections: None,
+            bandwidth: None,
             limits: Vec::new(),
             retry: None,
             breaker: Vec::new(),
@@ -299,6 +302,7 @@ impl Explanation {
         self.deadline = policy.deadline.as_ref().map(describe::deadline);
         self.retry = policy.retry_applied().map(|retry| describe::retry(retry));
         self.connections = policy.connections.as_ref().map(describe::connections);
+        self.bandwidth = policy.bandwidth_applied().as_ref().map(describe::bandwidth);
         self.limits = policy.rate_limits.iter().flat_map(describe::limit).collect();
         self.concurrency = policy.concurrency.iter().flat_map(describe::concurrency).collect();
         if let Some(breaker) = &policy.breaker {
@@ -335,6 +339,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(connections) = &self.connections {
             write!(f, "\n  connections: {connections}")?;
+        }
+        if let Some(bandwidth) = &self.bandwidth {
+            write!(f, "\n  bandwidth: {bandwidth}")?;
         }
         for line in &self.limits {
             write!(f, "\n  rate limit: {line}")?;
