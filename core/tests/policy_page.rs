@@ -24,8 +24,8 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 /// The page's examples in YAML, as that host reads them.
 fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // Deadlines, retries, warnings, connections and queues are the proxy's alone.
-    let natives = ["deadline:", "retry:", "warnings:", "queue:", "connections:"];
+    // Retries, warnings, connections and queues are the proxy's alone.
+    let natives = ["retry:", "warnings:", "queue:", "connections:"];
     let is_for_all = |block: &&str| !natives.iter().any(|part| block.contains(part));
     let blocks = blocks.filter(|block| host == Host::Native || is_for_all(block));
     blocks
@@ -43,7 +43,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [10, 5]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [10, 6]);
 }
 
 #[test]
