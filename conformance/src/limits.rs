@@ -45,8 +45,6 @@ pub enum Need {
     BlockedUploads,
     /// A request timeout that goes on behind an informational head.
     TimeoutBehindInformationalHeads,
-    /// Deadlines of callers.
-    Deadlines,
     /// Retries.
     Retries,
     /// Calls that wait for a slot.
@@ -69,7 +67,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 9] = [
+pub const LIMITS: [Limit; 8] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -99,12 +97,6 @@ pub const LIMITS: [Limit; 9] = [
         need: Need::TimeoutBehindInformationalHeads,
         what: "a request timeout that goes on behind an informational head",
         why: "to the router an answer begins with any head, and its timeout per try ends there",
-    },
-    Limit {
-        host: HostName::Envoy,
-        need: Need::Deadlines,
-        what: "deadlines of callers",
-        why: "the filter has no clock of its own for a call under way; the document is refused",
     },
     Limit {
         host: HostName::Envoy,
@@ -140,7 +132,6 @@ impl Need {
         match self {
             Self::InjectedFaults => any(|upstream| matches!(upstream, Upstream::Injected { .. })),
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
-            Self::Deadlines => names(scenario, "deadline"),
             Self::Retries => names(scenario, "retry"),
             Self::Connections => names(scenario, "connections"),
             Self::Queues => {

@@ -15,7 +15,7 @@ fn red(scenarios: &[Scenario], mutant: Mutant) -> Vec<&str> {
 }
 
 /// Each mistake, and the scenario that is there to catch it.
-const CAUGHT_BY: [(Mutant, &str); 38] = [
+const CAUGHT_BY: [(Mutant, &str); 39] = [
     (Mutant::HandOverUntold, "timeout"),
     (Mutant::ClientWaitUntold, "slow-uploads-and-the-timeout"),
     (Mutant::RequestEndUntold, "slow-upload-then-no-answer"),
@@ -51,6 +51,7 @@ const CAUGHT_BY: [(Mutant, &str); 38] = [
     (Mutant::WokenInVain, "queue"),
     (Mutant::LeaversKept, "queue-forgets-who-leaves"),
     (Mutant::ConnectionsKept, "connections"),
+    (Mutant::CallersTimeAsTimeout, "deadline-gives-up"),
     (Mutant::NobodyPolls, "lost-probe-without-traffic"),
     (Mutant::BadUpdateWipes, "bad-update-changes-nothing"),
     (Mutant::UpdateForgets, "good-update-keeps-the-breaker"),

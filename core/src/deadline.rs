@@ -9,7 +9,8 @@
 //! nothing: a caller's mistake must not fail its call.
 
 use crate::facts::Facts;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+use alloc::string::{String, ToString};
 use core::fmt::{self, Write};
 
 /// What is made of the time that a caller has left.
@@ -68,6 +69,43 @@ impl DeadlinePolicy {
     pub fn check(&self, left: Duration, used: Duration) -> Result<Duration, Expired> {
         let rest = left - used - self.margin;
         if rest.is_zero() { Err(Expired { left }) } else { Ok(rest) }
+    }
+}
+
+/// When the time of one call's caller ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// What is made of it.
+    pub policy: DeadlinePolicy,
+    /// What the caller had left when it asked.
+    pub left: Duration,
+    /// When it asked.
+    pub begun: Instant,
+}
+
+impl Deadline {
+    /// When an answer is of no use any more.
+    pub fn ends(&self) -> Instant {
+        // One that has passed was rejected.
+        self.begun + self.rest(self.begun)
+    }
+
+    /// What an upstream has of it at `now`; zero where it is over.
+    pub fn rest(&self, now: Instant) -> Duration {
+        self.policy.check(self.left, now.since(self.begun)).unwrap_or_default()
+    }
+
+    /// The fields that tell an upstream what it has at `now`, each for a request that has one of its name.
+    pub fn told(&self, now: Instant) -> impl Iterator<Item = (&'static str, String)> {
+        let rest = self.rest(now);
+        let grpc = self.policy.accepts_grpc_timeout.then(|| GrpcTimeout(rest).to_string());
+        let millis = self.policy.accepts_deadline_ms.then(|| rest.as_millis().to_string());
+        let fields = [(GRPC_TIMEOUT, grpc), (DEADLINE_MS, millis)];
+        let forwards = self.policy.forwards;
+        fields
+            .into_iter()
+            .filter(move |_| forwards)
+            .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
@@ -203,6 +241,28 @@ mod tests {
             assert_eq!(check(left, used), Err(Expired { left: Duration::from_millis(left) }));
         }
         assert!(BOTH.check(Duration::MAX, Duration::MAX).is_err());
+    }
+
+    #[test]
+    fn a_callers_time_runs_from_its_call() {
+        let begun = Instant::from_millis(1_000);
+        let time = Deadline { policy: BOTH, left: Duration::from_millis(300), begun };
+        assert_eq!(time.ends(), Instant::from_millis(1_295));
+        let told = |time: Deadline, now| {
+            time.told(Instant::from_millis(now)).collect::<std::vec::Vec<_>>()
+        };
+        let text = |name, value: &str| (name, String::from(value));
+        assert_eq!(
+            told(time, 1_100),
+            // Eight digits do not hold so many nanoseconds.
+            [text(GRPC_TIMEOUT, "195000u"), text(DEADLINE_MS, "195")]
+        );
+        assert_eq!(told(time, 2_000), [text(GRPC_TIMEOUT, "0n"), text(DEADLINE_MS, "0")]);
+        let millis = DeadlinePolicy { accepts_grpc_timeout: false, ..BOTH };
+        let one = Deadline { policy: millis, ..time };
+        assert_eq!(told(one, 1_000), [text(DEADLINE_MS, "295")]);
+        let silent = DeadlinePolicy { forwards: false, ..BOTH };
+        assert_eq!(told(Deadline { policy: silent, ..time }, 1_000), []);
     }
 
     proptest! {

@@ -5,6 +5,7 @@ mod reply;
 
 use crate::breaker::{self, State};
 use crate::concurrency;
+use crate::deadline::Deadline;
 use crate::facts::Facts;
 use crate::guard::GuardPermit;
 use crate::outcome::Outcome;
@@ -374,6 +375,13 @@ impl Policy {
     /// How fast answers are sent, where the policy acts.
     pub fn bandwidth_applied(&self) -> Option<crate::policy::BandwidthPolicy> {
         self.bandwidth.filter(|_| self.acts())
+    }
+
+    /// The time that the caller of a call which began at `begun` has; none where it does not say, or the
+    /// policy does not act.
+    pub fn deadline_of(&self, facts: &dyn Facts, begun: Instant) -> Option<Deadline> {
+        let policy = *self.deadline_applied()?;
+        Some(Deadline { policy, left: policy.left_of(facts)?, begun })
     }
 
     /// When failed tries are made again, where the policy acts.

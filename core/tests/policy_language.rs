@@ -232,7 +232,6 @@ fn the_full_language_in_the_filter() {
             "policies[0].timeout.per_try: not supported by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             "policies[0].timeout.idle: not supported yet by host wasm",
-            "policies[0].deadline: not supported by host wasm",
             "policies[0].retry: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported yet by host wasm",

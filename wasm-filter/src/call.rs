@@ -1,363 +1,69 @@
-//! One request in Envoy: admitted or turned away, then told to the core as it goes on.
+//! A handle of one request: what Envoy's callbacks are told to, and what the tick finds again.
 //!
-//! What a call's life means is the core's ([`bimetal_core::call`]). In here is what Envoy shows of
-//! it, in this order, each at most once but the bodies: `request_headers`, `request_body`…,
-//! `request_trailers`, `response_headers`, `response_body`…, `response_trailers`, `log`, and last
-//! the drop of the call. Any of them can be missing.
+//! Envoy calls a request by its context. Time that is over, and a slot that comes free, happen to a
+//! request from within another one's callback or the tick, so a request is shared by its handle and,
+//! weakly, by the worker's list of those that somebody has to come back to ([`crate::watch`]).
 
-use crate::answer;
-use crate::facts::Request;
-use crate::flags::{self, Meaning};
-use crate::headers::Headers;
 use crate::instance::Instance;
-use crate::port::{Host, Map};
-use crate::registry::Worker;
-use crate::reply;
-use bimetal_core::call::{self, AnsweredBy, Effect, Fields, Head, Upload};
-use bimetal_core::event::State;
-use bimetal_core::outcome::{Report, Transport};
-use bimetal_core::policy::Policy;
-use bimetal_core::{Admission, Duration, Instant, Plan, Ticket, Verdict};
+use crate::port::Host;
+use crate::stream::Stream;
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// One request.
 #[derive(Debug)]
-pub struct Call<H: Host> {
-    host: H,
-    instance: Option<Rc<Instance>>,
-    /// There from the admission to the settlement.
-    admitted: Option<Admitted>,
-    mark: Option<Mark>,
-}
-
-/// A call that was admitted and is not settled.
-#[derive(Debug)]
-struct Admitted {
-    policy: Arc<Policy>,
-    ticket: Ticket,
-    life: call::Call,
-    at: Instant,
-    /// Whether the limit that Envoy keeps is one that the client asked for.
-    limit_is_the_clients: bool,
-}
-
-/// By these a client chooses Envoy's limits.
-const LIMITS: [&str; 2] =
-    ["x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms"];
-
-/// What `debug_headers` say.
-#[derive(Debug)]
-struct Mark {
-    policy: Arc<Policy>,
-    state: Option<State>,
-}
+pub struct Call<H: Host>(Rc<RefCell<Stream<H>>>);
 
 impl<H: Host> Call<H> {
-    /// A request that nothing is known of. Without policies to judge it by it passes.
-    pub const fn new(host: H, instance: Option<Rc<Instance>>) -> Self {
-        Self { host, instance, admitted: None, mark: None }
+    /// A request that nothing is known of, in Envoy's context of this number. Without policies to judge
+    /// it by it passes.
+    pub fn new(host: H, context: u32, instance: Option<Rc<Instance>>) -> Self {
+        Self(Rc::new_cyclic(|itself| {
+            RefCell::new(Stream::new(host, context, instance, itself.clone()))
+        }))
     }
 
-    fn worker(&self) -> Option<Rc<Worker>> {
-        self.instance.as_ref().map(|instance| instance.worker.clone())
+    /// Does something with the request; what a host that calls back in the middle of a call wants of it
+    /// is `otherwise`.
+    fn with<R>(&self, otherwise: R, act: impl FnOnce(&mut Stream<H>) -> R) -> R {
+        match self.0.try_borrow_mut() {
+            Ok(mut stream) => act(&mut stream),
+            Err(_) => otherwise,
+        }
     }
 
-    /// Decides, once: a second admission would lose the first one's ticket. Returns whether Envoy
-    /// goes on with the request; false: it was answered here.
+    /// Decides, once. Returns whether Envoy goes on with the request; false: it was answered here.
     pub fn request_headers(&mut self, end_of_stream: bool) -> bool {
-        let Some(instance) = self.instance.clone().filter(|_| self.admitted.is_none()) else {
-            return true;
-        };
-        let worker = &instance.worker;
-        instance.serves();
-        // Without a clock nothing can be decided: the request passes, and the error is counted.
-        let Some(now) = worker.ok(self.host.now()) else {
-            return true;
-        };
-        let host = self.host.clone();
-        let facts = Request::new(&host);
-        let verdict = worker.with(|state| {
-            let verdict = state.engine.admit(now, &instance.policies, &facts);
-            facts.failed().into_iter().for_each(|error| state.failed(error));
-            state.write_events(&self.host);
-            verdict
-        });
-        match verdict {
-            Some(Verdict::Pass(pass)) => {
-                self.mark(pass.policy, pass.state());
-                true
-            }
-            Some(Verdict::Reject(rejected)) => {
-                self.mark(rejected.policy, Some(rejected.rejection.state()));
-                match worker.ok(self.host.reply(&reply::of(&rejected))) {
-                    Some(()) => false,
-                    // The answer could not be given: let the request through, visibly.
-                    None => true,
-                }
-            }
-            Some(Verdict::Admit(admission)) => {
-                // The router's clock begins at the end of the request.
-                let upload = if end_of_stream || is_upgrade(&facts) {
-                    Upload::Complete
-                } else {
-                    Upload::WaitsForClient
-                };
-                self.admit(worker, now, admission, upload, &facts);
-                true
-            }
-            // No policy is for it, or the engine could not be asked; no rule of today's has it wait.
-            _ => true,
-        }
-    }
-
-    fn admit(
-        &mut self,
-        worker: &Worker,
-        now: Instant,
-        admission: Admission<'_>,
-        upload: Upload,
-        facts: &Request<'_, H>,
-    ) {
-        let plan = admission.plan();
-        self.mark(admission.policy, Some(admission.state()));
-        let Admission { policy, ticket } = admission;
-        let policy = policy.clone();
-        self.apply(worker, plan, facts);
-        let asks = |name: &&str| facts.headers().is_some_and(|all| all.get(name).is_some());
-        let limit_is_the_clients = plan.request_timeout.is_none() && LIMITS.iter().any(asks);
-        let life = call::Call::new(policy.failure.clone(), plan.request_timeout);
-        self.admitted = Some(Admitted { policy, ticket, life, at: now, limit_is_the_clients });
-        self.tell(worker, false, |life, now| life.handed_over(now, upload));
-    }
-
-    /// Hands the plan to Envoy's router. The limit is one per try: the router drops it where the
-    /// route's own is shorter, and forgets it once the answer began, so a policy never lengthens a
-    /// limit of the mesh nor cuts a long answer. What the client asked for does not replace it.
-    fn apply(&self, worker: &Worker, plan: Plan, facts: &Request<'_, H>) {
-        let Some(timeout) = plan.request_timeout else {
-            return;
-        };
-        // Zero would mean "no limit" to the router.
-        let millis = timeout.as_nanos().div_ceil(1_000_000).max(1).to_string();
-        let host = &self.host;
-        worker.ok(host.set_header(Map::Request, "x-envoy-upstream-rq-per-try-timeout-ms", &millis));
-        for name in ["x-envoy-upstream-rq-timeout-ms", "x-envoy-expected-rq-timeout-ms"] {
-            // Looking is cheaper than removing what is hardly ever there.
-            if facts.headers().is_none_or(|headers| headers.get(name).is_some()) {
-                worker.ok(host.remove_header(Map::Request, name));
-            }
-        }
-    }
-
-    fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
-        if policy.debug_headers {
-            self.mark = Some(Mark { policy: policy.clone(), state });
-        }
+        self.with(true, |stream| stream.request_headers(end_of_stream))
     }
 
     /// A part of the request's body.
     pub fn request_body(&mut self, end_of_stream: bool) {
-        if end_of_stream {
-            self.request_complete();
-        }
+        self.with((), |stream| stream.request_body(end_of_stream));
     }
 
     /// The request's trailers, which end it.
     pub fn request_trailers(&mut self) {
-        self.request_complete();
-    }
-
-    fn request_complete(&mut self) {
-        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
-            return;
-        };
-        let timed = admitted.life.is_timed() || admitted.ticket.is_probe();
-        self.tell(&worker, timed, |life, now| life.upload(now, Upload::Complete));
+        self.with((), Stream::request_trailers);
     }
 
     /// Headers of whatever answers: the upstream, Envoy, or another filter.
     pub fn response_headers(&mut self, end_of_stream: bool) {
-        let Some(worker) = self.worker() else {
-            return;
-        };
-        if let Some(Mark { policy, state }) = self.mark.take() {
-            let state = state.map(|state| ("x-bimetal-state", state.name()));
-            for (name, value) in [("x-bimetal-policy", &*policy.name)].into_iter().chain(state) {
-                worker.ok(self.host.set_header(Map::Response, name, value));
-            }
-        }
-        let Some(admitted) = &self.admitted else {
-            return;
-        };
-        if !answer::is_of_upstream(&self.host, &worker) {
-            return self.answered_here(&worker, end_of_stream);
-        }
-        let headers = worker.ok(self.host.headers(Map::Response)).unwrap_or_default();
-        let status = answer::status(&headers);
-        // Until the request is complete no time is the upstream's, and the header, which the router
-        // writes behind a complete request alone, is somebody else's.
-        let runs = admitted.life.clock_runs();
-        let latency = answer::service_time(&headers).filter(|_| runs);
-        let timed = latency.is_none() && runs && admitted.life.is_timed();
-        let (host, slower_than) = (self.host.clone(), admitted.policy.failure.slower_than);
-        self.tell(&worker, timed, |life, now| {
-            // The router was told to write no time. What this clock shows may hold a fault filter's
-            // delay, and that is not the upstream's.
-            let is_slow = || timed && slower_than.is_some_and(|limit| life.elapsed(now) > limit);
-            let latency = match latency {
-                None if is_slow() && flags::delayed(answer::flags(&host, &worker)) => {
-                    Some(Duration::ZERO)
-                }
-                latency => latency,
-            };
-            let by = AnsweredBy::Upstream;
-            life.headers(now, &Head { status, by, latency, end_of_stream, fields: &headers })
-        });
-    }
-
-    /// Envoy or another filter answered: nothing more will come from the upstream.
-    fn answered_here(&mut self, worker: &Worker, end_of_stream: bool) {
-        let read = |host: &H| worker.ok(host.headers(Map::Response)).unwrap_or_default();
-        let (by, headers) = match flags::meaning(answer::flags(&self.host, worker)) {
-            Some(Meaning::Broken(how)) => return self.broken(worker, how),
-            // The status says whom Envoy waited for.
-            Some(Meaning::Idle) if answer::status(&read(&self.host)) == 504 => {
-                return self.tell(worker, false, |life, now| life.broken(now, Transport::Timeout));
-            }
-            Some(Meaning::Injected) => (AnsweredBy::Injected, read(&self.host)),
-            _ => (AnsweredBy::Other, Headers::default()),
-        };
-        let status = answer::status(&headers);
-        let head = Head { status, by, latency: None, end_of_stream, fields: &headers };
-        self.tell(worker, false, |life, now| life.headers(now, &head));
-    }
-
-    /// The upstream did not answer, or broke off. Where the client chose a limit, its end is the
-    /// client's patience: a client that asks for a millisecond must not open the breaker for others.
-    fn broken(&mut self, worker: &Worker, how: Transport) {
-        let impatient = self.admitted.as_ref().is_some_and(|call| call.limit_is_the_clients);
-        if impatient && how == Transport::Timeout {
-            self.tell(worker, true, |life, now| life.client_gone(now));
-        } else {
-            self.tell(worker, false, |life, now| life.broken(now, how));
-        }
+        self.with((), |stream| stream.response_headers(end_of_stream));
     }
 
     /// A part of the answer's body, of `size` bytes.
     pub fn response_body(&mut self, size: usize, end_of_stream: bool) {
-        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
-            return;
-        };
-        if size > 0 && admitted.life.wants_body() {
-            // A piece that cannot be had is not seen, and then the call says nothing.
-            let piece = worker.ok(self.host.response_body(size));
-            let piece = piece.filter(|piece| piece.len() == size);
-            self.tell(&worker, false, |life, now| life.body(now, piece.as_deref()));
-        }
-        if end_of_stream {
-            self.tell(&worker, false, |life, now| life.ended(now));
-        }
+        self.with((), |stream| stream.response_body(size, end_of_stream));
     }
 
     /// The answer's trailers, which end it.
     pub fn response_trailers(&mut self) {
-        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
-            return;
-        };
-        let trailers = if admitted.life.wants_trailers() {
-            worker.ok(self.host.headers(Map::Trailers)).unwrap_or_default()
-        } else {
-            Headers::default()
-        };
-        self.tell(&worker, false, |life, now| life.trailers(now, trailers.grpc_status()));
+        self.with((), Stream::response_trailers);
     }
 
     /// Envoy is done with the request: what is not settled by now broke off.
     pub fn log(&mut self) {
-        let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
-            return;
-        };
-        let (host, answered) = (self.host.clone(), admitted.life.is_answered());
-        let flags = answer::flags(&host, &worker);
-        if let Some(Meaning::Broken(how)) = flags::meaning(flags) {
-            return self.broken(&worker, how);
-        }
-        self.tell(&worker, true, |life, now| match flags::meaning(flags) {
-            // How long the client waited says nothing where a fault filter held the request back,
-            // nor where Envoy had not come to a try yet.
-            Some(Meaning::ClientGone)
-                if !flags::delayed(flags) && (answered || answer::was_tried(&host, &worker)) =>
-            {
-                life.client_gone(now)
-            }
-            _ => life.dropped(now),
-        });
+        self.with((), Stream::log);
     }
-
-    /// Tells the core what was seen and carries out what it decides. The clock is a call into the
-    /// host: without `timed` it is asked only for a result.
-    fn tell(
-        &mut self,
-        worker: &Worker,
-        timed: bool,
-        see: impl FnOnce(&mut call::Call, Instant) -> Effect,
-    ) {
-        let Some(Admitted { ticket, life, at, .. }) = &mut self.admitted else {
-            return;
-        };
-        let at = *at;
-        let ask = || worker.ok(self.host.now()).unwrap_or(at);
-        let asked = timed.then(ask);
-        match see(life, asked.unwrap_or(at)) {
-            Effect::None => {}
-            Effect::Clock { runs } if ticket.is_probe() => {
-                let now = asked.unwrap_or_else(ask);
-                worker.with(|state| {
-                    state.engine.upstream_clock(now, ticket, runs);
-                    state.write_events(&self.host);
-                });
-            }
-            Effect::Answered if ticket.is_probe() => {
-                let now = asked.unwrap_or_else(ask);
-                worker.with(|state| {
-                    state.engine.answered(now, ticket);
-                    state.write_events(&self.host);
-                });
-            }
-            Effect::Clock { .. } | Effect::Answered => {}
-            Effect::Settle(report) => {
-                let now = asked.unwrap_or_else(ask);
-                self.settle(worker, now, report);
-            }
-        }
-    }
-
-    fn settle(&mut self, worker: &Worker, now: Instant, report: Report) {
-        let Some(Admitted { policy, ticket, at, .. }) = self.admitted.take() else {
-            return;
-        };
-        worker.with(|state| {
-            state.engine.settle(now, ticket, report);
-            state.write_events(&self.host);
-            state.took(&self.host, &policy.name, now.since(at).as_millis());
-        });
-    }
-}
-
-impl<H: Host> Drop for Call<H> {
-    /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
-    /// free again and nothing is held against the upstream.
-    fn drop(&mut self) {
-        if let Some(worker) = self.worker() {
-            self.tell(&worker, true, |life, now| life.dropped(now));
-        }
-    }
-}
-
-/// An upgrade is complete at its head: what follows belongs to the tunnel.
-fn is_upgrade<H: Host>(facts: &Request<'_, H>) -> bool {
-    facts.headers().is_some_and(|headers| {
-        headers.get("upgrade").is_some() || headers.get(":method") == Some(b"CONNECT")
-    })
 }

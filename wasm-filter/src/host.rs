@@ -57,6 +57,7 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -92,6 +93,7 @@ const CLOCK_MONOTONIC: u32 = 1;
 const BUFFER_RESPONSE_BODY: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
+const VM_CONTEXT: u32 = 0;
 
 /// The Envoy that this module runs in.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +219,15 @@ impl Host for Envoy {
         })
     }
 
+    fn enter(&self, context: u32) -> Result<(), HostError> {
+        check("proxy_set_effective_context", unsafe { proxy_set_effective_context(context) })
+    }
+
+    // The VM's own context stands for whichever the host called.
+    fn leave(&self) -> Result<(), HostError> {
+        self.enter(VM_CONTEXT)
+    }
+
     fn tick_every(&self, millis: u32) -> Result<(), HostError> {
         check("proxy_set_tick_period_milliseconds", unsafe {
             proxy_set_tick_period_milliseconds(millis)
@@ -312,8 +323,8 @@ impl RootContext for RootAdapter {
         self.0.tick();
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(CallAdapter(self.0.call())))
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(CallAdapter(self.0.call(context_id))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

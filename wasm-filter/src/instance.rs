@@ -2,6 +2,7 @@
 
 use crate::port::Host;
 use crate::registry::Worker;
+use crate::watch;
 use bimetal_core::engine::Policies;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -45,7 +46,7 @@ impl Instance {
         }
     }
 
-    /// Does what time made due, and publishes metrics.
+    /// Does what time made due, publishes metrics, and comes back to the requests whose time is over.
     pub fn tick(&self, host: &impl Host) {
         self.worker.with(|state| {
             if self.told.get() == Told::Due {
@@ -54,5 +55,6 @@ impl Instance {
             }
             state.tick(host);
         });
+        watch::tick(&self.worker, host);
     }
 }

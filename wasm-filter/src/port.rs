@@ -69,6 +69,18 @@ pub trait Host: Clone + 'static {
     /// When an answer is under way already.
     fn reply(&self, reply: &Reply) -> Result<(), HostError>;
 
+    /// Makes the host calls that follow those of the request of this context.
+    ///
+    /// # Errors
+    /// When the host knows no such context (any more).
+    fn enter(&self, context: u32) -> Result<(), HostError>;
+
+    /// Makes them those of the context that the host called again.
+    ///
+    /// # Errors
+    /// As every call.
+    fn leave(&self) -> Result<(), HostError>;
+
     /// Asks for ticks.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use crate::board::WorkerBoard;
 use crate::memory;
 use crate::metrics::{Own, Publisher};
 use crate::port::{Host, HostError, Level};
+use crate::watch::Watch;
 use bimetal_core::engine::Tracing;
 use bimetal_core::policy::Document;
 use bimetal_core::{Engine, Instant};
@@ -61,6 +62,8 @@ pub struct Worker(RefCell<WorkerState>);
 pub struct WorkerState {
     /// The policies at work.
     pub engine: Engine,
+    /// Requests that the tick comes back to.
+    pub watch: Watch,
     publisher: Publisher,
     errors: u64,
     board: Option<Arc<dyn WorkerBoard>>,
@@ -83,6 +86,7 @@ impl Worker {
         engine.set_room(memory::has_room);
         let mut state = WorkerState {
             engine,
+            watch: Watch::default(),
             publisher: Publisher::default(),
             errors: 0,
             board,

@@ -92,9 +92,9 @@ impl<H: Host> Root<H> {
         }
     }
 
-    /// A request of this configuration.
-    pub fn call(&self) -> Call<H> {
-        Call::new(self.host.clone(), self.instance.clone())
+    /// A request of this configuration, in Envoy's context of this number.
+    pub fn call(&self, context: u32) -> Call<H> {
+        Call::new(self.host.clone(), context, self.instance.clone())
     }
 }
 

@@ -138,6 +138,7 @@ impl<'a> CoreHost<'a> {
             Moment::Seen(call, number, sighting) => self.see(call, number, &sighting),
             Moment::Retry(call) => self.try_again(call),
             Moment::Deadline(call) => self.deadline(call),
+            Moment::CallersTime(call) => self.callers_time(call),
             Moment::Patience(call) => self.ask_again(call),
             Moment::Leaves(call) => self.leaves(call),
         }

@@ -90,6 +90,8 @@ pub enum Mutant {
     LeaversKept,
     /// The end of a call is not told to whoever counts connections.
     ConnectionsKept,
+    /// The end of a caller's time is told as the upstream's timeout.
+    CallersTimeAsTimeout,
 
     // The engine.
     /// Nobody polls: a probe without answer keeps its slot until the next call.
@@ -102,7 +104,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mistake.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::HandOverUntold,
         Self::ClientWaitUntold,
         Self::RequestEndUntold,
@@ -138,6 +140,7 @@ impl Mutant {
         Self::WokenInVain,
         Self::LeaversKept,
         Self::ConnectionsKept,
+        Self::CallersTimeAsTimeout,
         Self::NobodyPolls,
         Self::BadUpdateWipes,
         Self::UpdateForgets,

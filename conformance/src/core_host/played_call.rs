@@ -12,6 +12,7 @@ use super::world;
 use crate::log::CallSeen;
 use crate::scenario::{Answer, Call, StepKind, call_name};
 use bimetal_core::connections::Connected;
+use bimetal_core::decision::Rule;
 use bimetal_core::engine::Policies;
 use bimetal_core::outcome::Transport;
 use bimetal_core::{Instant, Verdict, Waiting};
@@ -31,6 +32,8 @@ pub(super) struct PlayedCall {
     pub(super) retried: Retried,
     /// When its time for response headers is over, as it was last known.
     pub(super) deadline: Option<Instant>,
+    /// The rule of its caller's time, with the moment when that is over.
+    callers_time: Option<(String, Instant)>,
     /// What is answered in place of a failure, where the policy says so.
     fallback: Option<u16>,
     /// The status of the response headers, once they are there.
@@ -87,7 +90,12 @@ enum Told {
 }
 
 /// Notes what was decided.
-fn told(played: &mut PlayedCall, verdict: Verdict<'_>, policies: &Rc<Policies>) -> Told {
+fn told(
+    played: &mut PlayedCall,
+    verdict: Verdict<'_>,
+    policies: &Rc<Policies>,
+    (facts, begun): (&CallFacts<'_>, Instant),
+) -> Told {
     match verdict {
         Verdict::Reject(refusal) => {
             let status = refusal.reply().status;
@@ -102,6 +110,9 @@ fn told(played: &mut PlayedCall, verdict: Verdict<'_>, policies: &Rc<Policies>) 
             let fallback = admission.policy.fallback_when_failed();
             played.fallback = fallback.map(|fallback| fallback.status.unwrap_or(503));
             played.retried = Retried::of(admission.policy);
+            let time = admission.policy.deadline_of(facts, begun);
+            let rule = || format!("{}/{}", admission.policy.name, Rule::Deadline.name());
+            played.callers_time = time.map(|time| (rule(), time.ends()));
             Told::Admitted(OwnAdmission::of(admission))
         }
         _ => Told::Passes,
@@ -129,6 +140,7 @@ impl CoreHost<'_> {
             adapter: None,
             retried: Retried::default(),
             deadline: None,
+            callers_time: None,
             fallback: None,
             status: None,
             answer: None,
@@ -145,7 +157,7 @@ impl CoreHost<'_> {
             Err(verdict) => verdict,
         };
         let index = self.calls.len();
-        let what = told(&mut played, verdict, &policies);
+        let what = told(&mut played, verdict, &policies, (&facts, now));
         self.calls.push(played);
         self.go_on(index, &call, what);
     }
@@ -159,7 +171,7 @@ impl CoreHost<'_> {
         let (now, begun) = (self.instant(self.now), self.instant(self.calls[index].sent));
         let facts = CallFacts(&call);
         let verdict = self.engine.admit_again(now, &policies, &facts, waiting, begun);
-        let what = told(&mut self.calls[index], verdict, &policies);
+        let what = told(&mut self.calls[index], verdict, &policies, (&facts, begun));
         self.go_on(index, &call, what);
     }
 
@@ -195,6 +207,10 @@ impl CoreHost<'_> {
                 let (engine, memory) = (&mut self.engine, &mut self.memory);
                 let adapter = MistakenAdapter::new(admission, self.mutant, engine, now, memory);
                 self.calls[index].adapter = Some(adapter);
+                if let Some((_, ends)) = &self.calls[index].callers_time {
+                    let ends = self.on_timeline(*ends);
+                    self.queue.add(ends, Moment::CallersTime(index));
+                }
             }
             Told::Passes => {}
         }
@@ -257,6 +273,21 @@ impl CoreHost<'_> {
         if deadline.is_some_and(|deadline| deadline <= now) {
             let number = self.calls[index].retried.number();
             self.see(index, number, &Sighting::Broken(Transport::Timeout));
+        }
+    }
+
+    /// The time of a call's caller is over: until headers came it is given up.
+    pub(super) fn callers_time(&mut self, index: usize) {
+        let played = &self.calls[index];
+        let Some((rule, _)) = played.callers_time.clone() else {
+            return;
+        };
+        if played.answer.is_none() && played.status.is_none() {
+            if self.mutant == Some(Mutant::CallersTimeAsTimeout) {
+                return self.take_in(index, &Sighting::Broken(Transport::Timeout));
+            }
+            self.take_in(index, &Sighting::ClientGone);
+            self.calls[index].answer = Some(Answer::Rejected { status: 504, rule });
         }
     }
 

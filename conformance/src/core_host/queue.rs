@@ -17,6 +17,8 @@ pub(super) enum Moment {
     Retry(usize),
     /// A call's time for its response headers may be over.
     Deadline(usize),
+    /// The time that a call's caller has is over.
+    CallersTime(usize),
     /// A call that waits for a slot may have waited in vain.
     Patience(usize),
     /// The client of a call that waits leaves.

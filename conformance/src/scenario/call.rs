@@ -27,10 +27,12 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
             "the first of these calls may keep the others waiting for ever; write a step for each";
         return Err(format!("times: {times}: {why}"));
     }
-    let expect =
-        raw.expect.ok_or("it needs expect: admitted, passed, undecided, or rejected by RULE")?;
+    let expect = raw.expect.ok_or(
+        "it needs expect: admitted, passed, undecided, given up by RULE or rejected by RULE",
+    )?;
     let rule = expect.strip_prefix("rejected by ");
-    let answer = match (rule, expect.as_str(), raw.client) {
+    let given_up = expect.strip_prefix("given up by ");
+    let answer = match (rule.or(given_up), expect.as_str(), raw.client) {
         (Some(rule), _, client) => rejected(rule, client)?,
         (None, "admitted" | "passed", Some(RawClient::Status(status))) => Answer::Status(status),
         (None, "admitted" | "passed", Some(RawClient::Text(text))) => named_answer(&text)?,
@@ -40,7 +42,8 @@ pub(super) fn read_call(raw: RawStep) -> Result<Call, String> {
         (None, "admitted" | "passed", None) => usual_answer(&upstream),
         _ => {
             return Err(format!(
-                "expect: {expect} is not admitted, passed, undecided, rejected by RULE"
+                "expect: {expect} is not admitted, passed, undecided, given up by RULE, rejected by \
+                 RULE"
             ));
         }
     };

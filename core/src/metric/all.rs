@@ -96,8 +96,7 @@ pub(super) static WASTED: Metric = Metric::counter(
     "bimetal_wasted_total",
     &[POLICY, SCOPE],
     "Calls that went upstream and were given up, because their caller's time was over.",
-)
-.only(NATIVE);
+);
 
 pub(super) static RETRIES: Metric = Metric::counter(
     "bimetal_retries_total",

@@ -128,8 +128,7 @@ pub(crate) const DEADLINE: Key<Part> = Key::new(
     "deadline",
     TypedKind::object(&deadline::DEADLINE),
     "Deadlines taken from requests and handed on.",
-)
-.only(NATIVE);
+);
 pub(crate) const RATE_LIMITS: Key<Vec<Part>> =
     Key::new("rate_limits", TypedKind::list(&ONE_LIMIT, 0), "Rate limits; all must admit.");
 pub(crate) const CONNECTIONS: Key<Part> = Key::new(

@@ -78,7 +78,7 @@ impl Plugin {
             }
             4..=6 if self.calls.len() < MOST => {
                 if let Some(root) = any(&mut self.roots, source) {
-                    let mut call = root.call();
+                    let mut call = root.call(1);
                     self.stopped += u32::from(!call.request_headers(end_of_stream(source)));
                     self.calls.push(call);
                 }

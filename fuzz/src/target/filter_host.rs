@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values that get deep, beside whatever bytes.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 24] = [
     "200",
     "404",
     "500",
@@ -33,10 +33,12 @@ const VALUES: [&str; 22] = [
     "18446744073709551615",
     "10.0.0.1:80",
     "[::1]:80",
+    "250m",
+    "-5",
 ];
 
 /// Headers that the filter or a document below looks for.
-const HEADERS: [&str; 13] = [
+const HEADERS: [&str; 15] = [
     ":status",
     ":path",
     ":method",
@@ -50,13 +52,15 @@ const HEADERS: [&str; 13] = [
     "x-tenant",
     "x",
     "",
+    "grpc-timeout",
+    "x-request-deadline-ms",
 ];
 
 /// Names of plugins: few, so that configurations meet.
 pub(super) const NAMES: [&str; 3] = ["one", "two", ""];
 
 /// The documents that the plugin may be given.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     r#"{"version":"v1","policies":[{"name":"echo","scope":"policy","timeout":{"request":"1s"},"debug_headers":true,
         "breaker":{"trip":{"consecutive_failures":1,"slow_rate":{"threshold":1,"slower_than":"100ms","window":{"calls":10},"minimum_calls":2}},
         "open":{"base":"1s","jitter":0},"recovery":{"ramp":"2s"}}}]}"#,
@@ -70,6 +74,8 @@ const DOCUMENTS: [&str; 6] = [
     r#"{"version":"v1","unsupported":"skip","policies":[{"name":"off","match":{"path":"/off"},"mode":"disabled"},
         {"name":"d","scope":"destination","breaker":{"profile":"origin-study"},"connections":{"per_client":1}}]}"#,
     r#"{"version":"v1","policies":[]}"#,
+    r#"{"version":"v1","policies":[{"name":"waits","scope":"policy","deadline":{},"debug_headers":true,
+        "breaker":{"trip":{"slow_rate":{"threshold":1,"slower_than":"100ms","window":{"calls":10},"minimum_calls":2}}}}]}"#,
 ];
 
 /// The host; its clones are one.
@@ -242,6 +248,14 @@ impl Host for Fuzzed {
             assert!(name.bytes().chain(value.bytes()).all(is_safe), "{name}: {value}");
         }
         self.state().works("reply")
+    }
+
+    fn enter(&self, _: u32) -> Result<(), HostError> {
+        self.state().works("enter")
+    }
+
+    fn leave(&self) -> Result<(), HostError> {
+        self.state().works("leave")
     }
 
     fn tick_every(&self, millis: u32) -> Result<(), HostError> {

@@ -1,52 +1,34 @@
 //! The time that a caller has left: told to the upstream, and kept.
 
 use crate::attempt::{AttemptError, ErrorKind};
-use bimetal_core::deadline::{DEADLINE_MS, DeadlinePolicy, GRPC_TIMEOUT, GrpcTimeout};
+use bimetal_core::deadline;
 use bimetal_core::event::State;
 use bimetal_core::policy::Policy;
-use bimetal_core::{Duration, Facts, Instant, Rejection};
+use bimetal_core::{Facts, Instant, Rejection};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use std::future::Future;
 
 /// Of one call: when its caller's time ends.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    policy: DeadlinePolicy,
-    /// What the caller had left when it asked.
-    left: Duration,
-    begun: Instant,
-}
+pub(crate) struct Deadline(deadline::Deadline);
 
 impl Deadline {
     /// The deadline of a call that began at `begun`; none where its caller or its policy says nothing.
     pub(crate) fn of(policy: &Policy, facts: &dyn Facts, begun: Instant) -> Option<Self> {
-        let policy = *policy.deadline_applied()?;
-        let left = policy.left_of(facts)?;
-        Some(Self { policy, left, begun })
+        policy.deadline_of(facts, begun).map(Self)
     }
 
     /// When an answer is of no use any more.
     pub(crate) fn at(&self) -> Instant {
-        // One that has passed was rejected.
-        let rest = self.policy.check(self.left, Duration::ZERO).unwrap_or_default();
-        self.begun + rest
+        self.0.ends()
     }
 
     /// Tells the upstream what it has at `now`, in the fields that the caller used.
     pub(crate) fn forward(&self, headers: &mut HeaderMap, now: Instant) {
-        if !self.policy.forwards {
-            return;
-        }
-        let rest = self.policy.check(self.left, now.since(self.begun)).unwrap_or_default();
-        let told = [
-            (self.policy.accepts_grpc_timeout, GRPC_TIMEOUT, GrpcTimeout(rest).to_string()),
-            (self.policy.accepts_deadline_ms, DEADLINE_MS, rest.as_millis().to_string()),
-        ];
-        for (is_read, name, value) in told {
+        for (name, value) in self.0.told(now) {
             let name = HeaderName::from_static(name);
-            if is_read
-                && headers.contains_key(&name)
+            if headers.contains_key(&name)
                 && let Ok(value) = HeaderValue::from_str(&value)
             {
                 headers.insert(name, value);
@@ -56,7 +38,7 @@ impl Deadline {
 
     /// What is said to a caller whose time is over.
     pub(crate) fn rejection(&self, breaker: Option<State>) -> Rejection {
-        Rejection::deadline(self.left, breaker.unwrap_or(State::Closed))
+        Rejection::deadline(self.0.left, breaker.unwrap_or(State::Closed))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What must hold in Envoy, one function a promise.
 
+mod deadline;
 mod decision;
 mod discovered;
 mod flood;
@@ -76,6 +77,13 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         a_shorter_limit_of_the_route_stays,
         a_longer_limit_of_the_route_gives_way,
         a_probe_whose_client_holds_back_gives_its_slot_back;
+    deadline:
+        a_caller_without_time_reaches_nobody,
+        a_call_ends_with_its_callers_time,
+        a_huge_time_is_no_limit,
+        a_callers_time_ends_within_its_upload,
+        a_call_that_is_given_up_late_is_slow,
+        each_worker_ends_its_own_calls;
     names:
         labels_are_neither_forged_nor_equal,
         routes_of_two_virtual_hosts_are_apart,

@@ -5,7 +5,7 @@ use super::*;
 /// One call at a time, each answered after five milliseconds; `tells` is whether the router says so.
 fn served(host: &Fake, root: &Root<Fake>, calls: u32, tells: bool) {
     for _ in 0..calls {
-        let mut call = root.call();
+        let mut call = root.call(1);
         assert!(call.request_headers(END_OF_STREAM));
         pass(host, 5);
         if tells {
@@ -26,13 +26,13 @@ fn it_rises_while_the_upstream_is_quick_whoever_measures_it() {
             "concurrency": {"adaptive": {"min": 1, "max": 50}},
         });
         let (host, root) = plugin(&format!("adaptive-{tells}"), policy);
-        let mut first = root.call();
+        let mut first = root.call(1);
         assert!(first.request_headers(END_OF_STREAM));
         // One is its least, and no queue waits for it here.
-        assert!(!root.call().request_headers(END_OF_STREAM));
+        assert!(!root.call(1).request_headers(END_OF_STREAM));
         drop(first);
         served(&host, &root, 300, tells);
-        let mut both = [root.call(), root.call()];
+        let mut both = [root.call(1), root.call(1)];
         assert!(both.iter_mut().all(|call| call.request_headers(END_OF_STREAM)), "{tells}");
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct State {
     pub(crate) body: Vec<u8>,
     pub(crate) reply: Option<Reply>,
     pub(crate) ticks: Option<u32>,
+    /// The context that calls are those of, where the filter chose one.
+    pub(crate) entered: Option<u32>,
+    /// Every context that was chosen.
+    pub(crate) visits: Vec<u32>,
     pub(crate) metrics: Vec<(MetricKind, String, i64)>,
     pub(crate) lines: Vec<(Level, String)>,
     /// Where its workers meet, if they do.
@@ -155,6 +159,17 @@ impl Host for Fake {
 
     fn reply(&self, reply: &Reply) -> Result<(), HostError> {
         self.call("reply", |state| state.reply = Some(reply.clone()))
+    }
+
+    fn enter(&self, context: u32) -> Result<(), HostError> {
+        self.call("enter", |state| {
+            state.entered = Some(context);
+            state.visits.push(context);
+        })
+    }
+
+    fn leave(&self) -> Result<(), HostError> {
+        self.call("leave", |state| state.entered = None)
     }
 
     fn tick_every(&self, millis: u32) -> Result<(), HostError> {

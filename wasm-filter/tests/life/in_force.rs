@@ -16,7 +16,7 @@ fn another(host: &Fake, more: Value) -> Root<Fake> {
 
 /// Whether a request goes upstream.
 fn passes(root: &Root<Fake>) -> bool {
-    root.call().request_headers(END_OF_STREAM)
+    root.call(1).request_headers(END_OF_STREAM)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn two_listeners_under_one_name_keep_their_documents() {
 #[test]
 fn a_call_that_outlives_its_configuration_is_late_no_sooner_than_its_state_is_gone() {
     let (host, old) = plugin("outlived", json!({}));
-    let mut call = old.call();
+    let mut call = old.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     let mut new = another(&host, json!({"breaker": {"trip": {"consecutive_failures": 9}}}));
     drop(old);

@@ -9,6 +9,7 @@
 )]
 
 mod adaptive;
+mod deadlines;
 mod fake;
 mod in_force;
 mod names;
@@ -93,7 +94,7 @@ fn a_document_that_is_wrong_is_refused_with_every_error() {
     host.set(|state| state.failing.insert("configuration"));
     assert!(!root.configure());
     // What was in force still is.
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
     assert_eq!(host.events("decision").len(), 1);
 }
 
@@ -105,7 +106,7 @@ fn a_breaker_outlives_its_configuration() {
     let mut next = Root::new(host.clone());
     assert!(next.configure());
     drop(root);
-    let mut call = next.call();
+    let mut call = next.call(1);
     assert!(!call.request_headers(END_OF_STREAM));
     call.response_headers(MORE_FOLLOWS);
     let marked =
@@ -118,7 +119,7 @@ fn a_breaker_outlives_its_configuration() {
     drop(next);
     assert_eq!(host.metric(&["breaker_replicas"]), 0);
     let (host, root) = plugin("outlives", json!({}));
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
     drop(host);
 }
 
@@ -127,8 +128,8 @@ fn plugins_of_different_names_do_not_see_each_other() {
     let (host, root) = plugin("one", json!({}));
     let (_, other) = plugin("two", json!({}));
     trip(&host, &root);
-    assert!(!root.call().request_headers(END_OF_STREAM));
-    assert!(other.call().request_headers(END_OF_STREAM));
+    assert!(!root.call(1).request_headers(END_OF_STREAM));
+    assert!(other.call(1).request_headers(END_OF_STREAM));
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn a_request_costs_few_host_calls() {
         let step = || host.set(|state| std::mem::take(&mut state.calls));
         let run = || {
             step();
-            let mut call = root.call();
+            let mut call = root.call(1);
             assert!(call.request_headers(END_OF_STREAM));
             let admitted = step();
             call.response_headers(MORE_FOLLOWS);
@@ -211,7 +212,7 @@ fn the_plan_becomes_router_headers() {
     ] {
         host.header(Map::Request, name, "1");
     }
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
     let headers = host.set(|state| state.headers.clone());
     let timeout = &headers[&("request", "x-envoy-upstream-rq-per-try-timeout-ms".to_owned())];
     // Rounded up: a limit must not be shorter than the policy's.
@@ -234,7 +235,7 @@ fn a_host_that_fails_lets_requests_pass_and_is_counted() {
         host.header(Map::Request, "x-envoy-expected-rq-timeout-ms", "1");
         answer(&host, "200", "via_upstream");
         host.set(|state| state.failing.insert(failing));
-        let mut call = root.call();
+        let mut call = root.call(1);
         assert!(call.request_headers(END_OF_STREAM), "{failing}");
         call.response_headers(MORE_FOLLOWS);
         call.response_body(9, END_OF_STREAM);
@@ -254,7 +255,7 @@ fn an_answer_that_cannot_be_given_lets_the_request_pass() {
     let (host, mut root) = plugin("no reply", json!({}));
     trip(&host, &root);
     host.set(|state| state.failing.insert("reply"));
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
     root.tick();
     assert_eq!(host.metric(&["decision_errors_total"]), 1);
 }
@@ -276,7 +277,7 @@ fn hostile_bytes_are_only_bytes() {
         }
         host.property(Property::ResponseDetails, hostile);
         host.property(Property::ResponseFlags, hostile);
-        let mut call = root.call();
+        let mut call = root.call(1);
         assert!(call.request_headers(END_OF_STREAM));
         call.response_headers(END_OF_STREAM);
         call.log();
@@ -285,7 +286,7 @@ fn hostile_bytes_are_only_bytes() {
 }
 
 fn trip(host: &Fake, root: &Root<Fake>) {
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     answer(host, "500", "via_upstream");
     call.response_headers(END_OF_STREAM);

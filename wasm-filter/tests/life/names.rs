@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// One call that is answered by `status`; whether it went upstream.
 fn call(host: &Fake, root: &Root<Fake>, status: &str) -> bool {
-    let mut call = root.call();
+    let mut call = root.call(1);
     if !call.request_headers(END_OF_STREAM) {
         return false;
     }

@@ -17,7 +17,7 @@ fn outcome(name: &str, play: impl FnOnce(&Fake, &mut Call<Fake>)) -> String {
 }
 
 fn play_once(host: &Fake, root: &Root<Fake>, play: impl FnOnce(&Fake, &mut Call<Fake>)) -> String {
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     play(host, &mut call);
     call.log();
@@ -227,12 +227,12 @@ fn a_client_that_leaves() {
 #[test]
 fn a_dropped_call_is_neutral() {
     let (host, root) = plugin("dropped", json!({}));
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     drop(call);
     assert_eq!(host.outcomes(), ["neutral"]);
     // One that was never decided says nothing.
-    drop(root.call());
+    drop(root.call(1));
     assert_eq!(host.outcomes().len(), 1);
 }
 
@@ -240,7 +240,7 @@ fn a_dropped_call_is_neutral() {
 fn an_own_rejection_is_ignored() {
     let (host, root) = plugin("own", json!({}));
     trip(&host, &root);
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(!call.request_headers(END_OF_STREAM));
     let reply = host.set(|state| state.reply.clone()).unwrap();
     assert_eq!((reply.status, &*reply.details), (503, "bimetal_echo_breaker"));
@@ -278,18 +278,18 @@ fn good_headers_free_a_probe() {
     let (host, root) = plugin("probe", json!({}));
     trip(&host, &root);
     pass(&host, 10_000);
-    let mut probe = root.call();
+    let mut probe = root.call(1);
     assert!(probe.request_headers(END_OF_STREAM));
-    assert!(!root.call().request_headers(END_OF_STREAM));
+    assert!(!root.call(1).request_headers(END_OF_STREAM));
     answer(&host, "200", "via_upstream");
     probe.response_headers(MORE_FOLLOWS);
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
 }
 
 #[test]
 fn modes_that_do_not_act() {
     let (host, root) = plugin("disabled", json!({"mode": "disabled", "debug_headers": true}));
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     answer(&host, "500", "via_upstream");
     call.response_headers(END_OF_STREAM);
@@ -302,7 +302,7 @@ fn modes_that_do_not_act() {
 
     let (host, root) = plugin("shadow", json!({"mode": "shadow"}));
     trip(&host, &root);
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM), "nothing is applied in shadow mode");
     call.response_headers(END_OF_STREAM);
     assert_eq!(host.outcomes().len(), 1, "and what would have been rejected is no evidence");

@@ -49,7 +49,7 @@ fn warnings(host: &Fake) -> Vec<String> {
 #[test]
 fn a_worker_that_ends_takes_its_calls_out_of_the_gauge() {
     let (host, mut root) = plugin("outstanding", json!({}));
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     root.tick();
     assert_eq!(host.metric(&["calls_outstanding"]), 1);
@@ -63,8 +63,8 @@ fn a_worker_that_ends_takes_its_calls_out_of_the_gauge() {
 #[test]
 fn a_root_that_goes_while_another_stays_takes_nothing_back() {
     let (host, mut root) = plugin("two roots", json!({}));
-    drop(root.call());
-    let mut call = root.call();
+    drop(root.call(1));
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     let mut next = Root::new(host.clone());
     assert!(next.configure());
@@ -97,7 +97,7 @@ fn an_update_without_skips_resets_their_gauge() {
             configure(&host, more);
         }
         assert!(root.configure(), "{:?}", warnings(&host));
-        let mut call = root.call();
+        let mut call = root.call(1);
         assert!(call.request_headers(END_OF_STREAM));
         drop(call);
         root.tick();
@@ -108,7 +108,7 @@ fn an_update_without_skips_resets_their_gauge() {
 #[test]
 fn an_increment_that_was_refused_comes_later() {
     let (host, mut root) = plugin("refused increments", json!({}));
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(END_OF_STREAM));
     answer(&host, "200", "via_upstream");
     call.response_headers(END_OF_STREAM);
@@ -148,7 +148,7 @@ fn what_the_board_counts_is_published_once() {
 fn one_failure_is_one_warning() {
     let (host, mut root) = plugin("warnings", json!({}));
     host.set(|state| state.failing.insert("now"));
-    assert!(root.call().request_headers(END_OF_STREAM));
+    assert!(root.call(1).request_headers(END_OF_STREAM));
     host.set(|state| state.failing.clear());
     assert_eq!(warnings(&host), [""; 0], "not at the request");
     (0..3).for_each(|_| root.tick());

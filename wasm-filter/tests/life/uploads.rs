@@ -9,7 +9,7 @@ use serde_json::json;
 /// Plays a call with a body; slow is later than 100 ms, its limit is 1 s.
 fn upload(name: &str, play: impl FnOnce(&Fake, &mut Call<Fake>)) -> Vec<String> {
     let (host, root) = plugin(name, json!({}));
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(MORE_FOLLOWS));
     play(&host, &mut call);
     call.log();
@@ -106,7 +106,7 @@ fn a_client_that_leaves_within_its_own_upload_says_nothing() {
 fn an_upgrade_is_complete_at_its_head() {
     let (host, root) = plugin("upgrade at its head", json!({}));
     host.header(Map::Request, "upgrade", "websocket");
-    let mut call = root.call();
+    let mut call = root.call(1);
     assert!(call.request_headers(MORE_FOLLOWS));
     pass(&host, 101);
     answer(&host, "101", "via_upstream");
@@ -144,7 +144,7 @@ fn an_answer_of_another_filter_says_nothing_whatever_its_headers() {
     ] {
         for status in ["200", "403", "503"] {
             let (host, root) = plugin(&format!("{details} {status}"), json!({}));
-            let mut call = root.call();
+            let mut call = root.call(1);
             assert!(call.request_headers(END_OF_STREAM));
             answer(&host, status, details);
             host.header(Map::Response, "x-envoy-upstream-service-time", "3");
@@ -161,14 +161,14 @@ fn a_denied_probe_closes_nothing() {
     let (host, root) = plugin("denied probe", json!({}));
     trip(&host, &root);
     pass(&host, 10_000);
-    let mut probe = root.call();
+    let mut probe = root.call(1);
     assert!(probe.request_headers(END_OF_STREAM));
     answer(&host, "200", "ext_authz_denied");
     probe.response_headers(END_OF_STREAM);
     // The slot is free, and the breaker as it was.
-    let mut next = root.call();
+    let mut next = root.call(1);
     assert!(next.request_headers(END_OF_STREAM));
-    assert!(!root.call().request_headers(END_OF_STREAM));
+    assert!(!root.call(1).request_headers(END_OF_STREAM));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn grpc_web_has_its_status_in_its_body() {
         for cut in 0..=body.len() {
             let (one, two) = body.split_at(cut);
             let (host, root) = plugin(&format!("web {code} {cut}"), json!({}));
-            let mut call = root.call();
+            let mut call = root.call(1);
             assert!(call.request_headers(END_OF_STREAM));
             answer(&host, "200", "via_upstream");
             host.header(Map::Response, "content-type", "application/grpc-web+proto");
@@ -204,7 +204,7 @@ fn grpc_web_has_its_status_in_its_body() {
 fn a_status_that_is_not_seen_is_not_a_good_one() {
     for media in ["application/grpc-web", "application/grpc-web-text", "application/grpc"] {
         let (host, root) = plugin(&format!("unseen {media}"), json!({}));
-        let mut call = root.call();
+        let mut call = root.call(1);
         assert!(call.request_headers(END_OF_STREAM));
         answer(&host, "200", "via_upstream");
         host.header(Map::Response, "content-type", media);
@@ -222,12 +222,12 @@ fn a_probe_whose_client_keeps_its_request_back_gives_its_slot_back() {
     let (host, root) = plugin("held back", json!({"breaker": lease}));
     trip(&host, &root);
     pass(&host, 10_000);
-    let mut held = root.call();
+    let mut held = root.call(1);
     assert!(held.request_headers(MORE_FOLLOWS));
     pass(&host, 5_000);
-    assert!(!root.call().request_headers(END_OF_STREAM), "within its lease");
+    assert!(!root.call(1).request_headers(END_OF_STREAM), "within its lease");
     pass(&host, 1);
-    let mut next = root.call();
+    let mut next = root.call(1);
     assert!(next.request_headers(END_OF_STREAM));
     // What it brings now is late.
     held.request_body(END_OF_STREAM);
@@ -248,7 +248,7 @@ fn a_limit_that_the_client_chose_is_its_own_patience() {
             let (host, root) =
                 plugin(&format!("{name} {millis} {own}"), json!({"timeout": timeout}));
             host.header(Map::Request, name, "1");
-            let mut call = root.call();
+            let mut call = root.call(1);
             assert!(call.request_headers(END_OF_STREAM));
             pass(&host, millis);
             answer(&host, "504", "response_timeout");

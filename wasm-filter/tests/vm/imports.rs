@@ -182,6 +182,20 @@ fn maps(linker: &mut Linker<VmHandle>) -> Result<()> {
             give(&mut vm, BUFFER, found, data, length)
         },
     )?;
+    const ENTER: &str = "proxy_set_effective_context";
+    linker.func_wrap("env", ENTER, |mut vm: Asking<'_>, context: u32| {
+        if let Some(fault) = called(&vm, ENTER) {
+            return Ok(faulty(Some(fault)));
+        }
+        // The VM's own context, which stands for the one that is called.
+        let number = if context == 0 { vm.data().called } else { context };
+        let id = (vm.data().vm, number);
+        if !vm.data().process.lock().contexts.contains_key(&id) {
+            return Ok(status::BAD_ARGUMENT);
+        }
+        vm.data_mut().context = number;
+        Ok(status::OK)
+    })?;
     const REPLY: &str = "proxy_send_local_response";
     linker.func_wrap(
         "env",

@@ -40,7 +40,8 @@ impl Machine {
     /// The same with at most so many bytes of memory.
     pub(crate) fn vm_within(&self, process: &Process, number: u32, most: usize) -> Result<Vm> {
         let limits = StoreLimitsBuilder::new().memory_size(most).build();
-        let handle = VmHandle { process: process.clone(), vm: number, context: 0, limits };
+        let handle =
+            VmHandle { process: process.clone(), vm: number, context: 0, called: 0, limits };
         let mut store = Store::new(&self.engine, handle);
         store.limiter(|handle| &mut handle.limits);
         store.set_fuel(FUEL)?;
@@ -55,8 +56,11 @@ impl Machine {
 pub(crate) struct VmHandle {
     pub(crate) process: Process,
     pub(crate) vm: u32,
-    /// The context that the host is calling.
+    /// The context whose host calls are made: the one that the host is calling, or that the module
+    /// chose.
     pub(crate) context: u32,
+    /// The context that the host is calling.
+    pub(crate) called: u32,
     limits: StoreLimits,
 }
 
@@ -108,7 +112,8 @@ impl Vm {
     }
 
     fn enter(&mut self, context: u32) -> Result<()> {
-        self.store.data_mut().context = context;
+        let handle = self.store.data_mut();
+        (handle.context, handle.called) = (context, context);
         self.store.set_fuel(FUEL)
     }
 

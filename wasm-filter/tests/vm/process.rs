@@ -100,7 +100,7 @@ pub(crate) struct ProcessState {
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 /// How the names of the filter's metrics end.
-const METRICS: [&str; 15] = [
+const METRICS: [&str; 16] = [
     "board_changes",
     "breaker_replicas",
     "breaker_transitions_total",
@@ -116,6 +116,7 @@ const METRICS: [&str; 15] = [
     "unprotected_total",
     "unshared_total",
     "unsupported_skipped",
+    "wasted_total",
 ];
 
 impl Process {

@@ -71,6 +71,12 @@ fn grpc_web(vm: &mut Vm, call: u32) -> TestResult {
     vm.response_body(call, b"", true)
 }
 
+fn with_a_deadline(vm: &mut Vm, call: u32) -> TestResult {
+    let field = pairs(&[("x-request-deadline-ms", "1000")]);
+    vm.know(call, |context| context.request.as_mut().unwrap().extend(field));
+    good(vm, call)
+}
+
 fn denied(vm: &mut Vm, call: u32) -> TestResult {
     by_envoy(vm, call, "ext_authz_denied", 0x1000)
 }
@@ -106,6 +112,11 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         policy["scope"] = scope.into();
         policy
     };
+    let deadlines = || {
+        let mut policy = full();
+        policy["deadline"] = json!({});
+        policy
+    };
     let rows = [
         // Both header maps and the code details.
         Row { name: "good", policy: full(), play: good, buffers: 3 },
@@ -121,6 +132,9 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         // One more for the trailers of gRPC, and for each piece of gRPC-Web until its status.
         Row { name: "gRPC", policy: full(), play: grpc, buffers: 4 },
         Row { name: "gRPC-Web", policy: full(), play: grpc_web, buffers: 5 },
+        // The time is read with the other headers, and told in place of the caller's.
+        Row { name: "deadline", policy: deadlines(), play: with_a_deadline, buffers: 3 },
+        Row { name: "no deadline asked", policy: deadlines(), play: good, buffers: 3 },
         // The flags in place of the headers.
         Row { name: "another filter answers", policy: full(), play: denied, buffers: 3 },
         // A failure is shown to the other workers: a read, and a read with its swap.

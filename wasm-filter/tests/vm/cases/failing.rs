@@ -6,7 +6,7 @@ use crate::process::{Fault, Process, status};
 use serde_json::{Value, json};
 
 /// Host calls that the filter makes, and whether one that fails is noticed.
-const CALLS: [(&str, Noticed); 17] = [
+const CALLS: [(&str, Noticed); 18] = [
     ("proxy_log", Noticed::Never),
     ("proxy_get_log_level", Noticed::Never),
     ("proxy_set_tick_period_milliseconds", Noticed::WhileConfiguring),
@@ -17,6 +17,7 @@ const CALLS: [(&str, Noticed); 17] = [
     ("proxy_remove_header_map_value", Noticed::Counted),
     ("proxy_get_property", Noticed::Counted),
     ("proxy_send_local_response", Noticed::Counted),
+    ("proxy_set_effective_context", Noticed::Maybe),
     ("proxy_define_metric", Noticed::Maybe),
     ("proxy_increment_metric", Noticed::Counted),
     ("proxy_record_metric", Noticed::Counted),
