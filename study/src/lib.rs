@@ -15,6 +15,7 @@ pub mod process;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod spans;
 pub mod stages;
 pub mod stats;
 pub mod store;

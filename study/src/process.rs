@@ -68,6 +68,11 @@ impl Running {
         self.child.try_wait().context("a process cannot be watched")
     }
 
+    /// The file with all of its output.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// The end of its output, for a message.
     pub fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
@@ -139,25 +144,63 @@ pub fn on<T>(core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     done
 }
 
-/// CPU time that all living threads of a process used so far, user and system together, by the
-/// scheduler's own clock (`/proc/PID/task/*/schedstat`).
+/// CPU time of a process, user and system together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Of its threads, but for those that are told apart.
+    pub own: Duration,
+    /// Of those.
+    pub apart: Duration,
+}
+
+impl Used {
+    /// Both.
+    pub fn whole(self) -> Duration {
+        self.own + self.apart
+    }
+
+    /// What was used since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            own: self.own.saturating_sub(before.own),
+            apart: self.apart.saturating_sub(before.apart),
+        }
+    }
+}
+
+impl std::iter::Sum for Used {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            own: sum.own + one.own,
+            apart: sum.apart + one.apart,
+        })
+    }
+}
+
+/// CPU time that all living threads of a process used so far, by the scheduler's own clock
+/// (`/proc/PID/task/*/schedstat`). Threads whose name is in `apart` are told apart.
 ///
 /// # Errors
 /// The process is gone, or the kernel keeps no such statistics.
-pub fn time_used(process: u32) -> Result<Duration> {
+pub fn time_used(process: u32, apart: &[String]) -> Result<Used> {
     let folder = format!("/proc/{process}/task");
     let threads = std::fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
-    let mut nanos = 0;
+    let mut used = Used::default();
     for thread in threads {
-        let file = thread?.path().join("schedstat");
+        let thread = thread?.path();
+        let file = thread.join("schedstat");
         // A thread may end between the two reads; what it used is then lost, not the block.
         let Ok(text) = std::fs::read_to_string(&file) else {
             continue;
         };
-        let used = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        nanos += used.with_context(|| format!("{} holds no time", file.display()))?;
+        let nanos = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        let nanos = nanos.with_context(|| format!("{} holds no time", file.display()))?;
+        let is_apart = !apart.is_empty()
+            && std::fs::read_to_string(thread.join("comm"))
+                .is_ok_and(|name| apart.iter().any(|one| one == name.trim_end()));
+        *(if is_apart { &mut used.apart } else { &mut used.own }) += Duration::from_nanos(nanos);
     }
-    Ok(Duration::from_nanos(nanos))
+    Ok(used)
 }
 
 /// Resident memory of a process in KiB.
@@ -238,13 +281,30 @@ mod tests {
     #[test]
     fn time_and_memory_of_a_process_can_be_read() {
         let own = std::process::id();
-        let before = time_used(own).unwrap();
+        let used = |apart: &[String]| time_used(own, apart).unwrap();
+        let before = used(&[]);
         let deadline = Instant::now() + Duration::from_secs(20);
-        while time_used(own).unwrap() < before + Duration::from_millis(5) {
+        while used(&[]).own < before.own + Duration::from_millis(5) {
             assert!(Instant::now() < deadline, "no time is counted");
         }
+        assert_eq!(used(&[]).apart, Duration::ZERO);
+        assert_eq!(used(&["nobody".into()]).apart, Duration::ZERO);
         assert!(resident_kib(own).unwrap() > 100);
-        assert!(time_used(u32::MAX).is_err() && resident_kib(u32::MAX).is_err());
+        assert!(time_used(u32::MAX, &[]).is_err() && resident_kib(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_thread_is_told_apart_by_its_name() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let work = move || while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {};
+        let busy = std::thread::Builder::new().name("exporter".into()).spawn(work).unwrap();
+        let apart = ["exporter".to_owned()];
+        let deadline = Instant::now() + DEADLINE;
+        while time_used(std::process::id(), &apart).unwrap().apart < Duration::from_millis(5) {
+            assert!(Instant::now() < deadline, "no time of the thread is counted");
+        }
+        drop(stop);
+        busy.join().unwrap();
     }
 
     #[test]

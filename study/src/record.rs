@@ -1,6 +1,7 @@
 //! What was measured: blocks, whether they may be used, and pairs of them.
 
 use crate::histogram::Times;
+use crate::spans::Spans;
 use crate::stats::{Comparison, compare};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,8 +34,14 @@ pub struct Block {
     /// CPU time of the arm's processes over the calls answered, in microseconds; none for an arm
     /// without a process.
     pub cpu_us_per_call: Option<f64>,
+    /// CPU time of those of the arm's threads that are told apart; none where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart_us_per_call: Option<f64>,
     /// Resident memory of the arm's processes at the end, in KiB.
     pub rss_kib: Option<u64>,
+    /// What its programs wrote of their calls; empty for an arm that is not traced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spans: Spans,
     /// How much of one core others than the arm, the server and the generator had meanwhile, 0–1
     /// and more.
     pub others: f64,

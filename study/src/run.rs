@@ -3,12 +3,14 @@
 use crate::arms::{self, Arm, Place, Started};
 use crate::load::{BEGINS, ENDED};
 use crate::plan::{Next, Plan};
-use crate::process;
+use crate::process::{self, Used};
 use crate::record::{Block, Flaw, Seen, flaws};
+use crate::spans;
 use crate::store::Store;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,6 +119,12 @@ fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Res
     if let Err(error) = after(&mut block, &mut started, &watched) {
         block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") });
     }
+    if arm.traced {
+        match spans::read(&started.end(), &watched.while_measured) {
+            Ok(spans) => block.spans = spans,
+            Err(error) => block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") }),
+        }
+    }
     block.others = watched.others;
     block.seen = watched.seen;
     Ok(Some(block))
@@ -130,8 +138,10 @@ fn after(block: &mut Block, started: &mut Started, watched: &Watched) -> Result<
     if watched.seen.bad.is_empty() {
         block.invalid.extend(started.unsettled()?);
     }
-    block.cpu_us_per_call =
-        watched.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64);
+    let per_call = |time: Duration| time.as_secs_f64() * 1e6 / watched.seen.good.max(1) as f64;
+    block.cpu_us_per_call = watched.cpu.map(|cpu| per_call(cpu.own));
+    let apart = watched.cpu.map(|cpu| cpu.apart).filter(|apart| !apart.is_zero());
+    block.apart_us_per_call = apart.map(per_call);
     Ok(())
 }
 
@@ -145,7 +155,9 @@ fn empty(next: &Next) -> Block {
         began_s: now.as_secs_f64(),
         seen: Seen::default(),
         cpu_us_per_call: None,
+        apart_us_per_call: None,
         rss_kib: None,
+        spans: spans::Spans::new(),
         others: 0.0,
         invalid: Vec::new(),
     }
@@ -154,7 +166,9 @@ fn empty(next: &Next) -> Block {
 /// What was seen while the generator was at work.
 struct Watched {
     seen: Seen,
-    cpu: Option<Duration>,
+    cpu: Option<Used>,
+    /// From when to when calls counted, in nanoseconds of unix time.
+    while_measured: Range<u128>,
     others: f64,
 }
 
@@ -186,10 +200,12 @@ fn watch(
     // An arm that ended in between has no time; that is told by its flaw.
     let look = |started: &Started| Look {
         arm: started.time_used().ok().flatten(),
-        ours: process::time_used(id).unwrap_or_default()
-            + server.time_used().ok().flatten().unwrap_or_default(),
+        ours: process::time_used(id, &[]).unwrap_or_default().whole()
+            + server.time_used().ok().flatten().unwrap_or_default().whole()
+            + started.server_time(),
         machine_s: crate::machine::busy_s(),
         at: Instant::now(),
+        unix_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
     };
     loop {
         match generator.lines.recv_timeout(GLANCE) {
@@ -203,7 +219,8 @@ fn watch(
                 };
                 return Ok(Some(Watched {
                     seen,
-                    cpu: before.arm.zip(after.arm).map(|(old, new)| new.saturating_sub(old)),
+                    cpu: before.arm.zip(after.arm).map(|(old, new)| new.since(old)),
+                    while_measured: before.unix_ns..after.unix_ns,
                     others: after.others_since(&before),
                 }));
             }
@@ -225,16 +242,17 @@ fn watch(
 
 /// Times at one moment.
 struct Look {
-    arm: Option<Duration>,
+    arm: Option<Used>,
     ours: Duration,
     machine_s: f64,
     at: Instant,
+    unix_ns: u128,
 }
 
 impl Look {
     /// The share of one core that others than the arm, the server and the generator had.
     fn others_since(&self, before: &Self) -> f64 {
-        let own = |look: &Self| (look.arm.unwrap_or_default() + look.ours).as_secs_f64();
+        let own = |look: &Self| (look.arm.unwrap_or_default().whole() + look.ours).as_secs_f64();
         let others = (self.machine_s - before.machine_s) - (own(self) - own(before));
         (others / (self.at - before.at).as_secs_f64()).max(0.0)
     }

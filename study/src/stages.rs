@@ -3,6 +3,7 @@
 //! A closed loop asks a slow arm less, so no claim of the study comes from here. It shows what the
 //! origin showed, beside what open loops show.
 
+use crate::spans::Spans;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,6 +144,9 @@ pub struct Staged {
     pub max_ms: f64,
     /// Thresholds that were not kept.
     pub broken: Vec<String>,
+    /// What the arm's programs wrote of their calls; empty for an arm that is not traced.
+    #[serde(default, skip_serializing_if = "Spans::is_empty")]
+    pub spans: Spans,
 }
 
 /// Reads the summary that a script leaves.
@@ -176,6 +180,7 @@ pub fn read(arm: &str, stage: Stage, scale: f64, summary: &str) -> Result<Staged
         p99_ms: value("http_req_duration", "p(99)").ok(),
         max_ms: value("http_req_duration", "max")?,
         broken,
+        spans: Spans::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 use bimetal_study::arms::{self, Place};
 use bimetal_study::load::{self, Load};
 use bimetal_study::process::Cores;
-use bimetal_study::tools;
+use bimetal_study::{spans, tools};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -53,9 +53,29 @@ fn every_arm_that_can_run_here_serves_and_its_counts_meet() {
             }
         }
         started.lives().unwrap();
-        assert_eq!(started.time_used().unwrap().is_some(), arm.name != "direct");
+        let used = started.time_used().unwrap();
+        assert_eq!(used.is_some(), arm.name != "direct");
+        // Threads to be told apart are there: a name that no thread has would hide nothing.
+        let apart = used.is_some_and(|used| !used.apart.is_zero());
+        assert_eq!(apart, !arm.apart.is_empty(), "{}", arm.name);
         assert_eq!(started.unsettled().unwrap(), None, "{}", arm.name);
-        let counts = arm.name.contains("filter") || arm.name == "native-policy";
-        assert_eq!(started.counts_calls(), counts, "{}", arm.name);
+        let name = arm.name.as_str();
+        let counts = arm.name.contains("filter")
+            || arm.name.starts_with("native-policy")
+            || name == "traced-policy";
+        assert_eq!(started.counts_calls(), counts, "{name}");
+        if arm.traced {
+            // Every call is one whole tree: the origin's, with the breaker where it is in the proxy.
+            let spans = spans::read(&started.end(), &(0..u128::MAX)).unwrap();
+            let wanted = if name == "traced-policy" { 12 } else { 11 };
+            assert_eq!(spans.len(), wanted, "{name} {spans:?}");
+            for (span, seen) in &spans {
+                // 20 and 8, and the one that asked whether it serves; the server was asked before,
+                // and once more through what is between.
+                let is_server = span.ends_with("_server") || span.contains("echo-server");
+                let asked = if is_server { 2 + u64::from(arm.next.is_some()) } else { 1 };
+                assert_eq!(seen.count, 28 + asked, "{name} {span}");
+            }
+        }
     }
 }

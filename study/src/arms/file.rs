@@ -42,6 +42,14 @@ pub struct Arm {
     /// they go straight to the server.
     #[serde(default)]
     pub processes: Vec<Process>,
+    /// Threads of its processes whose CPU time is no part of a call's, and is told beside it: one
+    /// that writes traces, say.
+    #[serde(default)]
+    pub apart: Vec<String>,
+    /// Whether its processes write every call's spans as lines of OTLP/JSON; the server behind it
+    /// then does so too.
+    #[serde(default)]
+    pub traced: bool,
     /// A page of metrics (`http://…`) that tells how many calls were admitted and settled.
     pub metrics: Option<String>,
 }
@@ -154,6 +162,8 @@ fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<
         needs,
         processes: if own.processes.is_empty() { other.processes } else { own.processes },
         metrics: own.metrics.or(other.metrics),
+        traced: own.traced || other.traced,
+        apart: if own.apart.is_empty() { other.apart } else { own.apart },
         behind: own.behind.or(other.behind),
         ..own
     })

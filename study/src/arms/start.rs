@@ -2,7 +2,7 @@
 
 use super::file::{Arm, Policy};
 use super::fill::Filling;
-use crate::process::{self, Cores, Running};
+use crate::process::{self, Cores, Running, Used};
 use crate::record::Flaw;
 use crate::tools;
 use anyhow::{Context, Result, anyhow, bail};
@@ -35,6 +35,9 @@ pub struct Started {
     pub address: SocketAddr,
     processes: Vec<Running>,
     metrics: Option<String>,
+    apart: Vec<String>,
+    /// A server of its own, where the one of the others does not do.
+    server: Option<Box<Started>>,
 }
 
 /// Starts the server behind all arms: `bimetal echo`, with one worker, on the load's core.
@@ -42,26 +45,38 @@ pub struct Started {
 /// # Errors
 /// It is not there, or does not come up.
 pub fn start_echo(place: &Place) -> Result<Started> {
+    echo(place, "echo", &[])
+}
+
+/// A server with a folder of that name and these arguments beside the usual ones.
+fn echo(place: &Place, name: &str, more: &[&str]) -> Result<Started> {
     let port = crate::ports::hold()?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let folder = room(&place.folder, "echo")?;
+    let folder = room(&place.folder, name)?;
     let mut command = process::command(tools::find("bimetal")?);
     // What it remembers of calls would grow with every block.
     command.args(["echo", "--workers", "1", "--remember", "1", "--listen", &address.to_string()]);
+    command.args(more);
     let log = folder.join("log");
     let running = process::on(place.cores.load, || Running::start(&mut command, &log))?;
-    let mut started = Started { address, processes: vec![running], metrics: None };
+    let mut started = Started { address, processes: vec![running], ..Started::nothing(address) };
     started.wait().context("the echo server does not serve")?;
     Ok(started)
 }
 
-/// Starts an arm before `upstream` and waits until it answers as the server does.
+/// Starts an arm before `upstream` and waits until it answers as the server does. One that is traced
+/// has a server of its own, which is traced too.
 ///
 /// # Errors
 /// A tool is missing, a process does not start or ends, or it answers something else.
 pub fn start(arm: &Arm, place: &Place, upstream: SocketAddr) -> Result<Started> {
     let folder = room(&place.folder, &arm.name)?;
-    let mut started = Started { address: upstream, processes: Vec::new(), metrics: None };
+    let mut started = Started { apart: arm.apart.clone(), ..Started::nothing(upstream) };
+    if arm.traced {
+        let server = echo(place, "echo-traced", &["--traces", "otlp_stdout"])?;
+        started.address = server.address;
+        started.server = Some(Box::new(server));
+    }
     let mut chain: Vec<&Arm> =
         std::iter::successors(Some(arm), |arm| arm.next.as_deref()).collect();
     // What is nearest to the server first: each is told where the one behind it is.
@@ -120,6 +135,23 @@ fn start_one(arm: &Arm, place: &Place, folder: &Path, started: &mut Started) -> 
 }
 
 impl Started {
+    /// Before any process.
+    fn nothing(address: SocketAddr) -> Self {
+        Self { address, processes: Vec::new(), metrics: None, apart: Vec::new(), server: None }
+    }
+
+    /// Ends it, and gives the files with its processes' output and its own server's.
+    pub fn end(self) -> Vec<PathBuf> {
+        let own = self.server.iter().flat_map(|server| &server.processes);
+        self.processes.iter().chain(own).map(|process| process.log().to_path_buf()).collect()
+    }
+
+    /// CPU time of a server of its own, which is no part of the arm.
+    pub fn server_time(&self) -> Duration {
+        let used = self.server.as_ref().and_then(|server| server.time_used().ok().flatten());
+        used.unwrap_or_default().whole()
+    }
+
     /// Waits until it answers.
     fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + WAIT;
@@ -154,10 +186,10 @@ impl Started {
     ///
     /// # Errors
     /// One is gone.
-    pub fn time_used(&self) -> Result<Option<Duration>> {
-        let times = self.processes.iter().map(|one| process::time_used(one.id()));
-        let times: Vec<Duration> = times.collect::<Result<_>>()?;
-        Ok((!times.is_empty()).then(|| times.iter().sum()))
+    pub fn time_used(&self) -> Result<Option<Used>> {
+        let times = self.processes.iter().map(|one| process::time_used(one.id(), &self.apart));
+        let times: Vec<Used> = times.collect::<Result<_>>()?;
+        Ok((!times.is_empty()).then(|| times.into_iter().sum()))
     }
 
     /// Its processes' resident memory in KiB; none where there is none.

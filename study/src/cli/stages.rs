@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use bimetal_study::arms::{self, Place};
 use bimetal_study::process::{self, Cores};
 use bimetal_study::stages::{self, Stage, Staged};
-use bimetal_study::{store, tools};
+use bimetal_study::{spans, store, tools};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -16,9 +16,14 @@ pub const EXAMPLES: &str = "Examples:
   bimetal-study stages --out /tmp/smoke --arms app --stages vus5 --scale 0.02";
 
 /// The arms of the origin's configurations: without a breaker, with one in the program, with
-/// Istio's, with ours in the sidecar.
-const ORIGIN: [&str; 5] =
-    ["app", "app-guard", "app-envoy-outlier", "app-envoy-destination-rule", "app-envoy-filter"];
+/// Istio's, with ours in the sidecar. All write traces, as the origin's programs did.
+const ORIGIN: [&str; 5] = [
+    "traced",
+    "traced-policy",
+    "traced-envoy-outlier",
+    "traced-envoy-destination-rule",
+    "traced-envoy-filter",
+];
 
 /// What is run.
 #[derive(Debug, clap::Args)]
@@ -93,7 +98,11 @@ pub fn run(options: &Options) -> Result<()> {
                 bail!("k6 ended ({status})");
             }
             let text = std::fs::read_to_string(&summary).context("k6 left no summary")?;
-            let staged = stages::read(&arm.name, *stage, options.scale, &text)?;
+            let mut staged = stages::read(&arm.name, *stage, options.scale, &text)?;
+            if arm.traced {
+                // All of them: a ramp is a part of what the origin took its means over.
+                staged.spans = spans::read(&started.end(), &(0..u128::MAX))?;
+            }
             store::add_stage(&options.out, &staged)?;
             let kept =
                 if staged.broken.is_empty() { "thresholds kept" } else { "THRESHOLDS MISSED" };

@@ -78,7 +78,7 @@ async fn send(options: &Options, begins: impl FnOnce(), ended: impl FnOnce()) ->
     let calls = |time: Duration| (time.as_secs_f64() * rate).round() as u64;
     let (before, counted) = (calls(options.warm_up), calls(options.measured));
     let mut begins = Some(begins);
-    let mut cpu = Duration::ZERO;
+    let mut cpu = process::Used::default();
     let start = Instant::now();
     for number in 0..before + counted {
         let at = start + Duration::from_secs_f64(number as f64 / rate);
@@ -86,7 +86,7 @@ async fn send(options: &Options, begins: impl FnOnce(), ended: impl FnOnce()) ->
         let counts = number >= before;
         if counts && let Some(begins) = begins.take() {
             begins();
-            cpu = process::time_used(std::process::id())?;
+            cpu = process::time_used(std::process::id(), &[])?;
         }
         let due = Due { at, counts };
         let place = desk.borrow_mut().place(due, options.connections);
@@ -105,7 +105,7 @@ async fn send(options: &Options, begins: impl FnOnce(), ended: impl FnOnce()) ->
         all_home.notified().await;
     }
     ended();
-    let cpu = process::time_used(std::process::id())?.saturating_sub(cpu);
+    let cpu = process::time_used(std::process::id(), &[])?.since(cpu).whole();
     let seconds = options.measured.as_secs_f64();
     let desk = Rc::into_inner(desk).context("a call is still under way")?.into_inner();
     desk.seen.told(seconds, cpu)

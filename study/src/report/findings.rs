@@ -1,5 +1,6 @@
 //! What the blocks say: each arm by itself, and each comparison.
 
+use super::spans::{SpanCompared, SpansSeen, spans_compared, spans_seen};
 use crate::arms::{AGAIN, Arm, program_of};
 use crate::load::Load;
 use crate::record::{Block, Measure, pairs};
@@ -22,6 +23,10 @@ pub struct Findings {
     pub arms: Vec<ArmSeen>,
     /// Each comparison of two arms under a load, for each measure.
     pub compared: Vec<Compared>,
+    /// The spans of each traced arm under each load.
+    pub spans: Vec<SpansSeen>,
+    /// Each span of a traced arm over the same one of another.
+    pub spans_compared: Vec<SpanCompared>,
     /// How much of a core others had, in the middle block and in the worst.
     pub others: [f64; 2],
 }
@@ -43,6 +48,8 @@ pub struct ArmSeen {
     pub invalid: usize,
     /// By measure; what too few calls were made for is not there.
     pub medians: BTreeMap<Measure, f64>,
+    /// CPU time per call of threads that are told apart, in microseconds.
+    pub apart_us: Option<f64>,
     /// Resident memory in KiB.
     pub rss_kib: Option<f64>,
     /// Calls answered a second.
@@ -154,6 +161,8 @@ pub fn findings(head: &Head, blocks: &[Block], arms: &BTreeMap<String, Arm>) -> 
         invalid: blocks.iter().filter(|block| !block.invalid.is_empty()).count(),
         arms: seen,
         compared,
+        spans: spans_seen(plan, blocks),
+        spans_compared: spans_compared(plan, blocks),
         others: [median(&others), others.iter().copied().fold(0.0, f64::max)],
     })
 }
@@ -185,6 +194,7 @@ fn arm_seen(blocks: &[Block], name: &str, load: Load, arms: &BTreeMap<String, Ar
             .into_iter()
             .filter_map(|measure| Some((measure, middle(&|block| measure.of(block))?)))
             .collect(),
+        apart_us: middle(&|block| block.apart_us_per_call),
         rss_kib: middle(&|block| block.rss_kib.map(|size| size as f64)),
         per_second: middle(&|block| Some(block.seen.good as f64 / block.seen.seconds))
             .unwrap_or_default(),

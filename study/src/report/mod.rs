@@ -6,10 +6,12 @@ mod claims;
 mod findings;
 mod page;
 mod pictures;
+mod spans;
 mod text;
 
 pub use claims::{Claim, Verdict, claims};
 pub use findings::{ArmSeen, Compared, Findings, Kind, findings};
+pub use spans::{SpanCompared, SpansSeen};
 
 use crate::arms::Arm;
 use crate::record::Block;
@@ -75,6 +77,7 @@ mod tests {
             p99_ms: None,
             max_ms: 12.0,
             broken: vec!["http_req_failed: rate<0.01".into()],
+            spans: crate::spans::Spans::new(),
         }
     }
 

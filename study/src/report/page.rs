@@ -3,6 +3,7 @@
 use super::claims::{Claim, main_load};
 use super::findings::Findings;
 use super::pictures::{Hues, rates, steps_picture, tails};
+use super::spans::chapter;
 use super::text::{ratio, said, trust};
 use super::{SMOKE, Verdict};
 use crate::load::Load;
@@ -37,7 +38,13 @@ pub(super) fn page(
     for line in trust(found) {
         page += &format!("<p class=\"faint\">{}</p>\n", escaped(&line));
     }
-    let hues = Hues(&head.plan.arms);
+    let mut arms = head.plan.arms.clone();
+    for one in stages {
+        if !arms.contains(&one.arm) {
+            arms.push(one.arm.clone());
+        }
+    }
+    let hues = Hues(&arms);
     if let Some(load) = main_load(&head.plan) {
         page += &format!("<h2>In short, at {} calls a second</h2>\n", escaped(&load.to_string()));
         page += &steps_picture(found, load, Measure::Cpu, &hues)?;
@@ -49,6 +56,7 @@ pub(super) fn page(
     for claim in claims {
         page += &shown_claim(claim);
     }
+    page += &chapter(&found.spans, &found.spans_compared, stages, &hues)?;
     page += &stages_table(stages);
     for load in &head.plan.loads {
         page += &format!("<h2>All figures at {}</h2>\n", escaped(&load.to_string()));
@@ -116,8 +124,11 @@ fn arms_table(found: &Findings, load: Load) -> String {
     for seen in found.arms.iter().filter(|seen| seen.load == load) {
         table += &format!("<tr><td>{}</td>", escaped(&seen.arm));
         for measure in Measure::ALL {
-            let value = seen.medians.get(&measure).map(|us| time(*us));
-            table += &format!("<td>{}</td>", value.unwrap_or_default());
+            let mut value = seen.medians.get(&measure).map(|us| time(*us)).unwrap_or_default();
+            if let Some(apart) = seen.apart_us.filter(|_| measure == Measure::Cpu) {
+                value += &format!(" + {}", time(apart));
+            }
+            table += &format!("<td>{value}</td>");
         }
         table += &format!(
             "<td>{}</td><td>{} of {}</td><td class=\"words\">{}</td></tr>\n",
@@ -127,7 +138,9 @@ fn arms_table(found: &Findings, load: Load) -> String {
             escaped(&seen.about)
         );
     }
-    table + "</table></div>\n<p class=\"faint\">Medians over the good blocks.</p>\n"
+    table
+        + "</table></div>\n<p class=\"faint\">Medians over the good blocks. CPU per call with a + \
+     has that of threads beside which no call waits for: one that writes traces.</p>\n"
 }
 
 fn compared_table(found: &Findings, load: Load) -> String {
@@ -288,6 +301,43 @@ mod tests {
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
         assert!(!page.contains(SMOKE));
+    }
+
+    #[test]
+    fn the_page_shows_spans_by_arm_by_users_and_by_payload() {
+        let (mut head, mut blocks, arms) = made(11);
+        super::super::spans::tests::trace(&mut head, &mut blocks);
+        let found = findings(&head, &blocks, &arms).unwrap();
+        let mut stages = Vec::new();
+        for (stage, factor) in
+            [("vus5", 1.0), ("vus50", 2.0), ("payload1", 1.0), ("payload100", 9.0)]
+        {
+            let spans = super::super::spans::tests::spans(factor);
+            stages.push(Staged {
+                arm: "traced".into(),
+                stage: stage.parse().unwrap(),
+                spans,
+                ..staged()
+            });
+        }
+        let page = page(&head, &found, &[], &stages, &blocks).unwrap();
+        for wanted in [
+            "Mean of each span at 50x100KB</h3>",
+            "traced-envoy-outlier / traced-policy",
+            "Mean trace time by users",
+            "<th>5 users</th><th>50 users</th>",
+            "<td>traced</td><td>0.100</td><td>0.200</td>",
+            "Mean of each span by payload: traced, us",
+            "<th>1 KB</th><th>100 KB</th>",
+            "<td>parse_request_client</td><td>2.0</td><td>18.0</td>",
+        ] {
+            assert!(page.contains(wanted), "{wanted}");
+        }
+        for tag in ["table", "div", "details", "p", "h2", "h3", "ul", "svg", "tr", "td", "th"] {
+            let opened = page.matches(&format!("<{tag}>")).count()
+                + page.matches(&format!("<{tag} ")).count();
+            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        }
     }
 
     #[test]

@@ -26,8 +26,8 @@ const SHARES: [f64; 13] =
 pub(super) struct Hues<'a>(pub(super) &'a [String]);
 
 impl Hues<'_> {
-    /// The number of its colour.
-    fn of(&self, arm: &str) -> usize {
+    /// The number of an arm's colour.
+    pub(super) fn of(&self, arm: &str) -> usize {
         // Grey is what everything is seen beside. The rest go round: neighbours, which share a
         // picture, never have the same.
         match self.0.iter().position(|one| one == arm) {
@@ -36,7 +36,8 @@ impl Hues<'_> {
         }
     }
 
-    fn legend(&self, arms: &[&str]) -> String {
+    /// What colours mean, for these arms.
+    pub(super) fn legend(&self, arms: &[&str]) -> String {
         let items = arms.iter().map(|arm| {
             let hue = self.of(arm);
             format!("<li><span style=\"background:var(--hue{hue})\"></span>{}</li>", escaped(arm))

@@ -3,6 +3,7 @@
 use super::SMOKE;
 use super::claims::Claim;
 use super::findings::{Compared, Findings, Kind};
+use super::spans::write_text;
 use crate::plan::Extent;
 use crate::record::{Block, Measure};
 use crate::stages::Staged;
@@ -21,6 +22,7 @@ pub(super) fn text(
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write_all(&mut text, head, found, claims)
+        .and_then(|()| write_text(&mut text, &found.spans))
         .and_then(|()| write_invalid(&mut text, found, blocks))
         .and_then(|()| write_stages(&mut text, stages));
     text
@@ -60,7 +62,9 @@ fn write_all(
             });
             let rss = seen.rss_kib.map_or("-".to_owned(), |kib| format!("{:.0}", kib / 1024.0));
             let blocks = format!("{}/{}", seen.blocks, seen.blocks + seen.invalid);
-            writeln!(text, "{:<28}{}{rss:>9}{blocks:>10}", seen.arm, values.concat())?;
+            let apart = seen.apart_us.map(|us| format!("  and {us:.1} us CPU apart"));
+            let apart = apart.unwrap_or_default();
+            writeln!(text, "{:<28}{}{rss:>9}{blocks:>10}{apart}", seen.arm, values.concat())?;
         }
         for (kind, title) in [
             (None, "The ladder: each arm over the one below it"),

@@ -128,7 +128,9 @@ pub fn block(made: &Made, arm: &str, round: u32, rng: &mut Rng) -> Block {
             generator_cpu_us_per_call: 0.0,
         },
         cpu_us_per_call: Some(50.0 * pace * (0.005 * gauss(rng)).exp()),
+        apart_us_per_call: None,
         rss_kib: None,
+        spans: std::collections::BTreeMap::new(),
         others: 0.0,
         invalid: Vec::new(),
     }

@@ -17,6 +17,8 @@ pub(super) struct Span {
     pub kind: String,
     /// In microseconds, which is as exact as Jaeger's old API is.
     pub start: u64,
+    /// The same.
+    pub duration: u64,
     pub attributes: BTreeMap<String, String>,
     /// The types of exceptions.
     pub exceptions: Vec<String>,
@@ -38,6 +40,7 @@ impl Span {
 
     fn of_otlp(span: &Value) -> Result<Self> {
         let start: u64 = text(&span["startTimeUnixNano"]).parse().context("no time")?;
+        let end: u64 = text(&span["endTimeUnixNano"]).parse().context("no end")?;
         let kind = match span["kind"].as_u64() {
             Some(1) => "internal",
             Some(2) => "server",
@@ -62,6 +65,7 @@ impl Span {
             name: text(&span["name"]),
             kind: kind.to_owned(),
             start: start / 1_000,
+            duration: end.saturating_sub(start) / 1_000,
             attributes: attributes(span),
             exceptions: events
                 .filter(|event| event["name"] == "exception")
@@ -91,6 +95,7 @@ impl Span {
             name: text(&span["operationName"]),
             kind: attributes.remove("span.kind").unwrap_or_default(),
             start: span["startTime"].as_u64().context("no time")?,
+            duration: span["duration"].as_u64().context("no duration")?,
             attributes,
             exceptions: logs
                 .filter(|fields| fields.get("event").is_some_and(|event| event == "exception"))
@@ -130,13 +135,14 @@ mod tests {
 
     const LINE: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0a","spanId":"0b",
         "parentSpanId":"0c","name":"n","kind":2,"startTimeUnixNano":"1700000000123456789",
+        "endTimeUnixNano":"1700000000124457900",
         "attributes":[{"key":"a","value":{"intValue":"3"}},{"key":"b","value":{"boolValue":true}}],
         "events":[{"name":"exception","attributes":[{"key":"exception.type",
         "value":{"stringValue":"reset"}}]}]}]}]}]}"#;
 
     const STORED: &str = r#"{"traceID":"0a","spanID":"0b","operationName":"n",
         "references":[{"refType":"CHILD_OF","traceID":"0a","spanID":"0c"}],
-        "startTime":1700000000123456,"tags":[{"key":"a","type":"int64","value":3},
+        "startTime":1700000000123456,"duration":1001,"tags":[{"key":"a","type":"int64","value":3},
         {"key":"b","type":"bool","value":true},{"key":"span.kind","value":"server"},
         {"key":"internal.span.format","value":"otlp"}],
         "logs":[{"fields":[{"key":"event","value":"exception"},
@@ -157,10 +163,11 @@ mod tests {
     #[test]
     fn every_difference_is_found() {
         let written = Span::written(LINE).unwrap().remove(0);
-        let changes: [fn(&mut Value); 7] = [
+        let changes: [fn(&mut Value); 8] = [
             |span| span["operationName"] = "other".into(),
             |span| span["references"] = Value::Array(Vec::new()),
             |span| span["startTime"] = 1.into(),
+            |span| span["duration"] = 1.into(),
             |span| span["tags"][0]["value"] = 4.into(),
             |span| span["tags"][1]["key"] = "c".into(),
             |span| span["tags"][2]["value"] = "client".into(),

@@ -1,9 +1,11 @@
 //! Pictures as SVG, drawn by plotters. Colours are names of the page's style, so one picture is
 //! right on a light page and on a dark one.
 
+mod bars;
 mod ladder;
 mod lines;
 
+pub(super) use bars::{Bars, bars};
 pub(super) use ladder::{Bar, ladder};
 pub(super) use lines::{Axes, Line, lines};
 

@@ -11,7 +11,7 @@ mod wire;
 use super::Extent;
 use super::arms;
 use super::cores;
-use super::ends::{plain_table, right_aligned};
+use super::ends::{plain_table, right_aligned, verdict};
 use crate::{say, tools};
 use anyhow::{Result, bail};
 use callgrind::Callgrind;
@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
 use traffic::Origin;
+
+/// Instructions of a request with traces at a sampling of 0 over one without, at most.
+const TRACES_MOST: f64 = 1.01;
 
 /// A counted row.
 #[derive(Debug)]
@@ -56,6 +59,13 @@ pub fn run(extent: Extent, save: Option<&str>) -> Result<Value> {
     }
     let last = last.ok();
     println!("{}", table(&counted, last.as_ref()));
+    let traces = traces(&counted);
+    if let Some(ratio) = traces {
+        let verdict = verdict(ratio <= TRACES_MOST);
+        println!(
+            "\ntraces at 0 over none: {ratio:.4}; the aim is {TRACES_MOST} at most: {verdict}"
+        );
+    }
     if let Some(last) = &last {
         println!("\nlast release: {} ({})", last.source.version, last.source.commit);
         let unlike = last.source.unlike(&source);
@@ -67,6 +77,7 @@ pub fn run(extent: Extent, save: Option<&str>) -> Result<Value> {
     let figures = json!({
         "counted": source,
         "last_release": last.as_ref().map(|last| &last.source),
+        "traces_at_0": traces,
         "rows": counted.iter().map(|one| json!({
             "row": one.row,
             "instructions": one.now,
@@ -83,6 +94,12 @@ pub fn run(extent: Extent, save: Option<&str>) -> Result<Value> {
         say::line(format!("the last release's figures: {}", record::file().display()));
     }
     Ok(figures)
+}
+
+/// What traces of which none is recorded add to a request, as a ratio.
+fn traces(counted: &[Counted]) -> Option<f64> {
+    let of = |row| counted.iter().find(|one| one.row == row).map(|one| one.now);
+    Some(of(requests::UNSAMPLED)? / of(requests::POLICY)?)
 }
 
 fn requests(callgrind: &Callgrind, bimetal: PathBuf, extent: Extent) -> Result<Vec<Counted>> {
@@ -169,6 +186,14 @@ mod tests {
     fn thousands_are_apart() {
         let shown = [0.0, 61.4, 999.0, 1_000.0, 37_059.6, 1_234_567.0].map(grouped);
         assert_eq!(shown, ["0", "61", "999", "1,000", "37,060", "1,234,567"]);
+    }
+
+    #[test]
+    fn traces_are_held_against_a_request_without_them() {
+        let of = |row, now| Counted { row, now, before: None };
+        let both = [of(requests::POLICY, 200.0), of(requests::UNSAMPLED, 201.0)];
+        assert_eq!(traces(&both), Some(1.005));
+        assert_eq!(traces(&both[..1]), None);
     }
 
     #[test]

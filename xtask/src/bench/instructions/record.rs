@@ -170,7 +170,9 @@ mod tests {
     fn the_repository_has_figures_of_every_row() {
         let record = Record::read().unwrap();
         let requests = requests::rows();
-        let ours = requests.iter().filter(|row| row.setting != requests::Setting::Haproxy);
+        // HAProxy is no release of ours, and the last one made no traces.
+        let others = [requests::Setting::Haproxy, requests::Setting::Unsampled];
+        let ours = requests.iter().filter(|row| !others.contains(&row.setting));
         let names = ours.map(|row| row.name).chain(calls::ROWS.map(|row| row.name));
         for name in names {
             assert!(record.of(name).is_some_and(|count| count > 0.0), "{name}");

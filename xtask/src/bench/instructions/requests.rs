@@ -31,6 +31,11 @@ const BROWSER: [(&str, &str); 8] = [
     ("Cache-Control", "max-age=0"),
 ];
 
+/// The row with traces at a sampling of 0, and the one without them that it is held against.
+pub const UNSAMPLED: &str = "GET with policy, traces at 0";
+/// See [`UNSAMPLED`].
+pub const POLICY: &str = "GET with policy";
+
 /// Bytes of the row with a body.
 const BODY: usize = 1024;
 
@@ -41,6 +46,8 @@ pub enum Setting {
     Bare,
     /// Ours with the study's breaker and a timeout.
     Policy,
+    /// The same, with an exporter of traces that records none of the requests.
+    Unsampled,
     /// Ours with a breaker that is held open.
     Open,
     /// HAProxy.
@@ -67,7 +74,8 @@ pub fn rows() -> Vec<Row> {
     };
     vec![
         row("GET without a policy", Setting::Bare, get, 200),
-        row("GET with policy", Setting::Policy, get, 200),
+        row(POLICY, Setting::Policy, get, 200),
+        row(UNSAMPLED, Setting::Unsampled, get, 200),
         row("GET with policy and 8 more headers", Setting::Policy, get_by_browser, 200),
         row("POST of 1 KiB with policy", Setting::Policy, post, 200),
         row("GET rejected by an open breaker", Setting::Open, get, 503),
@@ -155,6 +163,9 @@ fn configured(
             let mut file = servers::native(addresses, upstream, &policies(setting));
             // A program that starts under callgrind beside other work needs more than the usual 10 s.
             file["listeners"][0]["header_timeout"] = "10m".into();
+            if setting == Setting::Unsampled {
+                file["telemetry"] = json!({"traces": {"exporter": "otlp_stdout", "sample": 0}});
+            }
             ("proxy.json", file.to_string(), &["proxy", "--config"])
         }
     };
@@ -167,7 +178,7 @@ fn policies(setting: Setting) -> Value {
     let mut policies = servers::policy()["policies"].take();
     match setting {
         Setting::Bare | Setting::Haproxy => json!([]),
-        Setting::Policy => policies,
+        Setting::Policy | Setting::Unsampled => policies,
         Setting::Open => {
             policies[0]["mode"] = "forced_open".into();
             policies
