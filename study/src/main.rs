@@ -24,7 +24,8 @@ enum Task {
     #[command(after_help = cli::stages::EXAMPLES)]
     Stages(cli::stages::Options),
     /// Make the report of a study anew, from what was measured
-    #[command(after_help = "Example:\n  bimetal-study report results/today")]
+    #[command(after_help = "Examples:\n  bimetal-study report results/today\n  \
+        bimetal-study report study/results/2026-11-26 --into docs/study.md")]
     Report(cli::report::Options),
     /// List the arms, and what each needs
     Arms(cli::arms::Options),

@@ -4,6 +4,7 @@
 mod charts;
 mod claims;
 mod findings;
+mod markdown;
 mod page;
 mod pictures;
 mod spans;
@@ -11,6 +12,7 @@ mod text;
 
 pub use claims::{Claim, Verdict, claims};
 pub use findings::{ArmSeen, Compared, Findings, Kind, findings};
+pub use markdown::shown;
 pub use spans::{SpanCompared, SpansSeen};
 
 use crate::arms::Arm;
@@ -56,6 +58,23 @@ pub fn write(store: &Store, arms: &BTreeMap<String, Arm>) -> Result<(PathBuf, St
     store.write("report.txt", &text)?;
     let page = page::page(head, &found, &claims, &stages, blocks)?;
     Ok((store.write("report.html", &page)?, text))
+}
+
+/// `document` with its section of results made anew from a study; the study is said to lie in
+/// `folder`.
+///
+/// # Errors
+/// The document has no such section, or the study cannot be read.
+pub fn within(
+    document: &str,
+    folder: &str,
+    store: &Store,
+    arms: &BTreeMap<String, Arm>,
+) -> Result<String> {
+    let head = store.head();
+    let found = findings(head, store.blocks(), arms)?;
+    let section = markdown::section(head, &found, &claims(&head.plan, &found), folder);
+    markdown::placed(document, folder, &section)
 }
 
 #[cfg(test)]
