@@ -148,6 +148,20 @@ fn an_error_is_not_kept_and_the_newest_answer_is() {
     let found = [&ok("one")[..], "HTTP/1.1 404 No\r\ncontent-length: 4\r\n\r\nnone"];
     let proxy = Running::start(scripted(&found), &policy(9, "", ""));
     assert_eq!([(); 3].map(|()| proxy.ask(&get("/")).text()), ["one", "none", "none"]);
+    // What the policy calls a failure is none either.
+    let failure = "consecutive_failures: 9}, failure: {statuses: [404]";
+    let rest = policy(9, "", "").replace("consecutive_failures: 9", failure);
+    let proxy = Running::start(scripted(&[&ok("one"), found[1], BROKEN]), &rest);
+    assert_eq!([(); 2].map(|()| proxy.ask(&get("/")).text()), ["one", "one"]);
+    assert_eq!(proxy.ask(&get("/")).text(), "broken", "that is none to this policy");
+    let other = "fallback: {when: [rejected]";
+    let proxy = Running::start(
+        scripted(&[&ok("one"), found[1]]),
+        &rest
+            .replace("fallback: {when: [rejected, failed]", other)
+            .replace("_failures: 9", "_failures: 1"),
+    );
+    assert_eq!([(); 3].map(|()| proxy.ask(&get("/")).text()), ["one", "none", "one"]);
     let proxy = Running::start(scripted(&[&ok("one"), BROKEN, &ok("two")]), &policy(9, "", ""));
     let told = [(); 4].map(|()| proxy.ask(&get("/")).text());
     assert_eq!(told, ["one", "one", "two", "two"]);
