@@ -354,6 +354,11 @@ impl Policy {
         self.fallback.as_ref().filter(|f| f.on.rejected && self.acts())
     }
 
+    /// Which answers of before are kept and given, where the policy acts.
+    pub fn stale_applied(&self) -> Option<crate::policy::StalePolicy> {
+        self.fallback.as_ref().filter(|_| self.acts())?.stale
+    }
+
     /// The fallback in place of failures, where the policy has one and acts.
     pub fn fallback_when_failed(&self) -> Option<&crate::policy::Fallback> {
         self.fallback.as_ref().filter(|f| f.on.failed && self.acts())

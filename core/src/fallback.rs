@@ -38,7 +38,7 @@ impl FallbackKind {
     }
 }
 
-/// Why another upstream was not asked, or gave no answer.
+/// Why no answer but the fixed one stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoFallback {
@@ -56,6 +56,8 @@ pub enum NoFallback {
     UnknownUpstream,
     /// It gave no answer.
     NoAnswer,
+    /// No answer of before is kept, or none that may be given.
+    NothingKept,
 }
 
 impl NoFallback {
@@ -69,6 +71,7 @@ impl NoFallback {
             Self::SameUpstream => "same_upstream",
             Self::UnknownUpstream => "unknown_upstream",
             Self::NoAnswer => "no_answer",
+            Self::NothingKept => "nothing_kept",
         }
     }
 }

@@ -278,6 +278,13 @@ fn failures() {
 #[test]
 fn fallbacks() {
     assert_eq!(
+        of_policy(json!({"fallback": {"stale": {"max_bytes": "2KiB", "max_total": "1KiB"}}})),
+        [
+            "policies[0].fallback.stale.max_age: missing; this field is required",
+            "policies[0].fallback.stale.max_bytes: 2048 bytes are more than max_total (1024)",
+        ]
+    );
+    assert_eq!(
         of_policy(json!({"fallback": {
             "on": [], "status": 99, "headers": {"Content-Length": "3", "x-bimetal-rule": "a"},
         }})),

@@ -12,6 +12,7 @@ use bimetal_core::Duration;
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::{Check, Node, Path, Unsupported};
 use bimetal_core::outcome::{FailureRules, Observation, Outcome, Transport};
+use bimetal_core::policy::StalePolicy;
 use bimetal_core::policy::table::DOCUMENT;
 use bimetal_core::policy::{
     BreakerPolicy, DirectionMatch, Document, FallbackOn, Growth, HalfOpen, HeaderMatch, Host,
@@ -194,7 +195,6 @@ fn the_full_language_in_the_proxy() {
             r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host native"#,
             "policies[0].rate_limits[1].when_store_fails: not supported yet by host native",
             "policies[0].timeout.idle: not supported yet by host native",
-            "policies[0].fallback.stale: not supported yet by host native",
             "policies[0].anomaly: not supported yet by host native",
         ]
     );
@@ -211,6 +211,13 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(fallback.status, Some(503));
     assert_eq!(fallback.headers, [("content-type".into(), "application/json".into())]);
     assert_eq!(fallback.body.as_deref(), Some(r#"{"error":"circuit open"}"#));
+    let stale = StalePolicy {
+        max_age: secs(60),
+        max_bytes: 1 << 20,
+        max_total: 16 << 20,
+        max_entries: 1000,
+    };
+    assert_eq!(fallback.stale, Some(stale));
     let elsewhere = fallback.upstream.as_ref().unwrap();
     assert_eq!((&*elsewhere.name, elsewhere.buffer), ("spare", 64 << 10));
     assert_eq!(elsewhere.methods, RetriedMethods::idempotent());
@@ -234,7 +241,7 @@ fn the_full_language_in_the_filter() {
             "policies[0].timeout.idle: not supported yet by host wasm",
             "policies[0].retry: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
-            "policies[0].fallback.stale: not supported yet by host wasm",
+            "policies[0].fallback.stale: not supported by host wasm",
             "policies[0].fallback.upstream: not supported by host wasm",
             "policies[0].anomaly: not supported yet by host wasm",
         ]

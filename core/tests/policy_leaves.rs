@@ -24,6 +24,8 @@ const CHOSEN: &[(&str, &[&str])] = &[
         &[r#""idempotent""#, r#""all""#, r#"["idempotency_key"]"#, r#"["POST", "GET"]"#],
     ),
     ("fallback.methods", &[r#""idempotent""#, r#""all""#, r#""POST""#]),
+    ("stale.max_bytes", &[r#""1B""#, r#""2B""#]),
+    ("stale.max_total", &[r#""1GiB""#, r#""2GiB""#]),
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
     // Not below `adaptive.min`.
     ("adaptive.max", &["100", "200"]),

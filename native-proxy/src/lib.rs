@@ -19,6 +19,7 @@ pub mod proxy;
 mod ready;
 mod serve;
 pub mod service;
+mod stale;
 mod telemetry;
 mod timer;
 mod upstream;

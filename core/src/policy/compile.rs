@@ -1,6 +1,6 @@
 //! From a complete, checked document to what the engine decides by.
 
-use super::fallback::{Fallback, FallbackOn, FallbackUpstream};
+use super::fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
@@ -9,7 +9,7 @@ use super::table::breaker::{self, half_open, open, recovery};
 use super::table::concurrency::{self, adaptive, queue};
 use super::table::connections;
 use super::table::deadline::{self, Carrier};
-use super::table::fallback::{self, Occasion};
+use super::table::fallback::{self, Occasion, stale};
 use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
@@ -344,6 +344,15 @@ fn read_fallback(node: &Node, retry: Option<&Node>) -> Result<Option<Fallback>, 
                     None => RetriedMethods::idempotent(),
                 },
                 buffer: read_retry::buffer(retry)?,
+            }),
+            None => None,
+        },
+        stale: match fallback::STALE.node(node) {
+            Some(node) => Some(StalePolicy {
+                max_age: stale::MAX_AGE.read(node)?,
+                max_bytes: stale::MAX_BYTES.read(node)?.0,
+                max_total: stale::MAX_TOTAL.read(node)?.0,
+                max_entries: stale::MAX_ENTRIES.read(node)?,
             }),
             None => None,
         },

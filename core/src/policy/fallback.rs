@@ -1,6 +1,7 @@
 //! A compiled fallback.
 
 use crate::retry::RetriedMethods;
+use crate::time::Duration;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,12 +19,14 @@ pub struct Fallback {
     pub body: Option<String>,
     /// Whose answer is given before all that (native only).
     pub upstream: Option<FallbackUpstream>,
+    /// The upstream's own answers of before, which are given before the fixed one (native only).
+    pub stale: Option<StalePolicy>,
 }
 
 impl Fallback {
     /// Whether a fixed answer is given: it says one, or there is nothing else that it could give.
     pub const fn is_fixed(&self) -> bool {
-        self.upstream.is_none()
+        self.upstream.is_none() && self.stale.is_none()
             || self.status.is_some()
             || self.body.is_some()
             || !self.headers.is_empty()
@@ -48,4 +51,17 @@ pub struct FallbackOn {
     pub rejected: bool,
     /// In place of upstream failures (native only: the filter cannot hold a body back).
     pub failed: bool,
+}
+
+/// Which answers of before are kept and given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StalePolicy {
+    /// The oldest that is given.
+    pub max_age: Duration,
+    /// The longest body that is kept.
+    pub max_bytes: u64,
+    /// How many bytes are kept in all.
+    pub max_total: u64,
+    /// How many answers are kept.
+    pub max_entries: u32,
 }

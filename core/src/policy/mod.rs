@@ -23,7 +23,7 @@ mod rules;
 pub mod table;
 mod types;
 
-pub use fallback::{Fallback, FallbackOn, FallbackUpstream};
+pub use fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 pub use limit::{LimitOverride, LimitPolicy, Network};
 pub use matching::{DirectionMatch, HeaderMatch, HostPattern, Match, PathMatch, Subject};
 pub use types::*;

@@ -3,6 +3,7 @@
 
 use super::table::breaker::{self, half_open, open};
 use super::table::concurrency::{self, adaptive};
+use super::table::fallback::stale;
 use super::table::trip::{self, rate, window};
 use super::table::{
     BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
@@ -174,6 +175,14 @@ fn check_fallback(at: &Path<'_>, node: &Node, problems: &mut Problems) {
     if let Some(status @ (204 | 205 | 304)) = fallback::STATUS.find(node) {
         let at = at.key(fallback::STATUS.name());
         problems.add(&at, format!("{status} cannot carry a body"));
+    }
+    if let Some(stale) = fallback::STALE.node(node)
+        && let (Some(one), Some(all)) = (stale::MAX_BYTES.find(stale), stale::MAX_TOTAL.find(stale))
+        && one > all
+    {
+        let at = at.key(fallback::STALE.name());
+        let what = format!("{} bytes are more than max_total ({})", one.0, all.0);
+        problems.add(&at.key(stale::MAX_BYTES.name()), what);
     }
     let headers_at = at.key(fallback::HEADERS.name());
     for (name, _) in fallback::HEADERS.node(node).map_or(&[][..], Node::as_map) {

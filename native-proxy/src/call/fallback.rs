@@ -1,12 +1,13 @@
-//! Another upstream's answer in place of a rejection or a failure.
+//! Another upstream's answer, or one of before, in place of a rejection or a failure.
 //!
-//! No policy is asked for it, so its answer is never replaced again and no loop can come of it. It says
+//! No policy is asked for the other upstream, so its answer is never replaced again and no loop can come of it. It says
 //! nothing to the breaker of the policy, which judges the upstream that the call was meant for.
 
 use super::answer::{self, Answer};
 use super::deadline;
 use super::forward::{self, Sending};
 use super::kept::Kept;
+use super::memory::Memory;
 use super::retry::Tried;
 use super::tracked::TrackedCall;
 use super::{Client, Deadline, outgoing};
@@ -32,28 +33,34 @@ pub(super) struct StandIn<'a> {
     pub gate: Option<&'a ContinueGate>,
 }
 
-/// Where a rejected call goes instead; none where it is answered here. `meant` is where it was to go.
+/// What may stand in for a rejected call's upstream.
+pub(super) struct StandsIn {
+    upstream: Option<Rc<Upstream>>,
+    has_kept: bool,
+}
+
+/// What may stand in for a rejected call's upstream, which is `meant`; none where only a fixed answer is given.
 pub(super) fn when_rejected(
     client: &Client,
     refusal: &Rejected<'_>,
     meant: &Rc<Upstream>,
     is_upgrade: bool,
     account: &mut RequestAccount,
-) -> Option<Rc<Upstream>> {
+) -> Option<StandsIn> {
     let fallback = refusal.policy.fallback_when_rejected()?;
     // A client with too many connections loses this one, and nobody serves it.
-    let has_too_many = refusal.rejection.rule() == Rule::Connections;
-    let named = fallback.upstream.as_ref().filter(|_| !has_too_many);
+    let is_served = refusal.rejection.rule() != Rule::Connections;
+    let named = fallback.upstream.as_ref().filter(|_| is_served);
     let found = named.map(|named| {
         if refusal.rejection.rule() == Rule::Deadline {
             return Err(NoFallback::Deadline);
         }
         find(client, named, meant, is_upgrade)
     });
-    match found {
-        Some(Ok(upstream)) => return Some(upstream),
-        Some(Err(why)) => account.no_fallback(why),
-        None => {}
+    let upstream = found.and_then(|found| found.map_err(|why| account.no_fallback(why)).ok());
+    let has_kept = fallback.stale.is_some() && is_served;
+    if upstream.is_some() || has_kept {
+        return Some(StandsIn { upstream, has_kept });
     }
     if fallback.is_fixed() {
         account.falls_back(FallbackKind::Fixed);
@@ -61,16 +68,17 @@ pub(super) fn when_rejected(
     None
 }
 
-/// What becomes of a rejected call for which another upstream stands in.
+/// What becomes of a rejected call that something may stand in for.
 pub(super) struct Elsewhere {
-    pub upstream: Rc<Upstream>,
+    pub stands_in: StandsIn,
+    pub meant: Rc<Upstream>,
     pub policy: Arc<Policy>,
     pub deadline: Option<Deadline>,
-    /// The answer where that has none.
+    /// The answer where nothing does.
     pub rejection: Response<Answer>,
 }
 
-/// Has another upstream answer a rejected call.
+/// Has something else answer a rejected call.
 pub(super) async fn elsewhere(
     client: &Client,
     one: Elsewhere,
@@ -78,18 +86,33 @@ pub(super) async fn elsewhere(
     gate: Option<&ContinueGate>,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
-    let Elsewhere { upstream, policy, deadline, rejection } = one;
+    let Elsewhere { stands_in, meant, policy, deadline, rejection } = one;
     let (version, of) = (request.version(), policy.clone());
-    let deadline = deadline.as_ref();
     outgoing::prepare(client, &mut request, None);
-    let stand_in = StandIn { client, upstream, policy, deadline, version, gate };
-    let response = match stand_in.send(request, account).await {
-        Ok(mut response) => {
+    let memory = if stands_in.has_kept {
+        Memory::of(&client.worker, Some(&policy), &meant, &request)
+    } else {
+        None
+    };
+    let mut found = None;
+    if let Some(upstream) = stands_in.upstream {
+        let deadline = deadline.as_ref();
+        let stand_in = StandIn { client, upstream, policy, deadline, version, gate };
+        match stand_in.send(request, account).await {
+            Ok(response) => found = Some(response),
+            Err(error) if error.kind == ErrorKind::Client => {
+                return forward::broke_off(client, account);
+            }
+            Err(_) => {}
+        }
+    }
+    let found = found.or_else(|| memory?.recall(&client.worker, account));
+    let response = match found {
+        Some(mut response) => {
             answer::debug(&mut response, &of, None);
             response
         }
-        Err(error) if error.kind == ErrorKind::Client => forward::broke_off(client, account),
-        Err(_) => {
+        None => {
             if of.fallback_when_rejected().is_some_and(Fallback::is_fixed) {
                 account.falls_back(FallbackKind::Fixed);
             }
@@ -189,7 +212,7 @@ impl StandIn<'_> {
         match forward::arrive(client, sent, None, &mut call, account) {
             Tried::Answered(arrived) => {
                 account.falls_back(FallbackKind::Upstream);
-                Ok(forward::receive(client, arrived, call, account))
+                Ok(forward::receive(client, arrived, call, None, account))
             }
             Tried::Failed(error) => {
                 let why = match error.kind {

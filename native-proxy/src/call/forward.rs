@@ -3,6 +3,7 @@
 use super::answer::{self, Answer};
 use super::deadline;
 use super::fallback::{self, StandIn};
+use super::memory::Memory;
 use super::retry::{self, Arrived, Tried};
 use super::stream::{self, Streamed};
 use super::tracked::TrackedCall;
@@ -10,6 +11,7 @@ use super::{AdmittedCall, Client, Deadline, hop, outgoing};
 use crate::account::{End, RequestAccount};
 use crate::attempt::{Attempt, AttemptError, ErrorKind};
 use crate::framing::Interim;
+use crate::stale::Filling;
 use crate::upstream::{Aim, Checkout, Connection, ContinueGate, Endpoint, Upload, Upstream};
 use crate::worker::Worker;
 use bimetal_core::event::State;
@@ -59,6 +61,7 @@ pub(super) async fn forward(
     let ask = outgoing::ask(&request, protocol.as_ref());
     let version = request.version();
     outgoing::prepare(client, &mut request, protocol.as_ref());
+    let memory = Memory::of(&client.worker, call.policy(), upstream, &request);
     let (mut request, kept, mut retrying) = retry::keep(&mut call, request, protocol.is_some());
     outgoing::address(upstream, &mut request);
     let connect_limit = plan.connect_timeout.map_or(CONNECT, Duration::from);
@@ -103,16 +106,16 @@ pub(super) async fn forward(
         account.failed(error);
         client.worker.upstream_failed(&upstream.settings().name, error);
     }
-    let policy = call.policy().filter(|policy| {
-        policy.fallback_when_failed().is_some_and(|fallback| fallback.upstream.is_some())
-    });
-    let elsewhere = match policy.cloned() {
+    let fallback = call.policy().filter(|policy| policy.fallback_when_failed().is_some());
+    let elsewhere = match fallback.filter(|_| tried.has_failed()).cloned() {
         Some(policy) => {
             let (deadline, upstream) = (deadline.as_deref(), upstream.clone());
             let stand_in = StandIn { client, upstream, policy, deadline, version, gate };
             let seen = (&tried, request.is_some());
             // On its own: few calls need it, and all would carry its state.
-            Box::pin(fallback::to_failed(stand_in, seen, kept.as_deref(), account)).await
+            let found = fallback::to_failed(stand_in, seen, kept.as_deref(), account);
+            let found = Box::pin(found).await;
+            found.or_else(|| memory.as_ref()?.recall(&client.worker, account))
         }
         None => None,
     };
@@ -125,7 +128,7 @@ pub(super) async fn forward(
             }
             response
         }
-        (None, Tried::Answered(arrived)) => receive(client, arrived, call, account),
+        (None, Tried::Answered(arrived)) => receive(client, arrived, call, memory, account),
         (None, Tried::Failed(error)) => {
             unanswered(client, &error, &call, (deadline.as_deref(), state), account)
         }
@@ -329,6 +332,7 @@ pub(super) fn receive(
     client: &Client,
     arrived: Arrived,
     mut call: TrackedCall,
+    memory: Option<Box<Memory>>,
     account: &mut RequestAccount,
 ) -> Response<Answer> {
     let worker = &client.worker;
@@ -367,12 +371,17 @@ pub(super) fn receive(
         // RFC 9110, 8.6: not even a length of nothing.
         head.headers.remove(CONTENT_LENGTH);
     }
+    let filling = memory.and_then(|memory| {
+        let length = body.size_hint().exact();
+        memory.arrived(worker, (head.status, &head.headers), has_failed, length)
+    });
     if body.is_end_stream() {
+        filling.into_iter().for_each(Filling::finish);
         call.finished(now);
         account.complete(now);
         connection.release(now);
         return Response::from_parts(head, Answer::Whole(None));
     }
-    let body = Streamed::new(client, body, connection, call);
+    let body = Streamed::new(client, body, connection, call, filling);
     Response::from_parts(head, Answer::Streamed(body))
 }

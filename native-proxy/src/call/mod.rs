@@ -9,6 +9,7 @@ mod forward;
 pub(crate) mod hop;
 mod interactions;
 mod kept;
+mod memory;
 mod outgoing;
 mod pace;
 mod retry;
@@ -121,7 +122,7 @@ struct AdmittedCall {
 enum Decided {
     /// Along this route.
     Goes(Rc<Route>, AdmittedCall),
-    /// To another upstream, where it gives an answer; else this answers it.
+    /// To what stands in for its upstream, where that gives an answer.
     Elsewhere(Box<Elsewhere>),
     /// Nowhere: this answers it.
     Ends(Response<Answer>),
@@ -349,8 +350,9 @@ fn decide(
                 client.requests.may_be_unusual() && hop::upgrade(head, &route.upgrades).is_some();
             let found = fallback::when_rejected(client, &refusal, meant, is_upgrade, account);
             return Ok(match found {
-                Some(upstream) => Decided::Elsewhere(Box::new(Elsewhere {
-                    upstream,
+                Some(stands_in) => Decided::Elsewhere(Box::new(Elsewhere {
+                    stands_in,
+                    meant: meant.clone(),
                     policy: refusal.policy.clone(),
                     deadline: Deadline::of(refusal.policy, &facts, begun),
                     rejection,

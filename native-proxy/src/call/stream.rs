@@ -9,6 +9,7 @@ use super::trailers;
 use crate::account::{End, RequestAccount};
 use crate::attempt::{AttemptError, ErrorKind};
 use crate::framing::Requests;
+use crate::stale::Filling;
 use crate::upstream::{BodyStep, Connection};
 use crate::worker::Worker;
 use bimetal_core::Instant;
@@ -32,6 +33,8 @@ pub(crate) struct Streamed {
     paced: Option<Box<Paced>>,
     // Its drop says that the client's connection is idle.
     _at_work: Option<ConnectionAtWork>,
+    // Where the answer is kept.
+    filling: Option<Filling>,
 }
 
 type Step = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
@@ -43,13 +46,14 @@ impl Streamed {
         body: Incoming,
         connection: Box<Connection>,
         call: TrackedCall,
+        filling: Option<Filling>,
     ) -> Box<Self> {
         let (requests, at_work) = (client.requests.clone(), client.at_work.take());
         requests.streams(true);
         let bandwidth = call.policy().and_then(|policy| policy.bandwidth_applied());
         let paced = bandwidth.map(|policy| Paced::new(policy, client.worker.clock));
         let rest = Some((connection, call));
-        Box::new(Self { requests, body, rest, account: None, paced, _at_work: at_work })
+        Box::new(Self { requests, body, rest, account: None, paced, _at_work: at_work, filling })
     }
 
     /// The answer goes out: its end is that of the request.
@@ -133,6 +137,12 @@ impl Streamed {
                         call.body(frame.data_ref().map(|data| &**data));
                     }
                 }
+                if let (Some(filling), Some(data)) = (&mut self.filling, frame.data_ref()) {
+                    filling.add(data);
+                } else {
+                    // Trailers are not kept, and an answer without them is another one.
+                    self.filling = None;
+                }
                 // A body is not asked again after the last piece of a known length, nor after its
                 // trailers.
                 if frame.is_trailers() || self.body.is_end_stream() {
@@ -214,6 +224,7 @@ impl Streamed {
         if let Some((connection, mut call)) = self.rest.take() {
             let now = call.now();
             call.finished(now);
+            self.filling.take().into_iter().for_each(Filling::finish);
             // What is held back is the client's matter, and no longer the upstream's.
             if self.paced.is_none() {
                 self.end(End::Answered, Some(now));

@@ -192,11 +192,17 @@ pub(super) fn rejection(policy: &Policy) -> String {
         Some(_) => "the fallback's body",
         None => r#"body {"error": …}"#,
     };
+    let kept = match fallback.and_then(|fallback| fallback.stale) {
+        Some(stale) => {
+            format!("one of before, at most {} old; where none is kept: ", stale.max_age)
+        }
+        None => String::new(),
+    };
     let first = match fallback.and_then(|fallback| fallback.upstream.as_ref()) {
         Some(named) => format!("upstream {}'s; where it has none: ", named.name),
         None => String::new(),
     };
-    format!("{first}status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
+    format!("{first}{kept}status {status}, x-bimetal-rule: {}/{}, {body}", policy.name, rule.name())
 }
 
 fn rate(of: &str, rate: &RateCondition) -> String {

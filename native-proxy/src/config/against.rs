@@ -65,6 +65,10 @@ fn of_policy(policy: &Policy) -> Vec<(&'static str, String)> {
 }
 
 fn of_fallback(policy: &Policy, fallback: &Fallback, all: &mut Vec<(&'static str, String)>) {
+    if fallback.stale.is_some() && !reads(policy) {
+        let what = "only answers to GET and HEAD are kept, and the policy matches neither";
+        all.push(("fallback.stale", what.into()));
+    }
     let Some(named) = &fallback.upstream else { return };
     if fallback.on.rejected && !policy.rate_limits.is_empty() {
         let what = format!(
@@ -80,6 +84,12 @@ fn of_fallback(policy: &Policy, fallback: &Fallback, all: &mut Vec<(&'static str
         );
         all.push(("fallback.upstream", what));
     }
+}
+
+/// Whether it is for calls whose answers can be kept.
+fn reads(policy: &Policy) -> bool {
+    let methods = &policy.matcher.methods;
+    methods.is_empty() || methods.iter().any(|method| matches!(&**method, b"GET" | b"HEAD"))
 }
 
 fn of_retry(
@@ -142,6 +152,7 @@ mod tests {
                "timeout": {"request": "3s", "per_try": "1s"}"#,
             r#""timeout": {"request": "1s", "per_try": "1s"}"#,
             r#""fallback": {"when": ["rejected"], "upstream": "spare"}"#,
+            r#""match": {"methods": ["GET"]}, "fallback": {"stale": {"max_age": "1m"}}"#,
         ] {
             assert_eq!(warnings(parts), [""; 0], "{parts}");
         }
@@ -178,6 +189,10 @@ mod tests {
             (
                 r#""rate_limits": [{"rate": "1/s"}], "fallback": {"upstream": "spare"}"#,
                 "policies[0].fallback.upstream (a): what `rate_limits` turn away goes to \"spare\", which they do not protect",
+            ),
+            (
+                r#""match": {"methods": ["POST"]}, "fallback": {"stale": {"max_age": "1m"}}"#,
+                "policies[0].fallback.stale (a): only answers to GET and HEAD are kept, and the policy matches neither",
             ),
             (
                 r#""fallback": {"when": ["failed"], "upstream": "spare"}"#,

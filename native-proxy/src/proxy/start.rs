@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings, Telemetry};
 use crate::log::Level;
 use crate::serve::{Sharing, bind};
+use crate::stale::StaleAnswers;
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
 use crate::upstream::Directory;
 use crate::worker::{self, Command, FailureLog, Interactions, Start};
@@ -116,6 +117,7 @@ impl Proxy {
         let board = Arc::new(MemoryBoard::default());
         let failure_log = Arc::new(FailureLog::default());
         let interactions = Arc::new(Interactions::default());
+        let stale = Arc::new(StaleAnswers::default());
         let directory = Arc::new(Directory::new(clock));
         directory.load(&settings);
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
@@ -129,6 +131,7 @@ impl Proxy {
                 level,
                 failure_log: failure_log.clone(),
                 interactions: interactions.clone(),
+                stale: stale.clone(),
                 traces: queue.cloned().zip(Some(environment.clone())),
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),

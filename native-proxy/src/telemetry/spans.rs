@@ -93,7 +93,7 @@ impl Spans {
     /// The same moment on the clock on the wall. It is read once a trace, so that no span of it is
     /// longer or shorter than it was.
     pub(super) fn at(&self, moment: Instant) -> SystemTime {
-        self.begun.wall + moment.since(self.begun.at).into()
+        self.begun.wall + std::time::Duration::from(moment.since(self.begun.at))
     }
 
     /// All of them.

@@ -196,7 +196,7 @@ impl fmt::Display for Told<'_> {
         match (&request.fallback_upstream, request.no_fallback) {
             (Some(upstream), None) => write!(f, " {upstream}")?,
             (Some(upstream), Some(why)) => write!(f, ", not by {upstream}: {}", why.name())?,
-            (None, Some(why)) => write!(f, ", no other upstream: {}", why.name())?,
+            (None, Some(why)) => write!(f, ", no fallback: {}", why.name())?,
             (None, None) => {}
         }
         Ok(())

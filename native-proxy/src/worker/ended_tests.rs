@@ -153,7 +153,7 @@ fn a_request_is_told_in_words() {
         ),
         (
             RequestEnded { no_fallback: Some(NoFallback::BodyGone), ..request() },
-            "request: no answer in 0ns, client_gone, no other upstream: body_gone",
+            "request: no answer in 0ns, client_gone, no fallback: body_gone",
         ),
         (
             RequestEnded { route, failure: Some(ErrorKind::Reset), attempts: 2, ..request() },

@@ -40,6 +40,7 @@ use crate::config::Settings;
 use crate::framing::Refusals;
 use crate::interactions::Kind;
 use crate::log::{CORE_EVENTS, Level};
+use crate::stale::StaleAnswers;
 use crate::telemetry::{BreakerWitness, Tracer};
 use crate::upstream::{Directory, Endpoint, Resolver, Surroundings};
 use bimetal_core::breaker::View;
@@ -83,6 +84,8 @@ pub(crate) struct Worker {
     /// What all workers know of how services call each other.
     pub interactions: Arc<Interactions>,
     warnings: Warnings,
+    /// Answers that are kept, for all workers.
+    pub stale: Arc<StaleAnswers>,
     fallbacks: Fallbacks,
     resolver: Rc<Resolver>,
     directory: Arc<Directory>,
@@ -132,6 +135,7 @@ impl Worker {
             failures: Failures::new(start.failure_log.clone()),
             interactions: start.interactions.clone(),
             warnings: Warnings::new(&start.interactions),
+            stale: start.stale.clone(),
             fallbacks: Fallbacks::default(),
             resolver: Rc::default(),
             directory: start.directory.clone(),
@@ -158,6 +162,7 @@ impl Worker {
         }
         let document = unshared(&settings.document);
         self.ended.load(&document.policies);
+        self.stale.load(&document);
         let around = Surroundings {
             resolver: &self.resolver,
             directory: &self.directory,

@@ -22,6 +22,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         level: Level::Info,
         failure_log: Arc::default(),
         interactions: Arc::default(),
+        stale: Arc::default(),
         traces: None,
         ready_path: "/ready".into(),
         sockets,

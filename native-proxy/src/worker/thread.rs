@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::Level;
 use crate::serve;
+use crate::stale::StaleAnswers;
 use crate::telemetry::{Environment, Queue, Tracer};
 use crate::upstream::Directory;
 use std::net::TcpListener;
@@ -49,6 +50,8 @@ pub(crate) struct Start {
     pub failure_log: Arc<FailureLog>,
     /// What the workers know together of how services call each other.
     pub interactions: Arc<Interactions>,
+    /// Answers that are kept, for all workers.
+    pub stale: Arc<StaleAnswers>,
     /// Where traces go, and what the variables say of them.
     pub traces: Option<(Queue, Arc<Environment>)>,
     /// See [`Worker::ready_path`].

@@ -1,10 +1,11 @@
 //! The part of the table that describes a fallback.
 
-use super::NATIVE;
 use super::retry::{ONE_METHOD, Retried};
+use super::{COUNT, DAY, NATIVE};
 use crate::doc::table::{ANY_TEXT, NAME, TOKEN};
-use crate::doc::{Entries, Field, FromNode, Key, Keyword, Node, Object, TypedKind};
+use crate::doc::{Entries, FromNode, Key, Keyword, Node, Object, Part, Size, TypedKind};
 use crate::policy::forms::FIELD_VALUE;
+use crate::time::Duration;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -67,17 +68,52 @@ pub(crate) const METHODS: Key<Vec<Retried>> = Key::new(
     "Which requests go to that other upstream after one has failed them: as `retry.methods`; left out: `idempotent`. What never left goes there whatever its method (proxy only).",
 )
 .only(NATIVE);
+/// Answers that are kept.
+pub(crate) const STALE: Key<Part> = Key::new(
+    "stale",
+    TypedKind::object(&stale::STALE),
+    "The upstream's own answer of before, by the rules of RFC 9111; given before the fixed one, and after that of another upstream (proxy only).",
+)
+.only(NATIVE);
 
 pub(super) static FALLBACK: Object = Object {
-    doc: "A fixed answer, or another upstream's.",
+    doc: "A fixed answer, another upstream's, or one of before.",
     fields: &[
         WHEN.field(),
         STATUS.field(),
         HEADERS.field(),
         BODY.field(),
-        Field::later("stale", "An older answer."),
+        STALE.field(),
         UPSTREAM.field(),
         METHODS.field(),
     ],
     rules: &[],
 };
+
+pub(crate) mod stale {
+    use super::{COUNT, DAY, Duration, Key, Object, Size, TypedKind};
+
+    pub(crate) const MAX_AGE: Key<Duration> = Key::new(
+        "max_age",
+        TypedKind::duration(Duration::from_secs(1), DAY),
+        "The oldest answer that is given.",
+    )
+    .required();
+    pub(crate) const MAX_BYTES: Key<Size> =
+        Key::new("max_bytes", TypedKind::size(1, 64 << 20), "The longest body that is kept.")
+            .default(r#""1MiB""#);
+    pub(crate) const MAX_TOTAL: Key<Size> = Key::new(
+        "max_total",
+        TypedKind::size(1, 4 << 30),
+        "How much is kept in all, heads and keys included; the oldest goes first.",
+    )
+    .default(r#""16MiB""#);
+    pub(crate) const MAX_ENTRIES: Key<u32> =
+        Key::new("max_entries", COUNT, "How many answers are kept.").default("1000");
+
+    pub(super) static STALE: Object = Object {
+        doc: "Answers of before.",
+        fields: &[MAX_AGE.field(), MAX_BYTES.field(), MAX_TOTAL.field(), MAX_ENTRIES.field()],
+        rules: &[],
+    };
+}
