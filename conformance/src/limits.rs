@@ -47,8 +47,6 @@ pub enum Need {
     TimeoutBehindInformationalHeads,
     /// Retries.
     Retries,
-    /// Calls that wait for a slot.
-    Queues,
     /// Limits of clients' connections.
     Connections,
 }
@@ -67,7 +65,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 8] = [
+pub const LIMITS: [Limit; 7] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -106,12 +104,6 @@ pub const LIMITS: [Limit; 8] = [
     },
     Limit {
         host: HostName::Envoy,
-        need: Need::Queues,
-        what: "calls that wait for a slot",
-        why: "the filter cannot have a call go on from within another one yet; the document is refused",
-    },
-    Limit {
-        host: HostName::Envoy,
         need: Need::Connections,
         what: "limits of a client's connections",
         why: "a filter sees calls and not the connections that they come on; the document is refused",
@@ -134,11 +126,6 @@ impl Need {
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
             Self::Retries => names(scenario, "retry"),
             Self::Connections => names(scenario, "connections"),
-            Self::Queues => {
-                let policies = scenario.document["policies"].as_array();
-                let waits = |policy: &serde_json::Value| !policy["concurrency"]["queue"].is_null();
-                policies.is_some_and(|all| all.iter().any(waits))
-            }
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {

@@ -85,13 +85,13 @@ fn wrong_numbers_and_words() {
     }
 }
 
-/// Envoy's workers cannot hand slots to one another, nor can the filter say yet who is to go on.
+/// Envoy's workers cannot hand slots to one another: each has a limit and a queue of its own.
 #[test]
-fn the_filter_has_no_queue_and_says_so() {
+fn in_the_filter_each_worker_has_its_own_limit_and_queue() {
     let queue = json!({"max": 1, "queue": {"max": 1, "max_wait": "1s"}});
     let document = json!({"policies": [{"name": "a", "concurrency": queue}]});
-    let told = problems(&document, Host::Wasm);
-    assert_eq!(told, ["policies[0].concurrency.queue: not supported by host wasm"]);
+    let limit = compile(&document, Host::Wasm).policies[0].concurrency.unwrap();
+    assert_eq!((limit.share, limit.queue.map(|queue| queue.max)), (Share::None, Some(1)));
     let adaptive = json!({"policies": [{"name": "a", "concurrency": {"adaptive": {}}}]});
     let limit = compile(&adaptive, Host::Wasm).policies[0].concurrency.unwrap();
     assert_eq!((limit.share, limit.adaptive.is_some()), (Share::None, true));

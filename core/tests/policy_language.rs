@@ -235,7 +235,6 @@ fn the_full_language_in_the_filter() {
             "policies[0].rate_limits[1].when_store_fails: not supported yet by host wasm",
             "policies[0].connections: not supported by host wasm",
             "policies[0].bandwidth: not supported by host wasm",
-            "policies[0].concurrency.queue: not supported by host wasm",
             "policies[0].timeout.per_try: not supported by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             "policies[0].timeout.idle: not supported yet by host wasm",

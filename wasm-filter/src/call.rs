@@ -5,6 +5,7 @@
 //! weakly, by the worker's list of those that somebody has to come back to ([`crate::watch`]).
 
 use crate::instance::Instance;
+use crate::parked;
 use crate::port::Host;
 use crate::stream::Stream;
 use std::cell::RefCell;
@@ -23,16 +24,22 @@ impl<H: Host> Call<H> {
         }))
     }
 
-    /// Does something with the request; what a host that calls back in the middle of a call wants of it
-    /// is `otherwise`.
+    /// Does something with the request, and has those go on that it woke. What a host that calls back in
+    /// the middle of a call wants of it is `otherwise`.
     fn with<R>(&self, otherwise: R, act: impl FnOnce(&mut Stream<H>) -> R) -> R {
-        match self.0.try_borrow_mut() {
-            Ok(mut stream) => act(&mut stream),
-            Err(_) => otherwise,
+        let Ok(mut stream) = self.0.try_borrow_mut() else {
+            return otherwise;
+        };
+        let result = act(&mut stream);
+        let wakes = stream.wakes();
+        drop(stream);
+        if let Some((worker, host)) = wakes {
+            parked::wake(&worker, &host);
         }
+        result
     }
 
-    /// Decides, once. Returns whether Envoy goes on with the request; false: it was answered here.
+    /// Decides, once. Returns whether Envoy goes on with the request; false: it was answered here, or waits.
     pub fn request_headers(&mut self, end_of_stream: bool) -> bool {
         self.with(true, |stream| stream.request_headers(end_of_stream))
     }

@@ -58,6 +58,7 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -94,6 +95,7 @@ const BUFFER_RESPONSE_BODY: u32 = 1;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 const VM_CONTEXT: u32 = 0;
+const STREAM_OF_THE_REQUEST: u32 = 0;
 
 /// The Envoy that this module runs in.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +219,10 @@ impl Host for Envoy {
                 NO_GRPC_STATUS,
             )
         })
+    }
+
+    fn go_on(&self) -> Result<(), HostError> {
+        check("proxy_continue_stream", unsafe { proxy_continue_stream(STREAM_OF_THE_REQUEST) })
     }
 
     fn enter(&self, context: u32) -> Result<(), HostError> {

@@ -1,5 +1,6 @@
 //! One configuration of the plugin at work: what judges the requests of its root context.
 
+use crate::parked;
 use crate::port::Host;
 use crate::registry::Worker;
 use crate::watch;
@@ -55,6 +56,9 @@ impl Instance {
             }
             state.tick(host);
         });
+        // Who is turned away here is answered at once, and what the answers give free is for others.
+        parked::wake(&self.worker, host);
         watch::tick(&self.worker, host);
+        parked::wake(&self.worker, host);
     }
 }

@@ -7,7 +7,7 @@
 //! - [`board`]: where the breakers of several workers meet. [`memory`]: how many there can be.
 //! - [`facts`], [`reply`], [`metrics`]: the request as the core asks about it, a rejection as the
 //!   client sees it, counts as Envoy metrics.
-//! - [`watch`]: the requests that the tick comes back to.
+//! - [`watch`]: the requests that the tick comes back to; [`parked`]: those that wait for a slot.
 //! - [`headers`]: how headers cross the border.
 //! - [`port`]: what is needed of the host, as a trait; `host`: Envoy behind it, the only file that
 //!   knows proxy-wasm, compiled for Wasm alone.
@@ -26,6 +26,7 @@ mod host;
 pub mod instance;
 pub mod memory;
 pub mod metrics;
+pub mod parked;
 pub mod port;
 pub mod registry;
 pub mod reply;

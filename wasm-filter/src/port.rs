@@ -69,6 +69,12 @@ pub trait Host: Clone + 'static {
     /// When an answer is under way already.
     fn reply(&self, reply: &Reply) -> Result<(), HostError>;
 
+    /// Has the host go on with a request that it holds, once it is asked no more.
+    ///
+    /// # Errors
+    /// As every call.
+    fn go_on(&self) -> Result<(), HostError>;
+
     /// Makes the host calls that follow those of the request of this context.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 use crate::board::WorkerBoard;
 use crate::memory;
 use crate::metrics::{Own, Publisher};
+use crate::parked::Parked;
 use crate::port::{Host, HostError, Level};
 use crate::watch::Watch;
 use bimetal_core::engine::Tracing;
@@ -64,6 +65,8 @@ pub struct WorkerState {
     pub engine: Engine,
     /// Requests that the tick comes back to.
     pub watch: Watch,
+    /// Requests that wait for a slot.
+    pub parked: Parked,
     publisher: Publisher,
     errors: u64,
     board: Option<Arc<dyn WorkerBoard>>,
@@ -84,9 +87,11 @@ impl Worker {
             None => Engine::new(seed),
         };
         engine.set_room(memory::has_room);
+        engine.set_can_wait(true);
         let mut state = WorkerState {
             engine,
             watch: Watch::default(),
+            parked: Parked::default(),
             publisher: Publisher::default(),
             errors: 0,
             board,

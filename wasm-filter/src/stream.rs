@@ -6,13 +6,14 @@
 //! the drop of the call. Any of them can be missing.
 
 mod limits;
+mod waiting;
 
 use crate::answer;
 use crate::facts::Request;
 use crate::flags::{self, Meaning};
 use crate::headers::Headers;
 use crate::instance::Instance;
-use crate::port::{Host, Map};
+use crate::port::{Host, Map, Reply};
 use crate::registry::Worker;
 use crate::reply;
 use bimetal_core::call::{self, AnsweredBy, Effect, Fields, Head, Upload};
@@ -25,6 +26,7 @@ use limits::LimitOf;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use waiting::Paused;
 
 /// One request.
 #[derive(Debug)]
@@ -37,6 +39,10 @@ pub(crate) struct Stream<H: Host> {
     itself: Weak<RefCell<Self>>,
     /// There from the admission to the settlement.
     admitted: Option<Admitted>,
+    /// There while Envoy holds the request.
+    paused: Option<Paused>,
+    /// Its answer, where it was turned away while Envoy held it and the tick is to say so.
+    refusal: Option<Box<Reply>>,
     mark: Option<Mark>,
 }
 
@@ -67,7 +73,23 @@ impl<H: Host> Stream<H> {
         instance: Option<Rc<Instance>>,
         itself: Weak<RefCell<Self>>,
     ) -> Self {
-        Self { host, context, instance, itself, admitted: None, mark: None }
+        Self {
+            host,
+            context,
+            instance,
+            itself,
+            admitted: None,
+            paused: None,
+            refusal: None,
+            mark: None,
+        }
+    }
+
+    /// The worker, where others of its requests wait for a slot.
+    pub(crate) fn wakes(&self) -> Option<(Rc<Worker>, H)> {
+        let worker = &self.instance.as_ref()?.worker;
+        let waits = worker.with(|state| !state.parked.is_empty()).unwrap_or_default();
+        waits.then(|| (worker.clone(), self.host.clone()))
     }
 
     fn worker(&self) -> Option<Rc<Worker>> {
@@ -77,7 +99,8 @@ impl<H: Host> Stream<H> {
     /// Decides, once: a second admission would lose the first one's ticket. Returns whether Envoy
     /// goes on with the request; false: it was answered here.
     pub(crate) fn request_headers(&mut self, end_of_stream: bool) -> bool {
-        let Some(instance) = self.instance.clone().filter(|_| self.admitted.is_none()) else {
+        let is_new = self.admitted.is_none() && self.paused.is_none();
+        let Some(instance) = self.instance.clone().filter(|_| is_new) else {
             return true;
         };
         let worker = &instance.worker;
@@ -94,6 +117,24 @@ impl<H: Host> Stream<H> {
             state.write_events(&self.host);
             verdict
         });
+        // The router's clock begins at the end of the request.
+        let upload = if end_of_stream || is_upgrade(&facts) {
+            Upload::Complete
+        } else {
+            Upload::WaitsForClient
+        };
+        self.carry_out(worker, now, verdict, &facts, Paused::new(now, upload))
+    }
+
+    /// Carries out what was decided. Returns whether Envoy goes on with the request.
+    fn carry_out(
+        &mut self,
+        worker: &Worker,
+        now: Instant,
+        verdict: Option<Verdict<'_>>,
+        facts: &Request<'_, H>,
+        asked: Paused,
+    ) -> bool {
         match verdict {
             Some(Verdict::Pass(pass)) => {
                 self.mark(pass.policy, pass.state());
@@ -108,16 +149,14 @@ impl<H: Host> Stream<H> {
                 }
             }
             Some(Verdict::Admit(admission)) => {
-                // The router's clock begins at the end of the request.
-                let upload = if end_of_stream || is_upgrade(&facts) {
-                    Upload::Complete
-                } else {
-                    Upload::WaitsForClient
-                };
-                self.admit(worker, now, admission, upload, &facts);
+                self.admit(worker, now, admission, facts, asked);
                 true
             }
-            // No policy is for it, or the engine could not be asked; no rule of today's has it wait.
+            Some(Verdict::Wait(wait)) => {
+                self.wait(worker, (wait.waiting, wait.until), asked);
+                false
+            }
+            // No policy is for it, or the engine could not be asked.
             _ => true,
         }
     }
@@ -127,14 +166,14 @@ impl<H: Host> Stream<H> {
         worker: &Worker,
         now: Instant,
         admission: Admission<'_>,
-        upload: Upload,
         facts: &Request<'_, H>,
+        asked: Paused,
     ) {
         let plan = admission.plan();
         self.mark(admission.policy, Some(admission.state()));
         let Admission { policy, ticket } = admission;
         let policy = policy.clone();
-        let callers = policy.deadline_of(facts, now);
+        let callers = policy.deadline_of(facts, asked.begun);
         let limit_of = self.apply(worker, now, plan, callers, facts);
         let life = call::Call::new(policy.failure.clone(), plan.request_timeout);
         self.admitted = Some(Admitted { policy, ticket, life, at: now, limit_of, callers });
@@ -142,7 +181,7 @@ impl<H: Host> Stream<H> {
             self.forward(worker, now, &time, facts);
             self.watch(worker, &time);
         }
-        self.tell(worker, false, |life, now| life.handed_over(now, upload));
+        self.tell(worker, false, |life, now| life.handed_over(now, asked.upload));
     }
 
     fn mark(&mut self, policy: &Arc<Policy>, state: Option<State>) {
@@ -259,6 +298,7 @@ impl<H: Host> Stream<H> {
 
     /// Envoy is done with the request: what is not settled by now broke off.
     pub(crate) fn log(&mut self) {
+        self.forget();
         let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
@@ -333,6 +373,7 @@ impl<H: Host> Drop for Stream<H> {
     /// The backstop: Envoy dropped the request without a word. Neutral, so that a probe's slot is
     /// free again and nothing is held against the upstream.
     fn drop(&mut self) {
+        self.forget();
         if let Some(worker) = self.worker() {
             self.tell(&worker, true, |life, now| life.dropped(now));
         }

@@ -48,7 +48,7 @@ pub(crate) fn every_scenario_holds(host: HostName) {
     let red = differences(&results);
     assert!(red.is_empty(), "- expected, + seen\n{red}");
     assert_eq!(results.len(), scenarios.len(), "not every scenario was played");
-    // What a host cannot play is not equal either: in Envoy deadlines, retries and queues.
+    // What a host cannot play is not equal either: in Envoy retries.
     let equal = results.iter().filter(|result| result.verdict == Verdict::Equal).count();
     assert!(equal * 4 >= scenarios.len() * 3, "{equal} of {} were compared", scenarios.len());
 }

@@ -74,7 +74,7 @@ const DOCUMENTS: [&str; 7] = [
     r#"{"version":"v1","unsupported":"skip","policies":[{"name":"off","match":{"path":"/off"},"mode":"disabled"},
         {"name":"d","scope":"destination","breaker":{"profile":"origin-study"},"connections":{"per_client":1}}]}"#,
     r#"{"version":"v1","policies":[]}"#,
-    r#"{"version":"v1","policies":[{"name":"waits","scope":"policy","deadline":{},"debug_headers":true,
+    r#"{"version":"v1","policies":[{"name":"waits","scope":"policy","deadline":{},"debug_headers":true,"concurrency":{"max":1,"queue":{"max":3,"max_wait":"1s"}},
         "breaker":{"trip":{"slow_rate":{"threshold":1,"slower_than":"100ms","window":{"calls":10},"minimum_calls":2}}}}]}"#,
 ];
 
@@ -248,6 +248,10 @@ impl Host for Fuzzed {
             assert!(name.bytes().chain(value.bytes()).all(is_safe), "{name}: {value}");
         }
         self.state().works("reply")
+    }
+
+    fn go_on(&self) -> Result<(), HostError> {
+        self.state().works("go_on")
     }
 
     fn enter(&self, _: u32) -> Result<(), HostError> {

@@ -1,6 +1,6 @@
 //! Time limits of a request: those that Envoy's router keeps, and what the tick sees to.
 
-use super::Stream;
+use super::{Stream, waiting};
 use crate::answer;
 use crate::facts::Request;
 use crate::flags;
@@ -160,6 +160,9 @@ impl<H: Host> Watched for Stream<H> {
     /// The router's clock begins with the end of the request, and counts for each try. So the end of the
     /// caller's time is looked at here as well, until headers came.
     fn due(&mut self, now: Instant) {
+        if self.paused.is_some() {
+            return self.ask_again(now, waiting::From::Tick);
+        }
         let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };

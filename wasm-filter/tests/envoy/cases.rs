@@ -11,6 +11,7 @@ mod names;
 mod outcome;
 mod place;
 mod plugin;
+mod queue;
 mod time;
 mod update;
 
@@ -84,6 +85,13 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         a_callers_time_ends_within_its_upload,
         a_call_that_is_given_up_late_is_slow,
         each_worker_ends_its_own_calls;
+    queue:
+        bodies_wait_with_their_calls,
+        a_call_that_waits_in_vain_is_turned_away,
+        clients_that_leave_while_they_wait_are_forgotten,
+        calls_wait_over_an_update,
+        who_is_turned_away_stops_nobody_else,
+        everybody_is_served_in_the_end;
     names:
         labels_are_neither_forged_nor_equal,
         routes_of_two_virtual_hosts_are_apart,

@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) entered: Option<u32>,
     /// Every context that was chosen.
     pub(crate) visits: Vec<u32>,
+    /// Contexts of paused requests that were let go.
+    pub(crate) let_go: Vec<u32>,
     pub(crate) metrics: Vec<(MetricKind, String, i64)>,
     pub(crate) lines: Vec<(Level, String)>,
     /// Where its workers meet, if they do.
@@ -159,6 +161,13 @@ impl Host for Fake {
 
     fn reply(&self, reply: &Reply) -> Result<(), HostError> {
         self.call("reply", |state| state.reply = Some(reply.clone()))
+    }
+
+    fn go_on(&self) -> Result<(), HostError> {
+        self.call("go_on", |state| {
+            let context = state.entered.expect("a request is let go from elsewhere");
+            state.let_go.push(context);
+        })
     }
 
     fn enter(&self, context: u32) -> Result<(), HostError> {

@@ -16,6 +16,7 @@ mod names;
 mod orders;
 mod publishing;
 mod uploads;
+mod waiting;
 
 use bimetal_core::metric::ALL;
 use bimetal_core::{Duration, doc};

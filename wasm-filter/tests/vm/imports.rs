@@ -196,6 +196,15 @@ fn maps(linker: &mut Linker<VmHandle>) -> Result<()> {
         vm.data_mut().context = number;
         Ok(status::OK)
     })?;
+    const GO_ON: &str = "proxy_continue_stream";
+    linker.func_wrap("env", GO_ON, |vm: Asking<'_>, stream: u32| {
+        if let Some(fault) = called(&vm, GO_ON) {
+            return Ok(faulty(Some(fault)));
+        }
+        assert_eq!(stream, 0, "a request is let go");
+        known(&vm, |context| context.let_go += 1);
+        Ok(status::OK)
+    })?;
     const REPLY: &str = "proxy_send_local_response";
     linker.func_wrap(
         "env",

@@ -51,6 +51,8 @@ pub(crate) struct Context {
     /// The part of the answer's body that is shown now.
     pub(crate) body: Vec<u8>,
     pub(crate) reply: Option<Reply>,
+    /// How often the module had the host go on with it.
+    pub(crate) let_go: u32,
 }
 
 /// A local reply.

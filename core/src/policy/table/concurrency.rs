@@ -1,6 +1,6 @@
 //! The part of the table that describes the limit of calls under way.
 
-use super::{COUNT, NATIVE, TIME};
+use super::{COUNT, TIME};
 use crate::concurrency::adaptive::Algorithm;
 use crate::doc::{Key, Keyword, Object, Part, Rule, TypedKind};
 use crate::policy::types::Share;
@@ -18,12 +18,8 @@ pub(crate) const SHARE: Key<Share> = Key::new(
     "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
 )
 .default(r#""process""#);
-pub(crate) const QUEUE: Key<Part> = Key::new(
-    "queue",
-    TypedKind::object(&queue::QUEUE),
-    "Calls that wait for one to end (proxy only).",
-)
-.only(NATIVE);
+pub(crate) const QUEUE: Key<Part> =
+    Key::new("queue", TypedKind::object(&queue::QUEUE), "Calls that wait for one to end.");
 
 pub(super) static CONCURRENCY: Object = Object {
     doc: "How many calls may be under way in a scope; one more is rejected.",

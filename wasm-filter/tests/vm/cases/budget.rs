@@ -117,6 +117,11 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         policy["deadline"] = json!({});
         policy
     };
+    let queue = || {
+        let mut policy = full();
+        policy["concurrency"] = json!({"max": 9, "queue": {"max": 9, "max_wait": "1s"}});
+        policy
+    };
     let rows = [
         // Both header maps and the code details.
         Row { name: "good", policy: full(), play: good, buffers: 3 },
@@ -134,6 +139,8 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         Row { name: "gRPC-Web", policy: full(), play: grpc_web, buffers: 5 },
         // The time is read with the other headers, and told in place of the caller's.
         Row { name: "deadline", policy: deadlines(), play: with_a_deadline, buffers: 3 },
+        // Where nobody waits a queue asks nothing of the host.
+        Row { name: "queue", policy: queue(), play: good, buffers: 3 },
         Row { name: "no deadline asked", policy: deadlines(), play: good, buffers: 3 },
         // The flags in place of the headers.
         Row { name: "another filter answers", policy: full(), play: denied, buffers: 3 },

@@ -6,7 +6,7 @@ use crate::process::{Fault, Process, status};
 use serde_json::{Value, json};
 
 /// Host calls that the filter makes, and whether one that fails is noticed.
-const CALLS: [(&str, Noticed); 18] = [
+const CALLS: [(&str, Noticed); 19] = [
     ("proxy_log", Noticed::Never),
     ("proxy_get_log_level", Noticed::Never),
     ("proxy_set_tick_period_milliseconds", Noticed::WhileConfiguring),
@@ -18,6 +18,7 @@ const CALLS: [(&str, Noticed); 18] = [
     ("proxy_get_property", Noticed::Counted),
     ("proxy_send_local_response", Noticed::Counted),
     ("proxy_set_effective_context", Noticed::Maybe),
+    ("proxy_continue_stream", Noticed::Maybe),
     ("proxy_define_metric", Noticed::Maybe),
     ("proxy_increment_metric", Noticed::Counted),
     ("proxy_record_metric", Noticed::Counted),

@@ -11,7 +11,7 @@ const STEPS: u32 = 400;
 
 const STATUSES: [&str; 6] = ["200", "500", "503", "404", "", "\u{ff}"];
 const DETAILS: [&str; 3] = ["via_upstream", "fault_filter_abort", ""];
-const FAILING: [&str; 9] = [
+const FAILING: [&str; 11] = [
     "clock_time_get",
     "proxy_get_header_map_value",
     "proxy_get_header_map_pairs",
@@ -21,6 +21,8 @@ const FAILING: [&str; 9] = [
     "proxy_get_shared_data",
     "proxy_set_shared_data",
     "proxy_record_metric",
+    "proxy_set_effective_context",
+    "proxy_continue_stream",
 ];
 
 /// A worker: its VM, its roots (the last one is in force), and the streams in it. As in Envoy, a
@@ -54,11 +56,12 @@ pub(super) fn any_sequence_of_events_keeps_the_books(machine: &Machine) -> TestR
 }
 
 fn document(choice: u64) -> Vec<u8> {
-    match choice % 6 {
+    match choice % 8 {
         0 | 1 => policy(json!({})),
         2 => policy(json!({"debug_headers": true, "timeout": {"request": "1s"}})),
         3 => policy(json!({"scope": "destination", "scopes": {"max": 3}})),
         4 => policy(json!({"mode": "shadow"})),
+        5 | 6 => policy(json!({"concurrency": {"max": 1, "queue": {"max": 3, "max_wait": "2s"}}})),
         _ => b"{\"version\":".to_vec(),
     }
 }
