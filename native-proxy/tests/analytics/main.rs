@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "its client is used here, its server is not")]
 #[path = "../echo_support/mod.rs"]
 mod echo_support;
+mod redis;
+mod replicas;
 mod service;
 
 use echo_support::{exchange, wait_for};

@@ -114,6 +114,13 @@ pub const TOOLS: [Tool; 17] = [
         package: Package::Debian { packages: &["haproxy"] },
     },
     Tool {
+        name: "redis-server",
+        variable: "REDIS_SERVER",
+        file: "redis-server",
+        why: "the store of the analytics service's tests",
+        package: Package::Debian { packages: &["redis-server"] },
+    },
+    Tool {
         name: "valgrind",
         variable: "VALGRIND",
         file: "valgrind",
