@@ -8,8 +8,10 @@
 mod analysis;
 mod answer;
 mod ingest;
+mod memory;
 mod metrics;
 mod owner;
+mod profile;
 mod sample;
 mod server;
 mod statistics;

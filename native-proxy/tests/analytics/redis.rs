@@ -31,7 +31,7 @@ impl Redis {
         Some(redis)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("s")
     }
 

@@ -171,7 +171,9 @@ fn a_full_or_read_only_store_or_one_with_other_things_in_it_is_said_and_waited_f
             redis.ask(mend);
         }
         assert!(redis.ask(spoil).starts_with("+OK"), "{spoil}");
-        assert_eq!(service.ingest(&batch(100 + count, [2.0])).status(), 202);
+        // It has a name: one that was noted by half an exchange would count no more.
+        let named = format!(r#"{{"timestamp":{},"cpu":1,"rps":2,"id":"a/{count}"}}"#, 100 + count);
+        assert_eq!(service.ingest(&named).status(), 202);
         count += 1;
         let store = wait_for_state(&service, "down");
         let error = store["error"].as_str().unwrap();
@@ -242,4 +244,46 @@ fn an_address_that_is_none_is_refused_and_not_repeated() {
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("secret"));
+}
+
+/// Passes everything on to `socket`, but where `loses` it keeps the answers for itself.
+fn between(socket: std::path::PathBuf, loses: &'static AtomicBool) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut server = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            // Whichever side leaves first ends both ways.
+            std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count) = server.read(&mut bytes) {
+                    let is_lost = loses.load(Ordering::SeqCst);
+                    if count == 0 || is_lost || client.write_all(&bytes[..count]).is_err() {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_sent_again_because_its_answer_was_lost_counts_once() {
+    static LOSES: AtomicBool = AtomicBool::new(false);
+    let Some(redis) = Redis::start("lost") else { return };
+    let address = between(redis.socket(), &LOSES);
+    let service = Service::start(&["--redis", &format!("redis://{address}")]);
+    assert_eq!(service.ingest(&batch(100, [1.0])).status(), 202);
+    LOSES.store(true, Ordering::SeqCst);
+    assert_eq!(service.ingest(&batch(200, [2.0, 3.0])).status(), 202);
+    wait_for_state(&service, "down");
+    LOSES.store(false, Ordering::SeqCst);
+    wait_for_state(&service, "up");
+    assert_eq!(service.analyze()["count"], 3);
+    assert_eq!(shared(&replica(&redis)), shared(&service));
 }

@@ -69,9 +69,10 @@ impl Link {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => {
+                // One limit is over all of it.
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(WAIT))
-                    .set_response_timeout(Some(WAIT));
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None);
                 let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
                 none.insert(new)
             }

@@ -227,3 +227,21 @@ fn what_is_too_much_to_wait_is_counted_and_said() {
     assert_eq!(other.told(), replica.told());
     assert_eq!((other.told().0.samples, &other.shared.told()["uncached"]), (100_007, &7.into()));
 }
+
+#[test]
+fn what_a_dead_replica_took_in_is_told_by_those_who_knew_it() {
+    let (mut store, mut dead, mut alive) = (Store::default(), Replica::new(0), Replica::new(1));
+    let one = |micros| Sample { micros, cpu: 1.0, rps: 1.0, id: "".into(), is_named: false };
+    dead.take((0..7).map(one).collect());
+    dead.exchange(&mut store);
+    alive.exchange(&mut store);
+    drop(dead);
+    // It forgets, and is told when that is seen.
+    store = Store::default();
+    alive.exchange(&mut store);
+    alive.exchange(&mut store);
+    let mut new = Replica::new(2);
+    new.exchange(&mut store);
+    assert_eq!((new.told().0.samples, new.told().1.len()), (7, 7));
+    assert_eq!(new.told(), alive.told());
+}
