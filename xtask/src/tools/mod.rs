@@ -74,7 +74,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 17] = [
+pub const TOOLS: [Tool; 18] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
