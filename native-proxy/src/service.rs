@@ -131,16 +131,17 @@ impl Ends {
     }
 
     /// Waits for `last`, for so long as a drain may take, or until the next signal.
+    /// `None` where the time was not enough.
     ///
     /// # Errors
     /// [`ServiceError::Interrupted`] by a signal.
-    pub(crate) async fn drain(
+    pub(crate) async fn drain<T>(
         &mut self,
-        last: impl Future<Output = ()>,
-    ) -> Result<(), ServiceError> {
+        last: impl Future<Output = T>,
+    ) -> Result<Option<T>, ServiceError> {
         tokio::select! {
             () = self.next() => Err(ServiceError::Interrupted),
-            _ = tokio::time::timeout(DRAIN, last) => Ok(()),
+            done = tokio::time::timeout(DRAIN, last) => Ok(done.ok()),
         }
     }
 }

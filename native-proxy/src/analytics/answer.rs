@@ -35,12 +35,19 @@ pub(super) struct Service {
     pub(super) requests: Requests,
     pub(super) counts: Arc<Counts>,
     bodies: Semaphore,
+    profiles: Semaphore,
 }
 
 impl Service {
     /// A service in front of this owner.
     pub(super) fn new(owner: mpsc::Sender<Asked>, counts: Arc<Counts>) -> Self {
-        Self { owner, requests: Requests::default(), counts, bodies: Semaphore::new(BODIES) }
+        Self {
+            owner,
+            requests: Requests::default(),
+            counts,
+            bodies: Semaphore::new(BODIES),
+            profiles: Semaphore::new(1),
+        }
     }
 }
 
@@ -53,6 +60,7 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         // Answered beside the queue: a busy server is alive.
         .route("/healthz", get(async || json(StatusCode::OK, r#"{"status":"ok"}"#)))
         .route("/readyz", get(ready))
+        .route("/debug/pprof/profile", get(profile))
         .fallback(async || error(StatusCode::NOT_FOUND, "endpoint not found"))
         .method_not_allowed_fallback(async || {
             error(StatusCode::METHOD_NOT_ALLOWED, "another method is wanted here: see allow")
@@ -63,7 +71,8 @@ pub(super) fn router(service: Arc<Service>) -> Router {
 
 /// Counts each request. Labels are of a few values, whatever clients send.
 async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Answer {
-    const PATHS: [&str; 5] = ["/ingest", "/analyze", "/metrics", "/healthz", "/readyz"];
+    const PATHS: [&str; 6] =
+        ["/ingest", "/analyze", "/metrics", "/healthz", "/readyz", "/debug/pprof/profile"];
     let start = Instant::now();
     let path = PATHS.into_iter().find(|path| *path == request.uri().path()).unwrap_or("other");
     let method = match *request.method() {
@@ -160,6 +169,30 @@ async fn analyze(State(service): State<Arc<Service>>) -> Answer {
 async fn metrics(State(service): State<Arc<Service>>) -> Answer {
     let page = metrics::page(&service.requests, &service.counts);
     given(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
+}
+
+/// Samples this process for `seconds` (10), then gives the profile. One at a time.
+async fn profile(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let query = request.uri().query().unwrap_or_default();
+    let asked = query.split('&').find_map(|one| one.strip_prefix("seconds="));
+    let seconds = match asked.map_or(Ok(10), str::parse::<u64>) {
+        Ok(seconds) if (1..=60).contains(&seconds) => seconds,
+        _ => return error(StatusCode::BAD_REQUEST, "seconds is a whole number of 1 to 60"),
+    };
+    let Ok(_one) = service.profiles.try_acquire() else {
+        return busy(StatusCode::SERVICE_UNAVAILABLE, "another profile is being taken");
+    };
+    let guard = match super::profile::begin() {
+        Ok(guard) => guard,
+        Err(why) => return error(StatusCode::INTERNAL_SERVER_ERROR, &why),
+    };
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    // Symbols are looked up elsewhere: it takes long, and others want their answers.
+    let done = tokio::task::spawn_blocking(move || super::profile::end(&guard)).await;
+    match done.map_err(|why| why.to_string()).and_then(|profile| profile) {
+        Ok(profile) => given(StatusCode::OK, "application/octet-stream", profile),
+        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, &why),
+    }
 }
 
 /// Ready is who can take another request.

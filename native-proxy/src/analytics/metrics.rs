@@ -1,6 +1,7 @@
 //! The page of metrics, in Prometheus' text format. The names are those that the service's dashboards
 //! and alerts ask for.
 
+use super::memory;
 use crate::worker::histogram::Histogram;
 use bimetal_core::Duration;
 use bimetal_core::metric::DURATION_BOUNDS;
@@ -81,6 +82,10 @@ pub(super) fn page(requests: &Requests, counts: &Counts) -> String {
         "Samples with |z| above 2 that this replica took in.",
     );
     line(&mut page, "anomalies_total", "", &counts.anomalies.load(Ordering::Relaxed));
+    for (name, help, bytes) in memory::figures() {
+        head(&mut page, name, "gauge", help);
+        line(&mut page, name, "", &bytes);
+    }
     page
 }
 

@@ -46,6 +46,11 @@ impl Window {
         Placed::Within(self.judge(rps))
     }
 
+    /// Takes samples out again.
+    pub(super) fn forget(&mut self, mut is_gone: impl FnMut(&Sample) -> bool) {
+        self.0.retain(|sample| !is_gone(sample));
+    }
+
     /// The samples, the oldest first.
     pub(super) fn samples(&self) -> &[Sample] {
         &self.0

@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 output::complain(format_args!("{error}"));
-                ExitCode::FAILURE
+                error.exit_code()
             }
         },
         Command::Check(args) => check::run(args),

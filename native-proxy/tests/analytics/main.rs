@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "its client is used here, its server is not")]
 #[path = "../echo_support/mod.rs"]
 mod echo_support;
+mod redis;
+mod replicas;
 mod service;
 
 use echo_support::{exchange, wait_for};
@@ -229,4 +231,29 @@ fn flags_variables_and_help() {
         bimetal().args(["analytics", "--listen", &service.listen.to_string()]).output().unwrap();
     assert_eq!(taken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&taken.stderr).contains("is in use"));
+}
+
+#[test]
+fn a_profile_is_taken_one_at_a_time() {
+    let service = Service::start(&[]);
+    for wrong in ["0", "61", "x", "-1", ""] {
+        let answer = service.ask("GET", &format!("/debug/pprof/profile?seconds={wrong}"), "");
+        assert_eq!(answer.status(), 400, "{wrong}");
+    }
+    // The first one takes long enough for the second to come meanwhile, or to be the first itself.
+    let profile = || service.ask("GET", "/debug/pprof/profile?seconds=2", "");
+    let answers = std::thread::scope(|scope| {
+        let both = [scope.spawn(profile), scope.spawn(profile)];
+        both.map(|one| one.join().unwrap())
+    });
+    let mut statuses = answers.each_ref().map(echo_support::Seen::status);
+    statuses.sort_unstable();
+    assert!(statuses == [200, 503] || statuses == [200, 200], "{statuses:?}");
+    let good = answers.iter().find(|answer| answer.status() == 200).unwrap();
+    assert!(good.has_header("content-type: application/octet-stream"));
+    // Field 1, wire type 2: the kinds of values come first.
+    let head = good.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    assert_eq!(good.bytes[head + 4], 0x0a);
+    assert!(service.metric("process_resident_memory_bytes").unwrap() > 1e6);
+    assert!(service.metric("process_heap_resident_bytes").unwrap() > 1e5);
 }

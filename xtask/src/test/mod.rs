@@ -40,6 +40,7 @@ pub enum Extent {
 struct Needs {
     filter: Option<PathBuf>,
     envoy: Option<PathBuf>,
+    redis: Option<PathBuf>,
     bimetal: Option<PathBuf>,
     noop_filter: Option<PathBuf>,
     study: Option<PathBuf>,
@@ -135,33 +136,33 @@ fn lints(tally: &Tally) {
 /// takes them only where they are.
 fn chart_tools(tally: &Tally) {
     for name in ["helm", "kubeconform", "crane"] {
-        tally.step(name, "a tool for the tests of chart and images", || {
-            match tools::named(name).and_then(Tool::get) {
-                Ok(_) => Ok(Counts::PASSED),
-                Err(error) => {
-                    println!("skipped: what needs {name}: {error:#}");
-                    Ok(Counts::SKIPPED)
-                }
-            }
-        });
+        tool(tally, name, "a tool for the tests of chart and images");
     }
 }
 
-/// The filter and the Envoy to run it in.
-fn hosts(tally: &Tally) -> Needs {
-    let mut needs = Needs::default();
-    tally.step("envoy", "a real Envoy for the tests of the filter", || {
-        match tools::named("envoy").and_then(Tool::get) {
-            Ok(path) => {
-                needs.envoy = Some(path);
-                Ok(Counts::PASSED)
-            }
-            Err(error) => {
-                println!("skipped: everything that needs Envoy: {error:#}");
-                Ok(Counts::SKIPPED)
-            }
+/// A program from elsewhere; it is installed where it is not here.
+fn tool(tally: &Tally, name: &str, why: &str) -> Option<PathBuf> {
+    let mut found = None;
+    tally.step(name, why, || match tools::named(name).and_then(Tool::get) {
+        Ok(path) => {
+            found = Some(path);
+            Ok(Counts::PASSED)
+        }
+        Err(error) => {
+            println!("skipped: what needs {name}: {error:#}");
+            Ok(Counts::SKIPPED)
         }
     });
+    found
+}
+
+/// The filter, the Envoy to run it in, and other servers that the hosts' tests talk to.
+fn hosts(tally: &Tally) -> Needs {
+    let mut needs = Needs {
+        envoy: tool(tally, "envoy", "a real Envoy for the tests of the filter"),
+        redis: tool(tally, "redis-server", "a real Redis for the tests of the analytics service"),
+        ..Needs::default()
+    };
     tally.step("wasm", "the filter compiles to WebAssembly", || {
         wasm::build()?;
         needs.filter = Some(place::filter());

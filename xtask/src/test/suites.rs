@@ -113,6 +113,7 @@ impl Suites {
                 for (variable, path) in [
                     ("BIMETAL_FILTER", &needs.filter),
                     ("ENVOY", &needs.envoy),
+                    ("REDIS_SERVER", &needs.redis),
                     ("BIMETAL", &needs.bimetal),
                     ("BIMETAL_NOOP_FILTER", &needs.noop_filter),
                     ("BIMETAL_NOOP_MODULE", &needs.noop_module),

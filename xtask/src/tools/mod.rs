@@ -74,7 +74,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 17] = [
+pub const TOOLS: [Tool; 18] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -112,6 +112,13 @@ pub const TOOLS: [Tool; 17] = [
         file: "haproxy",
         why: "an arm of the benchmarks",
         package: Package::Debian { packages: &["haproxy"] },
+    },
+    Tool {
+        name: "redis-server",
+        variable: "REDIS_SERVER",
+        file: "redis-server",
+        why: "the store of the analytics service's tests",
+        package: Package::Debian { packages: &["redis-server"] },
     },
     Tool {
         name: "valgrind",
