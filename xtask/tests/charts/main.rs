@@ -139,8 +139,11 @@ fn the_proxy_accepts_its_file() {
         println!("skipped: BIMETAL does not name the program");
         return;
     };
-    for name in ["native", "none"] {
-        let Some(objects) = mode(name) else { return };
+    let traced = ["traces.exporter=otlp_grpc", "traces.endpoint=http://collector:4317"];
+    for (name, objects) in
+        [("native", mode("native")), ("none", mode("none")), ("traced", render(&traced))]
+    {
+        let Some(objects) = objects else { return };
         let file =
             std::env::temp_dir().join(format!("bimetal-chart-{}-{name}.yaml", std::process::id()));
         let text = kind(&objects, "ConfigMap")[0]["data"]["proxy.yaml"].as_str().unwrap();
@@ -209,6 +212,8 @@ fn wrong_values_are_refused_by_name() {
         ("proxy.replica=2", "replica"),
         ("wasm.failStrategy=OPEN", "failStrategy"),
         ("policies=null", "policies"),
+        ("traces.exporter=stdout", "exporter"),
+        ("mesh.tracing.sample=200", "sample"),
     ];
     for (value, name) in wrong {
         let Some(output) = helm(&["template", "demo", "charts/bimetal", "--set", value]) else {

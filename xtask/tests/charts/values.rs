@@ -43,6 +43,51 @@ fn the_servers_values_arrive() {
 }
 
 #[test]
+fn traces_are_off_until_they_are_asked_for_and_then_of_both_programs() {
+    let Some(objects) = render(&[]) else { return };
+    assert_eq!(proxy_file(&objects)["telemetry"], Value::Null);
+    assert!(kind(&objects, "Telemetry").is_empty());
+    // A fraction by --set would be a text.
+    let traces = r#"traces={"exporter":"otlp_http","endpoint":"http://collector:4318","sample":0.25,"tree":"semconv"}"#;
+    let objects = render_with(&["--set-json", traces]);
+    let objects = objects.unwrap();
+    let wanted = json!({"service_name": "echo-proxy", "traces": {"exporter": "otlp_http",
+        "endpoint": "http://collector:4318", "sample": 0.25, "tree": "semconv"}});
+    assert_eq!(proxy_file(&objects)["telemetry"], wanted);
+    let server = container(&objects, "echo-server");
+    assert_eq!(server["args"], json!(["echo", "--listen=0.0.0.0:5001", "--traces=otlp_http"]));
+    let variable = json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"});
+    assert_eq!(server["env"], json!([variable]));
+    let lines = render(&["traces.exporter=otlp_stdout"]).unwrap();
+    assert_eq!(proxy_file(&lines)["telemetry"]["traces"]["endpoint"], Value::Null);
+    assert_eq!(container(&lines, "echo-server")["env"], Value::Null);
+}
+
+#[test]
+fn the_sidecars_traces_are_those_of_the_manifest() {
+    let Some(objects) = render(&["mesh.tracing.provider=otel"]) else { return };
+    let telemetry = kind(&objects, "Telemetry")[0];
+    let manifest = istio("telemetry.yaml");
+    assert_eq!(telemetry["spec"]["tracing"], manifest["spec"]["tracing"]);
+    assert_eq!(telemetry["apiVersion"], manifest["apiVersion"]);
+    // Each selects pods that there are.
+    for labels in [
+        &telemetry["spec"]["selector"]["matchLabels"],
+        &manifest["spec"]["selector"]["matchLabels"],
+    ] {
+        for (label, value) in labels.as_object().unwrap() {
+            for component in ["proxy", "echo-server"] {
+                let template = &deployment(&objects, component)["spec"]["template"];
+                assert_eq!(&template["metadata"]["labels"][label], value, "{component} {label}");
+            }
+        }
+    }
+    let some = render(&["mesh.tracing.provider=other", "mesh.tracing.sample=5"]).unwrap();
+    let tracing = &kind(&some, "Telemetry")[0]["spec"]["tracing"][0];
+    assert_eq!(*tracing, json!({"providers": [{"name": "other"}], "randomSamplingPercentage": 5}));
+}
+
+#[test]
 fn both_pods_get_the_image_and_what_is_theirs() {
     let values = [
         "image.repository=registry/bimetal",
