@@ -64,7 +64,8 @@ impl Statistics {
             }
         } else {
             self.next += 1;
-            sample.id = format!("{OWN}{}.{}", self.replica, self.next).into();
+            // Of one width, so that of samples of one time the one that came last is the latest.
+            sample.id = format!("{OWN}{}.{:016x}", self.replica, self.next).into();
         }
         let is_anomaly = match self.window.insert(sample.clone()) {
             Placed::Within(reading) => reading.is_beyond(ZScore::THRESHOLD),
@@ -110,6 +111,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bimetal_core::anomaly::ZReading;
 
     fn sample(micros: u64, id: &str, rps: f64) -> Sample {
         Sample { micros, cpu: 1.0, rps, id: id.into(), is_named: !id.is_empty() }
@@ -135,7 +137,13 @@ mod tests {
         let mut statistics = Statistics::new("r".into());
         statistics.accept(vec![sample(1, "", 5.0), sample(1, "", 5.0)]);
         assert_eq!(statistics.totals.samples, 2);
-        assert_eq!(&*statistics.window.samples()[1].id, "~r.2");
+        // Of one time the last to come is the latest, so none of them is too old.
+        statistics.accept((0..200).map(|number| sample(1, "", f64::from(number))).collect());
+        assert_eq!(statistics.window.reading().z, {
+            let last: Vec<f64> = (150..200).map(f64::from).collect();
+            ZReading::of(&last, 199.0).z
+        });
+        assert_eq!(statistics.seen.too_old, 0);
     }
 
     #[test]
