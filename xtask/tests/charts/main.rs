@@ -214,6 +214,7 @@ fn wrong_values_are_refused_by_name() {
         ("policies=null", "policies"),
         ("traces.exporter=stdout", "exporter"),
         ("mesh.tracing.sample=200", "sample"),
+        ("traces.sample=1.5", "sample"),
     ];
     for (value, name) in wrong {
         let Some(output) = helm(&["template", "demo", "charts/bimetal", "--set", value]) else {

@@ -47,9 +47,13 @@ fn traces_are_off_until_they_are_asked_for_and_then_of_both_programs() {
     let Some(objects) = render(&[]) else { return };
     assert_eq!(proxy_file(&objects)["telemetry"], Value::Null);
     assert!(kind(&objects, "Telemetry").is_empty());
-    // A fraction by --set would be a text.
-    let traces = r#"traces={"exporter":"otlp_http","endpoint":"http://collector:4318","sample":0.25,"tree":"semconv"}"#;
-    let objects = render_with(&["--set-json", traces]);
+    // Of a fraction --set makes a text (helm/helm 8205, cilium/cilium 39823).
+    let objects = render(&[
+        "traces.exporter=otlp_http",
+        "traces.endpoint=http://collector:4318",
+        "traces.sample=0.25",
+        "traces.tree=semconv",
+    ]);
     let objects = objects.unwrap();
     let wanted = json!({"service_name": "echo-proxy", "traces": {"exporter": "otlp_http",
         "endpoint": "http://collector:4318", "sample": 0.25, "tree": "semconv"}});
@@ -58,7 +62,9 @@ fn traces_are_off_until_they_are_asked_for_and_then_of_both_programs() {
     assert_eq!(server["args"], json!(["echo", "--listen=0.0.0.0:5001", "--traces=otlp_http"]));
     let variable = json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"});
     assert_eq!(server["env"], json!([variable]));
-    let lines = render(&["traces.exporter=otlp_stdout"]).unwrap();
+    let lines = ["--set", "traces.exporter=otlp_stdout", "--set-json", "traces.sample=0.5"];
+    let lines = render_with(&lines).unwrap();
+    assert_eq!(proxy_file(&lines)["telemetry"]["traces"]["sample"], 0.5);
     assert_eq!(proxy_file(&lines)["telemetry"]["traces"]["endpoint"], Value::Null);
     assert_eq!(container(&lines, "echo-server")["env"], Value::Null);
 }
@@ -82,9 +88,12 @@ fn the_sidecars_traces_are_those_of_the_manifest() {
             }
         }
     }
-    let some = render(&["mesh.tracing.provider=other", "mesh.tracing.sample=5"]).unwrap();
+    let some = render(&["mesh.tracing.provider=other", "mesh.tracing.sample=0.5"]).unwrap();
     let tracing = &kind(&some, "Telemetry")[0]["spec"]["tracing"][0];
-    assert_eq!(*tracing, json!({"providers": [{"name": "other"}], "randomSamplingPercentage": 5}));
+    assert_eq!(
+        *tracing,
+        json!({"providers": [{"name": "other"}], "randomSamplingPercentage": 0.5})
+    );
 }
 
 #[test]
