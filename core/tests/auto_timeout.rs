@@ -95,3 +95,11 @@ fn in_shadow_mode_nothing_is_limited() {
     let Verdict::Admit(admission) = verdict else { panic!("not admitted") };
     assert_eq!(admission.plan().request_timeout, None);
 }
+
+#[test]
+fn another_scope_in_its_place_begins_anew() {
+    let mut world = World::new(r#", "scopes": {"max": 1}"#);
+    world.calls(100, ms(100));
+    assert_eq!(world.call("a", Outcome::Neutral, None), ms(150));
+    assert_eq!(world.call("b", Outcome::Neutral, None), ms(3000));
+}
