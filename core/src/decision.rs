@@ -71,6 +71,8 @@ pub struct Admission<'p> {
     pub policy: &'p Arc<Policy>,
     /// To be given back to [`Engine::settle`](crate::Engine::settle), exactly once.
     pub ticket: Ticket,
+    /// How long it may take, where that follows the upstream; else 0. Milliseconds, for the sake of size.
+    pub(crate) millis: u32,
 }
 
 impl Admission<'_> {
@@ -79,7 +81,10 @@ impl Admission<'_> {
         match self.policy.mode {
             Mode::Shadow => Plan::default(),
             _ => Plan {
-                request_timeout: self.policy.timeout.request,
+                request_timeout: match self.millis {
+                    0 => self.policy.timeout.request,
+                    millis => Some(Duration::from_millis(millis.into())),
+                },
                 connect_timeout: self.policy.timeout.connect,
                 try_timeout: self.policy.timeout.per_try,
             },

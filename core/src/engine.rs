@@ -13,10 +13,12 @@ mod limits;
 mod policies;
 mod recorder;
 mod scope;
+mod time_limits;
 mod tries;
 mod view;
 mod waiting;
 
+use crate::auto_timeout::AutoTimeoutPolicy;
 use crate::board::Board;
 use crate::connections::ClientConnections;
 use crate::decision::{
@@ -43,6 +45,7 @@ pub use policies::Policies;
 use policies::{Entry, State};
 use recorder::Recorder;
 pub use recorder::{MAX_EVENTS, Totals, Tracing};
+use time_limits::TimeLimits;
 pub use view::{LimitSnapshot, Snapshot};
 use waiting::{Again, WaitingCalls};
 
@@ -62,6 +65,7 @@ pub struct Engine {
     far: Exchanges,
     limits: Limits,
     budgets: Budgets,
+    time_limits: TimeLimits,
     waits: WaitingCalls,
     connections: ClientConnections,
 }
@@ -87,6 +91,7 @@ impl Engine {
             far: Exchanges::default(),
             limits: Limits::default(),
             budgets: Budgets::default(),
+            time_limits: TimeLimits::default(),
             waits: WaitingCalls::default(),
             connections: ClientConnections::default(),
         }
@@ -151,7 +156,17 @@ impl Engine {
         let call = self.next_call();
         let is_shadow = policy.mode == Mode::Shadow;
         self.recorder.decided(now, row, call, Decided::Admitted, is_shadow, waited);
-        Verdict::Admit(Admission { policy, ticket: Ticket { place, call, permit } })
+        let millis = match &policy.timeout.auto {
+            Some(auto) => self.auto_millis(place, auto),
+            None => 0,
+        };
+        Verdict::Admit(Admission { policy, ticket: Ticket { place, call, permit }, millis })
+    }
+
+    #[inline(never)]
+    fn auto_millis(&mut self, place: u32, auto: &AutoTimeoutPolicy) -> u32 {
+        let limit = self.time_limits.limit(place, auto);
+        u32::try_from(limit.as_millis().max(1)).unwrap_or(u32::MAX)
     }
 
     #[inline]
@@ -304,6 +319,9 @@ impl Engine {
             return self.settle_orphan(now, place, call, permit, outcome);
         }
         slot.is_recent = true;
+        if report.latency.is_some() {
+            self.time_limits.settled(place, &report);
+        }
         let is_told = permit.is_told();
         let has_slot = permit.has_slot();
         let late = slot.guard.settle(now, permit, report);

@@ -26,6 +26,7 @@ extern crate std;
 extern crate bimetal_browser_test;
 
 pub mod anomaly;
+pub mod auto_timeout;
 pub mod board;
 pub mod breaker;
 pub mod call;

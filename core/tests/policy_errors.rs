@@ -276,6 +276,31 @@ fn failures() {
 }
 
 #[test]
+fn time_limits_that_follow_the_upstream() {
+    let auto = |auto: Value| of_policy(json!({"timeout": {"request": auto}}));
+    assert_eq!(
+        auto(json!({"auto": {"percentile": 1.0, "margin": -1, "min": "2s", "max": "1s"}})),
+        [
+            "policies[0].timeout.request.auto.margin: -1 is outside 0–10",
+            "policies[0].timeout.request.auto.percentile: 1 is outside 0.5–0.9999",
+            "policies[0].timeout.request.auto.min: 2s is longer than max (1s)",
+        ]
+    );
+    assert_eq!(
+        auto(json!({"auto": {"min": "2s", "max": "1s"}})),
+        ["policies[0].timeout.request.auto.min: 2s is longer than max (1s)"]
+    );
+    assert_eq!(
+        auto(json!({"auto": {"max": "1s"}})),
+        ["policies[0].timeout.request.auto.min: missing; this field is required"]
+    );
+    assert_eq!(
+        auto(json!({})),
+        ["policies[0].timeout.request.auto: missing; this field is required"]
+    );
+}
+
+#[test]
 fn fallbacks() {
     assert_eq!(
         of_policy(json!({"fallback": {"stale": {"max_bytes": "2KiB", "max_total": "1KiB"}}})),

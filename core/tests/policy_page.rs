@@ -43,7 +43,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [13, 7]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [14, 8]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
         "name": "echo",
         "match": {"direction": "outbound"},
         "breaker": {"profile": "polly", "share": "mesh", "quorum": 2},
-        "timeout": {"request": {"auto": {}}, "connect": "100ms"},
+        "timeout": {"request": "1s", "connect": "100ms"},
         "fallback": {"when": ["rejected", "failed"]},
         "retry": {"tries": 3},
         "anomaly": {},
@@ -30,7 +30,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
         [
             r#"policies[0].breaker.share: "mesh" is not supported yet by host wasm"#,
             "policies[0].breaker.quorum: not supported yet by host wasm",
-            "policies[0].timeout.request: an object is not supported yet by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].retry: not supported by host wasm",
@@ -43,7 +42,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
             r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
             "policies[0].breaker.quorum: not supported yet by host native",
-            "policies[0].timeout.request: an object is not supported yet by host native",
             "policies[0].anomaly: not supported yet by host native",
         ],
     );

@@ -171,7 +171,7 @@ impl<H: Host> Stream<H> {
     ) {
         let plan = admission.plan();
         self.mark(admission.policy, Some(admission.state()));
-        let Admission { policy, ticket } = admission;
+        let Admission { policy, ticket, .. } = admission;
         let policy = policy.clone();
         let callers = policy.deadline_of(facts, asked.begun);
         let limit_of = self.apply(worker, now, plan, callers, facts);

@@ -26,7 +26,7 @@ pub(super) struct OwnAdmission {
 impl OwnAdmission {
     pub(super) fn of(admission: Admission<'_>) -> Self {
         let plan = admission.plan();
-        let Admission { policy, ticket } = admission;
+        let Admission { policy, ticket, .. } = admission;
         let (limit, try_limit) = (plan.request_timeout, plan.try_timeout);
         Self { failure: policy.failure.clone(), limit, try_limit, ticket }
     }

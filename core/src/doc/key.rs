@@ -46,6 +46,11 @@ impl<T> TypedKind<T> {
         Self::of(Kind::Keywords(keywords))
     }
 
+    /// A plain value, or an object in its place. `T` has to read both.
+    pub const fn or_object<P>(plain: &'static TypedKind<P>, object: &'static Object) -> Self {
+        Self::of(Kind::OrObject { plain: &plain.kind, object: Some(object) })
+    }
+
     /// A plain value where later an object may stand, which no host supports yet.
     pub const fn or_object_later(plain: &'static Self) -> Self {
         Self::of(Kind::OrObject { plain: &plain.kind, object: None })

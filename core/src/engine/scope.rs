@@ -47,6 +47,7 @@ impl Engine {
         let place = state.registry.make(&key, &mut self.slots, self.recorder.series())?;
         if !state.registry.is_overflow(place) {
             self.budgets.forget(place);
+            self.time_limits.forget(place);
         }
         Some(place)
     }

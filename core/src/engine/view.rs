@@ -6,7 +6,7 @@ use crate::decision::BreakerPlace;
 use crate::guard::LimitView;
 use crate::registry::label;
 use crate::series::SHARED_LABEL;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::string::String;
 
 /// One breaker at one moment.
@@ -35,7 +35,31 @@ pub struct LimitSnapshot<'a> {
     pub view: LimitView,
 }
 
+/// A time limit that follows its upstream, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimitSnapshot<'a> {
+    /// The policy's name.
+    pub policy: &'a str,
+    /// The scope's label in metrics. Scopes may have one together.
+    pub label: &'a str,
+    /// How long the next call may take.
+    pub limit: Duration,
+    /// Whether enough calls were seen for it; else it is the policy's longest.
+    pub is_measured: bool,
+}
+
 impl Engine {
+    /// Every time limit that follows its upstream and was asked, policy by policy; as many as scopes.
+    pub fn time_limits(&self) -> impl Iterator<Item = TimeLimitSnapshot<'_>> {
+        self.states.iter().flatten().flat_map(move |State { registry, .. }| {
+            registry.places().iter().filter_map(move |place| {
+                let (limit, is_measured) = self.time_limits.now(*place)?;
+                let (policy, label) = self.recorder.labels(self.slots.get(*place)?.row)?;
+                Some(TimeLimitSnapshot { policy, label, limit, is_measured })
+            })
+        })
+    }
+
     /// Every limit of calls under way that was asked, policy by policy; as many as scopes.
     pub fn limits(&self) -> impl Iterator<Item = LimitSnapshot<'_>> {
         self.states.iter().flatten().flat_map(move |State { registry, .. }| {

@@ -179,6 +179,16 @@ pub static LIMIT_KEYS: Metric = Metric::gauge(
     &[],
     "Keys in the tables of all rate limits of all workers.",
 );
+/// Time limits that follow their upstreams.
+pub static REQUEST_TIMEOUT: Metric = Metric {
+    unit: Unit::Seconds,
+    ..Metric::gauge(
+        "bimetal_request_timeout_seconds",
+        &[POLICY, SCOPE],
+        "How long the next call may take, of policies with `timeout.request.auto`; the longest of all workers.",
+    )
+    .only(NATIVE)
+};
 /// Calls under way.
 pub static CALLS_OUTSTANDING: Metric =
     Metric::gauge("bimetal_calls_outstanding", &[], "Admitted calls that are not settled yet.");
@@ -284,7 +294,7 @@ pub static UNSHARED: Metric = Metric::counter(
 .only(WASM);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 37] = [
+pub static ALL: [&Metric; 38] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -300,6 +310,7 @@ pub static ALL: [&Metric; 37] = [
     &CONCURRENCY_LIMIT,
     &LIMIT_FILL,
     &QUEUE_LENGTH,
+    &REQUEST_TIMEOUT,
     &DECISION_ERRORS,
     &SCOPES,
     &LIMIT_KEYS,

@@ -10,6 +10,7 @@ use super::table::concurrency::{self, adaptive, queue};
 use super::table::connections;
 use super::table::deadline::{self, Carrier};
 use super::table::fallback::{self, Occasion, stale};
+use super::table::timeout::RequestTime;
 use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
@@ -188,8 +189,13 @@ fn read_scopes(node: &Node) -> Result<Scopes, Unread> {
 }
 
 fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
+    let request = timeout::REQUEST.given(node)?;
     Ok(Timeouts {
-        request: timeout::REQUEST.given(node)?,
+        request: request.map(RequestTime::longest),
+        auto: match request {
+            Some(RequestTime::Auto(auto)) => Some(auto),
+            _ => None,
+        },
         connect: timeout::CONNECT.given(node)?,
         per_try: timeout::PER_TRY.given(node)?,
     })
@@ -296,12 +302,14 @@ fn read_failure(policy: &Node, breaker: Option<&Node>) -> Result<FailureRules, U
     let trip = breaker.and_then(|breaker| breaker::TRIP.node(breaker));
     let slow = trip.and_then(|trip| trip::SLOW_RATE.node(trip));
     let limit = table::CONCURRENCY.node(policy);
+    let request = table::TIMEOUT.node(policy).and_then(|times| timeout::REQUEST.find(times));
     Ok(FailureRules {
         failures: answers(node, &[failure::STATUSES, failure::GRPC, failure::TRANSPORT])?,
         ignore: answers(node, &[failure::IGNORE])?,
         slower_than: slow.map(|slow| rate::SLOWER_THAN.read(slow)).transpose()?,
         count_injected: table::COUNT_INJECTED.given(policy)?.unwrap_or_default(),
-        wants_latency: limit.is_some_and(|limit| concurrency::ADAPTIVE.node(limit).is_some()),
+        wants_latency: limit.is_some_and(|limit| concurrency::ADAPTIVE.node(limit).is_some())
+            || matches!(request, Some(RequestTime::Auto(_))),
     })
 }
 

@@ -4,6 +4,7 @@
 use super::table::breaker::{self, half_open, open};
 use super::table::concurrency::{self, adaptive};
 use super::table::fallback::stale;
+use super::table::timeout::RequestTime;
 use super::table::trip::{self, rate, window};
 use super::table::{
     BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
@@ -58,6 +59,16 @@ pub(super) fn complete(document: &mut Node, problems: &mut Problems) {
 fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
     let limits = TIMEOUT.node(policy);
     let request = limits.and_then(|timeout| timeout::REQUEST.find(timeout));
+    if let Some(RequestTime::Auto(auto)) = request
+        && auto.min > auto.max
+    {
+        let at = at.key(TIMEOUT.name());
+        let at = at.key(timeout::REQUEST.name());
+        let at = at.key(timeout::AUTO.name());
+        let what = format!("{} is longer than max ({})", auto.min, auto.max);
+        problems.add(&at.key(timeout::auto::MIN.name()), what);
+    }
+    let request = request.map(RequestTime::longest);
     let per_try = limits.and_then(|timeout| timeout::PER_TRY.find(timeout));
     let breaker_at = at.key(BREAKER_KEY.name());
     if let Some(breaker) = BREAKER_KEY.node_mut(policy) {

@@ -224,12 +224,82 @@ pub(crate) mod scopes {
 }
 
 pub(crate) mod timeout {
-    use super::{Duration, Field, Key, NATIVE, Object, TIME, TypedKind};
+    use super::{Duration, Field, Key, NATIVE, Object, Part, TIME, TypedKind};
+    use crate::auto_timeout::AutoTimeoutPolicy;
+    use crate::doc::{FromNode, Node};
 
-    pub(crate) const REQUEST: Key<Duration> = Key::new(
+    /// What `request` may be.
+    #[derive(Clone, Copy)]
+    pub(crate) enum RequestTime {
+        /// One time for all calls.
+        Fixed(Duration),
+        /// One that follows the upstream.
+        Auto(AutoTimeoutPolicy),
+    }
+
+    impl RequestTime {
+        /// The longest that a call may take.
+        pub(crate) const fn longest(self) -> Duration {
+            match self {
+                Self::Fixed(time) => time,
+                Self::Auto(auto) => auto.max,
+            }
+        }
+    }
+
+    impl FromNode for RequestTime {
+        fn from_node(node: &Node) -> Option<Self> {
+            let Some(auto) = AUTO.node(node) else {
+                return Duration::from_node(node).map(Self::Fixed);
+            };
+            Some(Self::Auto(AutoTimeoutPolicy {
+                percentile: auto::PERCENTILE.find(auto)?,
+                margin: auto::MARGIN.find(auto)?,
+                min: auto::MIN.find(auto)?,
+                max: auto::MAX.find(auto)?,
+            }))
+        }
+    }
+
+    pub(crate) const AUTO: Key<Part> =
+        Key::new("auto", TypedKind::object(&auto::AUTO), "It follows the upstream's latency.")
+            .required();
+
+    static MEASURED: Object =
+        Object { doc: "A time that is measured.", fields: &[AUTO.field()], rules: &[] };
+
+    pub(crate) mod auto {
+        use super::{Duration, Key, Object, TIME, TypedKind};
+
+        pub(crate) const PERCENTILE: Key<f64> = Key::new(
+            "percentile",
+            TypedKind::number(0.5, 0.9999),
+            "The share of calls that take no longer than what is measured.",
+        )
+        .default("0.99");
+        pub(crate) const MARGIN: Key<f64> = Key::new(
+            "margin",
+            TypedKind::number(0.0, 10.0),
+            "What is added to that, as a share of it.",
+        )
+        .default("0.5");
+        pub(crate) const MIN: Key<Duration> =
+            Key::new("min", TIME, "It is never shorter.").required();
+        pub(crate) const MAX: Key<Duration> =
+            Key::new("max", TIME, "It is never longer, and this until enough calls were seen.")
+                .required();
+
+        pub(super) static AUTO: Object = Object {
+            doc: "A percentile of the latencies and a margin, within bounds.",
+            fields: &[PERCENTILE.field(), MARGIN.field(), MIN.field(), MAX.field()],
+            rules: &[],
+        };
+    }
+
+    pub(crate) const REQUEST: Key<RequestTime> = Key::new(
         "request",
-        TypedKind::or_object_later(&TIME),
-        "Until the response headers, on the upstream's clock.",
+        TypedKind::or_object(&TIME, &MEASURED),
+        "Until the response headers, on the upstream's clock: a time, or `auto` with a percentile of the latencies.",
     );
     pub(crate) const CONNECT: Key<Duration> =
         Key::new("connect", TIME, "For the connection (proxy only).").only(NATIVE);

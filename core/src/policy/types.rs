@@ -3,6 +3,7 @@
 use super::fallback::Fallback;
 use super::limit::LimitPolicy;
 use super::matching::Match;
+use crate::auto_timeout::AutoTimeoutPolicy;
 use crate::concurrency::adaptive::AdaptivePolicy;
 use crate::concurrency::queue::QueuePolicy;
 use crate::connections::ConnectionsPolicy;
@@ -408,8 +409,11 @@ impl Judge {
 /// Time limits that the host enforces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From handing the call to the upstream to the end of its answer's headers.
+    /// From handing the call to the upstream to the end of its answer's headers; the longest, where it
+    /// follows the upstream.
     pub request: Option<Duration>,
+    /// How that follows the upstream's latency, where it does.
+    pub auto: Option<AutoTimeoutPolicy>,
     /// For the connection (native only).
     pub connect: Option<Duration>,
     /// As `request`, for each try of a call.

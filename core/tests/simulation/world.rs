@@ -207,7 +207,7 @@ impl World {
 
     fn admitted(&mut self, worker: usize, number: usize, admission: Admission<'_>) {
         let plan = admission.plan();
-        let Admission { policy, ticket } = admission;
+        let Admission { policy, ticket, .. } = admission;
         let is_probe = ticket.is_probe();
         let place = (self.now, number, worker);
         let mut call = UnderWay::new(place, ticket, &policy.failure, plan.request_timeout);

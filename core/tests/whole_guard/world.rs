@@ -202,7 +202,7 @@ impl World {
         let left = request.left.filter(|_| self.drawn.has_deadline);
         let left = left.map(|left| left.saturating_sub(self.now - begun + MARGIN));
         match verdict {
-            Verdict::Admit(Admission { policy, ticket }) => {
+            Verdict::Admit(Admission { policy, ticket, .. }) => {
                 if let Some(until) = opened.filter(|until| at(self.now) < *until) {
                     return Err(format!("admitted while open until {until:?}"));
                 }

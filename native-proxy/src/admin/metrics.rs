@@ -8,6 +8,7 @@ use crate::interactions::Kind;
 use crate::proxy::Shared;
 use crate::upstream::EndpointState;
 use crate::worker::{CLASSES, FallbackCounts, Histogram, LimitRow, WorkerStats};
+use bimetal_core::Duration;
 use bimetal_core::fallback::FallbackKind;
 use bimetal_core::metric::{self, COUNTED, Metric};
 use bimetal_core::series::{Counts, SHARED_LABEL};
@@ -21,6 +22,7 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     counted(&mut page, stats);
     durations(&mut page, stats);
     limits(&mut page, stats);
+    timeouts(&mut page, stats);
     own(&mut page, shared, stats);
     page.text
 }
@@ -123,6 +125,20 @@ fn limits(page: &mut Page, stats: &[WorkerStats]) {
     page.head(&metric::QUEUE_LENGTH);
     for ((policy, scope), row) in &all {
         page.line(&metric::QUEUE_LENGTH, &[policy, scope], row.waiting);
+    }
+}
+
+/// Time limits that follow their upstreams, in each worker by itself: the longest.
+fn timeouts(page: &mut Page, stats: &[WorkerStats]) {
+    let mut all: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
+    for row in stats.iter().flat_map(|worker| &worker.timeouts) {
+        let longest = all.entry((&row.policy, &row.scope)).or_default();
+        *longest = (*longest).max(row.limit);
+    }
+    page.head(&metric::REQUEST_TIMEOUT);
+    for ((policy, scope), limit) in all {
+        let seconds = limit.as_secs_f64();
+        page.part(&metric::REQUEST_TIMEOUT, "", &[policy, scope], None, &seconds);
     }
 }
 

@@ -6,6 +6,7 @@ mod metrics;
 mod ready;
 
 use crate::proxy::Shared;
+use crate::worker::WorkerStats;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -133,7 +134,10 @@ async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Ans
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
         },
-        (Face::Admin, "/policies") => json(&policies(shared)),
+        (Face::Admin, "/policies") => match gather::stats(shared).await {
+            Ok(stats) => json(&policies(shared, &stats)),
+            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
+        },
         (Face::Admin, "/breakers") => match gather::breakers(shared).await {
             Ok(rows) => json(&Value::Array(rows)),
             Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
@@ -146,8 +150,27 @@ async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Ans
     }
 }
 
-/// The policies in force: as they were written, with the hashes of what they mean.
-fn policies(shared: &Shared) -> Value {
+/// So many time limits of a policy are shown of each worker.
+const MOST_TIMEOUTS: usize = 100;
+
+/// The policies in force: as they were written, with the hashes of what they mean, and time limits that
+/// follow their upstreams as they are now.
+fn policies(shared: &Shared, stats: &[WorkerStats]) -> Value {
+    let timeouts = |policy: &str| -> Vec<Value> {
+        let workers = stats.iter().enumerate();
+        let rows = workers.flat_map(|(worker, stats)| {
+            let rows = stats.timeouts.iter().filter(|row| row.policy == policy);
+            rows.take(MOST_TIMEOUTS).map(move |row| {
+                json!({
+                    "scope": row.scope,
+                    "worker": worker,
+                    "request_ms": row.limit.as_millis(),
+                    "measured": row.is_measured,
+                })
+            })
+        });
+        rows.collect()
+    };
     let settings = shared.settings();
     let rows = settings.document.policies.iter().enumerate().map(|(place, policy)| {
         json!({
@@ -155,6 +178,7 @@ fn policies(shared: &Shared) -> Value {
             "hash": format!("{:016x}", policy.hash),
             "mode": policy.mode.name(),
             "policy": settings.policies.get(place),
+            "timeouts": timeouts(&policy.name),
         })
     });
     json!({

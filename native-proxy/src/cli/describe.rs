@@ -1,5 +1,6 @@
 //! Descriptions of compiled policies for people.
 
+use bimetal_core::auto_timeout::AutoTimeoutPolicy;
 use bimetal_core::concurrency::adaptive::AdaptivePolicy;
 use bimetal_core::connections::ConnectionsPolicy;
 use bimetal_core::deadline::DeadlinePolicy;
@@ -181,6 +182,19 @@ pub(super) fn concurrency(limit: &ConcurrencyPolicy) -> Vec<String> {
         ));
     }
     told
+}
+
+/// How a time limit follows the upstream.
+pub(super) fn auto_timeout(policy: &AutoTimeoutPolicy) -> String {
+    format!(
+        "the {}th percentile and {}% of it, from {} to {}; {} until {} calls were seen, in each worker and scope",
+        policy.percentile * 100.0,
+        policy.margin * 100.0,
+        policy.min,
+        policy.max,
+        policy.max,
+        policy.needed()
+    )
 }
 
 /// The answer to a rejected request.

@@ -115,6 +115,8 @@ struct Plan {
     request_timeout_ms: Option<u64>,
     connect_timeout_ms: Option<u64>,
     try_timeout_ms: Option<u64>,
+    /// How the request's follows the upstream; what it is now, the admin page `/policies` says.
+    auto: Option<String>,
 }
 
 /// Why there is no explanation.
@@ -262,6 +264,7 @@ fn decide(document: &Document, host: Host, request: &Request, asked: String) -> 
                 request_timeout_ms: plan.request_timeout.map(|time| time.as_millis()),
                 connect_timeout_ms: plan.connect_timeout.map(|time| time.as_millis()),
                 try_timeout_ms: plan.try_timeout.map(|time| time.as_millis()),
+                auto: admission.policy.timeout.auto.as_ref().map(describe::auto_timeout),
             });
         }
         _ => "no policy is for it: it passes untouched".clone_into(&mut told.why),
@@ -368,6 +371,9 @@ impl fmt::Display for Explanation {
                 if let Some(limit) = limit {
                     write!(f, "\n  {what} timeout: {limit} ms")?;
                 }
+            }
+            if let Some(auto) = &plan.auto {
+                write!(f, "\n  request timeout follows: {auto}")?;
             }
         }
         self.skipped.iter().try_for_each(|skipped| write!(f, "\n  skipped: {skipped}"))

@@ -8,6 +8,9 @@ use bimetal_core::policy::{Document, Fallback, Policy};
 use bimetal_core::retry::RetryPolicy;
 use std::sync::Arc;
 
+/// So many calls in a row run into a limit that follows an upstream which takes ten times as long at once.
+const FOLLOWED: u32 = 20;
+
 /// A warning for each such part.
 pub(crate) fn policies(document: &Document) -> Vec<String> {
     let policies = document.policies.iter().enumerate();
@@ -54,6 +57,17 @@ fn of_policy(policy: &Policy) -> Vec<(&'static str, String)> {
         let what =
             format!("{per_try} is longer than timeout.request ({request}): no try has so much");
         all.push(("timeout.per_try", what));
+    }
+    if policy.timeout.auto.is_some() && policy.retry.as_ref().is_some_and(|retry| retry.tries > 1) {
+        let what = "a try is measured, and all tries of a call have that time together";
+        all.push(("timeout.request.auto", what.into()));
+    }
+    let trip = policy.breaker.as_ref().and_then(|breaker| breaker.trip.consecutive_failures);
+    if let (Some(_), Some(few)) = (&policy.timeout.auto, trip.filter(|count| *count < FOLLOWED)) {
+        let what = format!(
+            "an upstream that is slower all at once is followed after some {FOLLOWED} calls that ran into the limit, and breaker.trip.consecutive_failures ({few}) is fewer"
+        );
+        all.push(("timeout.request.auto", what));
     }
     if let Some(retry) = &policy.retry {
         of_retry(retry, request, per_try, &mut all);
@@ -147,6 +161,7 @@ mod tests {
     fn what_fits_together_is_no_warning() {
         for parts in [
             r#""timeout": {"request": "1s"}"#,
+            r#""timeout": {"request": {"auto": {"min": "1ms", "max": "1s"}}}"#,
             r#""retry": {"budget": {}}"#,
             r#""retry": {"tries": 3, "budget": {}, "on": ["timeout"]},
                "timeout": {"request": "3s", "per_try": "1s"}"#,
@@ -189,6 +204,14 @@ mod tests {
             (
                 r#""rate_limits": [{"rate": "1/s"}], "fallback": {"upstream": "spare"}"#,
                 "policies[0].fallback.upstream (a): what `rate_limits` turn away goes to \"spare\", which they do not protect",
+            ),
+            (
+                r#""timeout": {"request": {"auto": {"min": "1ms", "max": "1s"}}}, "retry": {"budget": {}}"#,
+                "policies[0].timeout.request.auto (a): a try is measured, and all tries of a call have that time together",
+            ),
+            (
+                r#""timeout": {"request": {"auto": {"min": "1ms", "max": "1s"}}}, "breaker": {"trip": {"consecutive_failures": 5}}"#,
+                "policies[0].timeout.request.auto (a): an upstream that is slower all at once is followed after some 20 calls that ran into the limit, and breaker.trip.consecutive_failures (5) is fewer",
             ),
             (
                 r#""match": {"methods": ["POST"]}, "fallback": {"stale": {"max_age": "1m"}}"#,

@@ -56,7 +56,7 @@ impl Judged {
             }
             Verdict::Admit(admission) => {
                 let (plan, state) = (admission.plan(), admission.state());
-                let Admission { policy, ticket } = admission;
+                let Admission { policy, ticket, .. } = admission;
                 Self::Admitted { policy: policy.clone(), ticket, plan, state }
             }
             Verdict::Reject(Rejected { policy, rejection }) => {

@@ -4,11 +4,12 @@ use super::ended::{Answers, Ends};
 use super::{FallbackCounts, Histogram, Worker};
 use crate::framing::Refusal;
 use crate::interactions::Kind;
+use bimetal_core::Duration;
 use bimetal_core::engine::{Engine, Totals};
 use bimetal_core::guard::LimitView;
 use bimetal_core::series::Counts;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Counts of one worker.
@@ -24,6 +25,8 @@ pub(crate) struct WorkerStats {
     pub answers: Answers,
     /// Limits of calls under way by policy and scope.
     pub limits: Vec<LimitRow>,
+    /// Time limits that follow their upstreams, by policy and scope.
+    pub timeouts: Vec<TimeoutRow>,
     /// Durations by policy; an empty name stands for no policy.
     pub durations: Vec<(String, Histogram)>,
     /// Failures of the decision itself, where the call passed.
@@ -83,6 +86,19 @@ impl LimitRow {
     }
 }
 
+/// The time limits of one policy and scope label that follow their upstreams.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TimeoutRow {
+    /// The policy.
+    pub policy: String,
+    /// The scope's label.
+    pub scope: String,
+    /// The longest of them.
+    pub limit: Duration,
+    /// Whether enough calls were seen for all.
+    pub is_measured: bool,
+}
+
 /// One breaker as `/breakers` shows it.
 pub(crate) type BreakerRow = Value;
 
@@ -138,6 +154,7 @@ impl Worker {
             ends: self.ended.ends(),
             answers: self.ended.answers(),
             limits: limits(&engine),
+            timeouts: timeouts(&engine),
             durations: self.ended.durations(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
@@ -149,6 +166,18 @@ impl Worker {
             upstreams: upstreams.collect(),
         }
     }
+}
+
+fn timeouts(engine: &Engine) -> Vec<TimeoutRow> {
+    let mut rows: BTreeMap<_, TimeoutRow> = BTreeMap::new();
+    for one in engine.time_limits() {
+        let (policy, scope) = (one.policy.to_owned(), one.label.to_owned());
+        let new = TimeoutRow { policy, scope, limit: one.limit, is_measured: true };
+        let row = rows.entry((one.policy, one.label)).or_insert(new);
+        row.limit = row.limit.max(one.limit);
+        row.is_measured &= one.is_measured;
+    }
+    rows.into_values().collect()
 }
 
 /// The limits of an engine by policy and label, in the order in which they were first asked.
