@@ -47,6 +47,8 @@ pub enum Need {
     TimeoutBehindInformationalHeads,
     /// Retries.
     Retries,
+    /// Calls that wait for a token of a rate limit.
+    QueuesOfLimits,
     /// Limits of clients' connections.
     Connections,
 }
@@ -65,7 +67,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 7] = [
+pub const LIMITS: [Limit; 8] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -104,6 +106,12 @@ pub const LIMITS: [Limit; 7] = [
     },
     Limit {
         host: HostName::Envoy,
+        need: Need::QueuesOfLimits,
+        what: "calls that wait for a token of a rate limit",
+        why: "nothing but its tick would let one go on when its token comes; the document is refused",
+    },
+    Limit {
+        host: HostName::Envoy,
         need: Need::Connections,
         what: "limits of a client's connections",
         why: "a filter sees calls and not the connections that they come on; the document is refused",
@@ -126,6 +134,14 @@ impl Need {
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
             Self::Retries => names(scenario, "retry"),
             Self::Connections => names(scenario, "connections"),
+            Self::QueuesOfLimits => {
+                let policies = scenario.document["policies"].as_array();
+                let waits = |policy: &serde_json::Value| {
+                    let limits = policy["rate_limits"].as_array();
+                    limits.is_some_and(|all| all.iter().any(|one| !one["queue"].is_null()))
+                };
+                policies.is_some_and(|all| all.iter().any(waits))
+            }
             Self::FallbackForFailures => {
                 let policies = scenario.document["policies"].as_array();
                 let failed = |policy: &serde_json::Value| {

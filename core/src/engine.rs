@@ -206,6 +206,7 @@ impl Engine {
             Mode::ForcedOpen => Answer::Reject(Rejection::ForcedOpen),
             _ if let Some(CallersTime { left, usable: None }) = time => {
                 slot.guard.forget_waiting(now, call);
+                self.limits.forget_waiting(now, call);
                 Answer::Reject(Rejection::deadline(left, slot.guard.state()))
             }
             _ => match (&entry.limits, &policy.concurrency) {
@@ -216,7 +217,8 @@ impl Engine {
                 }
                 (Some(limits), _) => {
                     let (board, room) = (self.board.as_deref(), self.room);
-                    let call = Call { now, policy, facts, board, room, patience: call };
+                    let (scope, patience) = (place, call);
+                    let call = Call { now, policy, facts, board, room, scope, patience };
                     self.limits.admit(limits, slot, &mut self.recorder, call)
                 }
             },
@@ -227,6 +229,9 @@ impl Engine {
             self.budgets.counts_call(now, place, budget);
         }
         let verdict = self.answered_by(now, policy, place, answer, call);
+        if call.number.is_some() {
+            self.wake_in_turn();
+        }
         if call.number.is_some() && self.slots.get(place).is_some_and(|slot| slot.guard.wakes()) {
             self.wake(place);
         }

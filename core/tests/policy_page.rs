@@ -25,7 +25,15 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     // What the proxy alone can do.
-    let natives = ["retry:", "warnings:", "connections:", "bandwidth:", "upstream:", "stale:"];
+    let natives = [
+        "retry:",
+        "warnings:",
+        "connections:",
+        "bandwidth:",
+        "upstream:",
+        "stale:",
+        "queue: {max: 2,",
+    ];
     let is_for_all = |block: &&str| !natives.iter().any(|part| block.contains(part));
     let blocks = blocks.filter(|block| host == Host::Native || is_for_all(block));
     blocks
@@ -43,7 +51,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [14, 8]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [15, 8]);
 }
 
 #[test]
@@ -85,6 +93,34 @@ fn a_limit_answers_as_it_says() {
     let block = PAGE.split("HTTP/1.1 429 Too Many Requests\n").nth(1).unwrap();
     for line in block.split("```").next().unwrap().lines() {
         assert!(fields.iter().any(|field| field == line), "{line} is not in {fields:#?}");
+    }
+}
+
+/// What may wait, and goes on when it comes.
+#[test]
+fn a_queue_of_a_limit_looks_as_it_is_drawn() {
+    const SIGN: u64 = 33;
+    let document = example(5);
+    let mut engine = Engine::new(1);
+    engine.set_can_wait(true);
+    let policies = engine.load(&document);
+    let mut rows = [[' '; 11]; 3];
+    let mut mark = |row: usize, millis: u64| rows[row][(millis / SIGN) as usize] = '▮';
+    for call in 0..5_u64 {
+        let millis = call * SIGN;
+        let now = Instant::from_millis(millis);
+        mark(0, millis);
+        match engine.admit(now, &policies, &Call) {
+            Verdict::Admit(_) => mark(1, millis),
+            Verdict::Wait(wait) => mark(1, wait.until.as_nanos() / 1_000_000),
+            Verdict::Reject(_) => mark(2, millis),
+            other => panic!("{other:?}"),
+        }
+    }
+    for (name, row) in ["comes     ", "goes on   ", "rejected  "].iter().zip(rows) {
+        let line = format!("{name}{}", row.iter().collect::<String>());
+        let line = line.trim_end();
+        assert!(PAGE.lines().any(|one| one == line), "{line}");
     }
 }
 

@@ -210,7 +210,7 @@ fn explain_knows_that_no_route_is_for_it() {
 #[test]
 fn explain_tells_of_limits_and_deadlines() {
     const POLICY: &str = "version: v1\npolicies:\n  - name: api\n    deadline: {}\n    connections: {per_client: 9, allow: ['::1']}\n    bandwidth: {per_connection: 10MiB/s, after: 64KiB}\n    rate_limits:\n      \
-        - {rate: 100/m, capacity: 20, key: [client, 'header:x-a'], burst: {tokens: 1}, enforced: 0.5, \
+        - {rate: 100/m, capacity: 20, key: [client, 'header:x-a'], burst: {tokens: 1}, queue: {max: 5, max_wait: 1s}, enforced: 0.5, \
         allow: ['::1'], overrides: [{values: ['*', gold], rate: 1/s}]}\n      - {rate: 9/s, key: [policy]}\n";
     let explain = |rest: &[&str]| run(&[&["explain", "--policy", "-"], rest].concat(), POLICY);
     let (code, out, _) = explain(&["GET", "/", "grpc-timeout: 1S"]);
@@ -223,6 +223,7 @@ fn explain_tells_of_limits_and_deadlines() {
          was last exceeded, for each client and header:x-a",
         "rate limit: 1 call in 1s, 1 call at once, 1 call more within 1s, and again 10s after the limit \
          was last exceeded, for any and \"gold\"",
+        "rate limit: 5 calls may wait for tokens in their order, none longer than 1s",
         "rate limit: clients of 1 network are not limited",
         "rate limit: 50% of what it would reject is rejected",
         "rate limit: 9 calls in 1s, 9 calls at once, for all calls together",

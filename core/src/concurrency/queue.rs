@@ -37,6 +37,8 @@ pub struct Queue {
     filled: Instant,
     max_wait: Duration,
     was_full: bool,
+    /// Whether a call came behind one with a higher number: it has waited for something else before.
+    is_mixed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,7 @@ impl Queue {
         if self.waiting.is_empty() {
             self.filled = now;
             self.was_full = false;
+            self.is_mixed = false;
         }
         self.max_wait = policy.max_wait;
         // The policy may have changed: then there may be more than one too many.
@@ -92,6 +95,8 @@ impl Queue {
                 self.woken.push_back(oldest.number);
             }
         }
+        let last = self.waiting.back();
+        self.is_mixed |= last.is_some_and(|last| number.wrapping_sub(last.number) > u32::MAX / 2);
         self.waiting.push_back(Waiter { number, until });
     }
 
@@ -152,8 +157,11 @@ impl Queue {
         self.woken.pop_front()
     }
 
-    /// Calls stand in the order of their numbers.
+    /// Calls stand in the order of their numbers, but for those that have waited before.
     fn find(&self, number: u32) -> Option<usize> {
+        if self.is_mixed {
+            return self.waiting.iter().position(|waiter| waiter.number == number);
+        }
         let first = self.waiting.front()?.number;
         let place = number.wrapping_sub(first);
         self.waiting.binary_search_by_key(&place, |waiter| waiter.number.wrapping_sub(first)).ok()

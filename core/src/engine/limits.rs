@@ -1,6 +1,8 @@
 //! Rate limits at work. They lie beside the scopes: a limit has keys of its own, and what a policy's
 //! breaker means can change without them.
 
+mod turns;
+
 use super::policies::{Hold, put};
 use super::scope::scope_key;
 use super::{Recorder, Room};
@@ -13,10 +15,11 @@ use crate::limiter::{Exceeded, Token, WORDS};
 use crate::policy::{LimitOverride, LimitPolicy, Mode, Policy, Share};
 use crate::registry::{LONGEST, OVERFLOW, Slot, shorten};
 use crate::rng::Rng;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use turns::{Turn, Turns};
 
 /// The rate limits of all policies.
 #[derive(Debug, Default)]
@@ -25,6 +28,7 @@ pub(super) struct Limits {
     // What one admission needs; kept, so that it allocates nothing.
     key: Vec<u8>,
     asked: Vec<Asked>,
+    turns: Turns,
 }
 
 /// One limit: what its calls left behind.
@@ -52,6 +56,8 @@ struct Asked {
     state: u32,
     place: KeyPlace,
     token: Option<Token>,
+    /// Whether the call has to wait for its token.
+    waits: bool,
 }
 
 /// One call as its limits see it.
@@ -62,6 +68,8 @@ pub(super) struct Call<'a> {
     pub facts: &'a dyn Facts,
     pub board: Option<&'a dyn Board>,
     pub room: Room,
+    /// The place of its scope.
+    pub scope: u32,
     /// How it asks for a slot of the limit of calls under way.
     pub patience: Patience,
 }
@@ -77,7 +85,8 @@ impl Limits {
                 state.as_ref().is_some_and(|state| state.hash == limit.hash)
             };
             let place = self.states.iter().position(is_same).unwrap_or_else(|| {
-                let table = KeyedLimit::new(&limit.limits(), limit.max_keys, rng.next_u64());
+                let mut table = KeyedLimit::new(&limit.limits(), limit.max_keys, rng.next_u64());
+                limit.queue.iter().for_each(|queue| table.set_queue(queue));
                 let new = State { hash: limit.hash, table, due: 0.0, held: Hold::new() };
                 put(&mut self.states, new)
             });
@@ -112,9 +121,14 @@ impl Limits {
         call: Call<'_>,
     ) -> Answer {
         let Call { now, policy, .. } = call;
+        if call.patience.number.is_some()
+            && policy.rate_limits.iter().any(|one| one.queue.is_some())
+        {
+            return self.admit_or_wait(held, slot, recorder, call);
+        }
         let breaker = slot.guard.state();
-        match self.ask(held, call) {
-            Asking::Pass => {}
+        match self.ask(held, call, None) {
+            Asking::Wait | Asking::Pass => {}
             Asking::PassUnenforced if policy.mode == Mode::Shadow => {}
             Asking::PassUnenforced => recorder.not_applied(slot.row, Rule::RateLimit),
             Asking::Reject(limit) => {
@@ -147,10 +161,17 @@ impl Limits {
 
     /// Asks every limit, also behind one that says no: each notes by itself that it is exceeded, and who
     /// is turned away learns the longest of the waits.
-    fn ask(&mut self, held: &[HeldLimit], call: Call<'_>) -> Asking {
+    /// One that may wait has taken the turns of `taken` already.
+    fn ask(&mut self, held: &[HeldLimit], call: Call<'_>, taken: Option<&[Turn]>) -> Asking {
         self.asked.clear();
-        let (mut worst, mut is_unenforced) = (None, false);
+        let (mut worst, mut is_unenforced, mut until) = (None, false, call.now);
         for (index, (held, limit)) in held.iter().zip(&call.policy.rate_limits).enumerate() {
+            if let Some(turn) =
+                taken.and_then(|taken| taken.iter().find(|turn| turn.limit == index))
+            {
+                until = until.max(turn.at);
+                continue;
+            }
             let is_allowed = |client| limit.allows(client);
             if !limit.allow.is_empty() && call.facts.client_address().is_some_and(is_allowed) {
                 continue;
@@ -164,9 +185,25 @@ impl Limits {
             match state.table.peek(call.now, place) {
                 Ok(()) => {
                     let state = held.state;
-                    self.asked.push(Asked { limit: index, state, place, token: None });
+                    self.asked.push(Asked {
+                        limit: index,
+                        state,
+                        place,
+                        token: None,
+                        waits: false,
+                    });
                 }
                 Err(exceeded) if state.enforces(limit.enforced) => {
+                    if taken.is_some()
+                        && let Some(longest) = longest(limit, call)
+                        && let Some(at) = state.table.peek_turn(call.now, place, longest)
+                    {
+                        until = until.max(at);
+                        let state = held.state;
+                        let asked = Asked { limit: index, state, place, token: None, waits: true };
+                        self.asked.push(asked);
+                        continue;
+                    }
                     let told = state.tells(index, place, exceeded, call.now);
                     if worst.is_none_or(|worst: RateLimited| worst.left() < told.left()) {
                         worst = Some(told);
@@ -177,6 +214,7 @@ impl Limits {
         }
         match worst {
             Some(told) => Asking::Reject(told),
+            None if until > call.now => Asking::Wait,
             None if is_unenforced => Asking::PassUnenforced,
             None => Asking::Pass,
         }
@@ -221,7 +259,15 @@ enum Asking {
     Pass,
     /// A limit is exceeded that is not enforced for this call.
     PassUnenforced,
+    /// It has to wait for its turn.
+    Wait,
     Reject(RateLimited),
+}
+
+/// How long a call may wait for a token of a limit; none where it may not.
+fn longest(limit: &LimitPolicy, call: Call<'_>) -> Option<Duration> {
+    let queue = limit.queue?;
+    Some(call.patience.left.map_or(queue.max_wait, |left| left.min(queue.max_wait)))
 }
 
 impl State {

@@ -72,6 +72,15 @@ impl Engine {
         })
     }
 
+    /// How many calls of this worker wait for tokens of rate limits, by policy and label: of each where one
+    /// ever did.
+    pub fn queues(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.limits.queues().filter_map(|(row, waiting)| {
+            let (policy, label) = self.recorder.labels(row)?;
+            Some((policy, label, waiting))
+        })
+    }
+
     /// The breaker that decided on a call; none where its policy has none, or is gone.
     pub fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
         let slot = self.slots.get(at.0).filter(|slot| !slot.is_orphan)?;

@@ -38,16 +38,17 @@ impl WaitingCalls {
         waited: Option<Duration>,
         time: Option<CallersTime>,
     ) -> Patience {
+        let left = time.and_then(|time| time.usable);
         if let Some(Waiting { number, .. }) = waiting {
-            return Patience { number: Some(number), waited, left: None };
+            return Patience { number: Some(number), waited, left };
         }
-        let has_queue = policy.concurrency.is_some_and(|limit| limit.queue.is_some());
+        let has_queue = policy.concurrency.is_some_and(|limit| limit.queue.is_some())
+            || policy.rate_limits.iter().any(|limit| limit.queue.is_some());
         // In shadow mode nothing is applied: what would wait counts as turned away.
         if !self.can_wait || !has_queue || policy.mode != Mode::Enforce {
             return Patience::default();
         }
         self.last = self.last.wrapping_add(1);
-        let left = time.and_then(|time| time.usable);
         Patience { number: Some(self.last), waited: None, left }
     }
 
@@ -92,6 +93,8 @@ impl Engine {
 
     /// A call that waits has ended. What was kept for it is others' now.
     pub fn forget(&mut self, now: Instant, waiting: Waiting) {
+        self.limits.forget(now, waiting.number);
+        self.wake_in_turn();
         if let Some(slot) = self.slots.get_mut(waiting.place) {
             slot.guard.forget(now, waiting.number);
             self.wake(waiting.place);
@@ -124,6 +127,13 @@ impl Engine {
             waits
         });
         self.waits.places = places;
+    }
+
+    /// Notes who has another turn for a token of a rate limit than was said.
+    pub(super) fn wake_in_turn(&mut self) {
+        while let Some(waiting) = self.limits.take_woken() {
+            self.waits.woken.push_back(waiting);
+        }
     }
 
     /// Notes who is to ask again, and tells the other workers of a free slot. To be called after every

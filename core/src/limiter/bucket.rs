@@ -28,10 +28,16 @@ pub(super) struct Bucket {
     token: u64,
     /// What an empty bucket takes to be full.
     whole: u64,
+    /// How far it may be overdrawn, by calls that wait for tokens that are still to come.
+    debt: u64,
 }
 
 fn parts(now: Instant) -> u64 {
     now.as_nanos().saturating_mul(PARTS)
+}
+
+fn span(span: Duration) -> u64 {
+    span.as_nanos().saturating_mul(PARTS)
 }
 
 impl Bucket {
@@ -43,12 +49,20 @@ impl Bucket {
         let most = u64::MAX / 2;
         let token = u64::try_from(token).unwrap_or(most).clamp(1, most);
         let whole = token.saturating_mul(u64::from(capacity.max(1))).min(most);
-        Self { token, whole }
+        Self { token, whole, debt: 0 }
     }
 
-    /// When the bucket is full, never in the past and never later than an empty one would be.
+    /// The same bucket, whose next tokens so many calls may wait for, none longer than that.
+    pub(super) fn with_queue(self, calls: u32, longest: Duration) -> Self {
+        let calls = self.token.saturating_mul(u64::from(calls));
+        let debt = calls.min(span(longest)).min(u64::MAX / 4);
+        Self { debt, ..self }
+    }
+
+    /// When the bucket is full, never in the past and never later than one that is overdrawn as far as it
+    /// may be.
     fn full_at(&self, word: u64, now: u64) -> u64 {
-        word.clamp(now, now.saturating_add(self.whole))
+        word.clamp(now, now.saturating_add(self.whole).saturating_add(self.debt))
     }
 
     /// The word behind a taken token; none where the bucket has none.
@@ -57,6 +71,20 @@ impl Bucket {
         let now = parts(now);
         let taken = self.full_at(word, now).saturating_add(self.token);
         (taken <= now.saturating_add(self.whole)).then_some(taken)
+    }
+
+    /// The word behind a token that is still to come, for a call that waits for it; none where that is
+    /// later than `longest` from now, or others wait for as many as may be.
+    pub(super) fn after_a_turn(&self, word: u64, now: Instant, longest: Duration) -> Option<u64> {
+        let now = parts(now);
+        let taken = self.full_at(word, now).saturating_add(self.token);
+        let debt = self.debt.min(span(longest));
+        (taken <= now.saturating_add(self.whole).saturating_add(debt)).then_some(taken)
+    }
+
+    /// When the token comes whose taking left this word.
+    pub(super) fn turn_at(&self, word: u64) -> Instant {
+        Instant::from_nanos(word.saturating_sub(self.whole).div_ceil(PARTS))
     }
 
     /// The word behind a token that came back.
@@ -68,7 +96,7 @@ impl Bucket {
     /// has emptied the bucket, and no more than that. Without [`AHEAD`] each look of a worker whose clock
     /// is late would give back a few tokens.
     pub(super) fn mended(&self, word: u64, now: Instant) -> Option<u64> {
-        let empty = parts(now).saturating_add(self.whole);
+        let empty = parts(now).saturating_add(self.whole).saturating_add(self.debt);
         (word > empty.saturating_add(PARTS * AHEAD.as_nanos())).then_some(empty)
     }
 
@@ -90,7 +118,7 @@ impl Bucket {
     pub(super) fn fill(&self, word: u64, now: Instant) -> f64 {
         let now = parts(now);
         let missing = self.full_at(word, now) - now;
-        1.0 - missing as f64 / self.whole as f64
+        1.0 - missing.min(self.whole) as f64 / self.whole as f64
     }
 
     /// How long until it is full.

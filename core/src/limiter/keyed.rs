@@ -8,10 +8,11 @@
 use super::measures::Measures;
 use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
 use crate::board::Words;
+use crate::concurrency::queue::QueuePolicy;
 use crate::index::{Index, is_same_key};
 use crate::second_chance::SecondChance;
 use crate::slabs::Slabs;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::hash::BuildHasher;
@@ -181,6 +182,43 @@ impl KeyedLimit {
         match self.at(place) {
             Some((measures, words)) => measures.commit(words, now).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Has calls wait for tokens, of each key as many as `queue` says.
+    pub fn set_queue(&mut self, queue: &QueuePolicy) {
+        self.measures.iter_mut().for_each(|measures| *measures = measures.with_queue(queue));
+    }
+
+    /// When it would be the turn of a call of that key that waits for a token: calls have theirs in the
+    /// order of their coming, as fast as tokens come. None where no more may wait, or none for `longest`.
+    pub fn peek_turn(
+        &mut self,
+        now: Instant,
+        place: KeyPlace,
+        longest: Duration,
+    ) -> Option<Instant> {
+        let (measures, words) = self.at(place)?;
+        measures.peek_turn(words, now, longest)
+    }
+
+    /// Takes the token that a call of that key waits for; with it, when it comes. Whoever does not wait for
+    /// it gives it back. None as of [`KeyedLimit::peek_turn`].
+    pub fn take_turn(
+        &mut self,
+        now: Instant,
+        place: KeyPlace,
+        longest: Duration,
+    ) -> Option<(Token, Instant)> {
+        let (measures, words) = self.at(place)?;
+        measures.take_turn(words, now, longest)
+    }
+
+    /// What tells a key from others that may have its place later.
+    pub(crate) fn mark(&self, place: KeyPlace) -> u32 {
+        match place {
+            OVERFLOW => 0,
+            KeyPlace(at) => self.keys.get(at).map_or(0, |key| key.hash),
         }
     }
 

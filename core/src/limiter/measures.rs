@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::burst::{self, Budget};
 use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
+use crate::concurrency::queue::QueuePolicy;
 use crate::time::{Duration, Instant};
 
 /// When the bucket is full again.
@@ -23,6 +24,33 @@ impl Measures {
     pub(super) fn new(policy: &RateLimitPolicy) -> Self {
         let bucket = Bucket::new(policy.rate, policy.capacity);
         Self { bucket, budget: policy.burst.map(Budget::new) }
+    }
+
+    /// The same, with calls that wait for tokens.
+    pub(super) fn with_queue(self, queue: &QueuePolicy) -> Self {
+        Self { bucket: self.bucket.with_queue(queue.max, queue.max_wait), ..self }
+    }
+
+    /// When it would be the turn of a call that waits; none where it may not, or not for `longest`.
+    pub(super) fn peek_turn(
+        &self,
+        words: &LimitWords,
+        now: Instant,
+        longest: Duration,
+    ) -> Option<Instant> {
+        let word = self.bucket.after_a_turn(words.load(BUCKET), now, longest)?;
+        Some(self.bucket.turn_at(word))
+    }
+
+    /// Takes the token that a call waits for, and tells when it comes.
+    pub(super) fn take_turn(
+        &self,
+        words: &mut LimitWords,
+        now: Instant,
+        longest: Duration,
+    ) -> Option<(Token, Instant)> {
+        let word = words.update(BUCKET, |word| self.bucket.after_a_turn(word, now, longest))?;
+        Some((Token { burst: None }, self.bucket.turn_at(word)))
     }
 
     /// See [`RateLimit::peek`](super::RateLimit::peek).

@@ -161,9 +161,12 @@ pub static LIMIT_FILL: Metric = Metric::gauge(
 )
 .only(NATIVE);
 /// Calls that wait.
-pub static QUEUE_LENGTH: Metric =
-    Metric::gauge("bimetal_queue_length", &[POLICY, SCOPE], "Calls that wait for a slot.")
-        .only(NATIVE);
+pub static QUEUE_LENGTH: Metric = Metric::gauge(
+    "bimetal_queue_length",
+    &[POLICY, SCOPE],
+    "Calls that wait for a slot or a token.",
+)
+.only(NATIVE);
 /// Decisions that failed.
 pub static DECISION_ERRORS: Metric = Metric::counter(
     "bimetal_decision_errors_total",

@@ -1,6 +1,7 @@
 //! `rate_limits`, compiled.
 
 use super::types::{Scope, Share};
+use crate::concurrency::queue::QueuePolicy;
 use crate::limiter::RateLimitPolicy;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -21,6 +22,8 @@ pub struct LimitPolicy {
     pub enforced: f64,
     /// The status of its rejections.
     pub status: u16,
+    /// Calls that may wait for tokens.
+    pub queue: Option<QueuePolicy>,
     /// In which workers together.
     pub share: Share,
     /// Most keys at once, 1–1,000,000.

@@ -4,9 +4,10 @@ use super::limit::{LimitOverride, LimitPolicy, Pattern};
 use super::table::RATE_LIMITS;
 use super::table::limits::{
     self, ALLOW, BURST, CAPACITY, ENFORCED, KEY, LIMIT, MAX_KEYS, OVERRIDES, RATE, SHARE, STATUS,
-    VALUES, burst,
+    VALUES, burst, queue,
 };
 use super::types::{Host, Share};
+use crate::concurrency::queue::QueuePolicy;
 use crate::doc::problem::quoted;
 use crate::doc::{Node, Path, Problems, Unread};
 use crate::hash::Hash;
@@ -117,6 +118,13 @@ fn read_one(node: &Node, name: &str, host: Host) -> Result<LimitPolicy, Unread> 
         allow: ALLOW.read(node)?,
         enforced: ENFORCED.read(node)?,
         status: STATUS.read(node)?,
+        queue: match limits::QUEUE.node(node) {
+            Some(node) => Some(QueuePolicy {
+                max: queue::MAX.read(node)?,
+                max_wait: queue::MAX_WAIT.read(node)?,
+            }),
+            None => None,
+        },
         // A limit that Envoy's workers share would cost each call a write to shared data:
         // docs/host-limits.md.
         share: match host {

@@ -122,9 +122,15 @@ fn limits(page: &mut Page, stats: &[WorkerStats]) {
     for ((policy, scope), row) in &all {
         page.part(&metric::LIMIT_FILL, "", &[policy, scope], None, &row.fill);
     }
+    // For slots and for tokens.
+    let mut queues: BTreeMap<(&str, &str), u64> =
+        all.iter().map(|(labels, row)| (*labels, row.waiting)).collect();
+    for (policy, scope, waiting) in stats.iter().flat_map(|worker| &worker.queues) {
+        *queues.entry((policy, scope)).or_default() += waiting;
+    }
     page.head(&metric::QUEUE_LENGTH);
-    for ((policy, scope), row) in &all {
-        page.line(&metric::QUEUE_LENGTH, &[policy, scope], row.waiting);
+    for ((policy, scope), waiting) in queues {
+        page.line(&metric::QUEUE_LENGTH, &[policy, scope], waiting);
     }
 }
 

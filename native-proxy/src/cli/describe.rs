@@ -134,6 +134,13 @@ pub(super) fn limit(limit: &LimitPolicy) -> Vec<String> {
         let values: Vec<_> = values.collect();
         told.push(format!("{}, for {}", bucket(&one.limit), values.join(" and ")));
     }
+    if let Some(queue) = &limit.queue {
+        told.push(format!(
+            "{} wait for tokens in their order, none longer than {}",
+            counted(queue.max, "call may", "calls may"),
+            queue.max_wait
+        ));
+    }
     if !limit.allow.is_empty() {
         told.push(format!(
             "clients of {} are not limited",

@@ -27,6 +27,8 @@ pub(crate) struct WorkerStats {
     pub limits: Vec<LimitRow>,
     /// Time limits that follow their upstreams, by policy and scope.
     pub timeouts: Vec<TimeoutRow>,
+    /// Calls that wait for tokens of rate limits, by policy and scope.
+    pub queues: Vec<(String, String, u64)>,
     /// Durations by policy; an empty name stands for no policy.
     pub durations: Vec<(String, Histogram)>,
     /// Failures of the decision itself, where the call passed.
@@ -155,6 +157,7 @@ impl Worker {
             answers: self.ended.answers(),
             limits: limits(&engine),
             timeouts: timeouts(&engine),
+            queues: queues(&engine),
             durations: self.ended.durations(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
@@ -178,6 +181,12 @@ fn timeouts(engine: &Engine) -> Vec<TimeoutRow> {
         row.is_measured &= one.is_measured;
     }
     rows.into_values().collect()
+}
+
+/// Calls that wait for tokens.
+fn queues(engine: &Engine) -> Vec<(String, String, u64)> {
+    let own = |(policy, scope, waiting): (&str, &str, u64)| (policy.into(), scope.into(), waiting);
+    engine.queues().map(own).collect()
 }
 
 /// The limits of an engine by policy and label, in the order in which they were first asked.

@@ -1,6 +1,6 @@
 //! The part of the table that describes rate limits.
 
-use super::{COUNT, TIME};
+use super::{COUNT, NATIVE, TIME};
 use crate::doc::{Field, Key, Keyword, Object, Part, TypedKind};
 use crate::limiter::Rate;
 use crate::policy::forms::{FIELD_VALUE, NETWORK, RATE as RATE_FORM, scope};
@@ -74,6 +74,9 @@ pub(crate) const SHARE: Key<Share> = Key::new(
     "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
 )
 .default(r#""process""#);
+pub(crate) const QUEUE: Key<Part> =
+    Key::new("queue", TypedKind::object(&queue::QUEUE), "Calls that wait for tokens (proxy only).")
+        .only(NATIVE);
 pub(crate) const MAX_KEYS: Key<u32> = Key::new(
     "max_keys",
     COUNT,
@@ -95,7 +98,7 @@ pub(crate) static LIMIT: Object = Object {
         STATUS.field(),
         SHARE.field(),
         MAX_KEYS.field(),
-        Field::later("queue", "Calls that wait for the limit."),
+        QUEUE.field(),
         Field::later("when_store_fails", "What happens while the store of a mesh is away."),
     ],
     rules: &[],
@@ -120,6 +123,25 @@ const OWN_BURST: Key<Part> = Key::new(
     "Calls beyond the limit for a short while.",
 )
 .computed("that of the limit");
+
+pub(crate) mod queue {
+    use super::{Duration, Key, Object, TIME, TypedKind};
+
+    pub(crate) const MAX: Key<u32> = Key::new(
+        "max",
+        TypedKind::<u32>::whole(1, 10_000),
+        "Most calls of a key that wait at once.",
+    )
+    .required();
+    pub(crate) const MAX_WAIT: Key<Duration> =
+        Key::new("max_wait", TIME, "No call waits longer.").required();
+
+    pub(super) static QUEUE: Object = Object {
+        doc: "Calls that wait for tokens. They are served in their order, as fast as tokens come.",
+        fields: &[MAX.field(), MAX_WAIT.field()],
+        rules: &[],
+    };
+}
 
 pub(crate) mod burst {
     use super::{Duration, Key, Object, TIME, TOKENS};
