@@ -166,7 +166,8 @@ impl Engine {
     #[inline(never)]
     fn auto_millis(&mut self, place: u32, auto: &AutoTimeoutPolicy) -> u32 {
         let limit = self.time_limits.limit(place, auto);
-        u32::try_from(limit.as_millis().max(1)).unwrap_or(u32::MAX)
+        // Rounded up: it is not shorter than the policy's shortest.
+        u32::try_from(limit.as_nanos().div_ceil(1_000_000).max(1)).unwrap_or(u32::MAX)
     }
 
     #[inline]

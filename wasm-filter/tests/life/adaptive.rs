@@ -36,3 +36,20 @@ fn it_rises_while_the_upstream_is_quick_whoever_measures_it() {
         assert!(both.iter_mut().all(|call| call.request_headers(END_OF_STREAM)), "{tells}");
     }
 }
+
+#[test]
+fn the_routers_time_limit_follows_what_it_measured() {
+    for tells in [true, false] {
+        let policy = json!({"timeout": {"request": {"auto": {"min": "1ms", "max": "3s"}}}});
+        let (host, root) = plugin(&format!("auto-{tells}"), policy);
+        let limit = || {
+            assert!(root.call(1).request_headers(END_OF_STREAM));
+            let name = ("request", "x-envoy-upstream-rq-per-try-timeout-ms".to_owned());
+            host.set(|state| String::from_utf8(state.headers[&name].clone()).unwrap())
+        };
+        served(&host, &root, 99, tells);
+        assert_eq!(limit(), "3000", "not enough was seen");
+        served(&host, &root, 1, tells);
+        assert_eq!(limit(), "8", "five milliseconds and half of them, rounded up");
+    }
+}
