@@ -25,7 +25,7 @@ const PAGE: &str = include_str!("../../docs/policy.md");
 fn examples(host: Host) -> Vec<Document> {
     let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     // What the proxy alone can do.
-    let natives = ["retry:", "warnings:", "connections:", "bandwidth:", "upstream:", "stale:"];
+    let natives = ["warnings:", "connections:", "bandwidth:", "upstream:", "stale:"];
     let is_for_all = |block: &&str| !natives.iter().any(|part| block.contains(part));
     let blocks = blocks.filter(|block| host == Host::Native || is_for_all(block));
     blocks
@@ -43,7 +43,7 @@ fn example(place: usize) -> Document {
 
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [14, 8]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [14, 9]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn its_errors_are_the_errors() {
             },
             "timeout": {"request": "3s", "connect": "1s"},
             "rate_limits": [{"rate": "1/s", "share": "mesh"}],
-            "retry": {},
+            "retry": {"backoff": {}},
         },
         {"name": "echo"},
     ]});
