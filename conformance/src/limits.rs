@@ -45,8 +45,16 @@ pub enum Need {
     BlockedUploads,
     /// A request timeout that goes on behind an informational head.
     TimeoutBehindInformationalHeads,
-    /// Retries.
-    Retries,
+    /// Waits between tries, and the size of a body that is kept, as the policy chooses them.
+    RetryWaits,
+    /// Each try as evidence.
+    TriesAsEvidence,
+    /// An upstream's `retry-after` before another try.
+    RetryAfter,
+    /// Timeouts of tries apart from resets.
+    TimeoutsOfTries,
+    /// The time of a call's last try alone.
+    LastTry,
     /// Calls that wait for a token of a rate limit.
     QueuesOfLimits,
     /// Limits of clients' connections.
@@ -67,7 +75,7 @@ pub struct Limit {
 }
 
 /// The table.
-pub const LIMITS: [Limit; 8] = [
+pub const LIMITS: [Limit; 12] = [
     Limit {
         host: HostName::Native,
         need: Need::InjectedFaults,
@@ -100,9 +108,33 @@ pub const LIMITS: [Limit; 8] = [
     },
     Limit {
         host: HostName::Envoy,
-        need: Need::Retries,
-        what: "retries",
+        need: Need::RetryWaits,
+        what: "waits between tries, and the size of a body that is kept, as the policy chooses them",
+        why: "the router has its own; the document is refused",
+    },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::TriesAsEvidence,
+        what: "each try as evidence",
         why: "the router makes them, and asks nobody between two tries; the document is refused",
+    },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::RetryAfter,
+        what: "an upstream's `retry-after` before another try",
+        why: "the router waits by its own rule, whatever the upstream asks",
+    },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::TimeoutsOfTries,
+        what: "timeouts of tries apart from resets",
+        why: "the router has one word for both, so it tries both again where the policy lists either",
+    },
+    Limit {
+        host: HostName::Envoy,
+        need: Need::LastTry,
+        what: "the time of a call's last try alone",
+        why: "the router's clock begins with the end of the request, and goes on over all tries",
     },
     Limit {
         host: HostName::Envoy,
@@ -132,7 +164,30 @@ impl Need {
         match self {
             Self::InjectedFaults => any(|upstream| matches!(upstream, Upstream::Injected { .. })),
             Self::OtherFilters => any(|upstream| matches!(upstream, Upstream::Denied { .. })),
-            Self::Retries => names(scenario, "retry"),
+            Self::RetryWaits => retries(scenario, |policy| {
+                ["backoff", "buffer"].iter().any(|field| !policy["retry"][field].is_null())
+            }),
+            Self::TriesAsEvidence => retries(scenario, |policy| policy["evidence"] == "tries"),
+            Self::RetryAfter => {
+                let asks = |upstream: &Upstream| match upstream {
+                    Upstream::Answers(reply) => reply.retry_after.is_some(),
+                    _ => false,
+                };
+                names(scenario, "retry") && any(asks)
+            }
+            Self::TimeoutsOfTries => retries(scenario, |policy| {
+                let on = policy["retry"]["on"].as_array();
+                let has = |word: &str| on.is_some_and(|on| on.iter().any(|listed| listed == word));
+                !policy["timeout"]["per_try"].is_null() && has("reset") != has("timeout")
+            }),
+            Self::LastTry => {
+                let waits = |upstream: &Upstream| match upstream {
+                    Upstream::Answers(reply) => !reply.after.is_zero(),
+                    _ => false,
+                };
+                let is_slow = scenario.document.to_string().contains("slower_than");
+                is_slow && scenario.calls().any(|(_, _, call)| call.earlier.iter().any(waits))
+            }
             Self::Connections => names(scenario, "connections"),
             Self::QueuesOfLimits => {
                 let policies = scenario.document["policies"].as_array();
@@ -167,6 +222,12 @@ impl Need {
             }
         }
     }
+}
+
+/// Whether a policy that tries again is like that.
+fn retries(scenario: &Scenario, is_so: impl Fn(&serde_json::Value) -> bool) -> bool {
+    let policies = scenario.document["policies"].as_array();
+    policies.is_some_and(|all| all.iter().any(|policy| !policy["retry"].is_null() && is_so(policy)))
 }
 
 /// Whether a policy has this field.

@@ -11,6 +11,7 @@
 
 pub mod backoff;
 pub mod budget;
+mod reserved;
 
 use crate::outcome::{AnswerSet, Transport};
 use crate::rng::Rng;
@@ -19,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use backoff::Backoff;
 use budget::{RetryBudget, RetryBudgetPolicy};
+pub use reserved::ReservedRetries;
 
 /// When a try is made again.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
         "breaker": {"profile": "polly", "share": "mesh", "quorum": 2},
         "timeout": {"request": "1s", "connect": "100ms"},
         "fallback": {"when": ["rejected", "failed"]},
-        "retry": {"tries": 3},
+        "retry": {"tries": 3, "backoff": {"base": "1ms"}, "on": ["overflow", "aborted", "unavailable", 503]},
         "anomaly": {},
     }]});
     assert_same(
@@ -32,7 +32,9 @@ fn what_a_host_cannot_do_names_path_and_host() {
             "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
-            "policies[0].retry: not supported by host wasm",
+            r#"policies[0].retry.on[0]: "overflow" is not supported by host wasm"#,
+            r#"policies[0].retry.on[1]: "aborted" is not supported by host wasm"#,
+            "policies[0].retry.backoff: not supported by host wasm",
             "policies[0].anomaly: not supported yet by host wasm",
         ],
     );

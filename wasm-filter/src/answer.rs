@@ -21,10 +21,14 @@ pub fn flags(host: &impl Host, worker: &Worker) -> u64 {
     value.map_or(0, |value| integer(&value))
 }
 
-/// Whether Envoy made at least one try. In the log phase alone.
+/// Whether Envoy made at least one try.
 pub fn was_tried(host: &impl Host, worker: &Worker) -> bool {
-    let value = worker.ok(host.property(Property::Attempts)).flatten();
-    value.is_some_and(|value| integer(&value) > 0)
+    tries(host, worker).is_some_and(|tries| tries > 0)
+}
+
+/// How many tries Envoy made so far, where it says.
+pub fn tries(host: &impl Host, worker: &Worker) -> Option<u64> {
+    worker.ok(host.property(Property::Attempts)).flatten().map(|value| integer(&value))
 }
 
 /// `:status`; 0 where there is no proper one.

@@ -13,7 +13,7 @@ use crate::port::{Host, HostError, Level};
 use crate::watch::Watch;
 use bimetal_core::engine::Tracing;
 use bimetal_core::policy::Document;
-use bimetal_core::{Engine, Instant};
+use bimetal_core::{Duration, Engine, Instant};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub struct WorkerState {
     board: Option<Arc<dyn WorkerBoard>>,
     unreported: Option<HostError>,
     tracing: Tracing,
+    measured_next: Instant,
 }
 
 impl Worker {
@@ -97,6 +98,7 @@ impl Worker {
             board,
             unreported: None,
             tracing: Tracing::default(),
+            measured_next: Instant::ZERO,
         };
         no_random.into_iter().chain(no_board).for_each(|error| state.failed(error));
         Self(RefCell::new(state))
@@ -166,7 +168,16 @@ impl WorkerState {
             Some(board) => board.tick(&mut || self.engine.poll(now)),
             None => self.engine.poll(now),
         }
+        self.measure(now);
         self.write_events(host);
+    }
+
+    /// Looks what budgets have left, every second: there may be many of them.
+    fn measure(&mut self, now: Instant) {
+        if now >= self.measured_next {
+            self.measured_next = now + Duration::from_secs(1);
+            self.engine.measure(now);
+        }
     }
 
     /// The policies of a new document, before its engine is asked for anything.

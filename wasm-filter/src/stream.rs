@@ -6,6 +6,7 @@
 //! the drop of the call. Any of them can be missing.
 
 mod limits;
+mod retries;
 mod waiting;
 
 use crate::answer;
@@ -21,8 +22,9 @@ use bimetal_core::deadline::Deadline;
 use bimetal_core::event::State;
 use bimetal_core::outcome::{Report, Transport};
 use bimetal_core::policy::Policy;
+use bimetal_core::retry::{ReservedRetries, TryFailure};
 use bimetal_core::{Admission, Duration, Instant, Ticket, Verdict};
-use limits::LimitOf;
+use limits::{LimitOf, Limits};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -56,6 +58,8 @@ struct Admitted {
     limit_of: LimitOf,
     /// Where its caller says how long it waits.
     callers: Option<Deadline>,
+    /// Until the router is done with its tries.
+    retries: Option<ReservedRetries>,
 }
 
 /// What `debug_headers` say.
@@ -174,12 +178,19 @@ impl<H: Host> Stream<H> {
         let Admission { policy, ticket, .. } = admission;
         let policy = policy.clone();
         let callers = policy.deadline_of(facts, asked.begun);
+        let left = callers.map(|time| time.rest(now));
+        let retries = self.plan_retries(worker, now, (&policy, &ticket), left, facts);
+        let plan = Limits::of(plan, retries.is_some_and(|retries| retries.most > 0));
         let limit_of = self.apply(worker, now, plan, callers, facts);
-        let life = call::Call::new(policy.failure.clone(), plan.request_timeout);
-        self.admitted = Some(Admitted { policy, ticket, life, at: now, limit_of, callers });
+        let mut life = call::Call::new(policy.failure.clone(), plan.of_the_call);
+        life.limit_tries(plan.of_the_only_try());
+        self.admitted =
+            Some(Admitted { policy, ticket, life, at: now, limit_of, callers, retries });
         if let Some(time) = callers {
             self.forward(worker, now, &time, facts);
-            self.watch(worker, &time);
+        }
+        if let Some(at) = plan.looked_at(now, callers) {
+            self.watch(worker, at);
         }
         self.tell(worker, false, |life, now| life.handed_over(now, asked.upload));
     }
@@ -221,14 +232,19 @@ impl<H: Host> Stream<H> {
                 worker.ok(self.host.set_header(Map::Response, name, value));
             }
         }
-        let Some(admitted) = &self.admitted else {
+        if self.admitted.is_none() {
             return;
-        };
+        }
         if !answer::is_of_upstream(&self.host, &worker) {
             return self.answered_here(&worker, end_of_stream);
         }
         let headers = worker.ok(self.host.headers(Map::Response)).unwrap_or_default();
         let status = answer::status(&headers);
+        let last = TryFailure::Answer { status, grpc: call::grpc_status(&headers) };
+        self.retries_ended(&worker, Some(last), true);
+        let Some(admitted) = &self.admitted else {
+            return;
+        };
         // Until the request is complete no time is the upstream's, and the header, which the router
         // writes behind a complete request alone, is somebody else's.
         let runs = admitted.life.clock_runs();
@@ -253,7 +269,9 @@ impl<H: Host> Stream<H> {
     /// Envoy or another filter answered: nothing more will come from the upstream.
     fn answered_here(&mut self, worker: &Worker, end_of_stream: bool) {
         let read = |host: &H| worker.ok(host.headers(Map::Response)).unwrap_or_default();
-        let (by, headers) = match flags::meaning(answer::flags(&self.host, worker)) {
+        let meaning = flags::meaning(answer::flags(&self.host, worker));
+        self.retries_ended(worker, meaning.and_then(broke), true);
+        let (by, headers) = match meaning {
             Some(Meaning::Broken(how)) => return self.broken(worker, how, true),
             // The status says whom Envoy waited for.
             Some(Meaning::Idle) if answer::status(&read(&self.host)) == 504 => {
@@ -304,6 +322,7 @@ impl<H: Host> Stream<H> {
         };
         let (host, answered) = (self.host.clone(), admitted.life.is_answered());
         let flags = answer::flags(&host, &worker);
+        self.retries_ended(&worker, flags::meaning(flags).and_then(broke), false);
         if let Some(Meaning::Broken(how)) = flags::meaning(flags) {
             return self.broken(&worker, how, false);
         }
@@ -377,6 +396,14 @@ impl<H: Host> Drop for Stream<H> {
         if let Some(worker) = self.worker() {
             self.tell(&worker, true, |life, now| life.dropped(now));
         }
+    }
+}
+
+/// What a try came to whose upstream failed.
+const fn broke(meaning: Meaning) -> Option<TryFailure> {
+    match meaning {
+        Meaning::Broken(how) => Some(retries::broken(how)),
+        _ => None,
     }
 }
 

@@ -183,11 +183,15 @@ impl Check {
                 self.unit(path, node, value, (*min, *max), &SIZE_UNITS, SIZE_FORM);
             }
             Kind::Keywords(keywords) => return self.keyword(path, node, keywords),
-            Kind::Token(form) => {
-                if let Some(value) = node.as_integer() {
-                    *node = Node::Text(value.to_string());
+            Kind::Token(form) => self.token(path, node, form),
+            Kind::TokenOf { form, support } => {
+                self.token(path, node, form);
+                let text = node.as_text().filter(|text| (form.test)(text));
+                if let Some((text, why)) =
+                    text.and_then(|text| Some((text, self.unsupported_by(support(text))?)))
+                {
+                    return self.leave_out(path, format!("{} is {why}", quoted(text)));
                 }
-                self.form(path, node, form);
             }
             Kind::Text(form) => self.form(path, node, form),
             Kind::Object(object) => self.object(path, node, object),
@@ -252,6 +256,13 @@ impl Check {
         }
         self.wrong(path, node, &what);
         Fate::Keep
+    }
+
+    fn token(&mut self, path: &Path<'_>, node: &mut Node, form: &Form) {
+        if let Some(value) = node.as_integer() {
+            *node = Node::Text(value.to_string());
+        }
+        self.form(path, node, form);
     }
 
     fn form(&mut self, path: &Path<'_>, node: &Node, form: &Form) {

@@ -5,7 +5,7 @@
 
 use super::node::Node;
 use super::problem::{Path, Problems};
-use super::table::{Field, Form, Keyword, Kind, Object};
+use super::table::{Field, Form, Keyword, Kind, Object, Support};
 use crate::host::Host;
 use crate::time::Duration;
 use alloc::format;
@@ -39,6 +39,11 @@ impl<T> TypedKind<T> {
     /// A text of a certain form that may be written as a whole number, see [`Kind::Token`].
     pub const fn token(form: &'static Form) -> Self {
         Self::of(Kind::Token(form))
+    }
+
+    /// The same, where not every host can do what each text says: see [`Kind::TokenOf`].
+    pub const fn token_of(form: &'static Form, support: fn(&str) -> Support) -> Self {
+        Self::of(Kind::TokenOf { form, support })
     }
 
     /// One of some keywords. `T` has to read each that a host supports.

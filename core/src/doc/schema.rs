@@ -128,7 +128,7 @@ fn of_kind(kind: &'static Kind) -> Map<String, Value> {
             }
             return schema;
         }
-        Kind::Token(form) => {
+        Kind::Token(form) | Kind::TokenOf { form, .. } => {
             json!({"type": ["string", "integer"], "pattern": form.pattern.unwrap_or(""),
                    "$comment": form.allowed})
         }

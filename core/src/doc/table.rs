@@ -166,6 +166,13 @@ pub enum Kind {
     /// A text of a certain form, which may be written as a whole number: `503` beside `5xx`. The
     /// checker turns the number into text.
     Token(&'static Form),
+    /// The same, where not every host can do what each text says.
+    TokenOf {
+        /// The form.
+        form: &'static Form,
+        /// Who can do what a text of that form says.
+        support: fn(&str) -> Support,
+    },
     /// A map with known keys.
     Object(&'static Object),
     /// A list of at most [`MAX_ITEMS`].

@@ -24,6 +24,11 @@ struct Held {
 }
 
 impl Budgets {
+    /// Whether no policy with a budget ever asked.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
     /// A call was admitted by a policy with this budget.
     pub(super) fn counts_call(&mut self, now: Instant, place: u32, policy: &RetryBudgetPolicy) {
         if let Some(held) = self.held(place) {

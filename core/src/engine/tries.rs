@@ -4,7 +4,7 @@ use super::Engine;
 use crate::decision::Ticket;
 use crate::outcome::Report;
 use crate::policy::{Evidence, Policy};
-use crate::retry::{NoRetry, RetryCase, RetryResult, Tries};
+use crate::retry::{NoRetry, ReservedRetries, RetryAsk, RetryCase, RetryResult, Tries, TryFailure};
 use crate::time::{Duration, Instant};
 
 impl Engine {
@@ -76,6 +76,47 @@ impl Engine {
         result
     }
 
+    /// What an admitted call's retries may cost, where somebody makes them who asks nobody between two
+    /// tries; none where the policy has no retries. What came of them [`Engine::retried`] is to be told.
+    pub fn reserve_retries(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ticket: &Ticket,
+        ask: RetryAsk<'_>,
+        left: Option<Duration>,
+    ) -> Option<ReservedRetries> {
+        let retry = policy.retry_applied()?;
+        if ticket.is_probe() {
+            return Some(ReservedRetries::none(now, NoRetry::Breaker));
+        }
+        let budget = self.budgets.budget(ticket.place)?;
+        Some(retry.reserve(budget, now, ask, left))
+    }
+
+    /// So many tries beyond the first were made of those that were reserved, and the last one ended like
+    /// this. Returns whether the call gave up, see [`NoRetry::gives_up`].
+    pub fn retried(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ticket: &Ticket,
+        reserved: &ReservedRetries,
+        (made, last): (u32, Option<TryFailure>),
+    ) -> bool {
+        let slot = self.slots.get(ticket.place).filter(|slot| !slot.is_orphan);
+        let (Some(slot), Some(retry)) = (slot, policy.retry_applied()) else {
+            return false;
+        };
+        if let Some(budget) = self.budgets.budget(ticket.place) {
+            reserved.give_back(budget, now, made);
+        }
+        let result = reserved.result(retry, made, last);
+        (0..made).for_each(|_| self.recorder.retried(slot.row, RetryResult::Made));
+        result.into_iter().for_each(|result| self.recorder.retried(slot.row, result));
+        matches!(result, Some(RetryResult::NotMade(why)) if why.gives_up())
+    }
+
     /// A try beyond the first one had an answer that the policy does not try again.
     pub fn retry_helped(&mut self, ticket: &Ticket) {
         if let Some(slot) = self.slots.get(ticket.place) {
@@ -86,6 +127,9 @@ impl Engine {
     /// Looks what is left of the budgets of all scopes, for [`Engine::series`]. There can be as many as
     /// all `scopes.max` together: to be called before counts are shown, not with every tick.
     pub fn measure(&mut self, now: Instant) {
+        if self.budgets.is_empty() {
+            return;
+        }
         self.recorder.forget_budgets();
         for state in self.states.iter().flatten() {
             for place in state.registry.places() {

@@ -102,14 +102,12 @@ pub(super) static RETRIES: Metric = Metric::counter(
     "bimetal_retries_total",
     &[POLICY, SCOPE, "result"],
     "Failed tries that the policy lists, by whether they were made again and why not; `helped` are tries beyond the first that did not fail.",
-)
-.only(NATIVE);
+);
 pub(super) static RETRY_BUDGET: Metric = Metric::gauge(
     "bimetal_retry_budget",
     &[POLICY, SCOPE],
     "Retries that the budgets of all workers leave right now.",
-)
-.only(NATIVE);
+);
 
 /// Bounds of [`REQUEST_DURATION_SECONDS`].
 pub const DURATION_BOUNDS: [(Duration, &str); 15] = [

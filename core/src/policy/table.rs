@@ -154,8 +154,7 @@ pub(crate) const TIMEOUT: Key<Part> = Key::new(
     "Time limits that the host enforces.",
 );
 pub(crate) const RETRY: Key<Part> =
-    Key::new("retry", TypedKind::object(&retry::RETRY), "Retries and their budget (proxy only).")
-        .only(NATIVE);
+    Key::new("retry", TypedKind::object(&retry::RETRY), "Retries and their budget.");
 pub(crate) const FALLBACK: Key<Part> = Key::new(
     "fallback",
     TypedKind::object(&fallback::FALLBACK),
@@ -305,7 +304,7 @@ pub(crate) mod timeout {
         Key::new("connect", TIME, "For the connection (proxy only).").only(NATIVE);
 
     pub(crate) const PER_TRY: Key<Duration> =
-        Key::new("per_try", TIME, "The same for each try of a call (proxy only).").only(NATIVE);
+        Key::new("per_try", TIME, "The same for each try of a call.");
 
     pub(super) static TIMEOUT: Object = Object {
         doc: "Time limits.",

@@ -57,6 +57,18 @@ impl RetryBudget {
         }
     }
 
+    /// Gives back a retry that was taken at `taken` and not made. One whose second is over is forgotten
+    /// already.
+    pub fn give_back_of(&mut self, taken: Instant, now: Instant) {
+        self.second(now);
+        let second = taken.as_nanos() / 1_000_000_000;
+        if self.newest.saturating_sub(second) < SECONDS
+            && let Some(second) = self.seconds.get_mut(place(second))
+        {
+            second.retries = second.retries.saturating_sub(1);
+        }
+    }
+
     /// How many retries are left.
     pub fn left(&mut self, policy: &RetryBudgetPolicy, now: Instant) -> f64 {
         self.second(now);

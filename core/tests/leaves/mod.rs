@@ -159,7 +159,7 @@ impl Walk {
                 });
                 words.collect()
             }
-            Kind::Text(form) | Kind::Token(form) => {
+            Kind::Text(form) | Kind::Token(form) | Kind::TokenOf { form, .. } => {
                 let fit: Vec<_> = TEXTS.iter().filter(|text| (form.test)(text)).take(2).collect();
                 assert_eq!(fit.len(), 2, "{}", form.what);
                 fit.into_iter().map(|text| json!(text)).collect()

@@ -1,10 +1,10 @@
 //! Time limits of a request: those that Envoy's router keeps, and what the tick sees to.
 
-use super::{Stream, waiting};
+use super::{Stream, retries, waiting};
 use crate::answer;
 use crate::facts::Request;
 use crate::flags;
-use crate::port::{Host, Map};
+use crate::port::{Host, Map, Reply};
 use crate::registry::Worker;
 use crate::reply;
 use crate::watch::Watched;
@@ -38,6 +38,46 @@ pub(super) enum LimitOf {
     Caller(Deadline),
 }
 
+/// The time limits of a call, and who keeps them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Of the call, over all its tries.
+    pub(super) of_the_call: Option<Duration>,
+    /// Of each try.
+    of_a_try: Option<Duration>,
+    /// Whether the router may try again. A limit of the call, handed to it as that of a try, would end
+    /// there in another try: so the tick keeps it.
+    is_tried_again: bool,
+}
+
+impl Limits {
+    /// Those of a plan.
+    pub(super) const fn of(plan: Plan, is_tried_again: bool) -> Self {
+        Self { of_the_call: plan.request_timeout, of_a_try: plan.try_timeout, is_tried_again }
+    }
+
+    /// The limit of the try, where it is the only one.
+    pub(super) fn of_the_only_try(&self) -> Option<Duration> {
+        self.of_a_try.filter(|_| !self.is_tried_again)
+    }
+
+    /// What the router is to keep of the policy's own.
+    fn of_the_router(&self) -> Option<Duration> {
+        match (self.of_the_call, self.of_a_try) {
+            (Some(call), Some(of_try)) if of_try < call => Some(of_try),
+            (call, _) if !self.is_tried_again => call.or(self.of_a_try),
+            (None, of_try) => of_try,
+            (Some(_), _) => None,
+        }
+    }
+
+    /// When the tick looks first.
+    pub(super) fn looked_at(&self, now: Instant, callers: Option<Deadline>) -> Option<Instant> {
+        let call = self.of_the_call.filter(|_| self.is_tried_again).map(|limit| now + limit);
+        [call, callers.map(|time| time.ends())].into_iter().flatten().min()
+    }
+}
+
 impl<H: Host> Stream<H> {
     /// Hands the plan to Envoy's router, and says whose limit that is. The limit is one per try: the
     /// router drops it where the route's own is shorter, and forgets it once the answer began, so a
@@ -47,15 +87,22 @@ impl<H: Host> Stream<H> {
         &self,
         worker: &Worker,
         now: Instant,
-        plan: Plan,
+        plan: Limits,
         callers: Option<Deadline>,
         facts: &Request<'_, H>,
     ) -> LimitOf {
         let rest = callers.map(|time| time.rest(now));
-        let (limit, of) = match (plan.request_timeout, callers.zip(rest)) {
-            (Some(limit), Some((time, rest))) if rest < limit => (rest, LimitOf::Caller(time)),
-            (Some(limit), _) => (limit, LimitOf::Policy),
-            (None, Some((time, rest))) => (rest, LimitOf::Caller(time)),
+        let limit = plan.of_the_router();
+        let (limit, of) = match (limit, callers.zip(rest)) {
+            (Some(limit), Some((_, rest))) if rest < limit && plan.is_tried_again => {
+                (None, LimitOf::Policy)
+            }
+            (Some(limit), Some((time, rest))) if rest < limit => {
+                (Some(rest), LimitOf::Caller(time))
+            }
+            (Some(limit), _) => (Some(limit), LimitOf::Policy),
+            (None, _) if plan.is_tried_again => (None, LimitOf::Policy),
+            (None, Some((time, rest))) => (Some(rest), LimitOf::Caller(time)),
             (None, None) => {
                 let asks = |name: &&str| facts.headers().is_some_and(|all| all.get(name).is_some());
                 let asks = LIMITS.iter().any(asks);
@@ -63,10 +110,13 @@ impl<H: Host> Stream<H> {
             }
         };
         let host = &self.host;
-        // Zero would mean "no limit" to the router.
-        let millis = limit.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST_MILLIS).to_string();
-        worker.ok(host.set_header(Map::Request, PER_TRY, &millis));
-        for name in OF_THE_REQUEST {
+        if let Some(limit) = limit {
+            // Zero would mean "no limit" to the router.
+            let millis = limit.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST_MILLIS);
+            worker.ok(host.set_header(Map::Request, PER_TRY, &millis.to_string()));
+        }
+        let own = limit.is_none().then_some(PER_TRY);
+        for name in OF_THE_REQUEST.into_iter().chain(own) {
             // Looking is cheaper than removing what is hardly ever there.
             if facts.headers().is_none_or(|headers| headers.get(name).is_some()) {
                 worker.ok(host.remove_header(Map::Request, name));
@@ -150,9 +200,9 @@ impl<H: Host> Stream<H> {
         );
     }
 
-    /// Has the tick come back when the caller's time is over.
-    pub(super) fn watch(&self, worker: &Worker, time: &Deadline) {
-        worker.with(|state| state.watch.add(time.ends(), self.context, self.itself.clone()));
+    /// Has the tick come back then.
+    pub(super) fn watch(&self, worker: &Worker, at: Instant) {
+        worker.with(|state| state.watch.add(at, self.context, self.itself.clone()));
     }
 }
 
@@ -166,16 +216,36 @@ impl<H: Host> Watched for Stream<H> {
         let Some((worker, admitted)) = self.worker().zip(self.admitted.as_ref()) else {
             return;
         };
-        let Some(time) = admitted.callers.filter(|_| !admitted.life.is_answered()) else {
+        if admitted.life.is_answered() {
             return;
-        };
-        if now < time.ends() {
-            return self.watch(&worker, &time);
         }
-        let reply = self.rejected(&time).map(|rejected| reply::of(&rejected));
-        // One that cannot be given: an answer is under way, and says what became of the call.
-        if reply.is_some_and(|reply| worker.ok(self.host.reply(&reply)).is_some()) {
-            self.give_up(&worker);
+        let callers = admitted.callers;
+        if let Some(time) = callers.filter(|time| time.ends() <= now) {
+            let reply = self.rejected(&time).map(|rejected| reply::of(&rejected));
+            // One that cannot be given: an answer is under way, and says what became of the call.
+            if reply.is_some_and(|reply| worker.ok(self.host.reply(&reply)).is_some()) {
+                self.retries_ended(&worker, None, false);
+                self.give_up(&worker);
+            }
+            return;
+        }
+        // While the client sends no time is the upstream's: looked at again with the next tick.
+        let is_tried_again = admitted.retries.is_some_and(|retries| retries.most > 0);
+        let limit = admitted.life.left(now).filter(|_| is_tried_again);
+        if limit.is_some_and(|left| left.is_zero()) {
+            let details = format!("bimetal_{}_timeout", admitted.policy.name);
+            let body = "upstream request timeout".to_owned();
+            let reply = Reply { status: 504, details, headers: Vec::new(), body };
+            if worker.ok(self.host.reply(&reply)).is_some() {
+                let how = Transport::Timeout;
+                self.retries_ended(&worker, Some(retries::broken(how)), false);
+                self.tell(&worker, true, |life, now| life.broken(now, how));
+            }
+            return;
+        }
+        let next = [limit.map(|left| now + left), callers.map(|time| time.ends())];
+        if let Some(at) = next.into_iter().flatten().min() {
+            self.watch(&worker, at);
         }
     }
 }

@@ -15,6 +15,7 @@ mod in_force;
 mod names;
 mod orders;
 mod publishing;
+mod retries;
 mod uploads;
 mod waiting;
 

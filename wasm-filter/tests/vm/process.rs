@@ -102,7 +102,7 @@ pub(crate) struct ProcessState {
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 /// How the names of the filter's metrics end.
-const METRICS: [&str; 16] = [
+const METRICS: [&str; 18] = [
     "board_changes",
     "breaker_replicas",
     "breaker_transitions_total",
@@ -113,6 +113,8 @@ const METRICS: [&str; 16] = [
     "outcomes_total",
     "request_duration_ms",
     "requests_total",
+    "retries_total",
+    "retry_budget",
     "scopes",
     "shadow_total",
     "unprotected_total",

@@ -1,7 +1,8 @@
 //! The part of the table that describes retries.
 
-use super::TIME;
-use crate::doc::{Form, FromNode, Key, Keyword, Node, Object, Part, Size, TypedKind};
+use super::{NATIVE, TIME};
+
+use crate::doc::{Form, FromNode, Key, Keyword, Node, Object, Part, Size, Support, TypedKind};
 use crate::limiter::Rate;
 use crate::outcome::{AnswerSet, Transport};
 use crate::policy::forms::{Answer, parse_rate, parse_status};
@@ -159,7 +160,21 @@ static FLOOR_FORM: Form = Form {
     test: |text| Floor::parse(text).is_some(),
 };
 
-const ONE_CONDITION: TypedKind<Condition> = TypedKind::token(&CONDITION);
+const ONE_CONDITION: TypedKind<Condition> = TypedKind::token_of(&CONDITION, who_tries_again);
+
+/// Envoy's router has words for five gRPC statuses alone, and never tries again what its own limits ended.
+fn who_tries_again(text: &str) -> Support {
+    const IN_ENVOY: [&str; 5] =
+        ["cancelled", "deadline_exceeded", "internal", "resource_exhausted", "unavailable"];
+    let mut named = AnswerSet::default();
+    IN_ENVOY.iter().filter_map(|name| Answer::parse(name)).for_each(|one| one.insert(&mut named));
+    let mut asked = AnswerSet::default();
+    Condition::parse(text).into_iter().for_each(|one| one.insert(&mut asked));
+    if asked.grpc & !named.grpc != 0 || asked.transport.contains(&Transport::Overflow) {
+        return Support::Only(NATIVE);
+    }
+    Support::Every
+}
 pub(crate) const ONE_METHOD: TypedKind<Retried> = TypedKind::text(&METHOD);
 
 pub(crate) const TRIES: Key<u32> = Key::new(
@@ -185,9 +200,10 @@ pub(crate) const METHODS: Key<Vec<Retried>> = Key::new(
 pub(crate) const BACKOFF: Key<Part> = Key::new(
     "backoff",
     TypedKind::object(&backoff::BACKOFF),
-    "How long to wait before the next try.",
+    "How long to wait before the next try (proxy only).",
 )
-.default("{}");
+.default("{}")
+.only(NATIVE);
 pub(crate) const BUDGET: Key<Part> = Key::new(
     "budget",
     TypedKind::object(&budget::BUDGET),
@@ -202,9 +218,10 @@ pub(crate) const RESPECT_RETRY_AFTER: Key<bool> = Key::new(
 pub(crate) const BUFFER: Key<Size> = Key::new(
     "buffer",
     TypedKind::size(0, 16 << 20),
-    "Most bytes of a request's body that are kept to be sent again. A longer one is sent once.",
+    "Most bytes of a request's body that are kept to be sent again (proxy only). A longer one is sent once.",
 )
-.default(r#""64KiB""#);
+.default(r#""64KiB""#)
+.only(NATIVE);
 
 pub(super) static RETRY: Object = Object {
     doc: "Failed tries are made again.",
