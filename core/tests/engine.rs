@@ -160,8 +160,8 @@ fn shadow_decides_and_counts_but_applies_nothing() {
         if rejection.retry_after() == Some(Duration::from_secs(30))));
     let counts = world.counts("policy");
     assert_eq!(
-        (&counts.decisions[..4], &counts.shadow[..4]),
-        (&[4, 0, 0, 0][..], &[3, 0, 0, 1][..])
+        (&counts.decisions[..5], &counts.shadow[..5]),
+        (&[4, 0, 0, 0, 0][..], &[3, 0, 0, 0, 1][..])
     );
 }
 
@@ -211,7 +211,7 @@ fn a_policy_that_goes_takes_its_breakers_and_leaves_its_counts() {
     world.load_all("");
     assert!(matches!(world.ask(ECHO), Verdict::Unmatched));
     let counts = world.counts("policy");
-    assert_eq!((counts.states, &counts.decisions[..4]), ([0; 3], &[3, 0, 0, 1][..]));
+    assert_eq!((counts.states, &counts.decisions[..5]), ([0; 3], &[3, 0, 0, 0, 1][..]));
 }
 
 #[test]

@@ -236,6 +236,28 @@ fn workers_have_one_queue() {
     }
 }
 
+/// A token that came back from another worker is for those who wait; found by the property below.
+#[test]
+fn nobody_comes_before_those_who_wait_when_another_workers_call_leaves() {
+    let memory = Arc::new(board::TestBoard::default());
+    let rest =
+        format!(r#""rate_limits": [{{"rate": "10/s", "capacity": 1, "queue": {{{FIVE}}}}}]"#);
+    let new = |seed| Worker::with(Engine::with_board(seed, memory.clone()), &rest);
+    let mut workers = [new(1), new(2)];
+    assert!(workers[0].ask(0, None).is_admitted());
+    let leaves = [workers[1].ask(0, None), workers[1].ask(0, None)];
+    let waits = workers[0].ask(0, None);
+    assert_eq!(waits.turn(), 300);
+    leaves.into_iter().for_each(|call| workers[1].forget(10, call));
+    // Two of three tokens that were owed came back: there is one at 200.
+    let newest = workers[0].ask(200, None);
+    assert_eq!(newest.turn(), 300, "it has the last turn of all");
+    let called = workers[0].engine.take_woken().expect("the first one is called");
+    assert!(matches!(waits, Asked::Waits(waiting, ..) if waiting == called));
+    assert!(workers[0].again(200, waits).is_admitted());
+    assert!(workers[0].again(300, newest).is_admitted());
+}
+
 /// A call that waits at a worker, and its turn as it was told.
 struct Called {
     worker: usize,
@@ -243,8 +265,13 @@ struct Called {
     call: Asked,
 }
 
-/// Has those ask again that were woken.
-fn wake(one: &mut Worker, worker: usize, now: u64, waiting: &mut Vec<Called>) {
+/// Has those ask again that were woken, and notes who is admitted by that.
+fn wake(
+    one: &mut Worker,
+    worker: usize,
+    now: u64,
+    (waiting, admitted): (&mut Vec<Called>, &mut Vec<u64>),
+) {
     while let Some(woken) = one.engine.take_woken() {
         let is_it = |called: &Called| {
             called.worker == worker
@@ -252,7 +279,12 @@ fn wake(one: &mut Worker, worker: usize, now: u64, waiting: &mut Vec<Called>) {
         };
         if let Some(place) = waiting.iter().position(is_it) {
             let call = one.again(now, waiting.remove(place).call);
-            waiting.insert(place, Called { worker, turn: call.turn(), call });
+            if call.is_admitted() {
+                assert!(waiting[..place].iter().all(|one| one.worker != worker), "before others");
+                admitted.push(now);
+            } else {
+                waiting.insert(place, Called { worker, turn: call.turn(), call });
+            }
         }
     }
 }
@@ -273,7 +305,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Whatever comes when, over two workers: in any time no more is admitted than the bucket, the rate
     /// and the tokens that leavers gave back say, of which there are no more than may wait; calls go on in their order and at their turn; at the
@@ -313,7 +345,7 @@ proptest! {
                         let answer = workers[worker].again(turn, call);
                         prop_assert!(answer.is_admitted(), "not at its turn");
                         admitted.push(turn);
-                        wake(&mut workers[worker], worker, turn, &mut waiting);
+                        wake(&mut workers[worker], worker, turn, (&mut waiting, &mut admitted));
                     }
                     now = end;
                 }
@@ -329,7 +361,7 @@ proptest! {
                         waiting.push(Called { worker: worker % used, turn, call: waits });
                         prop_assert!(waiting.len() as u64 <= max + slack(leavers));
                         let worker = worker % used;
-                        wake(&mut workers[worker], worker, now, &mut waiting);
+                        wake(&mut workers[worker], worker, now, (&mut waiting, &mut admitted));
                     }
                     Asked::Rejected(rule) => {
                         prop_assert_eq!(rule, Rule::RateLimit);
@@ -343,7 +375,7 @@ proptest! {
                         let Called { worker, call, .. } = waiting.remove(which);
                         workers[worker].forget(now, call);
                         leavers += 1;
-                        wake(&mut workers[worker], worker, now, &mut waiting);
+                        wake(&mut workers[worker], worker, now, (&mut waiting, &mut admitted));
                     }
                 }
             }

@@ -184,14 +184,13 @@ impl Limits {
             let place = find(state, limit, call, &mut self.key);
             match state.table.peek(call.now, place) {
                 Ok(()) => {
-                    let state = held.state;
-                    self.asked.push(Asked {
-                        limit: index,
-                        state,
-                        place,
-                        token: None,
-                        waits: false,
-                    });
+                    // A token came back from another worker: it is for those who wait, and this call is
+                    // the last of them.
+                    let mark = state.table.mark(place);
+                    let last = taken.and_then(|_| self.turns.last(held.state, place, mark));
+                    until = until.max(last.unwrap_or(until));
+                    let (state, waits) = (held.state, last.is_some_and(|last| last > call.now));
+                    self.asked.push(Asked { limit: index, state, place, token: None, waits });
                 }
                 Err(exceeded) if state.enforces(limit.enforced) => {
                     if taken.is_some()

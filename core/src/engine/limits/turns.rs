@@ -53,6 +53,13 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// The last turn of a key's calls that wait.
+    pub(super) fn last(&self, state: u32, place: KeyPlace, mark: u32) -> Option<Instant> {
+        let turns = self.of.values().flat_map(|taken| &taken.turns);
+        let of_it = |turn: &&Turn| (turn.state, turn.place, turn.mark) == (state, place, mark);
+        turns.filter(of_it).map(|turn| turn.at).max()
+    }
+
     /// Calls that wait for the same limit as `one`, with later turns than the one that is free, have each
     /// the turn of the one before; gives the last, which is free then.
     fn move_up(&mut self, one: &Turn, mut free: Instant) -> Instant {
@@ -181,6 +188,7 @@ impl Limits {
                 policy.and_then(|policy| super::longest(policy, call)).unwrap_or_default();
             match state.table.take_turn(call.now, *place, longest) {
                 Some((token, at)) => {
+                    let at = at.max(call.now);
                     let (place, mark) = (*place, state.table.mark(*place));
                     let (limit, told, state) = (*limit, at, *number);
                     let mut turn = Turn { limit, at, told, state, place, mark, token };
