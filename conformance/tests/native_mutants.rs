@@ -10,8 +10,8 @@ use support::mutated::{Rewrite, VARIABLE, build_with};
 
 /// Tells the core what the proxy sees of a call, and carries out what it decides.
 const CALL: &str = "src/call/tracked.rs";
-/// Tells the core of failed tries.
-const RETRY: &str = "src/call/retry.rs";
+/// Keeps what a request needs to be sent again.
+const KEPT: &str = "src/call/kept.rs";
 /// Tells the core of connections at work.
 const CONNECTED: &str = "src/call/connected.rs";
 /// Knows how far an upload is.
@@ -22,7 +22,7 @@ const MISTAKES: [(Rewrite, &str); 14] = [
     (
         Rewrite {
             name: "every-request-keyed",
-            file: RETRY,
+            file: KEPT,
             before: "self.headers.contains_key(IDEMPOTENCY_KEY)",
             after: "MUTANT || $",
         },
