@@ -58,7 +58,7 @@ fn a_file_that_cannot_be_read_is_wrong_input() {
 fn what_is_unsupported_is_skipped_where_the_file_says_so() {
     let upstream = Upstream::answering(ok("fine"));
     let rest = "unsupported: skip\nboard: {redis: x}\n\
-                policies: [{name: p, rate_limits: [{rate: 1/s, queue: {max: 5}}], breaker: {profile: origin-study}}]";
+                policies: [{name: p, rate_limits: [{rate: 1/s, when_store_fails: deny}], breaker: {profile: origin-study}}]";
     let path = write("skip.yaml", &file(upstream.address, rest));
     let program = Program::spawn(&mut command(&path));
     let page = Client::connect(program.admin).ask(&get("/policies"));
