@@ -1,5 +1,6 @@
 //! From a complete, checked document to what the engine decides by.
 
+use super::breaker::{BreakerPolicy, HalfOpen, Open, RateCondition, Trip, WindowSize};
 use super::fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
@@ -14,8 +15,8 @@ use super::table::timeout::RequestTime;
 use super::table::trip::{self, rate, window};
 use super::table::{self, BREAKER, DOCUMENT, POLICY, failure, matching, scopes, timeout, warnings};
 use super::types::{
-    BandwidthPolicy, BreakerPolicy, ConcurrencyPolicy, Document, HalfOpen, Host, Open, Policy,
-    RateCondition, Scopes, Share, StateHashes, Timeouts, Trip, WarningsPolicy, WindowSize,
+    BandwidthPolicy, ConcurrencyPolicy, Document, Host, Policy, Scopes, Share, StateHashes,
+    Timeouts, WarningsPolicy,
 };
 use super::{read_limits, read_retry};
 use crate::concurrency::adaptive::AdaptivePolicy;

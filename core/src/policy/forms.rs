@@ -1,8 +1,9 @@
 //! The forms of the texts in a policy, and what they mean.
 
+use super::breaker::{Growth, Judge};
 use super::limit::{Network, Pattern};
 use super::matching::{DirectionMatch, HeaderMatch, HostPattern};
-use super::types::{Bandwidth, Evidence, Growth, Judge, Mode, Scope, Share, WhenFull};
+use super::types::{Bandwidth, Evidence, Mode, Scope, Share, WhenFull};
 use crate::concurrency::adaptive::Algorithm;
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;

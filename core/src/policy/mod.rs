@@ -4,6 +4,7 @@
 //! language itself stands in one table ([`table`]), which the checker, the defaults, the hashes
 //! and the JSON Schema are made from.
 
+mod breaker;
 #[cfg(feature = "policy")]
 mod compile;
 mod fallback;
@@ -23,6 +24,7 @@ mod rules;
 pub mod table;
 mod types;
 
+pub use breaker::{BreakerPolicy, Growth, HalfOpen, Judge, Open, RateCondition, Trip, WindowSize};
 pub use fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 pub use limit::{LimitOverride, LimitPolicy, Network};
 pub use matching::{DirectionMatch, HeaderMatch, HostPattern, Match, PathMatch, Subject};

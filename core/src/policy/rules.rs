@@ -1,6 +1,7 @@
 //! What must hold between fields that stand in different places, and the defaults that depend on
 //! other fields.
 
+use super::breaker::Judge;
 use super::table::breaker::{self, half_open, open};
 use super::table::concurrency::{self, adaptive};
 use super::table::fallback::stale;
@@ -9,7 +10,6 @@ use super::table::trip::{self, rate, window};
 use super::table::{
     BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
 };
-use super::types::Judge;
 use super::{profile, read_limits, read_retry};
 use crate::breaker::record::MAX_TRIAL;
 use crate::doc::check::fill;

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 mod connected;
 mod deadline;
+mod decide;
 mod facts;
 mod fallback;
 mod forward;
@@ -23,31 +24,26 @@ mod unusual;
 
 pub(crate) use answer::Answer;
 pub(crate) use deadline::Deadline;
+use decide::{AdmittedCall, Decided, decide, wait};
 pub(crate) use facts::RequestFacts;
-use fallback::Elsewhere;
 use swallow::swallow;
 pub(crate) use tracked::{Ledger, TrackedCall};
 
 use connected::ConnectionAtWork;
 
-use crate::account::{Decision, End, RequestAccount};
+use crate::account::{End, RequestAccount};
 use crate::config::Underscores;
 use crate::framing::Requests;
-use crate::upstream::{Connection, ContinueGate, Endpoint, Upload};
-use crate::worker::{Route, Target, WaitingCall, Worker};
-use bimetal_core::decision::Rule;
-use bimetal_core::event::State;
-use bimetal_core::policy::{Policy, Scope};
-use bimetal_core::{PassReason, Plan, Verdict};
+use crate::upstream::{Connection, ContinueGate, Upload};
+use crate::worker::{Target, Worker};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// By what rules of its listener a client's requests are read.
 #[derive(Clone, Copy, Debug)]
@@ -102,30 +98,6 @@ impl Client {
     pub(crate) fn take_tunnel(&self) -> Option<Box<Connection>> {
         self.tunnel.take()
     }
-}
-
-/// An admitted call on its way upstream: what to do for it, and how to settle it.
-struct AdmittedCall {
-    call: TrackedCall,
-    plan: Plan,
-    // None where the caller says nothing of its time, or nobody asks.
-    deadline: Option<Box<Deadline>>,
-    // For the debug headers; none where no breaker was asked.
-    state: Option<State>,
-    // The only endpoint that it was admitted for, where each has a scope of its own.
-    endpoint: Option<Rc<Endpoint>>,
-    // The protocol to switch to, where the client asks for one that the route allows.
-    protocol: Option<HeaderValue>,
-}
-
-/// Where a request goes.
-enum Decided {
-    /// Along this route.
-    Goes(Rc<Route>, AdmittedCall),
-    /// To what stands in for its upstream, where that gives an answer.
-    Elsewhere(Box<Elsewhere>),
-    /// Nowhere: this answers it.
-    Ends(Response<Answer>),
 }
 
 /// Answers one request.
@@ -233,166 +205,6 @@ fn gate(head: &mut Parts, body: &Incoming) -> Option<Rc<ContinueGate>> {
     // HTTP/1.0 knows no expectations, and what we send is HTTP/1.1. Without content there is
     // nothing that could wait (RFC 9110, 10.1.1).
     head.headers.remove(EXPECT);
-    None
-}
-
-/// Waits until it is decided where a request goes.
-async fn wait(
-    client: &Client,
-    head: &Parts,
-    account: &mut RequestAccount,
-    mut call: Box<WaitingCall>,
-) -> Decided {
-    loop {
-        call.is_to_ask().await;
-        match decide(client, head, account, Some(call)) {
-            Ok(decided) => return decided,
-            Err(waits) => call = waits,
-        }
-    }
-}
-
-/// Finds the route and asks the engine; an answer of our own where it ends here.
-///
-/// # Errors
-/// The call has to wait: then it is to be decided again.
-fn decide(
-    client: &Client,
-    head: &Parts,
-    account: &mut RequestAccount,
-    waited: Option<Box<WaitingCall>>,
-) -> Result<Decided, Box<WaitingCall>> {
-    let (worker, begun) = (&client.worker, account.begun());
-    if let Some(answer) = own_answer(worker, head) {
-        return Ok(Decided::Ends(answer));
-    }
-    let routing = worker.routing();
-    let mut facts = RequestFacts {
-        method: &head.method,
-        uri: &head.uri,
-        headers: &head.headers,
-        client: Some(client.caller(&head.headers)),
-        destination: None,
-        route: None,
-        endpoint: None,
-        normal_path: OnceCell::new(),
-    };
-    let Some(route) = routing.find(&facts) else {
-        return Ok(Decided::Ends(answer::error(StatusCode::NOT_FOUND, &"endpoint not found")));
-    };
-    if waited.is_none() {
-        account.routed(route);
-    }
-    facts.destination = Some(&route.destination);
-    facts.route = Some(&route.name);
-    // What a call waited for is not its upstream's time.
-    let asked = if waited.is_none() { begun } else { worker.clock.now() };
-    let admitted = |policy: Option<Arc<Policy>>, plan: Plan, state, ticket| AdmittedCall {
-        call: TrackedCall::new(worker.clone(), policy, ticket, plan.request_timeout, asked),
-        plan,
-        deadline: None,
-        state,
-        endpoint: None,
-        protocol: None,
-    };
-    let policies = waited.as_ref().map_or_else(|| worker.policies(), |call| call.policies());
-    let mut waited = waited;
-    let refused = match waited {
-        None => connected::count(client, begun, &policies, &facts),
-        Some(_) => None,
-    };
-    let verdict = match (&mut waited, &route.target) {
-        _ if let Some(refused) = refused => refused,
-        (Some(call), _) => {
-            facts.endpoint = call.endpoint();
-            call.ask(asked, &policies, &facts)
-        }
-        (None, Target::Upstream(upstream)) if routing.has_scopes_of_endpoints() => {
-            scoped::admit(worker, begun, &policies, &mut facts, upstream)
-        }
-        (None, _) => worker.admit(begun, &policies, &facts),
-    };
-    let mut admitted = match verdict {
-        Verdict::Pass(pass) => {
-            account.decided(pass.policy, Decision::Passed);
-            if let PassReason::Shadow(rejection) = &pass.why {
-                account.rejected(pass.policy, rejection);
-            }
-            let state = pass.state();
-            admitted(Some(pass.policy.clone()), Plan::default(), state, None)
-        }
-        Verdict::Admit(admission) => {
-            account.decided(admission.policy, Decision::Admitted);
-            let witness = account.admitted(asked, &admission);
-            let (plan, state) = (admission.plan(), Some(admission.state()));
-            let mut admitted =
-                admitted(Some(admission.policy.clone()), plan, state, Some(admission.ticket));
-            admitted.call.watch(witness);
-            admitted.call.limit_tries(plan.try_timeout);
-            admitted.deadline = Deadline::of(admission.policy, &facts, begun).map(Box::new);
-            if admission.policy.scope == Scope::Endpoint {
-                admitted.endpoint = facts.endpoint.take();
-            }
-            admitted
-        }
-        Verdict::Reject(refusal) => {
-            account.decided(refusal.policy, Decision::Rejected(refusal.rejection.rule()));
-            account.rejected(refusal.policy, &refusal.rejection);
-            let mut rejection = answer::rejection(&refusal);
-            if refusal.rejection.rule() == Rule::Connections {
-                // There are too many of them.
-                rejection.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            let Target::Upstream(meant) = &route.target else {
-                return Ok(Decided::Ends(rejection));
-            };
-            let is_upgrade =
-                client.requests.may_be_unusual() && hop::upgrade(head, &route.upgrades).is_some();
-            let found = fallback::when_rejected(client, &refusal, meant, is_upgrade, account);
-            return Ok(match found {
-                Some(stands_in) => Decided::Elsewhere(Box::new(Elsewhere {
-                    stands_in,
-                    meant: meant.clone(),
-                    policy: refusal.policy.clone(),
-                    deadline: Deadline::of(refusal.policy, &facts, begun),
-                    rejection,
-                })),
-                None => Decided::Ends(rejection),
-            });
-        }
-        Verdict::Wait(wait) => {
-            let endpoint = facts.endpoint.take();
-            let new = || WaitingCall::new(worker, &policies, begun, endpoint, &wait);
-            return Err(waited.unwrap_or_else(new));
-        }
-        // No policy is for it.
-        _ => admitted(None, Plan::default(), None, None),
-    };
-    if let Target::Upstream(upstream) = &route.target
-        && let Some(rules) = upstream.failure_rules()
-    {
-        admitted.call.judged_by(rules);
-    }
-    if let Some(policy) = admitted.call.policy()
-        && let Some(warnings) = &policy.warnings
-    {
-        interactions::notice(client, policy, warnings, &facts, route, account);
-    }
-    if client.requests.may_be_unusual() {
-        admitted.protocol = hop::upgrade(head, &route.upgrades);
-    }
-    Ok(Decided::Goes(route.clone(), admitted))
-}
-
-/// Answers that need no route.
-fn own_answer(worker: &Worker, head: &Parts) -> Option<Response<Answer>> {
-    if head.uri.path() == &*worker.ready_path {
-        return Some(answer::empty(if worker.is_draining() {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::NO_CONTENT
-        }));
-    }
     None
 }
 

@@ -3,8 +3,9 @@
 use super::failure::FAILURE;
 use super::{COUNT, DAY, TIME, trip};
 use crate::doc::{Field, Key, Keyword, Object, Part, Rule, TypedKind};
+use crate::policy::breaker::{Growth, Judge};
 use crate::policy::profile;
-use crate::policy::types::{Growth, Judge, Share};
+use crate::policy::types::Share;
 use crate::time::Duration;
 use alloc::string::String;
 
