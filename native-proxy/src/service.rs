@@ -2,12 +2,16 @@
 //! beside the proxy run by it.
 
 use crate::ready;
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use serde_json::Value;
+use serde_json::{Value, json as object};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -24,6 +28,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept: the cause (no descriptors left) needs time to pass.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// An answer that is known whole.
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Where a server listens, and whom it tells.
 #[derive(Clone, Debug, clap::Args)]
@@ -82,6 +89,28 @@ pub(crate) const fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
+}
+
+/// An answer that says what is wrong.
+pub(crate) fn error(status: StatusCode, what: &str) -> Answer {
+    json(status, object!({ "error": what }).to_string())
+}
+
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    given(status, "application/json", body)
+}
+
+/// An answer of this media type.
+pub(crate) fn given(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
 }
 
 /// An address on the command line.

@@ -3,16 +3,16 @@
 use super::ingest::{self, MAX_BATCH, Refusal};
 use super::metrics::{self, Counts, Requests};
 use super::owner::Request as Asked;
+use crate::service::{Answer, error, given, json};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::{Method, StatusCode};
 use serde_json::json as object;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,8 +25,6 @@ pub(super) const MAX_BODY: usize = 4 << 20;
 const BODIES: usize = 64 << 10;
 /// How long a client may take for its body.
 const BODY_WAIT: Duration = Duration::from_secs(10);
-
-type Answer = Response<Body>;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub(super) fn router(service: Arc<Service>) -> Router {
 }
 
 /// Counts each request. Labels are of a few values, whatever clients send.
-async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Answer {
+async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     const PATHS: [&str; 6] =
         ["/ingest", "/analyze", "/metrics", "/healthz", "/readyz", "/debug/pprof/profile"];
     let start = Instant::now();
@@ -223,24 +221,10 @@ fn busy(status: StatusCode, what: &str) -> Answer {
     answer
 }
 
-fn error(status: StatusCode, what: &str) -> Answer {
-    json(status, object!({ "error": what }).to_string())
-}
-
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    given(status, "application/json", body)
-}
-
-fn given(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Body::from(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use std::pin::pin;
     use std::task::Poll;
     use tower::ServiceExt;

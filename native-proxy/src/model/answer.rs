@@ -5,11 +5,11 @@ use super::iris::Species;
 use super::metrics::{self, Answers};
 use super::request::{self, Refusal};
 use super::slots::{NotServed, Slots};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use crate::service::{Answer, error, given, json};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json as object;
 use std::convert::Infallible;
@@ -17,8 +17,6 @@ use std::rc::Rc;
 
 /// Largest body that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
-
-type Answer = Response<Full<Bytes>>;
 
 /// A server at work.
 #[derive(Debug)]
@@ -101,20 +99,5 @@ async fn predict(body: Incoming, model: &Model) -> Answer {
 fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allowed}"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
-}
-
-fn error(status: StatusCode, what: &str) -> Answer {
-    json(status, object!({ "error": what }).to_string())
-}
-
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    given(status, "application/json", body)
-}
-
-fn given(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }

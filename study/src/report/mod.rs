@@ -8,6 +8,7 @@ mod markdown;
 mod page;
 mod pictures;
 mod spans;
+mod spans_by_stage;
 mod text;
 
 pub use claims::{Claim, Verdict, claims};

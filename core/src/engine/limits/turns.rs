@@ -56,15 +56,14 @@ impl Turns {
     /// The last turn of a key's calls that wait.
     pub(super) fn last(&self, state: u32, place: KeyPlace, mark: u32) -> Option<Instant> {
         let turns = self.of.values().flat_map(|taken| &taken.turns);
-        let of_it = |turn: &&Turn| (turn.state, turn.place, turn.mark) == (state, place, mark);
-        turns.filter(of_it).map(|turn| turn.at).max()
+        turns.filter(|turn| turn.is_of((state, place, mark))).map(|turn| turn.at).max()
     }
 
     /// Calls that wait for the same limit as `one`, with later turns than the one that is free, have each
     /// the turn of the one before; gives the last, which is free then.
     fn move_up(&mut self, one: &Turn, mut free: Instant) -> Instant {
         let turns = self.of.values_mut().flat_map(|taken| &mut taken.turns);
-        for turn in turns.filter(|turn| turn.is_of(one)) {
+        for turn in turns.filter(|turn| turn.is_of(one.key())) {
             if turn.at > free {
                 core::mem::swap(&mut turn.at, &mut free);
             }
@@ -74,9 +73,13 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whether it is of the same key of the same limit.
-    fn is_of(&self, other: &Self) -> bool {
-        (self.state, self.place, self.mark) == (other.state, other.place, other.mark)
+    /// What it is a turn of: the limit's state, the key's place there, and the mark of who holds that.
+    const fn key(&self) -> (u32, KeyPlace, u32) {
+        (self.state, self.place, self.mark)
+    }
+
+    fn is_of(&self, key: (u32, KeyPlace, u32)) -> bool {
+        self.key() == key
     }
 }
 
@@ -244,7 +247,7 @@ impl Limits {
     /// Wakes the first call behind one whose host knows another turn of it.
     fn wake_next(&mut self, before: &Taken) {
         for gone in &before.turns {
-            let moved = |turn: &Turn| turn.is_of(gone) && turn.at < turn.told;
+            let moved = |turn: &Turn| turn.is_of(gone.key()) && turn.at < turn.told;
             let mut waiting = self.turns.of.iter();
             if let Some((number, taken)) = waiting.find(|(_, taken)| taken.turns.iter().any(moved))
             {
