@@ -10,6 +10,7 @@ mod mutants;
 mod place;
 mod process;
 mod say;
+mod schemas;
 mod soak;
 mod study;
 mod test;
@@ -168,6 +169,10 @@ enum Task {
         #[arg(long, default_value = "release")]
         profile: String,
     },
+    /// Fetch what Kubernetes, Istio, the Gateway API and the Prometheus operator know of their kinds
+    #[command(after_help = "Example:\n  cargo xtask schemas\n\n\
+        The chart's tests hold every rendered object to them, by kubeconform.")]
+    Schemas,
     /// Install the chart in each mode on a real cluster with Istio, and show what it does
     #[command(after_help = "Examples:\n  KUBECONFIG=~/.kube/config cargo xtask cluster-test\n  \
         BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test")]
@@ -235,6 +240,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             traces::check(&program.canonicalize()?, &jaeger).map(|()| true)?
         }
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
+        Task::Schemas => schemas::schemas().map(|_| true)?,
         Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
         Task::Wasm => wasm::build().map(|()| true)?,
         Task::Tools { names } => tools(&names).map(|()| true)?,

@@ -29,7 +29,7 @@ pub(super) const HEALTH: Key<Part> =
 pub(super) const WORKERS: Key<u32> = Key::new(
     "workers",
     TypedKind::<u32>::whole(0, 1024),
-    "Threads that serve, each with its own sockets, connections and breakers; 0 = one per core.",
+    "Threads that serve, each with its own sockets and connections; their breakers decide as one. 0 = one per core.",
 )
 .default("0");
 pub(super) const UPSTREAMS: Key<Entries<Part>> = Key::new(

@@ -16,7 +16,7 @@ use crate::demo::scene::Parts;
 use crate::demo::{overload, storm};
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
-use crate::{place, soak, study, traces, wasm};
+use crate::{place, schemas, soak, study, traces, wasm};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -138,6 +138,15 @@ fn chart_tools(tally: &Tally) {
     for name in ["helm", "kubeconform", "crane"] {
         tool(tally, name, "a tool for the tests of chart and images");
     }
+    tally.step("schemas", "what the chart's objects are held to", || {
+        Ok(schemas::schemas().map_or_else(
+            |error| {
+                println!("skipped: what needs schemas of Kubernetes: {error:#}");
+                Counts::SKIPPED
+            },
+            |_| Counts::PASSED,
+        ))
+    });
 }
 
 /// A program from elsewhere; it is installed where it is not here.

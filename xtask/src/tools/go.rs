@@ -3,7 +3,7 @@
 use crate::{place, process};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,14 +28,11 @@ pub fn install(program: &str, file: &str) -> Result<PathBuf> {
 /// # Errors
 /// There is no Go, or the build fails.
 pub fn install_within(module: &str, version: &str, program: &str, file: &str) -> Result<PathBuf> {
-    is_there(program)?;
+    let fetched = fetch(module, version)?;
     let wanted = format!("{module}@{version}");
-    let told = process::answer("go", &["mod", "download", "-json", &wanted]);
-    let told = told.with_context(|| format!("{wanted} cannot be fetched"))?;
-    let fetched: Fetched = serde_json::from_str(&told).context("go tells of no module")?;
     let within = place::made(&format!("tools/go/{file}"))?;
     for name in ["go.mod", "go.sum"] {
-        let text = std::fs::read_to_string(Path::new(&fetched.dir).join(name));
+        let text = std::fs::read_to_string(fetched.join(name));
         let text = text.with_context(|| format!("{wanted} has no {name}"))?;
         std::fs::write(within.join(name), text)?;
     }
@@ -51,6 +48,19 @@ pub fn install_within(module: &str, version: &str, program: &str, file: &str) ->
     Ok(out)
 }
 
+/// Fetches a module and says where its files are.
+///
+/// # Errors
+/// There is no Go, or no such module.
+pub fn fetch(module: &str, version: &str) -> Result<PathBuf> {
+    is_there(module)?;
+    let wanted = format!("{module}@{version}");
+    let told = process::answer("go", &["mod", "download", "-json", &wanted]);
+    let told = told.with_context(|| format!("{wanted} cannot be fetched"))?;
+    let fetched: Fetched = serde_json::from_str(&told).context("go tells of no module")?;
+    Ok(PathBuf::from(fetched.dir))
+}
+
 /// Where a module was fetched to.
 #[derive(Deserialize)]
 struct Fetched {
@@ -60,7 +70,7 @@ struct Fetched {
 
 fn is_there(program: &str) -> Result<()> {
     if process::answer("go", &["version"]).is_none() {
-        bail!("building {program} needs Go, which is not on PATH");
+        bail!("{program} needs Go, which is not on PATH");
     }
     Ok(())
 }

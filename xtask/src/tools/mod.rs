@@ -10,6 +10,7 @@ mod go;
 mod pypi;
 
 pub use debian::install as debian_packages;
+pub use go::fetch as go_module;
 
 use crate::{mutants, place, say};
 use anyhow::{Result, anyhow};
