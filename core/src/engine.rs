@@ -136,7 +136,7 @@ impl Engine {
         match slot.guard.admit_undisturbed() {
             Some(permit) => {
                 let row = slot.row;
-                self.admitted(now, &entry.policy, place, row, permit, Duration::ZERO)
+                self.admitted(now, &entry.policy, (place, row), permit, Duration::ZERO, None)
             }
             None => self.ask_breaker(now, entry, place),
         }
@@ -147,18 +147,15 @@ impl Engine {
         &mut self,
         now: Instant,
         policy: &'p Arc<Policy>,
-        place: u32,
-        row: u32,
+        (place, row): (u32, u32),
         permit: GuardPermit,
         waited: Duration,
+        time_limit: Option<&AutoTimeoutPolicy>,
     ) -> Verdict<'p> {
         let call = self.next_call();
         let is_shadow = policy.mode == Mode::Shadow;
         self.recorder.decided(now, row, call, Decided::Admitted, is_shadow, waited);
-        let millis = match &policy.timeout.auto {
-            Some(auto) => self.auto_millis(place, auto),
-            None => 0,
-        };
+        let millis = time_limit.map_or(0, |auto| self.auto_millis(place, auto));
         Verdict::Admit(Admission { policy, ticket: Ticket { place, call, permit }, millis })
     }
 
@@ -256,7 +253,10 @@ impl Engine {
         let (row, is_stirred) = (slot.row, slot.guard.is_stirred(slot.due));
         let is_shadow = policy.mode == Mode::Shadow;
         let verdict = match answer {
-            Answer::Admit(permit) => self.admitted(now, policy, place, row, permit, waited),
+            Answer::Admit(permit) => {
+                let time_limit = policy.timeout.auto.as_ref();
+                self.admitted(now, policy, (place, row), permit, waited, time_limit)
+            }
             Answer::Reject(rejection) => {
                 let (call, decided) = (self.next_call(), Decided::Rejected(rejection.rule()));
                 self.recorder.decided(now, row, call, decided, is_shadow, waited);

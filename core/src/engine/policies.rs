@@ -32,7 +32,7 @@ pub(super) struct Entry {
     pub policy: Arc<Policy>,
     /// Whether every request is the policy's: then none has to be looked at.
     pub is_for_all: bool,
-    /// Whether the policy's breaker alone decides.
+    /// Whether the policy's breaker alone decides, and no time limit is measured.
     pub asks_breaker_alone: bool,
     /// Place of the state in the engine.
     pub state: u32,
@@ -132,7 +132,8 @@ impl Engine {
                     && policy.concurrency.is_none()
                     && policy.rate_limits.is_empty()
                     && policy.deadline.is_none()
-                    && policy.retry.is_none(),
+                    && policy.retry.is_none()
+                    && policy.timeout.auto.is_none(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
                 limits: self.limits.load(policy, &mut self.rng),
