@@ -46,6 +46,10 @@ const CUSTOM: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// Istio itself, whose samples the importer reads in its tests.
+const SAMPLES: (&str, &str, &str) =
+    ("istio.io/istio", "v0.0.0-20260306174214-6991a379e1fc", "samples");
+
 /// Writes them to `tools/schemas` of the target folder, unless they are there; `KIND-GROUP-VERSION.json`, as
 /// kubeconform names them.
 ///
@@ -54,7 +58,7 @@ const CUSTOM: [(&str, &str, &str); 3] = [
 pub fn schemas() -> Result<PathBuf> {
     let folder = place::made("tools/schemas")?;
     let mark = folder.join("made-from.txt");
-    let wanted = format!("{KUBERNETES:?} {KINDS:?} {CUSTOM:?}");
+    let wanted = format!("{KUBERNETES:?} {KINDS:?} {CUSTOM:?} {SAMPLES:?}");
     if std::fs::read_to_string(&mark).is_ok_and(|made| made == wanted) {
         return Ok(folder);
     }
@@ -74,6 +78,10 @@ pub fn schemas() -> Result<PathBuf> {
         std::fs::write(&file, schema.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
+    let (module, version, inside) = SAMPLES;
+    let samples = folder.join("istio-samples.yaml");
+    std::fs::write(&samples, gathered(&go_module(module, version)?.join(inside))?)
+        .with_context(|| format!("cannot write {}", samples.display()))?;
     std::fs::write(&mark, wanted).context("cannot say what the schemas are made from")?;
     say::ended("schemas", "written", since.elapsed());
     Ok(folder)
@@ -81,6 +89,30 @@ pub fn schemas() -> Result<PathBuf> {
 
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// All YAML files below a folder as one, each a document or several.
+fn gathered(folder: &Path) -> Result<String> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort_unstable();
+    let mut all = String::new();
+    for path in paths {
+        if path.is_dir() {
+            all += &gathered(&path)?;
+        } else if path.extension().is_some_and(|end| end == "yaml") {
+            let text = read(&path)?;
+            // Of the others there are many, and some are templates of other programs.
+            if ["kind: DestinationRule", "kind: VirtualService"]
+                .iter()
+                .any(|kind| text.contains(kind))
+            {
+                all += &format!("---\n{text}\n");
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The file, or all YAML files of the folder.

@@ -6,6 +6,7 @@ mod anomalies;
 mod check;
 mod describe;
 mod explain;
+mod import;
 mod input;
 mod matching;
 mod output;
@@ -39,6 +40,7 @@ Examples:
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
   bimetal anomalies requests.csv
+  bimetal import istio destination-rule.yaml
 
 Exit codes: 0 fine, 1 failed, 2 wrong input.";
 
@@ -52,6 +54,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
     Anomalies(anomalies::AnomaliesArgs),
+    Import(import::ImportArgs),
 }
 
 /// A host, as it is named on the command line.
@@ -110,5 +113,6 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Anomalies(args) => anomalies::run(args),
+        Command::Import(args) => import::run(args),
     }
 }
