@@ -75,7 +75,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 18] = [
+pub const TOOLS: [Tool; 19] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -134,6 +134,13 @@ pub const TOOLS: [Tool; 18] = [
         file: "/usr/bin/rustc",
         why: "builds the filter where rustup cannot download the Wasm target",
         package: Package::Debian { packages: &["rustc-web", "rust-web-src", "wasi-libc"] },
+    },
+    Tool {
+        name: "wasm-opt",
+        variable: "WASM_OPT",
+        file: "wasm-opt",
+        why: "makes the filter smaller, where it is there",
+        package: Package::Debian { packages: &["binaryen"] },
     },
     Tool {
         name: "node",
