@@ -19,7 +19,7 @@
 //!   key and its bytes; one that has not is refused and counted. The checksum finds accidents. It is no
 //!   signature: whoever can write to the store decides.
 //! - **A store may be dumb.** One that cannot run [`Gathered`] keeps each member's bytes and when they
-//!   came; whoever reads them adds them up.
+//!   came; whoever reads them adds them up, in [`Records`].
 //!
 //! What replicas do with what they learn is in [`breaker::mesh`](crate::breaker::mesh).
 
@@ -27,11 +27,13 @@ mod bytes;
 mod delta;
 mod gathered;
 mod merged;
+mod records;
 
 pub use bytes::{Refused, VERSION};
 pub use delta::{Buckets, Delta, Member, Streak};
 pub use gathered::{Gathered, KEPT, MAX_MEMBERS};
 pub use merged::{Merged, Sum};
+pub use records::{MAX_RECORDS, Records};
 
 use alloc::boxed::Box;
 

@@ -45,6 +45,7 @@ impl FromNode for Unsupported {
 pub struct Check {
     host: Host,
     unsupported: Unsupported,
+    has_board: bool,
     /// Everything that is wrong.
     pub problems: Problems,
     /// What was left out because the host cannot do it.
@@ -61,7 +62,13 @@ enum Fate {
 impl Check {
     /// A check for one host.
     pub fn new(host: Host, unsupported: Unsupported) -> Self {
-        Self { host, unsupported, problems: Problems::default(), skipped: Vec::new() }
+        let (problems, skipped) = (Problems::default(), Vec::new());
+        Self { host, unsupported, has_board: false, problems, skipped }
+    }
+
+    /// Says whether the document names a board, which some of it may need.
+    pub fn set_board(&mut self, has_board: bool) {
+        self.has_board = has_board;
     }
 
     /// Checks `node`, which stands at `path`, as an `object`. What the host cannot do is taken out
@@ -114,22 +121,32 @@ impl Check {
 
     fn field(&mut self, path: &Path<'_>, value: &mut Node, field: &'static Field) -> Fate {
         match self.unsupported_by(field.support) {
-            Some(why) => self.leave_out(path, String::from(why)),
+            Some(why) => self.leave_out(path, "", why),
             None => self.value(path, value, &field.kind),
         }
     }
 
-    /// Why this host cannot do what `support` says, up to the host's name.
-    fn unsupported_by(&self, support: Support) -> Option<&'static str> {
+    /// Why this host cannot do what `support` says: what stands before and behind the host's name.
+    fn unsupported_by(&self, support: Support) -> Option<[&'static str; 2]> {
         match support {
-            Support::Later => Some("not supported yet by host "),
-            Support::Only(hosts) if !hosts.contains(&self.host) => Some("not supported by host "),
+            Support::Later => Some(["not supported yet by host ", ""]),
+            Support::Only(hosts) if !hosts.contains(&self.host) => {
+                Some(["not supported by host ", ""])
+            }
+            Support::Board if !self.has_board => Some(match self.host {
+                Host::Native => [
+                    "not supported without a board by host ",
+                    "; name one beside the policies: board: {redis: \"redis://…\"}",
+                ],
+                Host::Wasm => ["not supported yet by host ", ""],
+            }),
             _ => None,
         }
     }
 
-    fn leave_out(&mut self, path: &Path<'_>, mut what: String) -> Fate {
-        what.push_str(self.host.name());
+    fn leave_out(&mut self, path: &Path<'_>, what: &str, why: [&str; 2]) -> Fate {
+        let [before, behind] = why;
+        let what = [what, before, self.host.name(), behind].concat();
         match self.unsupported {
             Unsupported::Refuse => {
                 self.problems.add(path, what);
@@ -190,7 +207,7 @@ impl Check {
                 if let Some((text, why)) =
                     text.and_then(|text| Some((text, self.unsupported_by(support(text))?)))
                 {
-                    return self.leave_out(path, format!("{} is {why}", quoted(text)));
+                    return self.leave_out(path, &format!("{} is ", quoted(text)), why);
                 }
             }
             Kind::Text(form) => self.form(path, node, form),
@@ -207,7 +224,11 @@ impl Check {
             Kind::OrObject { plain, object } => match (&node, object) {
                 (Node::Map(_), Some(object)) => self.object(path, node, object),
                 (Node::Map(_), None) => {
-                    return self.leave_out(path, "an object is not supported yet by host ".into());
+                    return self.leave_out(
+                        path,
+                        "an object is ",
+                        ["not supported yet by host ", ""],
+                    );
                 }
                 _ => return self.value(path, node, plain),
             },
@@ -244,7 +265,7 @@ impl Check {
         let text = node.as_text().unwrap_or_default();
         if let Some(keyword) = keywords.iter().find(|keyword| keyword.takes(text)) {
             return match self.unsupported_by(keyword.support) {
-                Some(why) => self.leave_out(path, format!("{} is {why}", quoted(text))),
+                Some(why) => self.leave_out(path, &format!("{} is ", quoted(text)), why),
                 None => Fate::Keep,
             };
         }

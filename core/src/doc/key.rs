@@ -184,6 +184,11 @@ impl<T> Key<T> {
         Self::of(self.field.computed(what))
     }
 
+    /// The field as one that needs a board.
+    pub const fn board(self) -> Self {
+        Self::of(self.field.board())
+    }
+
     /// The field as one that only these hosts support.
     pub const fn only(self, hosts: &'static [Host]) -> Self {
         Self::of(self.field.only(hosts))
@@ -295,6 +300,13 @@ impl Key<Duration> {
     /// form.
     pub fn set(&self, node: &mut Node, span: Duration) {
         node.set(self.field.name, Node::Text(format!("{}ns", span.as_nanos())));
+    }
+}
+
+impl Key<u16> {
+    /// Sets the value.
+    pub fn set(&self, node: &mut Node, value: u16) {
+        node.set(self.field.name, Node::Int(value.into()));
     }
 }
 

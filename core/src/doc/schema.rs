@@ -92,6 +92,7 @@ fn of_field(field: &'static Field) -> Map<String, Value> {
 fn support_note(support: Support) -> String {
     match support {
         Support::Every => String::new(),
+        Support::Board => " Needs a `board`.".into(),
         Support::Later => " No host supports it yet.".into(),
         Support::Only(hosts) => {
             let names: Vec<_> = hosts.iter().map(|host| host.name()).collect();

@@ -94,6 +94,11 @@ impl Field {
         Self { need: Need::Computed(described(what)), ..self }
     }
 
+    /// The field as one that needs a board.
+    pub const fn board(self) -> Self {
+        Self { support: Support::Board, ..self }
+    }
+
     /// The field as one that only these hosts support.
     pub const fn only(self, hosts: &'static [Host]) -> Self {
         Self { support: Support::Only(hosts), ..self }
@@ -120,6 +125,8 @@ pub enum Support {
     Every,
     /// These alone.
     Only(&'static [Host]),
+    /// Every one whose document names a board; see [`Check::set_board`](super::Check::set_board).
+    Board,
     /// None yet. The name is known so that `unsupported: skip` can leave it out.
     Later,
 }
@@ -224,6 +231,11 @@ impl Keyword {
     /// A keyword that no host supports yet.
     pub const fn later(name: &'static str) -> Self {
         Self { name, support: Support::Later }
+    }
+
+    /// A keyword that needs a board.
+    pub const fn board(name: &'static str) -> Self {
+        Self { name, support: Support::Board }
     }
 
     /// A keyword that only these hosts support.

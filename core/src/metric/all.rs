@@ -294,8 +294,24 @@ pub static UNSHARED: Metric = Metric::counter(
 )
 .only(WASM);
 
+/// Exchanges with the board that failed, and what was found there that is not believed.
+pub static BOARD_ERRORS: Metric = Metric::counter(
+    "bimetal_board_errors_total",
+    &["reason"],
+    "Exchanges with other processes that failed, and records that were not believed.",
+)
+.only(NATIVE);
+/// How long exchanges took.
+pub static BOARD_EXCHANGE_SECONDS: Metric = Metric::counter(
+    "bimetal_board_exchange_seconds",
+    &[],
+    "How long exchanges with other processes took that went well.",
+)
+.only(NATIVE)
+.histogram(Unit::Seconds, &DURATION_BOUNDS);
+
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 38] = [
+pub static ALL: [&Metric; 40] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -332,6 +348,8 @@ pub static ALL: [&Metric; 38] = [
     &RELOADS,
     &UNSUPPORTED_SKIPPED,
     &WORKERS,
+    &BOARD_ERRORS,
+    &BOARD_EXCHANGE_SECONDS,
     &BOARD_CHANGES,
     &UNSHARED,
 ];

@@ -1,11 +1,13 @@
 //! From a complete, checked document to what the engine decides by.
 
+use super::board::BoardPolicy;
 use super::breaker::{BreakerPolicy, HalfOpen, Open, RateCondition, Trip, WindowSize};
 use super::fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
 use super::table::bandwidth;
+use super::table::board;
 use super::table::breaker::{self, half_open, open, recovery};
 use super::table::concurrency::{self, adaptive, queue};
 use super::table::connections;
@@ -49,6 +51,7 @@ impl Document {
         // What is no word for it is refused with all else that is wrong.
         let unsupported = table::UNSUPPORTED.find(&tree).unwrap_or_default();
         let mut check = Check::new(host, unsupported);
+        check.set_board(host == Host::Native && table::BOARD.node(&tree).is_some());
         check.object(&Path::ROOT, &mut tree, &DOCUMENT);
         complete(&mut tree, &mut check.problems);
         if !check.problems.is_empty() {
@@ -65,10 +68,23 @@ impl Document {
                 }
             }
         }
+        let board = table::BOARD.node(&tree).map(read_board).transpose().map_err(|unread| {
+            unread.tell(&Path::ROOT.key(table::BOARD.name()), &mut check.problems);
+            check.problems
+        })?;
         let hash = policies.iter().fold(Hash::default(), |hash, policy| hash.number(policy.hash));
         let skipped = check.skipped.iter().map(ToString::to_string).collect();
-        Ok(Self { policies, skipped, hash: hash.finish() })
+        Ok(Self { policies, skipped, hash: hash.finish(), board })
     }
+}
+
+fn read_board(node: &Node) -> Result<BoardPolicy, Unread> {
+    Ok(BoardPolicy {
+        redis: board::REDIS.given(node)?.map(Arc::from),
+        prefix: Arc::from(board::PREFIX.read(node)?),
+        interval: board::INTERVAL.read(node)?,
+        replica: board::REPLICA.given(node)?.map(Arc::from),
+    })
 }
 
 fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
@@ -256,7 +272,10 @@ fn read_breaker(node: &Node) -> Result<BreakerPolicy, Unread> {
         },
         ramp: recovery::RAMP.read(breaker::RECOVERY.part(node)?)?,
         respect_retry_after: breaker::RESPECT_RETRY_AFTER.read(node)?,
-        share: breaker::SHARE.read(node)?,
+        share: match breaker::SHARE.read(node)? {
+            Share::Mesh { .. } => Share::Mesh { quorum: breaker::QUORUM.read(node)? },
+            nearer => nearer,
+        },
     })
 }
 

@@ -4,6 +4,7 @@
 //! language itself stands in one table ([`table`]), which the checker, the defaults, the hashes
 //! and the JSON Schema are made from.
 
+mod board;
 mod breaker;
 #[cfg(feature = "policy")]
 mod compile;
@@ -24,6 +25,7 @@ mod rules;
 pub mod table;
 mod types;
 
+pub use board::BoardPolicy;
 pub use breaker::{BreakerPolicy, Growth, HalfOpen, Judge, Open, RateCondition, Trip, WindowSize};
 pub use fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 pub use limit::{LimitOverride, LimitPolicy, Network};

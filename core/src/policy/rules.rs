@@ -10,6 +10,7 @@ use super::table::trip::{self, rate, window};
 use super::table::{
     BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
 };
+use super::types::Share;
 use super::{profile, read_limits, read_retry};
 use crate::breaker::record::MAX_TRIAL;
 use crate::doc::check::fill;
@@ -80,6 +81,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
             complete_lease(&at, half_open, (request, per_try), problems);
         }
         check_trial(&breaker_at, breaker, problems);
+        complete_quorum(&breaker_at, breaker, problems);
         let trip_at = breaker_at.key(breaker::TRIP.name());
         for key in [trip::FAILURE_RATE, trip::SLOW_RATE] {
             let trip = breaker::TRIP.node_mut(breaker);
@@ -154,6 +156,20 @@ fn check_trial(at: &Path<'_>, breaker: &Node, problems: &mut Problems) {
     if let Some(probes) = probes {
         let what = format!("{probes} is more than {MAX_TRIAL}, the most that are judged together");
         problems.add(&at.key(half_open::MAX_PROBES.name()), what);
+    }
+}
+
+fn complete_quorum(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
+    let is_mesh = matches!(breaker::SHARE.find(node), Some(Share::Mesh { .. }));
+    match breaker::QUORUM.node(node) {
+        Some(_) if !is_mesh => {
+            problems.add(
+                &at.key(breaker::QUORUM.name()),
+                "counts replicas of a mesh, and share is not \"mesh\"",
+            );
+        }
+        None if is_mesh => breaker::QUORUM.set(node, Share::QUORUM),
+        _ => {}
     }
 }
 

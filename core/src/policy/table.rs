@@ -4,6 +4,7 @@
 //! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
 pub(crate) mod bandwidth;
+pub(crate) mod board;
 pub(crate) mod breaker;
 pub(crate) mod concurrency;
 pub(crate) mod connections;
@@ -16,6 +17,7 @@ pub(crate) mod retry;
 pub(crate) mod trip;
 pub(crate) mod warnings;
 
+pub use board::BOARD;
 pub use breaker::BREAKER;
 pub use failure::FAILURE;
 
@@ -66,7 +68,7 @@ pub const POLICIES: Key<Vec<Part>> = Key::new(
 /// A whole policy document. Its keys are also keys of the proxy's file.
 pub static DOCUMENT: Object = Object {
     doc: "A policy document.",
-    fields: &[VERSION.field(), UNSUPPORTED.field(), POLICIES.field()],
+    fields: &[VERSION.field(), UNSUPPORTED.field(), POLICIES.field(), BOARD.field()],
     rules: &[],
 };
 

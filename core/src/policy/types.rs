@@ -1,5 +1,6 @@
 //! A compiled policy: checked, with every default filled in, ready to decide by.
 
+use super::board::BoardPolicy;
 use super::breaker::BreakerPolicy;
 use super::fallback::Fallback;
 use super::limit::LimitPolicy;
@@ -25,8 +26,10 @@ pub struct Document {
     pub policies: Vec<Arc<Policy>>,
     /// What `unsupported: skip` left out, each as `path: why`.
     pub skipped: Vec<String>,
-    /// Hash of the document as it is in force.
+    /// Hash of the policies as they are in force.
     pub hash: u64,
+    /// Where replicas in other processes are met, if anywhere.
+    pub board: Option<BoardPolicy>,
 }
 
 /// One policy.
@@ -250,8 +253,7 @@ pub enum Share {
     /// With the workers of its process.
     #[default]
     Process,
-    /// With other processes as well, by way of [a store far away](crate::board::far). The policy
-    /// language has no word for it yet: no host has such a store.
+    /// With other processes as well, by way of [a store far away](crate::board::far).
     Mesh {
         /// So many replicas that opened on their own evidence open the others.
         quorum: u16,
@@ -259,8 +261,11 @@ pub enum Share {
 }
 
 impl Share {
-    /// Every one that the policy language has, in the order of the documentation.
-    pub const ALL: [Self; 2] = [Self::None, Self::Process];
+    /// Every one, in the order of the documentation; a mesh with the quorum that it has by default.
+    pub const ALL: [Self; 3] = [Self::None, Self::Process, Self::Mesh { quorum: Self::QUORUM }];
+
+    /// The quorum of a mesh whose policy gives none.
+    pub const QUORUM: u16 = 2;
 
     /// The name in a policy.
     pub const fn name(self) -> &'static str {

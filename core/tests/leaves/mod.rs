@@ -87,6 +87,8 @@ impl Walk {
         match support {
             Support::Every => true,
             Support::Only(hosts) => hosts.contains(&self.host),
+            // `whole` names a board where the host knows one.
+            Support::Board => self.host == Host::Native,
             Support::Later => false,
         }
     }

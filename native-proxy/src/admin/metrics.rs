@@ -1,6 +1,8 @@
 //! The page of metrics, in Prometheus' text format, as [`bimetal_core::metric`] describes them:
 //! summed over the workers.
 
+mod exchanges;
+
 use crate::account::{AnsweredBy, End};
 use crate::attempt::ErrorKind;
 use crate::framing::Refusal;
@@ -89,15 +91,7 @@ fn durations(page: &mut Page, stats: &[WorkerStats]) {
         all.entry(policy).or_default().merge(histogram);
     }
     for (policy, histogram) in &all {
-        let labels = [*policy, SHARED_LABEL];
-        let mut count = 0;
-        let bounds = metric.bounds.iter().map(|(_, text)| *text).chain(["+Inf"]);
-        for (bound, more) in bounds.zip(histogram.counts) {
-            count += more;
-            page.part(metric, "_bucket", &labels, Some(bound), &count);
-        }
-        page.part(metric, "_sum", &labels, None, &(histogram.sum as f64 / 1e9));
-        page.part(metric, "_count", &labels, None, &count);
+        self::histogram(page, metric, &[*policy, SHARED_LABEL], histogram);
     }
 }
 
@@ -196,6 +190,18 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     page.line(&metric::RELOADS, &["refused"], shared.refused_reloads.load(Ordering::Relaxed));
     page.only(&metric::UNSUPPORTED_SKIPPED, settings.skipped.len() as u64);
     page.only(&metric::WORKERS, stats.len() as u64);
+    exchanges::add(page, shared);
+}
+
+fn histogram(page: &mut Page, metric: &Metric, labels: &[&str], histogram: &Histogram) {
+    let mut count = 0;
+    let bounds = metric.bounds.iter().map(|(_, text)| *text).chain(["+Inf"]);
+    for (bound, more) in bounds.zip(histogram.counts) {
+        count += more;
+        page.part(metric, "_bucket", labels, Some(bound), &count);
+    }
+    page.part(metric, "_sum", labels, None, &(histogram.sum as f64 / 1e9));
+    page.part(metric, "_count", labels, None, &count);
 }
 
 /// Of each policy that warns every kind, also what was not noticed yet.

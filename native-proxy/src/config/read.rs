@@ -10,7 +10,7 @@ use super::{
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
 use bimetal_core::doc::{Check, Key, Node, Part, Path, Problems, Unread, Unsupported};
-use bimetal_core::policy::table::{POLICIES, UNSUPPORTED, matching};
+use bimetal_core::policy::table::{BOARD, POLICIES, UNSUPPORTED, matching};
 use bimetal_core::policy::{Document, Host, Match, PathMatch};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +24,9 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     // What is no word for it is refused with all else that is wrong.
     let unsupported = UNSUPPORTED.find(file).unwrap_or_default();
     let mut tree = file.clone();
-    // The policies are the core's to check, with all that a table cannot say of them.
+    // The policies and the board are the core's to check, with all that a table cannot say of them.
     tree.remove(POLICIES.name());
+    tree.remove(BOARD.name());
     let mut check = Check::new(Host::Native, unsupported);
     check.object(&Path::ROOT, &mut tree, &FILE);
     let gives = |part: &Key<Part>, address: &Key<Address>| {
@@ -42,6 +43,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     let document = match Document::compile(&policies(file, unsupported), Host::Native) {
         Ok(document) => {
             stand_ins(&document, UPSTREAMS.named_parts(&tree), &mut problems);
+            store(&document, &mut problems);
             Some(document)
         }
         Err(wrong) => {
@@ -108,7 +110,18 @@ fn policies(file: &Node, unsupported: Unsupported) -> Node {
     if let Some(policies) = POLICIES.node(file) {
         document.set(POLICIES.name(), policies.clone());
     }
+    if let Some(board) = BOARD.node(file) {
+        document.set(BOARD.name(), board.clone());
+    }
     document
+}
+
+/// Finds a store whose address is none. It is not repeated: it may hold a password.
+fn store(document: &Document, problems: &mut Problems) {
+    let redis = document.board.as_ref().and_then(|board| board.redis.as_deref());
+    if let Some(Err(why)) = redis.map(crate::board::address) {
+        problems.add(&Path::ROOT.key(BOARD.name()).key("redis"), why);
+    }
 }
 
 /// Finds routes to upstreams that are not there.

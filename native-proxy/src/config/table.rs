@@ -12,7 +12,7 @@ use bimetal_core::doc::table::NAME;
 use bimetal_core::doc::{
     Entries, Field, Form, FromNode, Key, Keyword, Node, Object, Part, Rule, Size, TypedKind,
 };
-use bimetal_core::policy::table::{COUNT, POLICIES, TIME, UNSUPPORTED, VERSION};
+use bimetal_core::policy::table::{BOARD, COUNT, POLICIES, TIME, UNSUPPORTED, VERSION};
 use std::net::SocketAddr;
 
 const LISTENER: TypedKind<Part> = TypedKind::object(&listener::LISTENER);
@@ -58,7 +58,7 @@ pub static FILE: Object = Object {
         UPSTREAMS.field(),
         ROUTES.field(),
         POLICIES.field(),
-        Field::later("board", "Where replicas exchange evidence."),
+        BOARD.field(),
         TELEMETRY.field(),
     ],
     rules: &[],

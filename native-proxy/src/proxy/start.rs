@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::admin::Admin;
-use crate::board::MemoryBoard;
+use crate::board::{self, ExchangeCounts, Exchanger, Link, MemoryBoard, replica};
 use crate::clock::Clock;
 use crate::config::{Listener, Settings, Telemetry};
 use crate::log::Level;
@@ -10,13 +10,14 @@ use crate::serve::{Sharing, bind};
 use crate::stale::StaleAnswers;
 use crate::telemetry::{Environment, Exporting, FLUSH, Queue};
 use crate::upstream::Directory;
-use crate::worker::{self, Command, FailureLog, Interactions, Start};
+use crate::worker::{self, Command, FailureLog, Interactions, Membership, Start};
+use bimetal_core::policy::BoardPolicy;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub directory: Arc<Directory>,
     /// Where traces go; none where they go nowhere.
     pub traces: Option<Queue>,
+    /// What is counted of exchanges with other processes.
+    pub exchanges: Arc<ExchangeCounts>,
     settings: Mutex<Arc<Settings>>,
 }
 
@@ -62,6 +65,10 @@ impl Shared {
             warn!("where traces go, and their service's name, change with the next start only");
             let (sample, tree) = (settings.telemetry.sample, settings.telemetry.tree);
             settings.telemetry = Telemetry { sample, tree, ..before.telemetry.clone() };
+        }
+        if settings.document.board != before.document.board {
+            warn!("the board changes with the next start only");
+            settings.document.board = before.document.board.clone();
         }
         if fixed(&settings) != fixed(&before) {
             warn!("listeners, admin, health and workers change with the next start only");
@@ -120,6 +127,12 @@ impl Proxy {
         let stale = Arc::new(StaleAnswers::default());
         let directory = Arc::new(Directory::new(clock));
         directory.load(&settings);
+        let board_policy = settings.document.board.clone();
+        let mesh = board_policy.as_ref().map(|policy| Membership {
+            replica: replica(policy.replica.as_deref(), &listeners),
+            sequence: wall_micros(),
+            urgent: Arc::default(),
+        });
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..settings.workers {
             let start = Start {
@@ -133,6 +146,7 @@ impl Proxy {
                 interactions: interactions.clone(),
                 stale: stale.clone(),
                 traces: queue.cloned().zip(Some(environment.clone())),
+                mesh: mesh.clone(),
                 ready_path: ready_path.clone(),
                 sockets: sockets.pop().unwrap_or_default(),
                 settings: settings.clone(),
@@ -154,8 +168,12 @@ impl Proxy {
             refused_reloads: AtomicU64::new(0),
             directory,
             traces: queue.cloned(),
+            exchanges: Arc::default(),
             settings: Mutex::new(settings),
         });
+        if let Some((policy, mesh)) = board_policy.zip(mesh) {
+            exchange(&shared, &policy, mesh)?;
+        }
         admin.serve(shared.clone());
         for address in &shared.listeners {
             info!("listening on {address}");
@@ -202,6 +220,26 @@ impl Proxy {
         let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
         ends.iter().all(Result::is_ok)
     }
+}
+
+/// Begins to exchange with other processes.
+fn exchange(shared: &Arc<Shared>, policy: &BoardPolicy, mesh: Membership) -> Result<(), RunError> {
+    let Some(redis) = &policy.redis else {
+        return Ok(());
+    };
+    let client =
+        board::address(redis).map_err(|why| RunError::Config(format!("board.redis: {why}")))?;
+    let link = Link::new(client, &policy.prefix, format!("{:016x}", random()));
+    let counts = shared.exchanges.clone();
+    let exchanger =
+        Exchanger::new(shared.clone(), link, policy.interval.into(), mesh.urgent, counts);
+    exchanger.start().map_err(|error| refused(&error))
+}
+
+/// Microseconds since 1970: whoever begins again begins with more.
+fn wall_micros() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn note_skipped(settings: &Settings) {

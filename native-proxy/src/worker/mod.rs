@@ -9,6 +9,7 @@ mod failures;
 mod fallbacks;
 pub(crate) mod histogram;
 mod keeper;
+mod mesh;
 mod recurring;
 mod retries;
 mod routing;
@@ -28,6 +29,7 @@ use failures::Failures;
 pub(crate) use fallbacks::FallbackCounts;
 use fallbacks::Fallbacks;
 pub(crate) use histogram::Histogram;
+pub(crate) use mesh::Membership;
 pub(crate) use routing::{Route, Routing, Target};
 pub(crate) use stats::{BreakerRow, LimitRow, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
@@ -46,6 +48,7 @@ use crate::log::{CORE_EVENTS, Level};
 use crate::stale::StaleAnswers;
 use crate::telemetry::{BreakerWitness, Tracer};
 use crate::upstream::{Directory, Endpoint, Resolver, Surroundings};
+use bimetal_core::board::far::Member;
 use bimetal_core::breaker::View;
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
@@ -105,6 +108,8 @@ pub(crate) struct Worker {
     bell: Arc<Notify>,
     // Rung when a breaker may have something to do earlier than the keeper knows.
     keeper: Notify,
+    // Of a mesh: rung when a breaker changed its state.
+    urgent: Option<Arc<Notify>>,
 }
 
 impl Worker {
@@ -112,6 +117,10 @@ impl Worker {
     pub(crate) fn new(start: &Start) -> Rc<Self> {
         let mut engine = Engine::with_board(start.seed, start.board.clone());
         engine.set_can_wait(true);
+        if let Some(mesh) = &start.mesh {
+            let member = Member { replica: mesh.replica, worker: start.member() };
+            engine.join_mesh(member, mesh.sequence);
+        }
         if start.level == Level::Debug {
             engine.set_tracing(Tracing::All);
         }
@@ -144,6 +153,7 @@ impl Worker {
             waiting: WaitingCalls::default(),
             bell: start.board.bell(),
             keeper: Notify::new(),
+            urgent: start.mesh.as_ref().map(|mesh| mesh.urgent.clone()),
         })
     }
 
@@ -284,6 +294,11 @@ impl Worker {
     #[inline]
     fn drain_events(&self, engine: &mut Engine) {
         while let Some(event) = engine.take_event() {
+            if let (EventKind::Transition(change), Some(urgent)) = (&event.kind, &self.urgent)
+                && !change.adopted
+            {
+                urgent.notify_one();
+            }
             if self.level == Level::Debug {
                 tracing::debug!(target: CORE_EVENTS, "{event}");
             } else if let EventKind::Transition(change) = &event.kind

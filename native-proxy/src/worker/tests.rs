@@ -24,6 +24,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         interactions: Arc::default(),
         stale: Arc::default(),
         traces: None,
+        mesh: None,
         ready_path: "/ready".into(),
         sockets,
         settings: Arc::new(crate::config::builtin("127.0.0.1").unwrap()),

@@ -1,6 +1,6 @@
 //! A worker's thread, from its start to the end of its drain.
 
-use super::{BreakerRow, FailureLog, Interactions, Worker, WorkerStats, keeper};
+use super::{BreakerRow, FailureLog, Interactions, Membership, Worker, WorkerStats, keeper};
 use crate::board::MemoryBoard;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
@@ -9,6 +9,7 @@ use crate::serve;
 use crate::stale::StaleAnswers;
 use crate::telemetry::{Environment, Queue, Tracer};
 use crate::upstream::Directory;
+use bimetal_core::engine::Exchange;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,12 @@ pub(crate) enum Command {
     Stats(oneshot::Sender<WorkerStats>),
     /// Tell your breakers.
     Breakers(oneshot::Sender<Vec<BreakerRow>>),
+    /// Tell what other processes should know.
+    Deltas(oneshot::Sender<Exchange>),
+    /// They may not have heard this.
+    GiveBack(Exchange),
+    /// Learn what all processes know together, by key.
+    Merge(Arc<[(Box<[u8]>, Vec<u8>)]>),
     /// Take no new connections, finish what you have within this time, and end.
     Drain(Duration),
 }
@@ -54,6 +61,8 @@ pub(crate) struct Start {
     pub stale: Arc<StaleAnswers>,
     /// Where traces go, and what the variables say of them.
     pub traces: Option<(Queue, Arc<Environment>)>,
+    /// What makes it a member of a mesh, where there is one.
+    pub mesh: Option<Membership>,
     /// See [`Worker::ready_path`].
     pub ready_path: Arc<str>,
     /// Its own sockets, already listening.
@@ -63,6 +72,11 @@ pub(crate) struct Start {
 }
 
 impl Start {
+    /// The worker's number in a mesh.
+    pub(super) fn member(&self) -> u16 {
+        u16::try_from(self.index).unwrap_or(u16::MAX)
+    }
+
     /// What decides which of the worker's requests are recorded.
     pub(super) fn tracer(&self) -> Option<Tracer> {
         let (queue, environment) = self.traces.clone()?;
@@ -119,6 +133,13 @@ async fn live(
             // Whoever asked may have lost patience: then nobody is there to be told.
             Command::Stats(reply) => drop(reply.send(worker.stats())),
             Command::Breakers(reply) => drop(reply.send(worker.breakers())),
+            Command::Deltas(reply) => worker.deltas(reply),
+            Command::GiveBack(exchange) => worker.give_back(exchange),
+            Command::Merge(records) => {
+                worker.merge(&records);
+                // More may follow: calls have their turn between.
+                tokio::task::yield_now().await;
+            }
             Command::Drain(limit) => return drain(&worker, listening, limit, commands).await,
         }
     }
@@ -154,6 +175,9 @@ async fn drain(
             Some(command) = commands.recv() => match command {
                 Command::Stats(reply) => drop(reply.send(worker.stats())),
                 Command::Breakers(reply) => drop(reply.send(worker.breakers())),
+                Command::Deltas(reply) => worker.deltas(reply),
+                Command::GiveBack(exchange) => worker.give_back(exchange),
+                Command::Merge(records) => worker.merge(&records),
                 Command::Load(_) | Command::Drain(_) => {}
             }
         }

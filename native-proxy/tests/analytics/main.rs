@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "its client is used here, its server is not")]
 #[path = "../echo_support/mod.rs"]
 mod echo_support;
+#[path = "../redis_support/mod.rs"]
 mod redis;
 mod replicas;
 mod service;

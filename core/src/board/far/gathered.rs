@@ -123,6 +123,11 @@ impl Gathered {
         self.entries.is_empty()
     }
 
+    /// How many members there are, as of the last time that anything was asked.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn forget_old(&mut self, now: Instant) {
         // A clock that was ahead and is not any more must not keep for ever what came meanwhile.
         self.entries.iter_mut().for_each(|entry| entry.came = entry.came.min(now));

@@ -2,7 +2,7 @@
 
 use super::failure::FAILURE;
 use super::{COUNT, DAY, TIME, trip};
-use crate::doc::{Field, Key, Keyword, Object, Part, Rule, TypedKind};
+use crate::doc::{Key, Keyword, Object, Part, Rule, TypedKind};
 use crate::policy::breaker::{Growth, Judge};
 use crate::policy::profile;
 use crate::policy::types::Share;
@@ -47,11 +47,18 @@ pub(crate) const SHARE: Key<Share> = Key::new(
     TypedKind::keywords(&[
         Keyword::new(Share::None.name()),
         Keyword::new(Share::Process.name()),
-        Keyword::later("mesh"),
+        Keyword::board("mesh"),
     ]),
-    "With whom evidence is shared.",
+    "With whom evidence is shared: nobody, the workers of the process, or other processes as well, by way of the `board`.",
 )
 .default(r#""process""#);
+pub(crate) const QUORUM: Key<u16> = Key::new(
+    "quorum",
+    TypedKind::<u16>::whole(1, 1_000),
+    "With `share: mesh`: so many replicas that opened on what they saw themselves open the others.",
+)
+.board()
+.computed("2 with `share: mesh`");
 
 /// A breaker.
 pub static BREAKER: Object = Object {
@@ -65,7 +72,7 @@ pub static BREAKER: Object = Object {
         FAILURE_KEY.field(),
         RESPECT_RETRY_AFTER.field(),
         SHARE.field(),
-        Field::later("quorum", "Open replicas needed before others follow without own evidence."),
+        QUORUM.field(),
     ],
     rules: &[Rule::AtLeastOne(&[TRIP.name(), PROFILE.name()])],
 };
