@@ -190,7 +190,6 @@ fn the_full_language_in_the_proxy() {
         document.skipped,
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            "policies[0].breaker.quorum: not supported yet by host native",
             r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host native"#,
             "policies[0].rate_limits[1].when_store_fails: not supported yet by host native",
             "policies[0].timeout.idle: not supported yet by host native",
@@ -228,7 +227,6 @@ fn the_full_language_in_the_filter() {
     assert_eq!(
         document.skipped,
         [
-            "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].rate_limits[0].queue: not supported by host wasm",
             r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host wasm"#,
             "policies[0].rate_limits[1].when_store_fails: not supported yet by host wasm",

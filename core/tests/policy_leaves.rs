@@ -10,11 +10,12 @@ extern crate bimetal_browser_test;
 mod leaves;
 mod policy;
 
+use bimetal_core::Duration;
 use bimetal_core::policy::table::{DOCUMENT, POLICY};
-use bimetal_core::policy::{Host, Policy, StateHashes};
+use bimetal_core::policy::{Host, Policy, Share, StateHashes};
 use leaves::Walk;
 use policy::compile;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CHOSEN: &[(&str, &[&str])] = &[
     ("breaker.open.max", &[r#""1h""#, r#""2h""#]),
@@ -74,6 +75,10 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
             if leaf.name() == "breaker.profile" {
                 continue;
             }
+            // It says nothing where `share` is not `mesh`, as it is not here.
+            if leaf.name() == "breaker.quorum" {
+                continue;
+            }
             let values = walk.values(&leaf);
             if values.len() < 2 {
                 only_one.push(leaf.name());
@@ -82,7 +87,11 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
             count += 1;
             let policies = values.into_iter().map(|value| {
                 let policy = walk.document(&POLICY, &leaf, value);
-                compile(&json!({"policies": [policy]}), host).policies.remove(0)
+                let mut document = json!({"policies": [policy]});
+                if host == Host::Native {
+                    document["board"] = json!({"redis": "redis://a"});
+                }
+                compile(&document, host).policies.remove(0)
             });
             let policies: Vec<_> = policies.collect();
             for (index, one) in policies.iter().enumerate() {
@@ -109,11 +118,51 @@ fn each_leaf_changes_the_policy_and_its_state_where_it_is_of_it() {
 }
 
 /// The keys around the policies are not of a policy: one is read before the check, the others have
-/// one value.
+/// one value, but for those of the board.
 #[test]
 fn a_document_has_no_other_leaves() {
     let names: Vec<_> = DOCUMENT.fields.iter().map(|field| field.name).collect();
-    assert_eq!(names, ["version", "unsupported", "policies"]);
+    assert_eq!(names, ["version", "unsupported", "policies", "board"]);
+}
+
+#[test]
+fn each_leaf_of_the_board_is_read() {
+    let board = |more: Value| {
+        let mut board = json!({"redis": "redis://a"});
+        board.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        compile(&json!({"board": board}), Host::Native).board.unwrap()
+    };
+    let plain = board(json!({}));
+    assert_eq!(plain.redis.as_deref(), Some("redis://a"));
+    assert_eq!((&*plain.prefix, plain.interval), ("bimetal", Duration::from_millis(100)));
+    assert_eq!(plain.replica, None);
+    assert_eq!(board(json!({"redis": "redis://b"})).redis.as_deref(), Some("redis://b"));
+    assert_eq!(&*board(json!({"prefix": "b"})).prefix, "b");
+    assert_eq!(board(json!({"interval": "1s"})).interval, Duration::from_secs(1));
+    assert_eq!(board(json!({"replica": "b"})).replica.as_deref(), Some("b"));
+    // It may hold a password.
+    assert!(!format!("{plain:?}").contains("redis://a"), "{plain:?}");
+}
+
+#[test]
+fn a_mesh_has_a_quorum_and_other_states_with_another() {
+    let policy = |more: Value| {
+        let mut breaker = json!({"profile": "polly", "share": "mesh"});
+        breaker.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let document = json!({
+            "policies": [{"name": "a", "breaker": breaker}],
+            "board": {"redis": "redis://a"},
+        });
+        compile(&document, Host::Native).policies.remove(0)
+    };
+    let share = |more| policy(more).breaker.as_ref().unwrap().share;
+    assert_eq!(share(json!({})), Share::Mesh { quorum: 2 });
+    assert_eq!(share(json!({"quorum": 3})), Share::Mesh { quorum: 3 });
+    assert_eq!(share(json!({"quorum": 3, "share": "process"})), Share::Process);
+    let [two, three] = [2, 3].map(|quorum| policy(json!({"quorum": quorum})).hashes);
+    assert_eq!(policy(json!({})).hashes, two);
+    assert_ne!(two, three);
+    assert!(policy(json!({})).is_mesh() && !policy(json!({"share": "process"})).is_mesh());
 }
 
 /// What is compiled, without the hashes.

@@ -29,7 +29,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
         problems(&policy, Host::Wasm),
         [
             r#"policies[0].breaker.share: "mesh" is not supported yet by host wasm"#,
-            "policies[0].breaker.quorum: not supported yet by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             r#"policies[0].retry.on[0]: "overflow" is not supported by host wasm"#,
@@ -42,8 +41,7 @@ fn what_a_host_cannot_do_names_path_and_host() {
         problems(&policy, Host::Native),
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            r#"policies[0].breaker.share: "mesh" is not supported yet by host native"#,
-            "policies[0].breaker.quorum: not supported yet by host native",
+            r#"policies[0].breaker.share: "mesh" is not supported without a board by host native; name one beside the policies: board: {redis: "redis://…"}"#,
             "policies[0].anomaly: not supported yet by host native",
         ],
     );

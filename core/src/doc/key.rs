@@ -184,11 +184,6 @@ impl<T> Key<T> {
         Self::of(self.field.computed(what))
     }
 
-    /// The field as one that needs a board.
-    pub const fn board(self) -> Self {
-        Self::of(self.field.board())
-    }
-
     /// The field as one that only these hosts support.
     pub const fn only(self, hosts: &'static [Host]) -> Self {
         Self::of(self.field.only(hosts))

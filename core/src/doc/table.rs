@@ -94,11 +94,6 @@ impl Field {
         Self { need: Need::Computed(described(what)), ..self }
     }
 
-    /// The field as one that needs a board.
-    pub const fn board(self) -> Self {
-        Self { support: Support::Board, ..self }
-    }
-
     /// The field as one that only these hosts support.
     pub const fn only(self, hosts: &'static [Host]) -> Self {
         Self { support: Support::Only(hosts), ..self }

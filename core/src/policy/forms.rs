@@ -318,7 +318,8 @@ impl FromNode for Algorithm {
 
 impl FromNode for Share {
     fn from_node(node: &Node) -> Option<Self> {
-        node.named(&Self::ALL, Self::name)
+        let mesh = Self::Mesh { quorum: Self::QUORUM };
+        node.named(&[Self::None, Self::Process, mesh], Self::name)
     }
 }
 

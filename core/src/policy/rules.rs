@@ -81,7 +81,7 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
             complete_lease(&at, half_open, (request, per_try), problems);
         }
         check_trial(&breaker_at, breaker, problems);
-        complete_quorum(&breaker_at, breaker, problems);
+        complete_quorum(breaker);
         let trip_at = breaker_at.key(breaker::TRIP.name());
         for key in [trip::FAILURE_RATE, trip::SLOW_RATE] {
             let trip = breaker::TRIP.node_mut(breaker);
@@ -159,17 +159,10 @@ fn check_trial(at: &Path<'_>, breaker: &Node, problems: &mut Problems) {
     }
 }
 
-fn complete_quorum(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
+fn complete_quorum(node: &mut Node) {
     let is_mesh = matches!(breaker::SHARE.find(node), Some(Share::Mesh { .. }));
-    match breaker::QUORUM.node(node) {
-        Some(_) if !is_mesh => {
-            problems.add(
-                &at.key(breaker::QUORUM.name()),
-                "counts replicas of a mesh, and share is not \"mesh\"",
-            );
-        }
-        None if is_mesh => breaker::QUORUM.set(node, Share::QUORUM),
-        _ => {}
+    if is_mesh && breaker::QUORUM.node(node).is_none() {
+        breaker::QUORUM.set(node, Share::QUORUM);
     }
 }
 

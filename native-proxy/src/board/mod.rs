@@ -8,3 +8,4 @@ mod store;
 pub(crate) use exchange::{ExchangeCounts, Exchanger, replica};
 pub(crate) use link::{Link, address};
 pub use memory::MemoryBoard;
+pub(crate) use store::Merged;

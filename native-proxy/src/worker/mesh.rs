@@ -1,6 +1,7 @@
 //! A worker as a member of a mesh: what it tells other processes, and what it learns of them.
 
 use super::Worker;
+use crate::board::Merged;
 use bimetal_core::engine::Exchange;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
@@ -33,7 +34,7 @@ impl Worker {
     }
 
     /// Learns what all know together, by key.
-    pub(super) fn merge(&self, records: &[(Box<[u8]>, Vec<u8>)]) {
+    pub(super) fn merge(&self, records: &[Merged]) {
         let now = self.clock.now();
         let mut engine = self.engine.borrow_mut();
         for (key, record) in records {

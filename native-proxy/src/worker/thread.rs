@@ -1,7 +1,7 @@
 //! A worker's thread, from its start to the end of its drain.
 
 use super::{BreakerRow, FailureLog, Interactions, Membership, Worker, WorkerStats, keeper};
-use crate::board::MemoryBoard;
+use crate::board::{MemoryBoard, Merged};
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::log::Level;
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// They may not have heard this.
     GiveBack(Exchange),
     /// Learn what all processes know together, by key.
-    Merge(Arc<[(Box<[u8]>, Vec<u8>)]>),
+    Merge(Arc<[Merged]>),
     /// Take no new connections, finish what you have within this time, and end.
     Drain(Duration),
 }

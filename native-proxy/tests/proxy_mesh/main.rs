@@ -176,8 +176,6 @@ fn what_stands_against_each_other_is_refused_with_what_to_do() {
     assert!(nothing.contains("board: at least one of redis is needed"), "{nothing}");
     let interval = told("board: {redis: 'redis://h', interval: 1ms}");
     assert!(interval.contains("board.interval: "), "{interval}");
-    let quorum = told(&policy(", quorum: 2").replace("mesh", "process"));
-    assert!(quorum.contains("policies[0].breaker.quorum: "), "{quorum}");
 }
 
 #[test]

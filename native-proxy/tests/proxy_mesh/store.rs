@@ -142,3 +142,14 @@ fn two_with_one_name_are_found() {
         (found() > 0.0).then_some(())
     });
 }
+
+/// A client that stays silent for ever is what others had here.
+#[test]
+fn a_wrong_password_is_said() {
+    let Some(redis) = Redis::start("password") else { return };
+    let (upstream, _) = switched();
+    let wrong = format!("board: {{redis: '{}?pass=wrong', interval: 20ms}}", redis.url());
+    let one = Running::start(upstream.address, &format!("{wrong}\n{}", policy("")));
+    wait_for("a failed exchange", || (errors(&one, "store") >= 1.0).then_some(()));
+    assert_eq!(status(&one), 200);
+}

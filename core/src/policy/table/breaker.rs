@@ -57,7 +57,6 @@ pub(crate) const QUORUM: Key<u16> = Key::new(
     TypedKind::<u16>::whole(1, 1_000),
     "With `share: mesh`: so many replicas that opened on what they saw themselves open the others.",
 )
-.board()
 .computed("2 with `share: mesh`");
 
 /// A breaker.
