@@ -1,5 +1,5 @@
 //! Every leaf of the proxy's file is read: a file in which that leaf alone is another gives other
-//! settings. And a route is read as a policy's `match` is.
+//! settings. The board is the core's: core/tests/policy_leaves.rs. And a route is read as a policy's `match` is.
 
 #[path = "../../core/tests/leaves/mod.rs"]
 mod leaves;
@@ -32,7 +32,11 @@ fn read(file: &Value) -> Settings {
 
 #[test]
 fn each_leaf_changes_the_settings() {
-    let walk = Walk { host: Host::Native, chosen: CHOSEN, elsewhere: &["policies", "unsupported"] };
+    let walk = Walk {
+        host: Host::Native,
+        chosen: CHOSEN,
+        elsewhere: &["policies", "unsupported", "board"],
+    };
     let mut only_one = Vec::new();
     let mut count = 0;
     for leaf in walk.leaves(&FILE) {
