@@ -9,6 +9,7 @@
 //! filter. Its only promise is that of a single atomic word: a [`Words::compare_exchange`] that
 //! succeeded is seen by every [`Words::load`] that begins after it returned.
 
+pub mod account;
 mod atomic;
 pub mod far;
 mod held;
@@ -16,6 +17,7 @@ mod held;
 use crate::breaker::record::{Phase, Record};
 use crate::policy::Trip;
 use crate::time::Instant;
+use account::Account;
 use alloc::sync::Arc;
 pub use atomic::AtomicWords;
 use core::fmt::Debug;
@@ -27,6 +29,12 @@ pub trait Board: Send + Sync + Debug {
     /// The same key gives the same words to every worker. None where the board has no room: the
     /// breaker is then decided by this worker alone.
     fn open(&self, key: &[u8], count: usize) -> Option<Arc<dyn Words>>;
+
+    /// The account of the limit that `key` names, on a board whose words are too dear to be changed by each
+    /// call: its workers lease from it. None where limits are to [open](Board::open) words.
+    fn account(&self, _key: &[u8]) -> Option<Arc<dyn Account>> {
+        None
+    }
 
     /// Tells `changed` of each breaker whose words another replica may have changed since this was
     /// asked last, by the number that it is [watched](Words::watch) under; so an idle worker looks at

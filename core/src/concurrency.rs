@@ -7,25 +7,39 @@
 //!
 //! One worker counts for itself. Where the workers of a process share the limit the count is a word on the
 //! [board], which a compare-and-swap changes: exact, however many ask at once. The same word counts the
-//! calls that wait, so that whoever gives a slot back cannot miss one that began to wait meanwhile.
+//! calls that wait, so that whoever gives a slot back cannot miss one that began to wait meanwhile. Where a
+//! change of the word is too dear a worker [leases](leased) slots.
 
 pub mod adaptive;
+pub mod leased;
 pub mod queue;
 
+use crate::board::account::Account;
 use crate::board::{self, Words};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use leased::LeasedSlots;
 
 /// The calls under way in one scope, as one worker sees them.
 #[derive(Debug, Default)]
 pub struct Concurrency {
-    /// Slots of all workers, where they share them.
-    shared: Option<Arc<dyn Words>>,
+    /// Where the workers share them.
+    shared: Option<Shared>,
     /// Slots that calls of this worker have.
     taken: u32,
     /// Calls of this worker that wait for one.
     waiting: u32,
+}
+
+/// How slots are shared.
+#[derive(Debug)]
+enum Shared {
+    /// By the word that counts all that are taken.
+    Words(Arc<dyn Words>),
+    /// Each worker leases some.
+    Leased(Box<LeasedSlots>),
 }
 
 /// Why a call is turned away: as many are under way as may be.
@@ -85,12 +99,57 @@ impl Concurrency {
 
     /// One replica of the count in `words`.
     pub const fn shared(words: Arc<dyn Words>) -> Self {
-        Self { shared: Some(words), taken: 0, waiting: 0 }
+        Self { shared: Some(Shared::Words(words)), taken: 0, waiting: 0 }
     }
 
-    /// Whether other workers count in it too.
+    /// One worker's part of a limit whose slots are leased from `account`. A call has to be
+    /// [prepared](Concurrency::prepare), a slot that came back [released](Concurrency::release), and the
+    /// lease [renewed](Concurrency::renew) several times in [`LIFE`](leased::LIFE).
+    pub fn leased(account: Arc<dyn Account>) -> Self {
+        Self { shared: Some(Shared::Leased(Box::new(LeasedSlots::new(account)))), ..Self::new() }
+    }
+
+    /// A call is about to ask for one of `max` slots: leases some where none is left.
+    #[inline]
+    pub fn prepare(&mut self, now: Instant, max: u32) {
+        if let Some(Shared::Leased(lease)) = &mut self.shared {
+            lease.prepare(now, max, self.taken);
+        }
+    }
+
+    /// A slot came back, and stays with this worker where it is not too much.
+    #[inline]
+    pub fn release(&mut self, now: Instant) {
+        if let Some(Shared::Leased(lease)) = &mut self.shared {
+            lease.release(now, self.taken);
+        }
+    }
+
+    /// Gives back leased slots that were not used since this was called last, and tells that this worker
+    /// still has the others. Whether it has any.
+    pub fn renew(&mut self, now: Instant) -> bool {
+        match &mut self.shared {
+            Some(Shared::Leased(lease)) => lease.renew(now, self.taken),
+            _ => false,
+        }
+    }
+
+    /// Whether slots are leased and nobody looks after them yet; said once.
+    pub(crate) fn is_to_be_listed(&mut self) -> bool {
+        match &mut self.shared {
+            Some(Shared::Leased(lease)) => lease.is_to_be_listed(),
+            _ => false,
+        }
+    }
+
+    /// Whether slots are leased.
+    pub const fn is_leased(&self) -> bool {
+        matches!(self.shared, Some(Shared::Leased(_)))
+    }
+
+    /// Whether what is counted here is of all workers. Where slots are leased each counts its own.
     pub const fn is_shared(&self) -> bool {
-        self.shared.is_some()
+        matches!(self.shared, Some(Shared::Words(_)))
     }
 
     /// Slots that calls of this worker have.
@@ -98,31 +157,35 @@ impl Concurrency {
         self.taken
     }
 
-    /// Slots that are taken, in all workers that share them.
+    /// Slots that are taken, in all workers that count together.
     pub fn all_taken(&self) -> u32 {
         self.count().taken
     }
 
-    /// Whether calls of other workers wait for a slot.
+    /// Whether calls of other workers wait for a slot. Where slots are leased: for one that this worker has
+    /// beyond its part.
     pub fn others_wait(&self) -> bool {
-        self.count().waiting > self.waiting
+        match &self.shared {
+            Some(Shared::Leased(lease)) => lease.is_too_much(),
+            _ => self.count().waiting > self.waiting,
+        }
     }
 
     fn count(&self) -> Count {
         match &self.shared {
-            None => Count { taken: self.taken, waiting: self.waiting },
-            Some(words) => Count::unpack(words.load(0)),
+            Some(Shared::Words(words)) => Count::unpack(words.load(0)),
+            _ => Count { taken: self.taken, waiting: self.waiting },
         }
     }
 
     /// Changes the shared count by what `next` says, and nothing where it says none.
     fn update(&self, next: impl Fn(Count) -> Option<Count>) -> Option<Count> {
         match &self.shared {
-            None => next(self.count()),
-            Some(words) => {
+            Some(Shared::Words(words)) => {
                 let next = |word| next(Count::unpack(word)).map(Count::pack);
                 board::update(&**words, 0, next).map(Count::unpack)
             }
+            _ => next(self.count()),
         }
     }
 
@@ -140,11 +203,23 @@ impl Concurrency {
     /// There is none free.
     #[inline]
     pub fn take_one(&mut self, max: u32) -> Result<u32, Denied> {
+        let here = self.at_most(max);
         let one_more =
-            |Count { taken, waiting }| (taken < max).then(|| Count { taken: taken + 1, waiting });
+            |Count { taken, waiting }| (taken < here).then(|| Count { taken: taken + 1, waiting });
         let count = self.update(one_more).ok_or(Denied { max, waited_ms: 0 })?;
         self.taken = self.taken.saturating_add(1);
+        if let Some(Shared::Leased(lease)) = &mut self.shared {
+            lease.took(self.taken);
+        }
         Ok(count.taken)
+    }
+
+    /// How many slots can be taken here, where there are `max` in all.
+    fn at_most(&self, max: u32) -> u32 {
+        match &self.shared {
+            Some(Shared::Leased(lease)) => lease.slots.min(max),
+            _ => max,
+        }
     }
 
     /// The same; where there is none free the call counts as one that waits.
@@ -152,13 +227,14 @@ impl Concurrency {
     /// # Errors
     /// It waits.
     pub fn take_or_wait(&mut self, max: u32) -> Result<u32, Denied> {
+        let here = self.at_most(max);
         loop {
             let denied = match self.take_one(max) {
                 Ok(taken) => return Ok(taken),
                 Err(denied) => denied,
             };
             let one_more = |Count { taken, waiting }| {
-                (taken >= max).then(|| Count { taken, waiting: waiting.saturating_add(1) })
+                (taken >= here).then(|| Count { taken, waiting: waiting.saturating_add(1) })
             };
             // None: one came free meanwhile.
             if self.update(one_more).is_some() {
@@ -201,7 +277,9 @@ impl Concurrency {
 /// A worker that ends leaves no slots behind.
 impl Drop for Concurrency {
     fn drop(&mut self) {
-        if self.taken > 0 || self.waiting > 0 {
+        if let Some(Shared::Leased(lease)) = &mut self.shared {
+            lease.leave();
+        } else if self.taken > 0 || self.waiting > 0 {
             self.leave(self.taken, self.waiting);
         }
     }

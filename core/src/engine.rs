@@ -9,6 +9,7 @@ mod budgets;
 mod connections;
 mod due;
 mod far;
+mod leases;
 mod limits;
 mod policies;
 mod recorder;
@@ -39,6 +40,7 @@ use budgets::Budgets;
 use due::{DueQueue, Sweep};
 use far::Exchanges;
 pub use far::{Exchange, ExchangeTotals, KeyedDelta, MAX_DELTAS};
+use leases::Leases;
 use limits::{Call, Limits};
 pub use policies::Policies;
 use policies::{Entry, State};
@@ -67,6 +69,7 @@ pub struct Engine {
     time_limits: TimeLimits,
     waits: WaitingCalls,
     connections: ClientConnections,
+    leases: Leases,
 }
 
 /// Whether the host has memory for one more entry in a table that has so many: a table may need twice
@@ -93,6 +96,7 @@ impl Engine {
             time_limits: TimeLimits::default(),
             waits: WaitingCalls::default(),
             connections: ClientConnections::default(),
+            leases: Leases::default(),
         }
     }
 
@@ -226,6 +230,9 @@ impl Engine {
             self.budgets.counts_call(now, place, budget);
         }
         let verdict = self.answered_by(now, policy, place, answer, call);
+        if policy.concurrency.is_some() {
+            self.note_lease(place);
+        }
         if call.number.is_some() {
             self.wake_in_turn();
         }
@@ -300,6 +307,8 @@ impl Engine {
     pub fn poll(&mut self, now: Instant) {
         self.poll_due(now);
         self.sweep(now);
+        self.limits.give_back_leases(now);
+        self.renew_leases(now);
         self.serve_waiting(now);
         self.free_states();
     }

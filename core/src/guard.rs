@@ -15,12 +15,14 @@
 //! `Guard::admit_undisturbed` first then, which looks at nothing else.
 
 mod far;
+mod leases;
 mod limit;
 #[cfg(test)]
 mod tests;
 mod tries;
 mod waiting;
 
+use crate::board::account::Account;
 use crate::board::{Board, Words};
 use crate::breaker::{Breaker, Denied, Permit, State, Transition};
 use crate::decision::Rejection;
@@ -78,6 +80,12 @@ impl Place<'_> {
         let board = self.board?;
         let name: Vec<u8> = [&hash.to_le_bytes(), self.key].concat();
         board.open(&name, count)
+    }
+
+    /// The account of one mechanism, where workers are to lease from it.
+    pub(crate) fn account(&self, hash: u64) -> Option<Arc<dyn Account>> {
+        let name: Vec<u8> = [&hash.to_le_bytes(), self.key].concat();
+        self.board?.account(&name)
     }
 }
 

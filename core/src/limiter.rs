@@ -15,18 +15,21 @@
 //!
 //! The state is three words. A worker has them for itself, or shares them with others on a
 //! [board](crate::board): then a token is taken by compare-and-swap, and the limit is exact over all
-//! workers.
+//! workers. On a board where that is too dear for each call a worker [leases](crate::board::account) tokens.
 
 mod bucket;
 mod burst;
 pub mod keyed;
+mod leased;
 mod measures;
 
+use crate::board::account::Account;
 use crate::board::{HeldWords, Words};
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 pub use bucket::Rate;
 pub use burst::BurstPolicy;
+use leased::{Lease, LimitState};
 use measures::Measures;
 
 /// What a rate limit allows.
@@ -44,7 +47,7 @@ pub struct RateLimitPolicy {
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     measures: Measures,
-    words: LimitWords,
+    state: LimitState,
 }
 
 /// A token that was taken: where it came from, for [`RateLimit::give_back`].
@@ -75,12 +78,28 @@ type LimitWords = HeldWords<WORDS>;
 impl RateLimit {
     /// A full limit that one worker has for itself.
     pub fn new(policy: &RateLimitPolicy) -> Self {
-        Self { measures: Measures::new(policy), words: LimitWords::own() }
+        Self { measures: Measures::new(policy), state: LimitState::Held(LimitWords::own()) }
     }
 
     /// A replica of the limit whose state lies in `words`; there must be [`WORDS`] of them.
     pub fn shared(policy: &RateLimitPolicy, words: Arc<dyn Words>) -> Self {
-        Self { measures: Measures::new(policy), words: LimitWords::Shared(words) }
+        Self { measures: Measures::new(policy), state: LimitState::Held(LimitWords::Shared(words)) }
+    }
+
+    /// A replica that leases its tokens from `account`. [`RateLimit::give_back_lease`] is to be called
+    /// from time to time.
+    pub fn leased(policy: &RateLimitPolicy, account: Arc<dyn Account>) -> Self {
+        Self { measures: Measures::new(policy), state: Lease::new(account).into() }
+    }
+
+    /// How many tokens a worker leases at most.
+    pub fn batch(&self) -> u32 {
+        self.measures.bucket.batch()
+    }
+
+    /// Gives back what is left of a lease whose time is over. Whether something is left of one.
+    pub fn give_back_lease(&mut self, now: Instant) -> bool {
+        self.state.give_back_lease(&self.measures, now)
     }
 
     /// Whether a call may pass now. It takes nothing; a call that finds the bucket empty is noted as
@@ -90,7 +109,7 @@ impl RateLimit {
     /// The limit is exceeded, and nothing is left of a burst budget.
     #[inline]
     pub fn peek(&mut self, now: Instant) -> Result<(), Exceeded> {
-        self.measures.peek(&mut self.words, now)
+        self.state.peek(&self.measures, now)
     }
 
     /// Takes a token.
@@ -100,32 +119,32 @@ impl RateLimit {
     /// last one.
     #[inline]
     pub fn commit(&mut self, now: Instant) -> Result<Token, Exceeded> {
-        self.measures.commit(&mut self.words, now)
+        self.state.commit(&self.measures, now)
     }
 
     /// Gives back a token that was taken and not used.
     pub fn give_back(&mut self, now: Instant, token: Token) {
-        self.measures.give_back(&mut self.words, now, token);
+        self.state.give_back(&self.measures, now, token);
     }
 
     /// How many calls would pass now, the burst budget left out.
     pub fn remaining(&self, now: Instant) -> u32 {
-        self.measures.remaining(&self.words, now)
+        self.measures.remaining(self.state.seen(), now).saturating_add(self.state.tokens())
     }
 
     /// How full the bucket is, from 0 to 1.
     pub fn fill(&self, now: Instant) -> f64 {
-        self.measures.fill(&self.words, now)
+        self.measures.fill(self.state.seen(), now)
     }
 
     /// How long until the bucket is full, if nobody takes a token.
     pub fn until_full(&self, now: Instant) -> Duration {
-        self.measures.until_full(&self.words, now)
+        self.measures.until_full(self.state.seen(), now)
     }
 
     /// Whether it may be forgotten: a new one would be the same.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.measures.is_idle(&self.words, now)
+        self.state.is_idle(&self.measures, now)
     }
 }
 

@@ -15,10 +15,14 @@
 //! is not zero and frees it when all are zero again; where none is free, a breaker at rest gives
 //! way. Where nobody can, the scope is decided by each worker alone, and that is counted.
 //!
+//! Limits would change with each call. So they are accounts, from which a worker takes a batch at once.
+//!
 //! - `store`: what is needed of the host. `place`: which key a scope's record lies under.
 //! - `bucket`, `log`: the two kinds of values. `seeded`: hashes that clients cannot foresee.
 //! - `copies`: what a worker knows. `worker`: how it learns. `change`: how it tells.
+//! - `accounts`: what is leased.
 
+mod accounts;
 mod bucket;
 mod change;
 mod copies;
@@ -28,7 +32,9 @@ mod seeded;
 mod store;
 mod worker;
 
+use accounts::SharedAccount;
 use bimetal_core::Instant;
+use bimetal_core::board::account::Account;
 use bimetal_core::board::{Board, Words};
 use bimetal_core::policy::Policy;
 use place::Table;
@@ -76,13 +82,21 @@ impl<D: SharedData> Board for SharedBoard<D> {
         if count > bucket::MOST_WORDS {
             return None;
         }
-        // The core's keys begin with the state hash of the policy.
-        let state_hash = key.first_chunk::<8>().map_or(0, |hash| u64::from_le_bytes(*hash));
+        let state_hash = state_hash(key);
         let plugin = self.0.plugin;
         let owner = place::owner(plugin, key);
         let unknown = || Table::unknown(plugin, state_hash);
         self.0.locked().copies.open(owner, state_hash, count, unknown);
         Some(Arc::new(SharedWords { worker: self.0.clone(), owner }))
+    }
+
+    fn account(&self, key: &[u8]) -> Option<Arc<dyn Account>> {
+        let (hash, plugin) = (state_hash(key), self.0.plugin);
+        let known = |(of, _): &&(u64, Arc<Table>)| *of == hash;
+        let table = self.0.locked().accounts.iter().find(known).map(|(_, table)| table.clone());
+        let table = table.unwrap_or_else(|| Arc::new(Table::unknown(plugin, hash)));
+        let owner = place::owner(plugin, key);
+        Some(Arc::new(SharedAccount::new(self.0.clone(), owner, table)))
     }
 
     fn take_changed(&self, changed: &mut dyn FnMut(u64)) -> bool {
@@ -98,7 +112,13 @@ impl<D: SharedData> WorkerBoard for SharedBoard<D> {
         // The words of a breaker are named by its hash.
         let Policy { name, hashes, scopes, .. } = policy;
         let table = Table::new(self.0.plugin, name, hashes.breaker, scopes.max);
-        self.0.locked().copies.expect(hashes.breaker, table);
+        let accounts = accounts::tables(self.0.plugin, policy);
+        let knows = &mut *self.0.locked();
+        knows.copies.expect(hashes.breaker, table);
+        for (hash, table) in accounts {
+            knows.accounts.retain(|(known, _)| *known != hash);
+            knows.accounts.push((hash, table));
+        }
     }
 
     fn tick(&self, poll: &mut dyn FnMut()) {
@@ -114,6 +134,11 @@ impl<D: SharedData> WorkerBoard for SharedBoard<D> {
     fn unshared(&self) -> u64 {
         self.0.unshared.load(Ordering::Relaxed)
     }
+}
+
+/// The core's keys begin with the hash of what the state means.
+fn state_hash(key: &[u8]) -> u64 {
+    key.first_chunk::<8>().map_or(0, |hash| u64::from_le_bytes(*hash))
 }
 
 /// The words of one breaker.

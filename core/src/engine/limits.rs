@@ -106,6 +106,11 @@ impl Limits {
         }
     }
 
+    /// Gives back what was leased and not used.
+    pub(super) fn give_back_leases(&mut self, now: Instant) {
+        self.states.iter_mut().flatten().for_each(|state| state.table.give_back_leases(now));
+    }
+
     /// Keys in all tables.
     pub(super) fn keys(&self) -> u64 {
         self.states.iter().flatten().map(|state| u64::from(state.table.len())).sum()
@@ -317,9 +322,12 @@ fn open(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> Opened {
         Share::None => None,
         Share::Process | Share::Mesh { .. } => call.board,
     };
-    let words = Place { board, key: key.unwrap_or(&OVERFLOW) }.words(limit.hash, WORDS);
+    let at = Place { board, key: key.unwrap_or(&OVERFLOW) };
+    let account = at.account(limit.hash);
+    let words = if account.is_some() { None } else { at.words(limit.hash, WORDS) };
     let values: Vec<_> = limit.key.iter().map(|part| scope_key(part, call.facts)).collect();
     let fits = |one: &LimitOverride| one.fits(values.iter().map(|value| &**value));
     let place = limit.overrides.iter().position(fits).filter(|_| key.is_some());
-    Opened { policy: place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0)), words }
+    let policy = place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0));
+    Opened { policy, words, account }
 }

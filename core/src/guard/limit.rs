@@ -45,14 +45,22 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) fn new(policy: &ConcurrencyPolicy, hashes: &StateHashes, place: Place<'_>) -> Self {
-        let words = |hash, count| match policy.share {
+        let account = match policy.share {
             Share::None => None,
-            _ => place.words(hash, count),
+            _ => place.account(hashes.scopes),
         };
-        let slots = words(hashes.scopes, Concurrency::WORDS);
+        let words = match policy.share {
+            Share::None => None,
+            _ if account.is_some() => None,
+            _ => place.words(hashes.scopes, Concurrency::WORDS),
+        };
         let mut new = Self {
             policy: *policy,
-            slots: slots.map_or_else(Concurrency::new, Concurrency::shared),
+            slots: match (account, words) {
+                (Some(account), _) => Concurrency::leased(account),
+                (None, Some(words)) => Concurrency::shared(words),
+                (None, None) => Concurrency::new(),
+            },
             adaptive: None,
             queue: Queue::default(),
             is_others_turn: false,
@@ -79,6 +87,7 @@ impl Limit {
         if policy.adaptive.is_some() && self.adaptive.is_none() {
             let words = match share {
                 Share::None => None,
+                _ if self.slots.is_leased() => None,
                 // Words of its own beside those of the slots.
                 _ => {
                     let hash = Hash::default().number(hashes.scopes).bytes(b"adaptive");
@@ -137,12 +146,13 @@ impl Limit {
                 if let Some(number) = call.number {
                     self.forget(now, number);
                 }
-                self.take(allowed).map_err(NoSlot::Denied)
+                self.take(now, allowed).map_err(NoSlot::Denied)
             }
         }
     }
 
-    fn take(&mut self, allowed: u32) -> Result<(), Denied> {
+    fn take(&mut self, now: Instant, allowed: u32) -> Result<(), Denied> {
+        self.slots.prepare(now, allowed);
         let taken = self.slots.take_one(allowed);
         match (&mut self.adaptive, taken) {
             (Some(adaptive), Ok(taken)) => adaptive.took(taken, allowed),
@@ -165,6 +175,7 @@ impl Limit {
         if !self.queue.is_empty() && !self.queue.is_overloaded(now) {
             self.serve(now);
         }
+        self.slots.prepare(now, allowed);
         if let Ok(taken) = self.slots.take_or_wait(allowed) {
             if let Some(adaptive) = &mut self.adaptive {
                 adaptive.took(taken, allowed);
@@ -207,9 +218,10 @@ impl Limit {
     /// Gives free slots to those who wait.
     pub(super) fn serve(&mut self, now: Instant) {
         let allowed = self.allowed(now);
-        while !self.queue.is_empty() && self.take(allowed).is_ok() {
+        while !self.queue.is_empty() && self.take(now, allowed).is_ok() {
             if !self.queue.call_next(now) {
                 self.slots.give_back();
+                self.slots.release(now);
             }
         }
         self.slots.waits(self.queue.len());
@@ -240,6 +252,7 @@ impl Limit {
     pub(super) fn give_back(&mut self, now: Instant) {
         if self.queue.is_empty() {
             self.slots.give_back();
+            self.slots.release(now);
             self.rings |= self.slots.others_wait();
             return;
         }
@@ -257,7 +270,18 @@ impl Limit {
         }
         self.slots.waits(self.queue.len());
         self.slots.give_back();
+        self.slots.release(now);
         self.rings |= others;
+    }
+
+    /// See [`Concurrency::renew`].
+    pub(super) fn renew_lease(&mut self, now: Instant) -> bool {
+        self.slots.renew(now)
+    }
+
+    /// Whether slots are leased and nobody looks after them yet; said once.
+    pub(super) fn is_lease_to_be_listed(&mut self) -> bool {
+        self.slots.is_to_be_listed()
     }
 
     /// Whether a call that waited is to ask again, or other workers are to be told of a free slot.

@@ -6,6 +6,7 @@
 //! attention.
 
 use super::AHEAD;
+use crate::board::account::FRESH;
 use crate::time::{Duration, Instant};
 
 /// How fast tokens flow in.
@@ -73,6 +74,22 @@ impl Bucket {
         (taken <= now.saturating_add(self.whole)).then_some(taken)
     }
 
+    /// The word behind as many tokens as there are, up to `most`, and how many those are.
+    pub(super) fn after_taking_up_to(&self, word: u64, now: Instant, most: u32) -> (u64, u32) {
+        let present = parts(now);
+        let taken = self.tokens(word, now).min(most);
+        let full_at = self.full_at(word, present);
+        (full_at.saturating_add(self.token.saturating_mul(u64::from(taken))), taken)
+    }
+
+    /// The most tokens that a worker leases: what flows in within [`FRESH`], and no more than a sixteenth
+    /// of the bucket.
+    pub(super) fn batch(&self) -> u32 {
+        let flows = span(FRESH) / self.token;
+        let most = flows.min(self.whole / self.token / 16).max(1);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
     /// The word behind a token that is still to come, for a call that waits for it; none where that is
     /// later than `longest` from now, or others wait for as many as may be.
     pub(super) fn after_a_turn(&self, word: u64, now: Instant, longest: Duration) -> Option<u64> {
@@ -89,7 +106,13 @@ impl Bucket {
 
     /// The word behind a token that came back.
     pub(super) fn after_giving_back(&self, word: u64, now: Instant) -> u64 {
-        self.full_at(word, parts(now)).saturating_sub(self.token)
+        self.after_giving_back_all(word, now, 1)
+    }
+
+    /// The word behind so many tokens that came back.
+    pub(super) fn after_giving_back_all(&self, word: u64, now: Instant, tokens: u32) -> u64 {
+        let back = self.token.saturating_mul(u64::from(tokens));
+        self.full_at(word, parts(now)).saturating_sub(back)
     }
 
     /// Corrects a word that lies too far ahead for any of our clocks: one that jumped ahead and came back
@@ -102,9 +125,20 @@ impl Bucket {
 
     /// When there is a token.
     pub(super) fn has_token_at(&self, word: u64, now: Instant) -> Instant {
+        self.has_tokens_at(word, now, 1)
+    }
+
+    /// When there are so many tokens, no more than the bucket holds.
+    pub(super) fn has_tokens_at(&self, word: u64, now: Instant, tokens: u32) -> Instant {
         let full_at = self.full_at(word, parts(now));
-        let at = full_at.saturating_add(self.token).saturating_sub(self.whole);
+        let wanted = self.token.saturating_mul(u64::from(tokens));
+        let at = full_at.saturating_add(wanted).saturating_sub(self.whole);
         Instant::from_nanos(at.div_ceil(PARTS)).max(now)
+    }
+
+    /// When the bucket of this word is full.
+    pub(super) const fn is_full_at(word: u64) -> Instant {
+        Instant::from_nanos(word.div_ceil(PARTS))
     }
 
     /// Whole tokens in the bucket.

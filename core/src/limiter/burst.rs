@@ -106,6 +106,13 @@ impl Budget {
             || last > now.saturating_add(AHEAD.as_millis())
     }
 
+    /// When all of it is there again, if the limit is not exceeded any more; none where it is there.
+    pub(super) fn is_whole_at(&self, word: u64, last_exceeded: u64) -> Option<Instant> {
+        let Spent { tokens, since } = Spent::unpack(word);
+        let last = last_exceeded.saturating_sub(1).max(since);
+        (tokens > 0).then(|| Instant::from_millis(last.saturating_add(self.recovers)))
+    }
+
     /// The word behind a taken token; none where nothing is left, or what is left is void.
     pub(super) fn after_taking(&self, word: u64, now: Instant) -> Option<u64> {
         let Spent { tokens, since } = match word {

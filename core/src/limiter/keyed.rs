@@ -5,9 +5,11 @@
 //! So flooding the table with keys resets nobody. Which of those leaves is decided by second chance, as
 //! for pages in memory. Where no key can leave, further keys share one limit, the overflow.
 
+use super::leased::{Lease, LimitState};
 use super::measures::Measures;
 use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
 use crate::board::Words;
+use crate::board::account::Account;
 use crate::concurrency::queue::QueuePolicy;
 use crate::index::{Index, is_same_key};
 use crate::second_chance::SecondChance;
@@ -15,6 +17,7 @@ use crate::slabs::Slabs;
 use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
 use foldhash::quality::FixedState;
@@ -32,12 +35,14 @@ pub struct KeyedLimit {
     chance: SecondChance,
     overflow: Option<Key>,
     hasher: FixedState,
+    /// Keys of which tokens may be leased and not used.
+    leases: Vec<KeyPlace>,
 }
 
 /// The limit of one key.
 #[derive(Debug)]
 struct Key {
-    words: LimitWords,
+    state: LimitState,
     bytes: Box<[u8]>,
     hash: u32,
     measures: u16,
@@ -52,6 +57,8 @@ pub struct Opened {
     pub policy: u16,
     /// Where its state lies, if other workers share it: [`WORDS`](super::WORDS) words.
     pub words: Option<Arc<dyn Words>>,
+    /// The same, where workers lease from it.
+    pub account: Option<Arc<dyn Account>>,
 }
 
 /// Where the limit of a key is. Once another key was asked for it may be another key's.
@@ -74,6 +81,7 @@ impl KeyedLimit {
             chance: SecondChance::default(),
             overflow: None,
             hasher: FixedState::with_seed(seed),
+            leases: Vec::new(),
         }
     }
 
@@ -150,18 +158,18 @@ impl KeyedLimit {
         let number = self.chance.choose(self.len as usize, |number| {
             let key = keys.get_mut(u32::try_from(number).ok()?)?;
             let measures = measures.get(usize::from(key.measures))?;
-            measures.is_idle(&key.words, now).then(|| mem::take(&mut key.is_recent))
+            key.state.is_idle(measures, now).then(|| mem::take(&mut key.is_recent))
         })?;
         u32::try_from(number).ok()
     }
 
     #[inline]
-    fn at(&mut self, place: KeyPlace) -> Option<(&Measures, &mut LimitWords)> {
+    fn at(&mut self, place: KeyPlace) -> Option<(&Measures, &mut LimitState)> {
         let key = match place {
             OVERFLOW => self.overflow.as_mut()?,
             KeyPlace(at) => self.keys.get_mut(at)?,
         };
-        Some((self.measures.get(usize::from(key.measures))?, &mut key.words))
+        Some((self.measures.get(usize::from(key.measures))?, &mut key.state))
     }
 
     /// Whether a call of that key may pass now, see [`RateLimit::peek`](super::RateLimit::peek).
@@ -170,7 +178,14 @@ impl KeyedLimit {
     /// The limit is exceeded.
     #[inline]
     pub fn peek(&mut self, now: Instant, place: KeyPlace) -> Result<(), Exceeded> {
-        self.at(place).map_or(Ok(()), |(measures, words)| measures.peek(words, now))
+        let Some((measures, state)) = self.at(place) else {
+            return Ok(());
+        };
+        let result = state.peek(measures, now);
+        if state.is_to_be_listed() {
+            self.leases.push(place);
+        }
+        result
     }
 
     /// Takes a token of that key; none where there is no such key, and nothing to limit.
@@ -180,9 +195,25 @@ impl KeyedLimit {
     #[inline]
     pub fn commit(&mut self, now: Instant, place: KeyPlace) -> Result<Option<Token>, Exceeded> {
         match self.at(place) {
-            Some((measures, words)) => measures.commit(words, now).map(Some),
+            Some((measures, state)) => state.commit(measures, now).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Gives back what was leased and not used in time. To be called from time to time.
+    pub fn give_back_leases(&mut self, now: Instant) {
+        let mut leases = mem::take(&mut self.leases);
+        leases.retain(|place| {
+            let Some((measures, state)) = self.at(*place) else {
+                return false;
+            };
+            let is_left = state.give_back_lease(measures, now);
+            if !is_left {
+                state.unlist();
+            }
+            is_left
+        });
+        self.leases = leases;
     }
 
     /// Has calls wait for tokens, of each key as many as `queue` says.
@@ -198,8 +229,8 @@ impl KeyedLimit {
         place: KeyPlace,
         longest: Duration,
     ) -> Option<Instant> {
-        let (measures, words) = self.at(place)?;
-        measures.peek_turn(words, now, longest)
+        let (measures, state) = self.at(place)?;
+        measures.peek_turn(state.held_mut()?, now, longest)
     }
 
     /// Takes the token that a call of that key waits for; with it, when it comes. Whoever does not wait for
@@ -210,8 +241,8 @@ impl KeyedLimit {
         place: KeyPlace,
         longest: Duration,
     ) -> Option<(Token, Instant)> {
-        let (measures, words) = self.at(place)?;
-        measures.take_turn(words, now, longest)
+        let (measures, state) = self.at(place)?;
+        measures.take_turn(state.held_mut()?, now, longest)
     }
 
     /// What tells a key from others that may have its place later.
@@ -224,8 +255,11 @@ impl KeyedLimit {
 
     /// Gives back a token of that key that was taken and not used.
     pub fn give_back(&mut self, now: Instant, place: KeyPlace, token: Token) {
-        if let Some((measures, words)) = self.at(place) {
-            measures.give_back(words, now, token);
+        if let Some((measures, state)) = self.at(place) {
+            state.give_back(measures, now, token);
+            if state.is_to_be_listed() {
+                self.leases.push(place);
+            }
         }
     }
 
@@ -241,8 +275,12 @@ impl KeyedLimit {
 
 impl Key {
     fn new(bytes: &[u8], hash: u32, opened: Opened) -> Self {
-        let words = opened.words.map_or_else(LimitWords::own, LimitWords::Shared);
-        Self { words, bytes: bytes.into(), hash, measures: opened.policy, is_recent: true }
+        let state = match (opened.account, opened.words) {
+            (Some(account), _) => Lease::new(account).into(),
+            (None, Some(words)) => LimitState::Held(LimitWords::Shared(words)),
+            (None, None) => LimitState::Held(LimitWords::own()),
+        };
+        Self { state, bytes: bytes.into(), hash, measures: opened.policy, is_recent: true }
     }
 }
 

@@ -2,22 +2,22 @@
 
 use super::bucket::Bucket;
 use super::burst::{self, Budget};
-use super::{Exceeded, LimitWords, RateLimitPolicy, Token};
+use super::{Exceeded, LimitWords, RateLimitPolicy, Token, WORDS};
 use crate::concurrency::queue::QueuePolicy;
 use crate::time::{Duration, Instant};
 
 /// When the bucket is full again.
-const BUCKET: usize = 0;
+pub(super) const BUCKET: usize = 0;
 /// What was taken of the burst budget, and when that began.
 const BURST: usize = 1;
 /// When the limit was last exceeded.
-const LAST_EXCEEDED: usize = 2;
+pub(super) const LAST_EXCEEDED: usize = 2;
 
 /// The measures of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measures {
-    bucket: Bucket,
-    budget: Option<Budget>,
+    pub(super) bucket: Bucket,
+    pub(super) budget: Option<Budget>,
 }
 
 impl Measures {
@@ -97,10 +97,23 @@ impl Measures {
         is_whole && self.until_full(words, now).is_zero()
     }
 
-    /// The bucket is empty: the burst budget decides. Where it is whole again, that is written down
-    /// before this exceeding is noted: whether it is whole goes by the exceeding before.
+    /// From when these words mean no more than those of a full limit.
+    pub(super) fn idle_at(&self, words: &[u64; WORDS]) -> Instant {
+        let [bucket, spent, exceeded] = *words;
+        let whole_at = self.budget.as_ref().and_then(|budget| budget.is_whole_at(spent, exceeded));
+        Bucket::is_full_at(bucket).max(whole_at.unwrap_or(Instant::ZERO))
+    }
+
+    /// Notes that the limit was exceeded then.
+    pub(super) fn note(&self, words: &mut LimitWords, at: Instant) {
+        if let Some(budget) = &self.budget {
+            note_exceeded(budget, words, at);
+        }
+    }
+
+    /// The bucket is empty: the burst budget decides.
     #[cold]
-    fn exceeds(
+    pub(super) fn exceeds(
         &self,
         words: &mut LimitWords,
         now: Instant,
@@ -111,12 +124,7 @@ impl Measures {
         let Some(budget) = self.budget else {
             return Err(Exceeded { until });
         };
-        let (spent, before) = (words.load(BURST), words.load(LAST_EXCEEDED));
-        if budget.is_whole(spent, before, now) && spent != burst::WHOLE {
-            // Where another worker was faster, it is whole by that one.
-            words.update(BURST, |word| (word == spent).then_some(burst::WHOLE));
-        }
-        words.update(LAST_EXCEEDED, |word| Some(burst::exceeded_at(word, now)));
+        note_exceeded(&budget, words, now);
         let left = if takes {
             words.update(BURST, |word| budget.after_taking(word, now))
         } else {
@@ -127,4 +135,15 @@ impl Measures {
             None => Err(Exceeded { until }),
         }
     }
+}
+
+/// Where the budget is whole again, that is written down before this exceeding is noted: whether it is
+/// whole goes by the exceeding before.
+fn note_exceeded(budget: &Budget, words: &mut LimitWords, now: Instant) {
+    let (spent, before) = (words.load(BURST), words.load(LAST_EXCEEDED));
+    if budget.is_whole(spent, before, now) && spent != burst::WHOLE {
+        // Where another worker was faster, it is whole by that one.
+        words.update(BURST, |word| (word == spent).then_some(burst::WHOLE));
+    }
+    words.update(LAST_EXCEEDED, |word| Some(burst::exceeded_at(word, now)));
 }

@@ -120,7 +120,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
             None => None,
         },
         bandwidth: table::BANDWIDTH.node(node).map(read_bandwidth).transpose()?,
-        rate_limits: read_limits::read(node, name, host)?,
+        rate_limits: read_limits::read(node, name)?,
         concurrency: match table::CONCURRENCY.node(node) {
             Some(limit) => Some(read_concurrency(limit, host)?),
             None => None,
@@ -226,9 +226,9 @@ fn read_concurrency(node: &Node, host: Host) -> Result<ConcurrencyPolicy, Unread
             None => concurrency::MAX.read(node)?,
         },
         share: match host {
-            Host::Native => concurrency::SHARE.read(node)?,
-            // A worker of Envoy that dies could not give its slots back.
-            Host::Wasm => Share::None,
+            // Its window would be a write to shared data for each call: docs/host-limits.md.
+            Host::Wasm if adaptive.is_some() => Share::None,
+            Host::Wasm | Host::Native => concurrency::SHARE.read(node)?,
         },
         adaptive,
         queue: concurrency::QUEUE.node(node).map(read_queue).transpose()?,

@@ -6,7 +6,6 @@ use super::table::limits::{
     self, ALLOW, BURST, CAPACITY, ENFORCED, KEY, LIMIT, MAX_KEYS, OVERRIDES, RATE, SHARE, STATUS,
     VALUES, burst, queue,
 };
-use super::types::{Host, Share};
 use crate::concurrency::queue::QueuePolicy;
 use crate::doc::problem::quoted;
 use crate::doc::{Node, Path, Problems, Unread};
@@ -79,10 +78,10 @@ fn complete_bucket(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
 }
 
 /// The limits of a policy in a checked and completed document.
-pub(super) fn read(policy: &Node, name: &str, host: Host) -> Result<Vec<LimitPolicy>, Unread> {
+pub(super) fn read(policy: &Node, name: &str) -> Result<Vec<LimitPolicy>, Unread> {
     let mut all: Vec<LimitPolicy> = Vec::new();
     for node in RATE_LIMITS.parts(policy) {
-        let mut limit = read_one(node, name, host)?;
+        let mut limit = read_one(node, name)?;
         // Two that are written alike are two limits.
         let alike = all.iter().filter(|other| other.hash == limit.hash).count() as u64;
         if alike > 0 {
@@ -93,7 +92,7 @@ pub(super) fn read(policy: &Node, name: &str, host: Host) -> Result<Vec<LimitPol
     Ok(all)
 }
 
-fn read_one(node: &Node, name: &str, host: Host) -> Result<LimitPolicy, Unread> {
+fn read_one(node: &Node, name: &str) -> Result<LimitPolicy, Unread> {
     // What judges, and counts nothing, is no part of the state.
     let mut state = node.clone();
     for judges in [ALLOW.name(), ENFORCED.name(), STATUS.name()] {
@@ -125,12 +124,7 @@ fn read_one(node: &Node, name: &str, host: Host) -> Result<LimitPolicy, Unread> 
             }),
             None => None,
         },
-        // A limit that Envoy's workers share would cost each call a write to shared data:
-        // docs/host-limits.md.
-        share: match host {
-            Host::Native => SHARE.read(node)?,
-            Host::Wasm => Share::None,
-        },
+        share: SHARE.read(node)?,
         max_keys: MAX_KEYS.read(node)?,
         hash: Hash::default().bytes(name.as_bytes()).object(&state, &LIMIT).finish(),
     })

@@ -14,16 +14,15 @@
 //!
 //! A value that is anything else is somebody else's, and is left alone.
 
-use bimetal_core::board;
-
 /// What a value of ours begins with. The last byte is the version of this table.
 const HEADER: [u8; 8] = *b"bimetal\x02";
 
 /// Most records in one bucket; twice what [`super::place`] plans for.
 pub(super) const ROOM: usize = 32;
 
-/// Most words of a record. A breaker has a word and ten for each of two windows.
-pub(super) const MOST_WORDS: usize = 64;
+/// Most words of a record. A breaker has a word and ten for each of two windows; a limit of calls under way
+/// has one for each worker.
+pub(super) const MOST_WORDS: usize = 256;
 
 /// Bytes of a record before its words.
 const HEAD: usize = 16;
@@ -35,7 +34,7 @@ pub(super) struct Record {
     pub(super) owner: u64,
     /// Part of the policy's state hash.
     pub(super) policy: u32,
-    /// A breaker's words.
+    /// What it says.
     pub(super) words: Vec<u64>,
 }
 
@@ -99,18 +98,21 @@ impl Bucket {
     }
 
     /// Puts a record in place of its owner's old one, or claims a place for it. Where none is free,
-    /// one that has nothing to lose gives way, the longest unchanged first: a breaker at rest, or
+    /// one that has nothing to lose gives way, the longest unchanged first: one that is `at_rest`, or
     /// one of a policy that is not `record`'s own, as an update leaves them behind. Nobody has to be told:
     /// who has not seen yet that a breaker is at rest was told of that change.
     ///
     /// # Errors
-    /// When every place is taken by a breaker of this policy that is not at rest.
-    pub(super) fn put(&mut self, record: Record) -> Result<(), Full> {
+    /// When every place is taken by a record of this policy that is not at rest.
+    pub(super) fn put(
+        &mut self,
+        record: Record,
+        at_rest: impl Fn(&Record) -> bool,
+    ) -> Result<(), Full> {
         self.remove(record.owner);
         if self.records.len() >= ROOM {
-            let at_rest = |other: &Record| board::is_at_rest(&other.words);
             let foreign = |other: &Record| other.policy != record.policy;
-            let at = self.records.iter().position(at_rest);
+            let at = self.records.iter().position(&at_rest);
             let at = at.or_else(|| self.records.iter().position(foreign)).ok_or(Full)?;
             self.records.remove(at);
         }

@@ -3,6 +3,7 @@
 use super::bucket::{Bucket, Record};
 use super::store::{ONLY_IF_ABSENT, SharedData};
 use super::worker::{Knowledge, Worker};
+use bimetal_core::board;
 use std::sync::atomic::Ordering;
 
 /// How often a write is tried while others write. A worker serves nobody else meanwhile; each of
@@ -46,7 +47,8 @@ impl<D: SharedData> Worker<D> {
             *word = new;
             let was_there = bucket.find(owner).is_some();
             if words.iter().any(|word| *word != 0) {
-                if bucket.put(Record { owner, policy, words: words.clone() }).is_err() {
+                let record = Record { owner, policy, words: words.clone() };
+                if bucket.put(record, |other| board::is_at_rest(&other.words)).is_err() {
                     return self.unshared(knows, owner, index, old, new);
                 }
             } else if was_there {

@@ -133,6 +133,11 @@ impl Copies {
         }
     }
 
+    /// By which scopes are spread over buckets; none before it is known.
+    pub(super) const fn secret(&self) -> Option<u64> {
+        self.secret
+    }
+
     /// By this secret scopes are spread over buckets.
     pub(super) fn set_secret(&mut self, secret: u64) {
         if self.secret.replace(secret) == Some(secret) {

@@ -4,14 +4,14 @@ use super::STALE;
 use super::bucket::Bucket;
 use super::copies::Copies;
 use super::log::Log;
-use super::place;
+use super::place::{self, Table};
 use super::seeded::Seeded;
 use super::store::{ONLY_IF_ABSENT, SharedData};
 use crate::port::HostError;
 use bimetal_core::Instant;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buckets that one tick reads at most, when the worker was too far behind the log.
 pub(super) const SWEPT_PER_TICK: u32 = 512;
@@ -48,6 +48,8 @@ pub(super) struct Knowledge {
     pub(super) untold: u32,
     /// Whether breakers are polled on a tick: what they may know was asked for before.
     in_tick: bool,
+    /// Tables of accounts, by what their keys begin with.
+    pub(super) accounts: Vec<(u64, Arc<Table>)>,
     pub(super) copies: Copies,
 }
 

@@ -5,6 +5,7 @@ mod decision;
 mod discovered;
 mod flood;
 mod hops;
+mod leases;
 mod load;
 mod mesh;
 mod names;
@@ -92,6 +93,9 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         calls_wait_over_an_update,
         who_is_turned_away_stops_nobody_else,
         everybody_is_served_in_the_end;
+    leases:
+        four_workers_have_one_rate_limit,
+        four_workers_have_one_limit_of_calls;
     names:
         labels_are_neither_forged_nor_equal,
         routes_of_two_virtual_hosts_are_apart,

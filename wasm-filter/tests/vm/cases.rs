@@ -4,6 +4,7 @@ mod budget;
 mod configuration;
 mod failing;
 mod hostile;
+mod leases;
 mod lives;
 mod memory;
 mod random;
@@ -42,6 +43,10 @@ pub(crate) const ALL: &[(&str, Case)] = cases! {
         another_vm_writes_between_read_and_write,
         four_vms_at_once,
         whatever_lies_under_our_key;
+    leases:
+        four_vms_have_one_rate_limit,
+        four_vms_have_one_limit_of_calls,
+        a_vm_that_traps_keeps_no_slots;
     failing:
         each_host_call_in_turn,
         each_host_call_in_turn_while_configuring,

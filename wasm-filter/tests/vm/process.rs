@@ -102,7 +102,7 @@ pub(crate) struct ProcessState {
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 /// How the names of the filter's metrics end.
-const METRICS: [&str; 18] = [
+const METRICS: [&str; 19] = [
     "board_changes",
     "breaker_replicas",
     "breaker_transitions_total",
@@ -110,6 +110,7 @@ const METRICS: [&str; 18] = [
     "decision_errors_total",
     "events_lost_total",
     "late_total",
+    "limit_keys",
     "outcomes_total",
     "request_duration_ms",
     "requests_total",

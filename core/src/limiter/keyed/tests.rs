@@ -102,7 +102,7 @@ fn the_overflow_is_one_limit_and_another_than_that_of_the_empty_key() {
 fn each_key_has_the_policy_that_it_was_opened_with_and_the_words() {
     let words: Arc<dyn Words> = Arc::new(AtomicWords::new(crate::limiter::WORDS));
     let mut table = KeyedLimit::new(&[per_second(1), per_second(3)], 10, 1);
-    let open = |_: Option<&[u8]>| Opened { policy: 1, words: Some(words.clone()) };
+    let open = |_: Option<&[u8]>| Opened { policy: 1, words: Some(words.clone()), account: None };
     let place = table.find_or_make(at(0), b"a", |_| true, open);
     assert_eq!(table.policy(place), 1);
     let token = table.commit(at(0), place).unwrap().unwrap();

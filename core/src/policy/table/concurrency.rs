@@ -15,7 +15,7 @@ pub(crate) const ADAPTIVE: Key<Part> = Key::new(
 pub(crate) const SHARE: Key<Share> = Key::new(
     "share",
     TypedKind::keywords(&[Keyword::new(Share::Process.name()), Keyword::new(Share::None.name())]),
-    "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
+    "Whether the workers of a process share the limit, or each has its own. In Envoy workers lease from a shared one.",
 )
 .default(r#""process""#);
 pub(crate) const QUEUE: Key<Part> =

@@ -71,7 +71,7 @@ pub(crate) const SHARE: Key<Share> = Key::new(
         Keyword::new(Share::None.name()),
         Keyword::later("mesh"),
     ]),
-    "Whether the workers of a process share the limit, or each has its own. In Envoy each has.",
+    "Whether the workers of a process share the limit, or each has its own. In Envoy workers lease from a shared one.",
 )
 .default(r#""process""#);
 pub(crate) const QUEUE: Key<Part> =

@@ -1,5 +1,6 @@
 //! The board on a table that behaves as Envoy's.
 
+mod accounts;
 mod fake;
 mod faults;
 mod places;

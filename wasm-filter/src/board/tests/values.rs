@@ -1,17 +1,22 @@
 //! The two kinds of values: what is written is read, and nothing else is.
 
-use super::super::bucket::{Bucket, Full, ROOM, Record};
+use super::super::bucket::{Bucket, Full, MOST_WORDS, ROOM, Record};
 use super::super::log::{LENGTH, Log};
 use super::{healed, open, streak};
+use bimetal_core::board::is_at_rest;
 
 fn record(owner: u64, policy: u32, word: u64) -> Record {
     Record { owner, policy, words: vec![word, owner] }
 }
 
+fn put(bucket: &mut Bucket, record: Record) -> Result<(), Full> {
+    bucket.put(record, |other| is_at_rest(&other.words))
+}
+
 fn full(word: u64) -> Bucket {
     let mut bucket = Bucket::default();
     for owner in 0..ROOM as u64 {
-        assert_eq!(bucket.put(record(owner, 7, word)), Ok(()));
+        assert_eq!(put(&mut bucket, record(owner, 7, word)), Ok(()));
     }
     bucket
 }
@@ -35,7 +40,7 @@ fn what_is_not_a_bucket_is_nobodys() {
     let mut other_version = good.clone();
     other_version[7] += 1;
     assert_eq!(Bucket::parse(&other_version), None);
-    for count in [0, 65, u32::MAX] {
+    for count in [0, MOST_WORDS as u32 + 1, u32::MAX] {
         let mut other_count = good.clone();
         other_count[20..24].copy_from_slice(&count.to_le_bytes());
         assert_eq!(Bucket::parse(&other_count), None, "a record of {count} words");
@@ -45,29 +50,29 @@ fn what_is_not_a_bucket_is_nobodys() {
 #[test]
 fn a_place_is_replaced_freed_and_claimed_again() {
     let mut bucket = full(streak(1));
-    assert_eq!(bucket.put(record(3, 7, open(9))), Ok(()), "its own place");
+    assert_eq!(put(&mut bucket, record(3, 7, open(9))), Ok(()), "its own place");
     assert_eq!(bucket.find(3), Some(&[open(9), 3][..]));
-    assert_eq!(bucket.put(record(99, 7, open(9))), Err(Full));
+    assert_eq!(put(&mut bucket, record(99, 7, open(9))), Err(Full));
     assert_eq!(bucket.records().len(), ROOM);
     bucket.remove(5);
     assert_eq!(bucket.find(5), None);
-    assert_eq!(bucket.put(record(99, 7, open(9))), Ok(()));
+    assert_eq!(put(&mut bucket, record(99, 7, open(9))), Ok(()));
 }
 
 #[test]
 fn a_breaker_at_rest_gives_way_the_longest_unchanged_first() {
     let mut bucket = full(streak(1));
     for owner in [9, 4] {
-        bucket.put(record(owner, 7, healed(3))).unwrap();
+        put(&mut bucket, record(owner, 7, healed(3))).unwrap();
     }
     // Of another policy, and not at rest.
-    bucket.put(record(2, 8, open(9))).unwrap();
+    put(&mut bucket, record(2, 8, open(9))).unwrap();
     for (owner, gone) in [(99, 9), (98, 4), (97, 2)] {
         assert!(bucket.find(gone).is_some());
-        assert_eq!(bucket.put(record(owner, 7, open(9))), Ok(()));
+        assert_eq!(put(&mut bucket, record(owner, 7, open(9))), Ok(()));
         assert_eq!(bucket.find(gone), None, "2 is of an older document");
     }
-    assert_eq!(bucket.put(record(96, 7, open(9))), Err(Full));
+    assert_eq!(put(&mut bucket, record(96, 7, open(9))), Err(Full));
 }
 
 #[test]

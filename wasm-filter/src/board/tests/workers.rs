@@ -27,7 +27,7 @@ fn the_same_key_gives_the_same_words() {
     assert_eq!(first.compare_exchange(0, 0, open(9)), Ok(()));
     drop(first);
     assert_eq!(second.load(0), open(9));
-    assert!(boards[0].open(&key(&policy, 2), 65).is_none(), "no record has so many words");
+    assert!(boards[0].open(&key(&policy, 2), 257).is_none(), "no record has so many words");
 }
 
 #[test]

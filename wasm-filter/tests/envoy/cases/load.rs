@@ -176,13 +176,13 @@ fn visit(
 }
 
 /// A connection that is opened again when the other side ends it.
-struct Line {
+pub(super) struct Line {
     address: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Line {
-    const fn new(address: SocketAddr) -> Self {
+    pub(super) const fn new(address: SocketAddr) -> Self {
         Self { address, stream: None }
     }
 
@@ -209,7 +209,7 @@ impl Line {
     }
 
     /// Sends a request and reads the whole answer; its head.
-    fn ask(&mut self, path: &str) -> std::io::Result<String> {
+    pub(super) fn ask(&mut self, path: &str) -> std::io::Result<String> {
         let stream = self.send(path)?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {

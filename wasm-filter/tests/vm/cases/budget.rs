@@ -122,13 +122,23 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
     };
     let queue = || {
         let mut policy = full();
-        policy["concurrency"] = json!({"max": 9, "queue": {"max": 9, "max_wait": "1s"}});
+        policy["concurrency"] = json!({"max": 90, "queue": {"max": 9, "max_wait": "1s"}});
         policy
     };
     // Its three headers, and the clock when the tries are over.
     let retries = || {
         let mut policy = full();
         policy["retry"] = json!({"budget": {"share": 1}});
+        policy
+    };
+    let limited = || {
+        let mut policy = full();
+        policy["rate_limits"] = json!([{"rate": "10000/s", "key": ["policy"]}]);
+        policy
+    };
+    let slots = || {
+        let mut policy = full();
+        policy["concurrency"] = json!({"max": 500});
         policy
     };
     let rows = [
@@ -152,6 +162,9 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         Row { name: "retry", policy: retries(), play: good, buffers: 4 },
         // Where nobody waits a queue asks nothing of the host.
         Row { name: "queue", policy: queue(), play: good, buffers: 3 },
+        // Tokens and slots that are leased: the first calls took them.
+        Row { name: "rate limit", policy: limited(), play: good, buffers: 3 },
+        Row { name: "concurrency", policy: slots(), play: good, buffers: 3 },
         Row { name: "no deadline asked", policy: deadlines(), play: good, buffers: 3 },
         // The flags in place of the headers.
         Row { name: "another filter answers", policy: full(), play: denied, buffers: 3 },
@@ -164,8 +177,9 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         let process = Process::new(3);
         process.lock().log_level = 2;
         let (mut vm, root) = plugin(machine, &process, 1, policy)?;
-        // The first call makes its scope.
-        for _ in 0..2 {
+        // The first call makes its scope. Where tokens are leased those before the last find out how many.
+        let times = if matches!(name, "rate limit" | "concurrency") { 10 } else { 2 };
+        for _ in 0..times {
             process.lock().calls.clear();
             let call = vm.begin(root)?;
             vm.know(call, |context| {
@@ -188,7 +202,7 @@ pub(super) fn a_call_makes_few_host_calls(machine: &Machine) -> TestResult {
         // Durations are recorded on the tick.
         assert!(!calls.contains_key("proxy_record_metric"), "{name}: {calls:?}");
         vm.tick(root)?;
-        assert_eq!(process.metric(&["request_duration_ms"]), 2, "{name}");
+        assert_eq!(process.metric(&["request_duration_ms"]), times, "{name}");
     }
     Ok(())
 }
