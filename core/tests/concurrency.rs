@@ -109,11 +109,15 @@ fn each_worker_has_its_own_where_nothing_is_shared() {
 }
 
 #[test]
-fn a_worker_of_envoy_has_its_own() {
-    for share in ["", r#", "share": "process""#] {
-        let document = document(&format!(r#""concurrency": {{"max": 7 {share}}}"#), Host::Wasm);
+fn workers_of_envoy_share_it_unless_it_finds_itself() {
+    for (limit, share) in [
+        (r#""max": 7"#, Share::Process),
+        (r#""max": 7, "share": "none""#, Share::None),
+        (r#""adaptive": {"min": 1, "max": 7}"#, Share::None),
+    ] {
+        let document = document(&format!(r#""concurrency": {{{limit}}}"#), Host::Wasm);
         let limit = document.policies[0].concurrency.unwrap();
-        assert_eq!((limit.max, limit.share), (7, Share::None));
+        assert_eq!((limit.max, limit.share), (7, share));
     }
 }
 

@@ -85,13 +85,13 @@ fn wrong_numbers_and_words() {
     }
 }
 
-/// Envoy's workers cannot hand slots to one another: each has a limit and a queue of its own.
+/// Envoy's workers lease slots of one limit; what one learns from its calls is its own.
 #[test]
-fn in_the_filter_each_worker_has_its_own_limit_and_queue() {
+fn in_the_filter_each_worker_learns_a_limit_of_its_own() {
     let queue = json!({"max": 1, "queue": {"max": 1, "max_wait": "1s"}});
     let document = json!({"policies": [{"name": "a", "concurrency": queue}]});
     let limit = compile(&document, Host::Wasm).policies[0].concurrency.unwrap();
-    assert_eq!((limit.share, limit.queue.map(|queue| queue.max)), (Share::None, Some(1)));
+    assert_eq!((limit.share, limit.queue.map(|queue| queue.max)), (Share::Process, Some(1)));
     let adaptive = json!({"policies": [{"name": "a", "concurrency": {"adaptive": {}}}]});
     let limit = compile(&adaptive, Host::Wasm).policies[0].concurrency.unwrap();
     assert_eq!((limit.share, limit.adaptive.is_some()), (Share::None, true));
