@@ -27,8 +27,8 @@
 //! there first, and a change is a compare-and-swap. A change that lost the race was decided on old
 //! grounds, so it is decided again. The rules are the same either way.
 //!
-//! How the record changes is in `change`, what trips in [`evidence`], how long it stays open in
-//! [`open_time`], what becomes of probes in `half_open`, their leases in [`probes`], how it comes back in
+//! How the record changes is in `change`, by an operator in `order`, what trips in [`evidence`], how long it stays
+//! open in [`open_time`], what becomes of probes in `half_open`, their leases in [`probes`], how it comes back in
 //! [`ramp`], and how replicas in other processes decide as one in [`mesh`].
 
 mod change;
@@ -38,6 +38,7 @@ pub mod evidence;
 mod half_open;
 pub mod mesh;
 pub mod open_time;
+mod order;
 pub mod probes;
 pub mod ramp;
 pub mod record;
@@ -56,6 +57,7 @@ use alloc::sync::Arc;
 use cold::Cold;
 pub use denied::Denied;
 use evidence::Evidence;
+pub use order::{Held, Order};
 use probes::Probe;
 use record::{Phase, Probing, Record, Trial};
 use record_store::RecordStore;
@@ -78,8 +80,9 @@ pub struct Breaker {
     /// that is not full of good calls. Worked out after each result that is not absorbed; false again
     /// with each change of the record.
     absorbs_success: bool,
-    /// Whether a ramp is under way.
-    ramps: bool,
+    /// Whether its state alone does not tell what becomes of a call: a ramp is under way, or an operator holds
+    /// it.
+    is_disturbed: bool,
     /// Whether there are changes of state that nobody took yet.
     has_news: bool,
 }
@@ -132,7 +135,7 @@ impl Breaker {
             cold: None,
             rng: Rng::new(seed),
             absorbs_success: false,
-            ramps: false,
+            is_disturbed: false,
             has_news: false,
             store,
             policy,
@@ -147,20 +150,20 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> Result<Permit, Denied> {
         self.look(now);
         match self.record.phase {
-            Phase::Closed { .. } if !self.ramps => Ok(self.permit(Probe::NONE)),
-            Phase::Open { until } if now < until => {
+            Phase::Closed { .. } if !self.is_disturbed => Ok(self.permit(Probe::NONE)),
+            Phase::Open { until } if now < until && !self.is_disturbed => {
                 Err(Denied::open(until.since(now), self.record.cause))
             }
             _ => self.admit_carefully(now),
         }
     }
 
-    /// A permit of a breaker that is closed, without a ramp, and that no other replica changed: what
+    /// A permit of a breaker that is closed, without a ramp, that nobody holds and no other replica changed: what
     /// [`Breaker::admit`] gives then.
     #[inline]
     pub(crate) fn admit_undisturbed(&self) -> Option<Permit> {
         let is_undisturbed = matches!(self.record.phase, Phase::Closed { .. })
-            && !self.ramps
+            && !self.is_disturbed
             && self.store.unseen().is_none();
         is_undisturbed.then(|| self.permit(Probe::NONE))
     }
@@ -173,6 +176,9 @@ impl Breaker {
     pub fn peek(&mut self, now: Instant) -> Result<(), Denied> {
         self.look(now);
         self.expire_leases(now);
+        if let Some(answer) = self.held_answer() {
+            return answer;
+        }
         if let Some(denied) = self.denied(now) {
             return Err(denied);
         }
@@ -209,6 +215,9 @@ impl Breaker {
 
     #[cold]
     fn admit_carefully(&mut self, now: Instant) -> Result<Permit, Denied> {
+        if let Some(answer) = self.held_answer() {
+            return answer.map(|()| self.permit(Probe::NONE));
+        }
         loop {
             self.expire_leases(now);
             if let Some(denied) = self.denied(now) {
@@ -246,7 +255,7 @@ impl Breaker {
             ramp::Step::Admit => Ok(self.permit(Probe::NONE)),
             ramp::Step::Over => {
                 self.cold().ramp = None;
-                self.ramps = false;
+                self.is_disturbed = false;
                 Ok(self.permit(Probe::NONE))
             }
         }
@@ -273,6 +282,9 @@ impl Breaker {
 
     #[inline(never)]
     fn settle_carefully(&mut self, now: Instant, permit: Permit, report: Report) -> bool {
+        if self.held().is_some() {
+            return permit.generation != self.record.generation;
+        }
         let late = match self.record.phase {
             Phase::Closed { .. } if permit.generation == self.record.generation => {
                 self.count(now, report)

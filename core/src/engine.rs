@@ -11,6 +11,7 @@ mod due;
 mod far;
 mod leases;
 mod limits;
+mod orders;
 mod policies;
 mod recorder;
 mod scope;

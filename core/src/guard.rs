@@ -24,7 +24,7 @@ mod waiting;
 
 use crate::board::account::Account;
 use crate::board::{Board, Words};
-use crate::breaker::{Breaker, Denied, Permit, State, Transition};
+use crate::breaker::{Breaker, Denied, Order, Permit, State, Transition};
 use crate::decision::Rejection;
 use crate::outcome::Report;
 use crate::policy::{BreakerPolicy, ConcurrencyPolicy, Policy, Share, StateHashes};
@@ -386,11 +386,23 @@ impl Guard {
         Some((view, limit.slots().is_shared()))
     }
 
-    /// Whether it may leave the table: closed, and nobody waits, to settle or for a slot.
+    /// Carries out an operator's order. False where there is no breaker.
+    pub fn order(&mut self, now: Instant, order: Order) -> bool {
+        match &mut self.breaker {
+            Some(breaker) => {
+                breaker.order(now, order);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it may leave the table: closed, nobody waits, to settle or for a slot, and no operator holds it.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.outstanding == 0
             && self.state() == State::Closed
+            && self.breaker.as_ref().is_none_or(|breaker| breaker.held().is_none())
             && self.limit.as_ref().is_none_or(|limit| limit.is_idle())
     }
 }

@@ -62,7 +62,7 @@ pub struct TransitionKind {
 }
 
 /// Every kind of transition, in the order of [`Counts::transitions`].
-pub const TRANSITIONS: [TransitionKind; 11] = [
+pub const TRANSITIONS: [TransitionKind; 15] = [
     kind(State::Closed, State::Open, "consecutive_failures"),
     kind(State::Closed, State::Open, "failure_rate"),
     kind(State::Closed, State::Open, "slow_rate"),
@@ -74,6 +74,10 @@ pub const TRANSITIONS: [TransitionKind; 11] = [
     kind(State::HalfOpen, State::Open, "failure_rate"),
     kind(State::HalfOpen, State::Open, "slow_rate"),
     kind(State::Open, State::Closed, "open_elapsed"),
+    kind(State::Closed, State::Open, "forced"),
+    kind(State::HalfOpen, State::Open, "forced"),
+    kind(State::Open, State::Closed, "reset"),
+    kind(State::HalfOpen, State::Closed, "reset"),
 ];
 
 const fn kind(from: State, to: State, cause: &'static str) -> TransitionKind {
@@ -125,6 +129,8 @@ impl Counts {
             (Cause::FailureRate { .. }, State::HalfOpen, _) => 8,
             (Cause::SlowRate { .. }, State::HalfOpen, _) => 9,
             (Cause::OpenElapsed, _, State::Closed) => 10,
+            (Cause::Forced, State::HalfOpen, _) => 12,
+            (Cause::Reset, State::HalfOpen, _) => 14,
             (Cause::ConsecutiveFailures { .. }, ..) => 0,
             (Cause::FailureRate { .. }, ..) => 1,
             (Cause::SlowRate { .. }, ..) => 2,
@@ -133,6 +139,8 @@ impl Counts {
             (Cause::ProbeSlow, ..) => 5,
             (Cause::ProbesExpired, ..) => 6,
             (Cause::ProbesSucceeded, ..) => 7,
+            (Cause::Forced, ..) => 11,
+            (Cause::Reset, ..) => 13,
         };
         // Who made it counts it; all who followed it are in `states`.
         if !change.adopted {

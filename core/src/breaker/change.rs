@@ -110,10 +110,11 @@ impl Breaker {
             evidence.clear(generation);
         }
         let (to, length) = (self.state(), self.policy.ramp);
-        self.ramps = to == State::Closed && !length.is_zero();
+        let ramps = to == State::Closed && !length.is_zero();
         self.has_news = true;
-        let ramp = self.ramps.then(|| Ramp::new(at));
+        let ramp = ramps.then(|| Ramp::new(at));
         let cold = self.cold();
+        let is_held = cold.held.is_some();
         cold.since = at;
         cold.moved = at;
         cold.leases.clear();
@@ -125,6 +126,7 @@ impl Breaker {
         };
         let change = Transition { at, from, to, cause, generation, level, open_for, adopted };
         cold.journal.add(change);
+        self.is_disturbed = ramps || is_held;
         if matches!(self.policy.share, Share::Mesh { .. }) {
             self.mesh_entered(at, from);
         }

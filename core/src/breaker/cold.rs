@@ -3,6 +3,7 @@
 
 use super::mesh::Mesh;
 use super::open_time::Recovery;
+use super::order::Held;
 use super::probes::Leases;
 use super::ramp::Ramp;
 use super::view::Journal;
@@ -20,6 +21,8 @@ pub(super) struct Cold {
     /// When anything in the record changed last.
     pub moved: Instant,
     pub journal: Journal,
+    /// Where an operator holds it.
+    pub held: Option<Held>,
     /// What it knows of replicas in other processes.
     pub mesh: Mesh,
 }

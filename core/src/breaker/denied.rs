@@ -27,6 +27,8 @@ pub enum Denied {
         /// The share in whole percent, rounded down.
         percent: u8,
     },
+    /// An operator holds it open.
+    Held,
 }
 
 impl Denied {
@@ -41,14 +43,14 @@ impl Denied {
     pub const fn left(&self) -> Option<Duration> {
         match self {
             Self::Open { left_millis, .. } => Some(Duration::from_millis(*left_millis as u64)),
-            Self::Probing { .. } | Self::Ramping { .. } => None,
+            Self::Probing { .. } | Self::Ramping { .. } | Self::Held => None,
         }
     }
 
     /// State of the breaker.
     pub const fn state(&self) -> State {
         match self {
-            Self::Open { .. } => State::Open,
+            Self::Open { .. } | Self::Held => State::Open,
             Self::Probing { .. } => State::HalfOpen,
             Self::Ramping { .. } => State::Closed,
         }
@@ -64,6 +66,7 @@ impl fmt::Display for Denied {
             }
             Self::Probing { outstanding: 1 } => f.write_str("half-open, 1 probe under way"),
             Self::Probing { outstanding } => write!(f, "half-open, {outstanding} probes under way"),
+            Self::Held => f.write_str("held open by an operator"),
             Self::Ramping { percent } => write!(f, "ramping, {percent}% of calls admitted"),
         }
     }

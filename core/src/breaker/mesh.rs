@@ -86,10 +86,14 @@ impl Mesh {
 }
 
 impl Breaker {
-    /// What others should know of it, where anything changed since the last one. While it is open or
+    /// What others should know of it, where anything changed since the last one; nothing while an operator holds it. While it is open or
     /// half-open there is always one, so that a store that forgot everything learns it again. None where it
     /// shares nothing with other processes.
     pub fn take_delta(&mut self, now: Instant, member: Member, sequence: u64) -> Option<Delta> {
+        if self.held().is_some() {
+            // An order is for this process alone.
+            return None;
+        }
         let mut has_news = self.evidence.as_mut()?.mesh_windows().0?.take_news();
         has_news |= match self.record.phase {
             Phase::Closed { .. } => false,
@@ -140,6 +144,9 @@ impl Breaker {
         let Share::Mesh { quorum } = self.policy.share else {
             return;
         };
+        if self.held().is_some() {
+            return;
+        }
         self.look(now);
         self.expire_leases(now);
         self.bound_open_time(now);
@@ -210,7 +217,8 @@ impl Breaker {
     fn follow_open(&mut self, now: Instant, merged: &Merged) {
         let left = merged.open_for.min(self.policy.open.max);
         while !left.is_zero() && self.state() == State::Closed {
-            let cause = record::cause_of(record::cause_code(merged.cause), &self.policy.trip);
+            let code = record::cause_code(merged.cause);
+            let cause = record::cause_of(code, State::Open, &self.policy.trip);
             let mut next = self.record.entering(Phase::Open { until: now + left }, cause);
             next.level = next.level.max(merged.level);
             self.follow(now, next);
@@ -259,7 +267,9 @@ impl Breaker {
     #[cold]
     pub(super) fn mesh_entered(&mut self, at: Instant, from: State) {
         let to = self.state();
-        self.cold().mesh.entered(from, to);
+        if self.held().is_none() {
+            self.cold().mesh.entered(from, to);
+        }
         if to == State::Closed {
             self.restart_mesh_windows(Some(at));
         }

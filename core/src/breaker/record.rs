@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0–1 | state: 0 closed, 1 half-open, 2 open, 3 half-open with a trial |
 //! | 2–7 | level of the open time |
-//! | 8–10 | what caused the last change |
+//! | 8–10 | what caused the last change, of those that lead to this state |
 //! | 11–26 | generation, modulo 2^16 |
 //! | 27–63 | closed: streak of failures; open: its end in ms; half-open: 10 bits each for probes outstanding, successes, and leases that ran out in a row, then 7 for the number of the last probe; trial: 7 bits each for probes admitted, failures, slow answers and successes |
 //!
@@ -104,11 +104,7 @@ impl Record {
     /// The state.
     #[inline]
     pub const fn state(&self) -> State {
-        match self.phase {
-            Phase::Closed { .. } => State::Closed,
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen(_) | Phase::Trial(_) => State::HalfOpen,
-        }
+        state_of(&self.phase)
     }
 
     /// The record with another phase of the same state.
@@ -170,28 +166,40 @@ impl Record {
             phase,
             generation: known.generation.wrapping_add(u32::from(passed)),
             level: (word >> 2 & 63) as u8,
-            cause: cause_of(word >> 8 & 7, trip),
+            cause: cause_of(word >> 8 & 7, state_of(&phase), trip),
         }
     }
 }
 
 const MAX_MILLIS: u64 = (1 << 37) - 1;
 
+const fn state_of(phase: &Phase) -> State {
+    match phase {
+        Phase::Closed { .. } => State::Closed,
+        Phase::Open { .. } => State::Open,
+        Phase::HalfOpen(_) | Phase::Trial(_) => State::HalfOpen,
+    }
+}
+
+/// Three bits. An operator's orders have the codes of causes that never lead to the same state.
 pub(crate) const fn cause_code(cause: Cause) -> u64 {
     match cause {
         Cause::ProbesSucceeded => 0,
         Cause::ConsecutiveFailures { .. } => 1,
         Cause::FailureRate { .. } => 2,
         Cause::SlowRate { .. } => 3,
-        Cause::OpenElapsed => 4,
+        Cause::OpenElapsed | Cause::Forced => 4,
         Cause::ProbeFailed => 5,
         Cause::ProbeSlow => 6,
-        Cause::ProbesExpired => 7,
+        Cause::ProbesExpired | Cause::Reset => 7,
     }
 }
 
-pub(crate) fn cause_of(code: u64, trip: &Trip) -> Cause {
+/// What led to `state`, by its code.
+pub(crate) fn cause_of(code: u64, state: State, trip: &Trip) -> Cause {
     match code {
+        4 if state == State::Open => Cause::Forced,
+        7 if state == State::Closed => Cause::Reset,
         1 => Cause::ConsecutiveFailures { count: trip.consecutive_failures.unwrap_or(1) },
         2 => Cause::FailureRate { calls: 0, failures: 0 },
         3 => Cause::SlowRate { calls: 0, slow: 0 },
@@ -251,17 +259,22 @@ mod tests {
     #[test]
     fn a_word_keeps_the_cause() {
         let trip = Trip { consecutive_failures: Some(3), ..Trip::default() };
-        for cause in [
-            Cause::ProbesSucceeded,
-            Cause::ConsecutiveFailures { count: 3 },
-            Cause::FailureRate { calls: 0, failures: 0 },
-            Cause::SlowRate { calls: 0, slow: 0 },
-            Cause::OpenElapsed,
-            Cause::ProbeFailed,
-            Cause::ProbeSlow,
-            Cause::ProbesExpired,
+        let closed = Phase::Closed { streak: 0 };
+        let open = Phase::Open { until: Instant::from_millis(1) };
+        for (phase, cause) in [
+            (closed, Cause::ProbesSucceeded),
+            (open, Cause::ConsecutiveFailures { count: 3 }),
+            (open, Cause::FailureRate { calls: 0, failures: 0 }),
+            (open, Cause::SlowRate { calls: 0, slow: 0 }),
+            (Phase::HalfOpen(Probing::default()), Cause::OpenElapsed),
+            (closed, Cause::OpenElapsed),
+            (open, Cause::ProbeFailed),
+            (open, Cause::ProbeSlow),
+            (open, Cause::ProbesExpired),
+            (open, Cause::Forced),
+            (closed, Cause::Reset),
         ] {
-            let record = Record { cause, ..Record::NEW };
+            let record = Record { phase, cause, ..Record::NEW };
             assert_eq!(Record::unpack(record.pack(), &Record::NEW, &trip), record);
         }
     }

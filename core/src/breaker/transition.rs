@@ -60,6 +60,10 @@ pub enum Cause {
     ProbesExpired,
     /// Enough probes succeeded.
     ProbesSucceeded,
+    /// An operator forced it open.
+    Forced,
+    /// An operator reset or disabled it.
+    Reset,
 }
 
 impl Cause {
@@ -74,6 +78,8 @@ impl Cause {
             Self::ProbeSlow => "probe_slow",
             Self::ProbesExpired => "probes_expired",
             Self::ProbesSucceeded => "probes_succeeded",
+            Self::Forced => "forced",
+            Self::Reset => "reset",
         }
     }
 }
@@ -96,6 +102,7 @@ impl fmt::Display for Cause {
             Self::ProbeSlow => f.write_str("a slow probe"),
             Self::ProbesExpired => f.write_str("unanswered probes"),
             Self::ProbesSucceeded => f.write_str("successful probes"),
+            Self::Forced | Self::Reset => f.write_str("an operator's order"),
         }
     }
 }

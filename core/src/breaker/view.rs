@@ -2,7 +2,7 @@
 
 use super::Breaker;
 use super::record::Phase;
-use super::{Cause, State, Transition};
+use super::{Cause, Held, State, Transition};
 use crate::time::Instant;
 
 /// What a breaker looks like at one moment.
@@ -24,8 +24,10 @@ pub struct View {
     pub failures: u32,
     /// Slow answers in the window of `slow_rate`.
     pub slow: u32,
-    /// While open: when the next call will probe.
+    /// While open: when the next call will probe. None where an operator holds it.
     pub next_probe: Option<Instant>,
+    /// Where an operator holds it.
+    pub held: Option<Held>,
 }
 
 impl Breaker {
@@ -37,8 +39,9 @@ impl Breaker {
             Phase::Closed { streak } => streak,
             _ => 0,
         };
+        let held = self.held();
         View {
-            state: self.state(),
+            state: held.map_or(self.state(), Held::state),
             since: self.cold.as_ref().map_or(Instant::ZERO, |cold| cold.since),
             cause: (self.record.generation != 0).then_some(self.record.cause),
             generation: self.record.generation,
@@ -47,9 +50,10 @@ impl Breaker {
             failures: failures.map_or(streak, |tally| tally.bad),
             slow: slow.map_or(0, |tally| tally.bad),
             next_probe: match self.record.phase {
-                Phase::Open { until } => Some(until),
+                Phase::Open { until } if held.is_none() => Some(until),
                 _ => None,
             },
+            held,
         }
     }
 }

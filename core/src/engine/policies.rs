@@ -175,7 +175,7 @@ impl Engine {
         self.share_labels();
     }
 
-    fn share_labels(&mut self) {
+    pub(super) fn share_labels(&mut self) {
         let takes_labels = |state: &&State| state.is_in_force && state.registry.scope.is_labelled();
         let count = self.states.iter().flatten().filter(takes_labels).count();
         self.recorder.series().share_between(count);

@@ -348,7 +348,7 @@ mod tests {
             wasted: 28,
             retries: [40, 41, 42, 43, 44, 45, 46, 47, 48, 49],
             retry_budget: 50,
-            transitions: [11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33],
+            transitions: [11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33, 51, 52, 53, 54],
             states: [19, 20, 21],
         };
         let series = Series { policy: "p".into(), scope: "s".into(), counts };
@@ -359,7 +359,8 @@ mod tests {
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
         let wanted = [
             2, 84, 52, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 62,
-            64, 66, 6, 86, 54, 50, 8, 46, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 18, 20, 56,
+            64, 66, 102, 104, 106, 108, 6, 86, 54, 50, 8, 46, 80, 82, 84, 86, 88, 90, 92, 94, 96,
+            98, 100, 18, 20, 56,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [

@@ -251,6 +251,7 @@ fn a_change_that_somebody_else_made_is_not_the_calls() {
         failures: 0,
         slow: 0,
         next_probe: None,
+        held: None,
     };
     let changed = |after: u32, late| {
         let (before, after) = (view(1, State::Closed), view(after, State::Open));

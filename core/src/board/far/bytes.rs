@@ -161,9 +161,10 @@ impl<'a> Reader<'a> {
         (tally.bad <= tally.calls).then_some(tally)
     }
 
-    pub(super) fn cause(&mut self) -> Option<Cause> {
+    /// What led to `state`.
+    pub(super) fn cause(&mut self, state: State) -> Option<Cause> {
         let code = self.byte().filter(|code| *code < 8)?;
-        Some(record::cause_of(code.into(), &Trip::default()))
+        Some(record::cause_of(code.into(), state, &Trip::default()))
     }
 
     pub(super) fn level(&mut self) -> Option<u8> {

@@ -114,10 +114,11 @@ impl Delta {
 
 fn read(from: &mut Reader<'_>) -> Option<Delta> {
     let flags = from.flags(3 | MESH_OPEN | VOTE)?;
-    let (level, cause) = (from.level()?, from.cause()?);
+    let state = state_of(flags & 3)?;
+    let (level, cause) = (from.level()?, from.cause(state)?);
     let worker = from.short()?;
     Some(Delta {
-        state: state_of(flags & 3)?,
+        state,
         is_mesh_open: flags & MESH_OPEN != 0,
         is_vote: flags & VOTE != 0,
         level,

@@ -1,7 +1,7 @@
 //! A store's answer for one scope: the sum of all members.
 
 use super::bytes::{Reader, Refused, Writer};
-use crate::breaker::Cause;
+use crate::breaker::{Cause, State};
 use crate::time::{Duration, Instant};
 use crate::window::Tally;
 use alloc::vec::Vec;
@@ -80,7 +80,7 @@ impl Merged {
 
 fn read(from: &mut Reader<'_>) -> Option<Merged> {
     let is_open = from.flags(OPEN)? == OPEN;
-    let (level, cause, votes) = (from.level()?, from.cause()?, from.short()?);
+    let (level, cause, votes) = (from.level()?, from.cause(State::Open)?, from.short()?);
     Some(Merged {
         is_open,
         level,
