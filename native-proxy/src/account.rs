@@ -48,6 +48,9 @@ impl RequestAccount {
             status: None,
             by: AnsweredBy::Proxy,
             route: None,
+            caller: None,
+            patience: None,
+            warned: 0,
             policy: None,
             decision: Decision::None,
             end: End::ClientGone,
@@ -107,6 +110,11 @@ impl RequestAccount {
         }
     }
 
+    /// It comes from there, and its caller says that it waits so long.
+    pub(crate) fn called_by(&mut self, caller: IpAddr, patience: Option<Duration>) {
+        (self.request.caller, self.request.patience) = (Some(caller), patience);
+    }
+
     /// A route was found.
     pub(crate) fn routed(&mut self, route: &Rc<Route>) {
         self.request.route = Some(route.clone());
@@ -139,6 +147,7 @@ impl RequestAccount {
     /// Something was noticed in how its caller works.
     pub(crate) fn warns(&mut self, policy: &Policy, kind: Kind, what: fmt::Arguments<'_>) {
         self.worker.warns(policy, kind, what);
+        self.request.warned |= kind.bit();
         self.note(|trace, now| trace.warns(now, kind));
     }
 

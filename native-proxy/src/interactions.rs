@@ -26,6 +26,11 @@ impl Kind {
     pub(crate) const ALL: [Self; 3] =
         [Self::CallsPerTrace, Self::AfterDeadline, Self::DbTransaction];
 
+    /// A bit of its own.
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The name in metrics, logs and spans.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 pub mod echo;
 pub mod framing;
+mod history;
 mod interactions;
 pub mod layer;
 pub mod log;

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 const CHOSEN: &[(&str, &[&str])] = &[
     ("listeners.0.address", &[r#""127.0.0.1:1""#, r#""127.0.0.1:2""#]),
     ("admin.address", &[r#""127.0.0.1:3""#, r#""127.0.0.1:4""#]),
+    ("admin.watch.0.proxy", &[r#""127.0.0.1:7""#, r#""127.0.0.1:8""#]),
+    ("admin.watch.0.envoy", &[r#""127.0.0.1:7""#, r#""127.0.0.1:8""#]),
     ("health.address", &[r#""127.0.0.1:5""#, r#""127.0.0.1:6""#]),
     // 0 is as many as there are cores.
     ("workers", &["3", "4"]),
@@ -59,7 +61,7 @@ fn each_leaf_changes_the_settings() {
     }
     let alone = ["version", "upstreams.a.protocol", "routes.0.direction"];
     assert_eq!(only_one, alone);
-    assert_eq!(count, 48);
+    assert_eq!(count, 53);
 }
 
 #[test]

@@ -87,7 +87,9 @@ pub fn build() -> Result<()> {
     let built = folder().join(Target::Wasi.name()).join("wasm");
     let optimiser = tools::named("wasm-opt")?.find();
     if optimiser.is_none() {
-        say::line("    without wasm-opt (Debian's binaryen), which makes it about an eighth smaller");
+        say::line(
+            "    without wasm-opt (Debian's binaryen), which makes it about an eighth smaller",
+        );
     }
     let make = |from: &str, to: &Path| finish(&built.join(from), to, optimiser.as_deref());
     let filter = make(FILTERS[0].1, &place::filter())?;

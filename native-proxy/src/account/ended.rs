@@ -10,6 +10,7 @@ use bimetal_core::retry::NoRetry;
 use bimetal_core::{Duration, Instant};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,6 +33,12 @@ pub(crate) struct RequestEnded {
     pub by: AnsweredBy,
     /// The route; none where the request ended before one was found.
     pub route: Option<Rc<Route>>,
+    /// Who called; none where the request ended before somebody looked.
+    pub caller: Option<IpAddr>,
+    /// What its caller said that it waits.
+    pub patience: Option<Duration>,
+    /// What was warned of, by [`Kind::bit`](crate::interactions::Kind::bit).
+    pub warned: u8,
     /// The policy that matched.
     pub policy: Option<Arc<Policy>>,
     /// What was decided.

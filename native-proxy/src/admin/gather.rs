@@ -24,9 +24,13 @@ pub(super) async fn breakers(shared: &Shared) -> Result<Vec<BreakerRow>, String>
     Ok(ask(shared, Command::Breakers).await?.into_iter().flatten().collect())
 }
 
-async fn ask<T>(
+/// What every worker answers to a question.
+///
+/// # Errors
+/// Which worker does not answer.
+pub(super) async fn ask<T>(
     shared: &Shared,
-    question: fn(oneshot::Sender<T>) -> Command,
+    question: impl Fn(oneshot::Sender<T>) -> Command,
 ) -> Result<Vec<T>, String> {
     let replies: Vec<_> = shared
         .workers

@@ -99,14 +99,7 @@ fn durations(page: &mut Page, stats: &[WorkerStats]) {
 fn limits(page: &mut Page, stats: &[WorkerStats]) {
     let mut all: BTreeMap<(&str, &str), LimitRow> = BTreeMap::new();
     for row in stats.iter().flat_map(|worker| &worker.limits) {
-        let sum = all.entry((&row.policy, &row.scope)).or_default();
-        sum.limit = if row.is_shared {
-            sum.limit.max(row.limit)
-        } else {
-            sum.limit.saturating_add(row.limit)
-        };
-        sum.fill = sum.fill.max(row.fill);
-        sum.waiting += row.waiting;
+        all.entry((&row.policy, &row.scope)).or_default().merge(row);
     }
     page.head(&metric::CONCURRENCY_LIMIT);
     for ((policy, scope), row) in &all {

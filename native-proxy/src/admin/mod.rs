@@ -1,30 +1,47 @@
 //! State and health of a proxy, served from a thread of its own, so that probes are answered while
 //! the workers are busy.
 
+mod analyze;
+mod asked;
+mod control;
 mod gather;
+mod hub;
 mod metrics;
+mod quantile;
 mod ready;
+mod row;
+mod tables;
+mod topology;
+mod traffic;
 
 use crate::proxy::Shared;
-use crate::worker::WorkerStats;
+use crate::worker::{Command, WorkerStats};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
+use hub::{Feed, Hub};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::net::TcpListener as Socket;
+use std::net::{IpAddr, TcpListener as Socket};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, Feed>>;
+
+/// What the kernel keeps for a client that does not read.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Which of the two listeners a request came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +104,35 @@ async fn live(
         return;
     };
     tokio::task::spawn_local(shared.directory.clone().keep());
-    tokio::join!(accept(shared.clone(), Face::Admin, admin), accept(shared, Face::Health, health));
+    let hub = Hub::new(shared.clone());
+    tokio::task::spawn_local(hub.clone().keep());
+    let desk = Rc::new(Desk { shared, hub });
+    tokio::join!(accept(desk.clone(), Face::Admin, admin), accept(desk, Face::Health, health));
 }
 
-async fn accept(shared: Arc<Shared>, face: Face, listener: TcpListener) {
+/// What answers are made from.
+struct Desk {
+    shared: Arc<Shared>,
+    hub: Rc<Hub>,
+}
+
+/// Who asks.
+struct Visitor {
+    face: Face,
+    address: IpAddr,
+    /// Ends the connection.
+    ends: Rc<Notify>,
+}
+
+async fn accept(desk: Rc<Desk>, face: Face, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::task::spawn_local(serve(shared.clone(), face, stream));
+            Ok((stream, peer)) => {
+                // Where the kernel does not take it, a slow client is let go a little later.
+                drop(socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER));
+                let (address, ends) = (peer.ip().to_canonical(), Rc::default());
+                let visitor = Visitor { face, address, ends };
+                tokio::task::spawn_local(serve(desk.clone(), visitor, stream));
             }
             // Out of file descriptors, most likely: later is better than never.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -102,52 +140,132 @@ async fn accept(shared: Arc<Shared>, face: Face, listener: TcpListener) {
     }
 }
 
-async fn serve(shared: Arc<Shared>, face: Face, stream: TcpStream) {
+async fn serve(desk: Rc<Desk>, visitor: Visitor, stream: TcpStream) {
+    let visitor = Rc::new(visitor);
+    let asks = visitor.clone();
     let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, face, &request).await) }
+        let (desk, visitor) = (desk.clone(), asks.clone());
+        async move { Ok::<_, Infallible>(guarded(answer(&desk, &visitor, request).await)) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    // A client that breaks off is its own affair.
-    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // A client that breaks off is its own affair.
+        served = served => drop(served),
+        () = visitor.ends.notified() => {}
+    }
 }
 
-async fn answer(shared: &Shared, face: Face, request: &Request<Incoming>) -> Answer {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return answer;
+/// What every answer says to browsers: it is no page to be framed, kept, or taken for something else.
+fn guarded(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
-    match (face, request.uri().path()) {
-        (_, "/metrics") => match gather::stats(shared).await {
-            Ok(stats) => {
-                let mut answer = text(StatusCode::OK, &metrics::page(shared, &stats));
-                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                answer.headers_mut().insert(CONTENT_TYPE, kind);
-                answer
-            }
-            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
-        },
-        (Face::Health, "/livez" | "/startupz") => text(StatusCode::OK, "ok\n"),
-        (Face::Health, "/readyz") => match ready::check(shared).await {
+    answer
+}
+
+async fn answer(desk: &Desk, visitor: &Visitor, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let shared = &*desk.shared;
+    let is_admin = visitor.face == Face::Admin;
+    let settings = shared.settings();
+    // Who scrapes comes by whatever name its discovery found.
+    if is_admin
+        && path != "/metrics"
+        && !asked::is_own_name(request.headers(), &settings.operators.hosts)
+    {
+        let what = "this is not a name of mine; name it in admin.hosts, or come by an address\n";
+        return text(StatusCode::MISDIRECTED_REQUEST, what);
+    }
+    let is_breaker = is_admin && path.starts_with("/breakers/");
+    match *request.method() {
+        Method::GET | Method::HEAD if !is_breaker => {}
+        Method::POST if is_breaker => {
+            return control::order(shared, request, visitor.address).await;
+        }
+        _ => return wrong_method(is_breaker),
+    }
+    match visitor.face {
+        Face::Health => of_health(shared, &path).await,
+        Face::Admin => of_admin(desk, visitor, &path).await,
+    }
+}
+
+fn wrong_method(is_breaker: bool) -> Answer {
+    let allowed = if is_breaker { "POST" } else { "GET, HEAD" };
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed}\n"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+async fn of_health(shared: &Shared, path: &str) -> Answer {
+    match path {
+        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats)),
+        "/livez" | "/startupz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => match ready::check(shared).await {
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
         },
-        (Face::Admin, "/policies") => match gather::stats(shared).await {
-            Ok(stats) => json(&policies(shared, &stats)),
-            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
-        },
-        (Face::Admin, "/breakers") => match gather::breakers(shared).await {
-            Ok(rows) => json(&Value::Array(rows)),
-            Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
-        },
-        (Face::Admin, "/endpoints") => {
-            let groups = shared.directory.groups();
-            json(&groups.iter().flat_map(|group| group.rows()).collect())
-        }
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str) -> Answer {
+    let shared = &*desk.shared;
+    match path {
+        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats)),
+        "/policies" => {
+            told(gather::stats(shared).await, |stats| json_of(&policies(shared, &stats)))
+        }
+        "/breakers" => told(gather::breakers(shared).await, |rows| {
+            json_of(&rows.iter().map(row::breaker).collect())
+        }),
+        "/analyze" => told(gather::ask(shared, Command::Edges).await, |edges| {
+            json_of(&analyze::page(shared, edges.into_iter().flatten().collect()))
+        }),
+        "/topology" => json_of(&topology::page(&shared.settings())),
+        "/endpoints" => {
+            let groups = shared.directory.groups();
+            json_of(&groups.iter().flat_map(|group| group.rows()).collect())
+        }
+        "/events" => events(desk, visitor),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+fn events(desk: &Desk, visitor: &Visitor) -> Answer {
+    let Some(feed) = desk.hub.watch(visitor.ends.clone()) else {
+        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "too many watch already\n");
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return answer;
+    };
+    let mut answer = Response::new(Either::Right(feed));
+    let kind = HeaderValue::from_static("text/event-stream");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// What the workers' answers are made to; or which of them does not answer.
+fn told<T>(gathered: Result<T, String>, tell: impl FnOnce(T) -> Answer) -> Answer {
+    match gathered {
+        Ok(gathered) => tell(gathered),
+        Err(busy) => text(StatusCode::SERVICE_UNAVAILABLE, &busy),
+    }
+}
+
+fn exposition(shared: &Shared, stats: &[WorkerStats]) -> Answer {
+    let mut answer = text(StatusCode::OK, &metrics::page(shared, stats));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
 }
 
 /// So many time limits of a policy are shown of each worker.
@@ -189,15 +307,15 @@ fn policies(shared: &Shared, stats: &[WorkerStats]) -> Value {
 }
 
 fn text(status: StatusCode, text: &str) -> Answer {
-    let mut answer = Response::new(Full::from(String::from(text)));
+    let mut answer = Response::new(Either::Left(Full::from(String::from(text))));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
 
-fn json(value: &Value) -> Answer {
-    let mut answer = Response::new(Full::from(format!("{value}\n")));
+fn json_of(value: &Value) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::from(format!("{value}\n"))));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

@@ -72,11 +72,12 @@ pub(super) fn decide(
         return Ok(Decided::Ends(answer));
     }
     let routing = worker.routing();
+    let caller = client.caller(&head.headers);
     let mut facts = RequestFacts {
         method: &head.method,
         uri: &head.uri,
         headers: &head.headers,
-        client: Some(client.caller(&head.headers)),
+        client: Some(caller),
         destination: None,
         route: None,
         endpoint: None,
@@ -87,6 +88,7 @@ pub(super) fn decide(
     };
     if waited.is_none() {
         account.routed(route);
+        account.called_by(caller, interactions::patience(&head.headers));
     }
     facts.destination = Some(&route.destination);
     facts.route = Some(&route.name);

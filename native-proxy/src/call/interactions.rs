@@ -5,10 +5,11 @@ use crate::account::RequestAccount;
 use crate::interactions::Kind;
 use crate::telemetry;
 use crate::worker::Route;
-use bimetal_core::deadline::DeadlinePolicy;
+use bimetal_core::deadline::{DEADLINE_MS, DeadlinePolicy, GRPC_TIMEOUT};
 use bimetal_core::policy::{Policy, WarningsPolicy};
 use bimetal_core::{Duration, Facts};
-use hyper::header::HeaderName;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 
 /// The word of a caller that holds a transaction.
 const OPEN: &[u8] = b"open";
@@ -20,6 +21,12 @@ const ANY_DEADLINE: DeadlinePolicy = DeadlinePolicy {
     margin: Duration::ZERO,
     forwards: false,
 };
+
+/// What a caller says that it waits.
+pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let field = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    ANY_DEADLINE.left(field(GRPC_TIMEOUT), field(DEADLINE_MS))
+}
 
 /// Looks at a call that goes upstream.
 pub(super) fn notice(

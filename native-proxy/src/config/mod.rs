@@ -5,6 +5,7 @@ mod builtin;
 mod endpoint;
 mod file;
 pub(crate) mod hidden;
+mod operators;
 mod read;
 mod source;
 mod table;
@@ -31,6 +32,7 @@ use bimetal_core::policy::{Document, Match};
 use hyper::header::HeaderValue;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything a proxy runs by.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// Where state and control are: loopback unless told otherwise.
     pub admin: SocketAddr,
+    /// Who may control, and whom the dashboard watches.
+    pub operators: Operators,
     /// Where probes and metrics are.
     pub health: SocketAddr,
     /// Which of the two addresses stand in the file; the others are defaults.
@@ -60,6 +64,37 @@ pub struct Settings {
     pub skipped: Vec<String>,
     /// What is good and yet looks like a mistake, each as `path: what`.
     pub warnings: Vec<String>,
+}
+
+/// Who may control a proxy, how its dashboard is opened, and whom that watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operators {
+    /// The file that has the token for control; none: nobody controls.
+    pub token_file: Option<PathBuf>,
+    /// Names under which the admin listener is asked, in lower case.
+    pub hosts: Vec<String>,
+    /// Whom the dashboard shows beside this proxy.
+    pub watch: Vec<Watched>,
+}
+
+/// Another that the dashboard shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Its admin address.
+    pub address: SocketAddr,
+    /// What it is.
+    pub metal: Metal,
+}
+
+/// Which of both metals something is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metal {
+    /// The native proxy.
+    Proxy,
+    /// An Envoy that runs the filter.
+    Envoy,
 }
 
 /// Which addresses of its own a file gives to a proxy.

@@ -5,7 +5,8 @@ use super::table::{
     route,
 };
 use super::{
-    Listener, OwnAddresses, Route, Settings, Target, against, hidden, telemetry, upstreams,
+    Listener, OwnAddresses, Route, Settings, Target, against, hidden, operators, telemetry,
+    upstreams,
 };
 use bimetal_core::doc::check::fill;
 use bimetal_core::doc::problem::quoted;
@@ -40,6 +41,7 @@ pub fn settings(file: &Node) -> Result<Settings, Problems> {
     let mut problems = check.problems;
     names(&tree, &mut problems);
     addresses(&tree, &mut problems);
+    operators::names(&tree, &mut problems);
     let document = match Document::compile(&policies(file, unsupported), Host::Native) {
         Ok(document) => {
             stand_ins(&document, UPSTREAMS.named_parts(&tree), &mut problems);
@@ -88,6 +90,7 @@ fn read(
     Ok(Settings {
         listeners: listeners.collect::<Result<_, _>>()?,
         admin: admin::ADDRESS_KEY.read(ADMIN.part(tree)?)?.0,
+        operators: operators::read(tree)?,
         health: health::ADDRESS_KEY.read(HEALTH.part(tree)?)?.0,
         given,
         workers: match WORKERS.read(tree)? {

@@ -144,7 +144,10 @@ pub(super) mod listener {
 }
 
 pub(super) mod admin {
-    use super::{ADDRESS, Address, Key, Object, TypedKind};
+    use super::{ADDRESS, Address, HOST_NAME, Key, NAME, Object, PATH, Part, Rule, TypedKind};
+
+    const ONE_HOST: TypedKind<String> = TypedKind::text(&HOST_NAME);
+    const WATCHED: TypedKind<Part> = TypedKind::object(&watched::WATCHED);
 
     pub(crate) const ADDRESS_KEY: Key<Address> = Key::new(
         "address",
@@ -152,9 +155,53 @@ pub(super) mod admin {
         "The address: loopback unless told otherwise.",
     )
     .default(r#""127.0.0.1:9000""#);
+    pub(crate) const TOKEN_FILE: Key<String> = Key::new(
+        "token_file",
+        TypedKind::text(&PATH),
+        "A file with the token that whoever controls breakers has to know, read anew each time; without it nobody does.",
+    );
+    pub(crate) const HOSTS: Key<Vec<String>> = Key::new(
+        "hosts",
+        TypedKind::list(&ONE_HOST, 0),
+        "Names under which people open the dashboard, beside addresses, localhost and names without a dot. A page that comes under another name may be a stranger's.",
+    )
+    .default("[]");
+    pub(crate) const WATCH: Key<Vec<Part>> = Key::new(
+        "watch",
+        TypedKind::list(&WATCHED, 0),
+        "Others that the dashboard shows beside this proxy.",
+    )
+    .default("[]");
 
-    pub(super) static ADMIN: Object =
-        Object { doc: "State and control.", fields: &[ADDRESS_KEY.field()], rules: &[] };
+    pub(super) static ADMIN: Object = Object {
+        doc: "State and control.",
+        fields: &[ADDRESS_KEY.field(), TOKEN_FILE.field(), HOSTS.field(), WATCH.field()],
+        rules: &[],
+    };
+
+    pub(in crate::config) mod watched {
+        use super::{ADDRESS, Address, Key, NAME, Object, Rule, TypedKind};
+
+        pub(crate) const NAME_KEY: Key<String> =
+            Key::new("name", TypedKind::text(&NAME), "What it is called on the dashboard.")
+                .required();
+        pub(crate) const PROXY: Key<Address> = Key::new(
+            "proxy",
+            TypedKind::text(&ADDRESS),
+            "The admin address of another proxy of ours.",
+        );
+        pub(crate) const ENVOY: Key<Address> = Key::new(
+            "envoy",
+            TypedKind::text(&ADDRESS),
+            "The admin address of an Envoy that runs the filter.",
+        );
+
+        pub(super) static WATCHED: Object = Object {
+            doc: "Another proxy, or an Envoy with the filter.",
+            fields: &[NAME_KEY.field(), PROXY.field(), ENVOY.field()],
+            rules: &[Rule::ExactlyOne(&[PROXY.name(), ENVOY.name()])],
+        };
+    }
 }
 
 pub(super) mod health {
@@ -231,6 +278,25 @@ static PROTOCOL: Form = Form {
         let name = text.split('/').next().unwrap_or_default().to_ascii_lowercase();
         let hidden = ["h2", "h2c", "h3", "http", "https", "tls"];
         !name.is_empty() && text.bytes().all(legal) && !hidden.contains(&name.as_str())
+    },
+};
+
+static PATH: Form = Form {
+    what: "a path",
+    allowed: "the path of a file",
+    pattern: None,
+    longest: Some(4096),
+    test: |text| !text.is_empty() && !text.contains('\0'),
+};
+
+static HOST_NAME: Form = Form {
+    what: "a host's name",
+    allowed: r#"a name as in `Host`, without a port, such as "bimetal.example.com""#,
+    pattern: None,
+    longest: Some(253),
+    test: |text| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        !text.is_empty() && text.bytes().all(legal)
     },
 };
 

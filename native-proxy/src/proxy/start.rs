@@ -5,6 +5,7 @@ use crate::admin::Admin;
 use crate::board::{self, ExchangeCounts, Exchanger, Link, MemoryBoard, replica};
 use crate::clock::Clock;
 use crate::config::{Listener, Settings, Telemetry};
+use crate::history::History;
 use crate::log::Level;
 use crate::serve::{Sharing, bind};
 use crate::stale::StaleAnswers;
@@ -40,6 +41,12 @@ pub(crate) struct Shared {
     pub traces: Option<Queue>,
     /// What is counted of exchanges with other processes.
     pub exchanges: Arc<ExchangeCounts>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// What happened to breakers.
+    pub history: Arc<History>,
+    /// Address of the admin listener, with its real port.
+    pub admin: SocketAddr,
     settings: Mutex<Arc<Settings>>,
 }
 
@@ -125,6 +132,7 @@ impl Proxy {
         let failure_log = Arc::new(FailureLog::default());
         let interactions = Arc::new(Interactions::default());
         let stale = Arc::new(StaleAnswers::default());
+        let history = Arc::new(History::default());
         let directory = Arc::new(Directory::new(clock));
         directory.load(&settings);
         let board_policy = settings.document.board.clone();
@@ -145,6 +153,7 @@ impl Proxy {
                 failure_log: failure_log.clone(),
                 interactions: interactions.clone(),
                 stale: stale.clone(),
+                history: history.clone(),
                 traces: queue.cloned().zip(Some(environment.clone())),
                 mesh: mesh.clone(),
                 ready_path: ready_path.clone(),
@@ -169,6 +178,9 @@ impl Proxy {
             directory,
             traces: queue.cloned(),
             exchanges: Arc::default(),
+            clock,
+            history,
+            admin: admin_address,
             settings: Mutex::new(settings),
         });
         if let Some((policy, mesh)) = board_policy.zip(mesh) {

@@ -106,6 +106,7 @@ impl Worker {
     /// A request ended: the one place from which it is counted and logged.
     pub(crate) fn request_ended(&self, request: &RequestEnded) {
         self.ended.add(request);
+        self.edges.add(request);
         if let (Some(kind), Some(policy)) = (request.fallback, &request.policy) {
             self.fallbacks.add(&policy.name, kind);
         }
@@ -205,4 +206,4 @@ impl fmt::Display for Told<'_> {
 
 #[cfg(test)]
 #[path = "ended_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -15,7 +15,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// The route of the study's `/echo`.
-fn route(worker: &Worker) -> Option<Rc<Route>> {
+pub(in crate::worker) fn route(worker: &Worker) -> Option<Rc<Route>> {
     let facts = RequestFacts {
         method: &Method::POST,
         uri: &Uri::from_static("/echo"),
@@ -30,7 +30,7 @@ fn route(worker: &Worker) -> Option<Rc<Route>> {
 }
 
 /// A request of which nothing is known.
-fn request() -> RequestEnded {
+pub(in crate::worker) fn request() -> RequestEnded {
     RequestEnded {
         begun: Instant::ZERO,
         duration: Duration::ZERO,
@@ -38,6 +38,9 @@ fn request() -> RequestEnded {
         status: None,
         by: AnsweredBy::Proxy,
         route: None,
+        caller: None,
+        patience: None,
+        warned: 0,
         policy: None,
         decision: Decision::None,
         end: End::ClientGone,
@@ -50,7 +53,7 @@ fn request() -> RequestEnded {
     }
 }
 
-fn status(code: u16) -> Option<StatusCode> {
+pub(in crate::worker) fn status(code: u16) -> Option<StatusCode> {
     Some(StatusCode::from_u16(code).unwrap())
 }
 

@@ -27,6 +27,16 @@ impl Histogram {
         }
         self.sum = self.sum.saturating_add(other.sum);
     }
+
+    /// What was counted since `before`, which is of the same histogram.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        for (mine, theirs) in since.counts.iter_mut().zip(before.counts) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        since.sum = since.sum.saturating_sub(before.sum);
+        since
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod at_work;
 mod connections;
+pub(crate) mod edges;
 mod ended;
 mod failures;
 mod fallbacks;
@@ -22,6 +23,7 @@ mod warnings;
 
 use connections::Connections;
 pub(crate) use connections::Place;
+use edges::Edges;
 pub(crate) use ended::CLASSES;
 use ended::EndedRequests;
 pub(crate) use failures::FailureLog;
@@ -31,7 +33,7 @@ use fallbacks::Fallbacks;
 pub(crate) use histogram::Histogram;
 pub(crate) use mesh::Membership;
 pub(crate) use routing::{Route, Routing, Target};
-pub(crate) use stats::{BreakerRow, LimitRow, WorkerStats};
+pub(crate) use stats::{BreakerRow, LimitRow, Look, WorkerStats};
 pub(crate) use thread::{Command, Start, spawn};
 pub(crate) use waiting::WaitingCall;
 use waiting::WaitingCalls;
@@ -43,13 +45,14 @@ use crate::call::Ledger;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::framing::Refusals;
+use crate::history::{History, What};
 use crate::interactions::Kind;
 use crate::log::{CORE_EVENTS, Level};
 use crate::stale::StaleAnswers;
 use crate::telemetry::{BreakerWitness, Tracer};
 use crate::upstream::{Directory, Endpoint, Resolver, Surroundings};
 use bimetal_core::board::far::Member;
-use bimetal_core::breaker::View;
+use bimetal_core::breaker::{Order, View};
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
 use bimetal_core::event::{EventKind, State, Transition};
@@ -84,6 +87,8 @@ pub(crate) struct Worker {
     policies: RefCell<Rc<Policies>>,
     routing: RefCell<Rc<Routing>>,
     ended: EndedRequests,
+    edges: Edges,
+    history: Arc<History>,
     decision_errors: Cell<u64>,
     failures: Failures,
     /// What all workers know of how services call each other.
@@ -135,6 +140,8 @@ impl Worker {
             policies: RefCell::default(),
             routing: RefCell::default(),
             ended: EndedRequests::default(),
+            edges: Edges::default(),
+            history: start.history.clone(),
             decision_errors: Cell::new(0),
             failures: Failures::new(start.failure_log.clone()),
             interactions: start.interactions.clone(),
@@ -239,6 +246,17 @@ impl Worker {
         }
     }
 
+    /// Carries out what an operator orders of one scope's breaker. False where there is none.
+    pub(crate) fn order(&self, policy: &str, scope: &[u8], order: Order) -> bool {
+        let now = self.clock.now();
+        self.tell(|engine| engine.order(now, policy, scope, order)).unwrap_or(false)
+    }
+
+    /// Whether there is a breaker of `policy` for `scope`.
+    pub(crate) fn has_breaker(&self, policy: &str, scope: &[u8]) -> bool {
+        self.engine.borrow().has_breaker(policy, scope)
+    }
+
     /// A try failed.
     pub(crate) fn upstream_failed(&self, upstream: &Arc<str>, error: &AttemptError) {
         self.failures.add(self.clock.now(), upstream, error);
@@ -294,10 +312,14 @@ impl Worker {
     #[inline]
     fn drain_events(&self, engine: &mut Engine) {
         while let Some(event) = engine.take_event() {
-            if let (EventKind::Transition(change), Some(urgent)) = (&event.kind, &self.urgent)
+            if let EventKind::Transition(change) = &event.kind
                 && !change.adopted
             {
-                urgent.notify_one();
+                let what = What::Changed(self.index, *change);
+                self.history.add(change.at, &event.policy, event.scope_name(), what);
+                if let Some(urgent) = &self.urgent {
+                    urgent.notify_one();
+                }
             }
             if self.level == Level::Debug {
                 tracing::debug!(target: CORE_EVENTS, "{event}");

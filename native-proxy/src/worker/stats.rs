@@ -1,14 +1,15 @@
 //! Counts and breakers of one worker, as the admin pages show them.
 
+use super::edges::Edge;
 use super::ended::{Answers, Ends};
 use super::{FallbackCounts, Histogram, Worker};
 use crate::framing::Refusal;
 use crate::interactions::Kind;
-use bimetal_core::Duration;
+use bimetal_core::breaker::View;
 use bimetal_core::engine::{Engine, Totals};
 use bimetal_core::guard::LimitView;
 use bimetal_core::series::Counts;
-use serde_json::{Value, json};
+use bimetal_core::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -86,6 +87,17 @@ impl LimitRow {
         self.fill = self.fill.max(fill.min(1.0));
         self.waiting += u64::from(one.waiting);
     }
+
+    /// Adds what another worker has of the same label. One that workers share is the same for all of them.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.limit = if other.is_shared {
+            self.limit.max(other.limit)
+        } else {
+            self.limit.saturating_add(other.limit)
+        };
+        self.fill = self.fill.max(other.fill);
+        self.waiting += other.waiting;
+    }
 }
 
 /// The time limits of one policy and scope label that follow their upstreams.
@@ -101,8 +113,33 @@ pub(crate) struct TimeoutRow {
     pub is_measured: bool,
 }
 
-/// One breaker as `/breakers` shows it.
-pub(crate) type BreakerRow = Value;
+/// One breaker of one worker at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct BreakerRow {
+    /// The policy.
+    pub policy: String,
+    /// The scope's key, or its label where it has none: a client may have chosen it.
+    pub scope: Vec<u8>,
+    /// The worker's number.
+    pub worker: usize,
+    /// When this was seen.
+    pub at: Instant,
+    /// The breaker.
+    pub view: View,
+}
+
+/// All that a dashboard shows of one worker.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// Counts.
+    pub stats: WorkerStats,
+    /// Breakers, at most 10,000.
+    pub breakers: Vec<BreakerRow>,
+    /// Who calls what.
+    pub edges: Vec<Edge>,
+    /// How long the worker worked for this.
+    pub cost: Duration,
+}
 
 /// Most breakers that one worker tells of.
 const MOST_ROWS: usize = 10_000;
@@ -112,30 +149,24 @@ impl Worker {
     pub(crate) fn breakers(&self) -> Vec<BreakerRow> {
         let now = self.clock.now();
         let engine = self.engine.borrow();
-        let rows = engine.breakers(now).take(MOST_ROWS).map(|breaker| {
-            let view = &breaker.view;
-            let scope = match breaker.key {
-                [] => breaker.label.clone(),
-                key => String::from_utf8_lossy(key).into_owned(),
-            };
-            json!({
-                "policy": breaker.policy,
-                "scope": scope,
-                "worker": self.index,
-                "state": view.state.name(),
-                "since_s": now.since(view.since).as_secs_f64(),
-                "cause": view.cause.map(|cause| cause.name()),
-                "generation": view.generation,
-                "level": view.level,
-                "window": {
-                    "calls": view.calls,
-                    "failures": view.failures,
-                    "slow": view.slow,
-                },
-                "next_probe_s": view.next_probe.map(|at| at.since(now).as_secs_f64()),
-            })
+        let rows = engine.breakers(now).take(MOST_ROWS).map(|breaker| BreakerRow {
+            policy: breaker.policy.into(),
+            scope: match breaker.key {
+                [] => breaker.label.into_bytes(),
+                key => key.into(),
+            },
+            worker: self.index,
+            at: now,
+            view: breaker.view,
         });
         rows.collect()
+    }
+
+    /// All that a dashboard shows.
+    pub(crate) fn look(&self) -> Look {
+        let begun = self.clock.now();
+        let (stats, breakers, edges) = (self.stats(), self.breakers(), self.edges());
+        Look { stats, breakers, edges, cost: self.clock.now().since(begun) }
     }
 
     /// The worker's counts now.

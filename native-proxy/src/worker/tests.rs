@@ -23,6 +23,7 @@ fn start(sockets: Vec<(Listener, TcpListener)>) -> Start {
         failure_log: Arc::default(),
         interactions: Arc::default(),
         stale: Arc::default(),
+        history: Arc::default(),
         traces: None,
         mesh: None,
         ready_path: "/ready".into(),

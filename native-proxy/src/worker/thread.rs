@@ -1,14 +1,17 @@
 //! A worker's thread, from its start to the end of its drain.
 
-use super::{BreakerRow, FailureLog, Interactions, Membership, Worker, WorkerStats, keeper};
+use super::edges::Edge;
+use super::{BreakerRow, FailureLog, Interactions, Look, Membership, Worker, WorkerStats, keeper};
 use crate::board::{MemoryBoard, Merged};
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
+use crate::history::History;
 use crate::log::Level;
 use crate::serve;
 use crate::stale::StaleAnswers;
 use crate::telemetry::{Environment, Queue, Tracer};
 use crate::upstream::Directory;
+use bimetal_core::breaker::Order;
 use bimetal_core::engine::Exchange;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -34,9 +37,20 @@ pub(crate) enum Command {
     GiveBack(Exchange),
     /// Learn what all processes know together, by key.
     Merge(Arc<[Merged]>),
+    /// Tell who calls what.
+    Edges(oneshot::Sender<Vec<Edge>>),
+    /// Tell all that a dashboard shows.
+    Look(oneshot::Sender<Look>),
+    /// Do you have a breaker of this policy for this scope?
+    HasBreaker(ScopeName, oneshot::Sender<bool>),
+    /// Have the breaker of a scope do this; answer whether there is one.
+    Order(ScopeName, Order, oneshot::Sender<bool>),
     /// Take no new connections, finish what you have within this time, and end.
     Drain(Duration),
 }
+
+/// A scope as an operator names it: its policy, and its key, or its label where it has none.
+pub(crate) type ScopeName = Arc<(String, Vec<u8>)>;
 
 /// What a worker starts with.
 #[derive(Debug)]
@@ -55,6 +69,8 @@ pub(crate) struct Start {
     pub level: Level,
     /// Where the workers agree on who logs failed tries.
     pub failure_log: Arc<FailureLog>,
+    /// What happened to breakers, of all workers.
+    pub history: Arc<History>,
     /// What the workers know together of how services call each other.
     pub interactions: Arc<Interactions>,
     /// Answers that are kept, for all workers.
@@ -130,18 +146,34 @@ async fn live(
     while let Some(command) = commands.recv().await {
         match command {
             Command::Load(settings) => worker.load(&settings),
-            // Whoever asked may have lost patience: then nobody is there to be told.
-            Command::Stats(reply) => drop(reply.send(worker.stats())),
-            Command::Breakers(reply) => drop(reply.send(worker.breakers())),
-            Command::Deltas(reply) => worker.deltas(reply),
-            Command::GiveBack(exchange) => worker.give_back(exchange),
             Command::Merge(records) => {
                 worker.merge(&records);
                 // More may follow: calls have their turn between.
                 tokio::task::yield_now().await;
             }
             Command::Drain(limit) => return drain(&worker, listening, limit, commands).await,
+            question => answer(&worker, question),
         }
+    }
+}
+
+/// Answers what the admin thread and the exchange ask. Whoever asked may have lost patience: then nobody is there to be told.
+fn answer(worker: &Worker, question: Command) {
+    match question {
+        Command::Stats(reply) => drop(reply.send(worker.stats())),
+        Command::Breakers(reply) => drop(reply.send(worker.breakers())),
+        Command::Edges(reply) => drop(reply.send(worker.edges())),
+        Command::Look(reply) => drop(reply.send(worker.look())),
+        Command::HasBreaker(name, reply) => {
+            reply.send(worker.has_breaker(&name.0, &name.1)).ok();
+        }
+        Command::Order(name, order, reply) => {
+            reply.send(worker.order(&name.0, &name.1, order)).ok();
+        }
+        Command::Deltas(reply) => worker.deltas(reply),
+        Command::GiveBack(exchange) => worker.give_back(exchange),
+        Command::Merge(records) => worker.merge(&records),
+        Command::Load(_) | Command::Drain(_) => {}
     }
 }
 
@@ -173,12 +205,8 @@ async fn drain(
                 return warn!("worker {index}: {left} connections cut at the end of the drain");
             }
             Some(command) = commands.recv() => match command {
-                Command::Stats(reply) => drop(reply.send(worker.stats())),
-                Command::Breakers(reply) => drop(reply.send(worker.breakers())),
-                Command::Deltas(reply) => worker.deltas(reply),
-                Command::GiveBack(exchange) => worker.give_back(exchange),
-                Command::Merge(records) => worker.merge(&records),
                 Command::Load(_) | Command::Drain(_) => {}
+                question => answer(worker, question),
             }
         }
     }

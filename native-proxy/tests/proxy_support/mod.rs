@@ -1,6 +1,7 @@
 //! A running proxy, upstreams made of raw sockets, and a client that sees every byte.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod events;
 pub(crate) mod metrics;
 pub(crate) mod program;
 
