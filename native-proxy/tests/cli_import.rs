@@ -216,6 +216,51 @@ fn alternatives_are_policies_and_what_cannot_be_asked_for_is_none() {
     tells(&remarks, "http[0].match[4].headers.x", "gets no policy");
 }
 
+/// `*` alone is the policy language's word for a header that is there: an exact star cannot be asked for.
+#[test]
+fn an_exact_star_is_no_header_that_is_there() {
+    let routes =
+        format!("[{{match: [{{headers: {{x: {{exact: '*'}}}}}}], timeout: 1s, {TO_CART}}}]");
+    let (document, remarks) = import("native", &service(&routes));
+    assert_eq!(document["policies"], json!([]));
+    tells(&remarks, "http[0].match[0].headers.x", "exact values");
+}
+
+/// A bare name is that of the caller's own namespace, so it is no name of another namespace's service.
+#[test]
+fn a_service_of_another_namespace_is_not_asked_for_by_its_bare_name() {
+    let far =
+        rule("{outlierDetection: {}}").replace("host: cart", "host: cart.far.svc.cluster.local");
+    let hosts = policies(&far)[0]["match"]["hosts"].clone();
+    assert_eq!(hosts, json!(["cart.far", "cart.far.svc", "cart.far.svc.cluster.local"]));
+}
+
+/// The rule and the route of `istio/` that give up late become one policy.
+#[test]
+fn the_patient_rule_and_its_retries_become_one_policy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../istio");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    let both = read("destination-rule-patient.yaml") + "\n---\n" + &read("retries.yaml");
+    let (document, remarks) = import("native", &both);
+    let hosts = [
+        "echo-server",
+        "echo-server.default",
+        "echo-server.default.svc",
+        "echo-server.default.svc.cluster.local",
+    ];
+    let wanted = json!([{
+        "name": "echo-server",
+        "match": {"hosts": hosts},
+        "breaker": {"profile": "istio-outlier", "trip": {"consecutive_failures": 7}, "open": {"base": "3m"}},
+        "concurrency": {"max": 100, "queue": {"max": 100_000, "max_wait": "5s"}},
+        "timeout": {"connect": "100ms", "request": "5s", "per_try": "2s"},
+        "retry": {"tries": 4, "on": ["connect-failure", "refused-stream", "unavailable", "cancelled"],
+            "methods": ["all"]},
+    }]);
+    assert_eq!(document["policies"], wanted);
+    tells(&remarks, "http[0].retries", "also POST");
+}
+
 #[test]
 fn envoys_conditions_are_named_and_strange_ones_told() {
     let retry = |on: &str| {

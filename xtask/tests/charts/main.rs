@@ -4,6 +4,7 @@
 
 mod files;
 mod kinds;
+mod manifests;
 mod parts;
 mod pods;
 mod readme;
