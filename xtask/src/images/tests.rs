@@ -68,7 +68,7 @@ fn check_layout(archive: &[u8]) -> (Value, Entries) {
 
 #[test]
 fn the_program_image_holds_one_program_and_runs_it_as_nobody() {
-    let (archive, digest) = bytes(&program_recipe(b"a program").unwrap()).unwrap();
+    let (archive, digest) = bytes(&program_recipe(b"a program", b"a bill").unwrap()).unwrap();
     assert!(digest.starts_with("sha256:"), "{digest}");
     let (config, files) = check_layout(&archive);
     assert_eq!(config["config"]["User"], USER);
@@ -79,8 +79,32 @@ fn the_program_image_holds_one_program_and_runs_it_as_nobody() {
 }
 
 #[test]
+fn images_say_what_they_are_and_name_their_bill() {
+    for (recipe, title) in [
+        (program_recipe(b"a program", b"a bill").unwrap(), "bimetal"),
+        (filter_recipe(b"\0asm", b"a bill").unwrap(), "bimetal filter"),
+    ] {
+        let (config, _) = check_layout(&bytes(&recipe).unwrap().0);
+        let labels = &config["config"]["Labels"];
+        assert_eq!(labels["org.opencontainers.image.title"], title);
+        assert_eq!(labels["org.opencontainers.image.version"], TAG);
+        assert_eq!(labels["org.opencontainers.image.licenses"], "Apache-2.0");
+        assert!(labels["org.opencontainers.image.description"].is_string());
+        assert_eq!(labels["bimetal.sbom"], format!("sha256:{}", hex(b"a bill")));
+    }
+}
+
+#[test]
+fn a_program_that_is_too_large_is_no_image() {
+    judge_size(20_000_000, "release").unwrap();
+    let error = judge_size(20_000_001, "release").unwrap_err().to_string();
+    assert!(error.contains("20000001 bytes"), "{error}");
+    judge_size(200_000_000, "dev").unwrap();
+}
+
+#[test]
 fn the_filter_image_holds_the_module_at_its_root() {
-    let (archive, _) = bytes(&filter_recipe(b"\0asm").unwrap()).unwrap();
+    let (archive, _) = bytes(&filter_recipe(b"\0asm", b"a bill").unwrap()).unwrap();
     let (_, files) = check_layout(&archive);
     assert_eq!(files.keys().collect::<Vec<_>>(), ["plugin.wasm"]);
     assert_eq!(files["plugin.wasm"].0, b"\0asm");
@@ -92,10 +116,14 @@ fn the_filter_image_holds_the_module_at_its_root() {
 
 #[test]
 fn the_same_inputs_give_the_same_bytes() {
-    let recipe = program_recipe(b"a program").unwrap();
+    let recipe = program_recipe(b"a program", b"a bill").unwrap();
     let first = bytes(&recipe).unwrap();
     assert!((0..20).all(|_| bytes(&recipe).unwrap() == first));
-    assert_ne!(bytes(&program_recipe(b"another program").unwrap()).unwrap().1, first.1);
+    let other = |program: &'static [u8], bill: &[u8]| {
+        bytes(&program_recipe(program, bill).unwrap()).unwrap().1
+    };
+    assert_ne!(other(b"another program", b"a bill"), first.1);
+    assert_ne!(other(b"a program", b"another bill"), first.1);
 }
 
 #[test]
@@ -105,8 +133,8 @@ fn crane_finds_nothing_wrong() {
         return;
     };
     let folder = place::made("xtask/tests").unwrap();
-    let program = program_recipe(b"a program").unwrap();
-    let filter = filter_recipe(b"\0asm").unwrap();
+    let program = program_recipe(b"a program", b"a bill").unwrap();
+    let filter = filter_recipe(b"\0asm", b"a bill").unwrap();
     for (recipe, file) in [(&program, "program.tar"), (&filter, "filter.tar")] {
         let image = write(recipe, &folder.join(file)).unwrap();
         let path = image.archive.to_str().unwrap();
