@@ -18,7 +18,7 @@ and what one watches and loads them with.
 helm install echo charts/bimetal --set mode=native
 ```
 
-[docs/mesh.md](../../docs/mesh.md) shows it in a mesh; `values.yaml` explains the values at more length. This page is made from it and from `values.schema.json`.
+[docs/kubernetes.md](../../docs/kubernetes.md) leads from nothing to a breaker that has tripped; `values.yaml` explains the values at more length. This page is made from it and from `values.schema.json`.
 
 ## Values
 
@@ -122,4 +122,42 @@ fn compare(path: &str, values: &Value, schema: &Value) {
     for name in parts.keys().filter(|name| !is_open && *name != "global") {
         assert!(values.contains_key(name), "values.yaml has no {path}.{name}");
     }
+}
+
+/// What `docs/kubernetes.md` says of values is true of the schema, and its way from nothing has ten commands that name
+/// what the chart makes.
+#[test]
+fn the_page_on_kubernetes_names_what_there_is() {
+    let page = std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    let schema = std::fs::read(root().join("charts/bimetal/values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let is_letter = |one: char| one.is_ascii_alphanumeric() || one == '.';
+    let mut seen = 0;
+    for code in page.split('`').skip(1).step_by(2) {
+        for word in code.split([',', ' ']) {
+            let path = word.split(['=', '[']).next().unwrap();
+            let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+            let Some(part) = schema["properties"].get(first).filter(|_| !rest.is_empty()) else {
+                continue;
+            };
+            if !path.chars().all(is_letter) || path.ends_with(".yaml") {
+                continue;
+            }
+            seen += 1;
+            // What the schema leaves open (`k6.env`) may have any key.
+            let found = rest.split('.').try_fold(part, |part, name| {
+                part["properties"]
+                    .get(name)
+                    .or_else(|| part.get("additionalProperties").filter(|more| more.is_object()))
+            });
+            let is_open = part["properties"][rest.split('.').next().unwrap()]["properties"]
+                .is_null()
+                && part["properties"].get(rest.split('.').next().unwrap()).is_some();
+            assert!(found.is_some() || is_open, "there is no value {path}");
+        }
+    }
+    assert!(seen > 25, "{seen}");
+    let commands = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(commands.lines().count(), 10, "{commands}");
+    assert!(commands.contains("deploy/echo-bimetal-proxy"));
 }
