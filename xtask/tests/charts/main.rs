@@ -228,6 +228,7 @@ fn wrong_values_are_refused_by_name() {
         ("redis.url=http://redis", "url"),
         ("board.enabled=true", "needs a Redis"),
         ("board.proxies=true", "needs a Redis"),
+        ("redis.url=redis+unix:///a", "url"),
         ("logShipper.enabled=true", "needs a collector"),
         ("k6.script=run", "script"),
         ("vegeta.duration=10", "duration"),

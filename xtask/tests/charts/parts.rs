@@ -5,6 +5,9 @@ use super::pods::EVERYTHING;
 use super::{data, kind, proxy_file, render, render_with};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 /// Kind and name of every object, without what changes with the values (the end of a Job's name).
 fn names(objects: &[Value]) -> BTreeSet<String> {
@@ -158,7 +161,11 @@ fn stores_and_collectors_are_found_by_name() {
     let Some(objects) = render(&EVERYTHING) else { return };
     let redis = "redis://demo-bimetal-redis.shop.svc.cluster.local:6379";
     assert!(args(&objects, "analytics").contains(&format!("--redis={redis}")));
-    assert!(args(&objects, "board").contains(&format!("--redis={redis}")));
+    let board = ["board", "--listen=0.0.0.0:9400", "--prefix=bimetal", &format!("--redis={redis}")];
+    assert_eq!(args(&objects, "board"), board);
+    // A board alone keeps what it knows in memory.
+    let one = render(&["board.enabled=true", "board.replicas=1"]).unwrap();
+    assert_eq!(args(&one, "board"), board[..3]);
     let wanted = json!({"redis": redis, "prefix": "bimetal", "interval": "100ms"});
     assert_eq!(proxy_file(&objects)["board"], wanted);
     // Another's store wins.
@@ -223,6 +230,48 @@ fn lines_of_traces_are_joined_chosen_and_posted_one_by_one() {
         json!([{"name": "ENDPOINT", "value": "http://c:4318"}])
     );
     assert!(data(&objects, "ship.sh").contains("/var/log/containers/demo*_shop_*.log"));
+}
+
+/// The script that stands in for Fluent Bit, run on what a runtime writes: parts are joined, spans alone go on, each by
+/// itself.
+#[test]
+fn the_shells_shipper_joins_and_posts_lines_of_spans() {
+    let set =
+        ["logShipper.enabled=true", "logShipper.kind=shell", "logShipper.endpoint=http://c:4318"];
+    let Some(objects) = render(&set) else { return };
+    let folder = std::env::temp_dir().join(format!("bimetal-shipper-{}", std::process::id()));
+    for part in ["logs", "state", "bin"] {
+        std::fs::create_dir_all(folder.join(part)).unwrap();
+    }
+    let place = |part: &str| folder.join(part).display().to_string();
+    let script = data(&objects, "ship.sh")
+        .replace("/var/log/containers", &place("logs"))
+        .replace("/state", &place("state"));
+    // In place of curl: says what it is given, and where it should go.
+    let program = folder.join("bin/curl");
+    std::fs::write(&program, "#!/bin/sh\nfor last; do :; done\necho \"$(cat) $last\"\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let lines = "t stderr F info: not a span\nt stdout P {\"a\nt stdout P \": [1,\nt stdout F  2]}\n\
+                 t stdout F no span\nt stdout F {\"b\": \"c d\"}\n";
+    std::fs::write(folder.join("logs/demo-bimetal-proxy-1_shop_proxy-2.log"), lines).unwrap();
+    std::fs::write(folder.join("logs/other_shop_proxy-2.log"), "t stdout F {\"other\": 1}\n")
+        .unwrap();
+    let path = format!("{}:{}", place("bin"), std::env::var("PATH").unwrap());
+    // It ends with its group, or by itself where it says nothing.
+    let mut shell = Command::new("timeout");
+    shell.args(["120", "sh", "-c", &script]).env("PATH", path).env("ENDPOINT", "http://c:4318");
+    let mut running = shell.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let said = BufReader::new(running.stdout.take().unwrap());
+    let told: Vec<_> = said.lines().take(2).map_while(Result::ok).collect();
+    let group = format!("-{}", running.id());
+    let ended = Command::new("kill").args(["-9", "--", &group]).status();
+    running.wait().unwrap();
+    assert!(ended.is_ok_and(|status| status.success()));
+    let wanted =
+        [r#"{"a": [1, 2]} http://c:4318/v1/traces"#, r#"{"b": "c d"} http://c:4318/v1/traces"#];
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(told, wanted);
 }
 
 #[test]
