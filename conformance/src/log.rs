@@ -95,6 +95,13 @@ enum Event {
         generation: u32,
         open_for_ns: u64,
     },
+    Anomaly {
+        #[serde(flatten)]
+        place: Place,
+        signal: String,
+        value: f64,
+        mean: f64,
+    },
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -110,7 +117,8 @@ impl Event {
             Self::Decision { place, .. }
             | Self::Tried { place, .. }
             | Self::Settled { place, .. }
-            | Self::Transition { place, .. } => place,
+            | Self::Transition { place, .. }
+            | Self::Anomaly { place, .. } => place,
         }
     }
 }
@@ -279,6 +287,9 @@ fn line_of(event: &Event, decided: &BTreeMap<u64, Decided>, scenario: &Scenario)
             Some(format!("{step} {} {}, due {due}", place.policy, change(event)))
         }
         Event::Transition { .. } => None,
+        Event::Anomaly { place, signal, value, mean } => {
+            Some(format!("{} anomaly of {signal}: {value}, mean {mean}", place.policy))
+        }
     }
 }
 
@@ -335,6 +346,6 @@ fn change(event: &Event) -> String {
 fn maker(events: &[(Duration, Event)], index: usize) -> Option<usize> {
     let place = events[index].1.place();
     events[..index].iter().rposition(|(_, other)| {
-        other.place() == place && !matches!(other, Event::Transition { .. })
+        other.place() == place && !matches!(other, Event::Transition { .. } | Event::Anomaly { .. })
     })
 }

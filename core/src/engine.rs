@@ -5,6 +5,7 @@
 //! [`Policies`]. For each request the worker asks [`Engine::admit`], and tells [`Engine::settle`]
 //! what became of what was admitted. Nothing in here waits, locks or performs.
 
+mod anomalies;
 mod budgets;
 mod connections;
 mod due;
@@ -37,6 +38,7 @@ use crate::series::Counts;
 use crate::time::{Duration, Instant};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use anomalies::Anomalies;
 use budgets::Budgets;
 use due::{DueQueue, Sweep};
 use far::Exchanges;
@@ -71,6 +73,7 @@ pub struct Engine {
     waits: WaitingCalls,
     connections: ClientConnections,
     leases: Leases,
+    anomalies: Anomalies,
 }
 
 /// Whether the host has memory for one more entry in a table that has so many: a table may need twice
@@ -98,6 +101,7 @@ impl Engine {
             waits: WaitingCalls::default(),
             connections: ClientConnections::default(),
             leases: Leases::default(),
+            anomalies: Anomalies::default(),
         }
     }
 
@@ -198,6 +202,9 @@ impl Engine {
         again: Option<Again>,
     ) -> Verdict<'p> {
         let policy = &entry.policy;
+        if let Some(watched) = &entry.watched {
+            self.watch(now, watched, place);
+        }
         let waited = again.map(|again| now.since(again.begun));
         let time = policy.time_of(facts, waited.unwrap_or_default());
         let call = self.waits.patience(policy, again.map(|again| again.waiting), waited, time);
@@ -311,12 +318,13 @@ impl Engine {
         self.limits.give_back_leases(now);
         self.renew_leases(now);
         self.serve_waiting(now);
+        self.poll_anomalies(now);
         self.free_states();
     }
 
     /// When [`Engine::poll`] will next have something to do. It may turn out to be nothing.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.due.first()
+        self.due.first().into_iter().chain(self.anomalies.next()).min()
     }
 
     /// Chooses which events are kept.

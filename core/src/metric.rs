@@ -8,6 +8,7 @@ mod all;
 
 pub use all::*;
 
+use crate::anomaly::Signal;
 use crate::decision::Rule;
 use crate::event::{Decided, State};
 pub use crate::host::Host;
@@ -16,8 +17,8 @@ use crate::retry::RetryResult;
 use crate::series::{Counts, TRANSITIONS, TransitionKind};
 use crate::time::Duration;
 use all::{
-    BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, RETRIES, RETRY_BUDGET, SHADOW,
-    UNPROTECTED, WASTED,
+    ANOMALIES, BREAKER_REPLICAS, BREAKER_TRANSITIONS, LATE, OUTCOMES, REQUESTS, RETRIES,
+    RETRY_BUDGET, SHADOW, UNPROTECTED, WASTED,
 };
 
 /// One metric.
@@ -98,12 +99,14 @@ impl Counted {
     }
 }
 
-/// Decisions twice, outcomes, states, transitions, retries, their budget, late, unprotected and wasted.
+/// Decisions twice, outcomes, states, transitions, retries, their budget, anomalies, late, unprotected and
+/// wasted.
 const NUMBERS: usize = 2 * Decided::COUNT
     + Outcome::ALL.len()
     + State::ALL.len()
     + TRANSITIONS.len()
     + RetryResult::COUNT
+    + Signal::COUNT
     + 4;
 
 /// Every number of a policy's [`Counts`], in the order of [`values`]. Those of one metric stand
@@ -119,6 +122,7 @@ const fn counted() -> [Counted; NUMBERS] {
     let left = decisions(left, &SHADOW);
     let left = retries(left);
     let left = push(left, Counted::one(&RETRY_BUDGET, ""));
+    let left = anomalies(left);
     // What is left is the last one.
     let left = push(left, Counted::one(&LATE, ""));
     let _ = push(left, Counted::one(&UNPROTECTED, ""));
@@ -186,6 +190,16 @@ const fn retries(places: &mut [Counted]) -> &mut [Counted] {
     left
 }
 
+const fn anomalies(places: &mut [Counted]) -> &mut [Counted] {
+    let mut left = places;
+    let mut signals: &[Signal] = &Signal::ALL;
+    while let Some((signal, more)) = signals.split_first() {
+        left = push(left, Counted::one(&ANOMALIES, signal.name()));
+        signals = more;
+    }
+    left
+}
+
 /// The numbers of `counts`, in the order of [`COUNTED`].
 pub fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
@@ -193,7 +207,8 @@ pub fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let changes = counts.transitions.iter().chain(&counts.shadow).copied();
     let retries = counts.retries.iter().copied().chain([counts.retry_budget]);
     let single = [counts.late, counts.unprotected, counts.wasted];
-    decisions.chain(states).chain(changes).chain(retries).chain(single)
+    let anomalies = counts.anomalies.iter().copied();
+    decisions.chain(states).chain(changes).chain(retries).chain(anomalies).chain(single)
 }
 
 #[cfg(test)]
@@ -213,6 +228,7 @@ mod tests {
             wasted: 28,
             retries: [30, 31, 32, 33, 34, 35, 36, 37, 38, 39],
             retry_budget: 40,
+            anomalies: [48, 49, 50],
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 44, 45, 46, 47],
             states: [19, 20, 21],
         }
@@ -252,6 +268,9 @@ mod tests {
             assert_eq!(value("bimetal_retries_total", &[result.name()]), count);
         }
         assert_eq!(value("bimetal_retry_budget", &[]), 40);
+        for (signal, count) in Signal::ALL.iter().zip(counts.anomalies) {
+            assert_eq!(value("bimetal_anomalies_total", &[signal.name()]), count);
+        }
         assert_eq!(value("bimetal_late_total", &[]), 9);
         assert_eq!(value("bimetal_unprotected_total", &[]), 10);
         assert_eq!(value("bimetal_wasted_total", &[]), 28);

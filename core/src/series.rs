@@ -2,6 +2,7 @@
 //!
 //! The core counts, hosts publish: so a metric has one meaning in both hosts.
 
+use crate::anomaly::Signal;
 use crate::decision::{Rule, Settled};
 use crate::event::{Cause, Decided, State, Transition};
 use crate::outcome::Outcome;
@@ -44,6 +45,8 @@ pub struct Counts {
     /// `bimetal_retry_budget`: retries that are left, as [`Engine::measure`](crate::Engine::measure) saw
     /// them.
     pub retry_budget: u64,
+    /// `bimetal_anomalies_total{signal}` in the order of [`Signal::ALL`].
+    pub anomalies: [u64; Signal::COUNT],
     /// `bimetal_breaker_transitions_total` by [`TransitionKind`].
     pub transitions: [u64; TRANSITIONS.len()],
     /// `bimetal_breaker_replicas{state}`: breakers that are closed, half-open, open right now.
@@ -118,6 +121,10 @@ impl Counts {
         if let Some(place) = result.place() {
             bump(&mut self.retries, place);
         }
+    }
+
+    pub(crate) fn anomaly(&mut self, signal: Signal) {
+        bump(&mut self.anomalies, signal as usize);
     }
 
     pub(crate) fn tried(&mut self, outcome: Outcome) {

@@ -193,7 +193,6 @@ fn the_full_language_in_the_proxy() {
             r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host native"#,
             "policies[0].rate_limits[1].when_store_fails: not supported yet by host native",
             "policies[0].timeout.idle: not supported yet by host native",
-            "policies[0].anomaly: not supported yet by host native",
         ]
     );
     let policy = document.policies.first().unwrap();
@@ -238,7 +237,6 @@ fn the_full_language_in_the_filter() {
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported by host wasm",
             "policies[0].fallback.upstream: not supported by host wasm",
-            "policies[0].anomaly: not supported yet by host wasm",
         ]
     );
     let policy = document.policies.first().unwrap();

@@ -27,6 +27,9 @@ const CHOSEN: &[(&str, &[&str])] = &[
     ("fallback.methods", &[r#""idempotent""#, r#""all""#, r#""POST""#]),
     ("stale.max_bytes", &[r#""1B""#, r#""2B""#]),
     ("stale.max_total", &[r#""1GiB""#, r#""2GiB""#]),
+    // Within what a window lets a score reach.
+    ("anomaly.window", &["50", "60"]),
+    ("anomaly.threshold", &["1.0", "2.0"]),
     ("breaker.half_open.lease", &[r#""1h""#, r#""2h""#]),
     // Not below `adaptive.min`.
     ("adaptive.max", &["100", "200"]),

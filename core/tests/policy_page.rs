@@ -42,9 +42,16 @@ fn example(place: usize) -> Document {
     examples(Host::Native).swap_remove(place)
 }
 
+/// The example that says this.
+fn example_with(part: &str) -> Document {
+    let block = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let block = block.into_iter().find(|block| block.contains(part)).unwrap();
+    Document::compile(&serde_saphyr::from_str(block).unwrap(), Host::Native).unwrap()
+}
+
 #[test]
 fn its_examples_are_fine() {
-    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [15, 9]);
+    assert_eq!([Host::Native, Host::Wasm].map(|host| examples(host).len()), [16, 10]);
 }
 
 #[test]
@@ -161,6 +168,51 @@ fn retries_look_as_they_are_drawn() {
     ];
     let picture = format!("```text\n{}\n```", picture.join("\n"));
     assert!(PAGE.contains(&picture), "{picture}");
+}
+
+/// What each policy of the example tells of a rate.
+#[test]
+fn anomalies_look_as_they_are_drawn() {
+    let heights: Vec<char> = "▁▂▃▄▅▆▇█".chars().collect();
+    let calls = |second: u64| match second {
+        60 | 68 | 76 => 95,
+        90..=92 => 0,
+        _ => 40 + second * 7 % 10,
+    };
+    let shown = 50..110_u64;
+    let heights = shown.clone().map(|second| heights[calls(second) as usize * 7 / 95]);
+    let mut picture = vec![format!("calls      {}", heights.collect::<String>())];
+    let document = example_with("anomaly:");
+    for (policy, path) in document.policies.iter().zip(["/orders", "/search"]) {
+        let mut engine = Engine::new(1);
+        let policies = engine.load(&document);
+        let mut marks = String::new();
+        for second in 0..shown.end {
+            for _ in 0..calls(second) {
+                let now = Instant::from_millis(second * 1000);
+                let verdict = engine.admit(now, &policies, &At(path));
+                let Verdict::Admit(call) = verdict else { panic!() };
+                let _ = engine.settle(now, call.ticket, Outcome::Success.into());
+            }
+            engine.poll(Instant::from_millis((second + 1) * 1000));
+            let told = std::iter::from_fn(|| engine.take_event()).count();
+            if shown.contains(&second) {
+                marks.push(if told > 0 { '▲' } else { ' ' });
+            }
+        }
+        let name = policy.anomaly.as_ref().unwrap().detector.name();
+        picture.push(format!("{name:<10} {}", marks.trim_end()));
+    }
+    let picture = format!("```text\n{}\n```", picture.join("\n"));
+    assert!(PAGE.contains(&picture), "{picture}");
+}
+
+struct At(&'static str);
+
+impl Facts for At {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        Some(self.0.as_bytes().into())
+    }
 }
 
 #[test]

@@ -34,7 +34,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
             r#"policies[0].retry.on[0]: "overflow" is not supported by host wasm"#,
             r#"policies[0].retry.on[1]: "aborted" is not supported by host wasm"#,
             "policies[0].retry.backoff: not supported by host wasm",
-            "policies[0].anomaly: not supported yet by host wasm",
         ],
     );
     assert_same(
@@ -42,7 +41,6 @@ fn what_a_host_cannot_do_names_path_and_host() {
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
             r#"policies[0].breaker.share: "mesh" is not supported without a board by host native; name one beside the policies: board: {redis: "redis://…"}"#,
-            "policies[0].anomaly: not supported yet by host native",
         ],
     );
 }
@@ -108,7 +106,6 @@ fn every_mistake_of_a_document_is_reported() {
             r#"policies[0].breaker.trip.failure_rate.window.time: "0s" is outside 10ms–24h"#,
             r#"policies[0].tiemout: unknown field; the nearest known one is "timeout""#,
             "policies[1].match.path_prefix: cannot stand beside path",
-            "policies[1].anomaly: not supported yet by host native",
             "policies[2]: 7 is not an object",
             r#"policies[1].breaker.half_open.lease: "1s" is shorter than timeout.request (2s)"#,
             r#"policies[1].name: "a" is already the name of policies[0]"#,

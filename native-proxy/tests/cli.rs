@@ -121,12 +121,12 @@ fn json_reads_like_yaml() {
 
 #[test]
 fn what_a_host_cannot_do_is_refused_or_named() {
-    let later = "policies: [{name: a, anomaly: {window: 50}}]";
+    let later = "policies: [{name: a, match: {direction: inbound}}]";
     let (code, _, err) = run(&["check", "-"], later.as_bytes());
-    assert!(code == 2 && err.contains("policies[0].anomaly: "), "{err}");
+    assert!(code == 2 && err.contains("policies[0].match.direction: "), "{err}");
     let skip = format!("unsupported: skip\n{later}");
     let (code, out, _) = run(&["check", "-"], skip.as_bytes());
-    assert!(code == 0 && out.contains("\nskipped: policies[0].anomaly"), "{out}");
+    assert!(code == 0 && out.contains("\nskipped: policies[0].match.direction"), "{out}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::parked::Parked;
 use crate::port::{Host, HostError, Level};
 use crate::watch::Watch;
 use bimetal_core::engine::Tracing;
+use bimetal_core::event::EventKind;
 use bimetal_core::policy::Document;
 use bimetal_core::{Duration, Engine, Instant};
 use std::cell::RefCell;
@@ -134,6 +135,8 @@ impl WorkerState {
         while let Some(event) = self.engine.take_event() {
             if self.tracing == Tracing::All {
                 host.log(Level::Debug, &event.to_string());
+            } else if matches!(event.kind, EventKind::Anomaly(_)) {
+                host.log(Level::Info, &event.to_string());
             }
         }
     }

@@ -22,8 +22,6 @@ const MEAN_SHARE: f64 = 0.3;
 const ROUNDING: f64 = 1e-9;
 /// So many samples on end beyond the threshold and on one side are a new level, learnt anew.
 const NEW_LEVEL: usize = 5;
-/// The largest distance that is told.
-const FARTHEST: f64 = 1e6;
 
 /// A robust judge of single samples: fixed size, no allocation.
 #[derive(Clone, Debug)]
@@ -36,6 +34,17 @@ pub struct Outlier {
     above: bool,
 }
 
+/// What the window lets expect of a sample, and how far from that it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OutlierReading {
+    /// What was expected.
+    pub expected: f64,
+    /// The robust deviation: that of a Gaussian with the same median distance.
+    pub deviation: f64,
+    /// How many of these lie between the sample and what was expected, with its sign.
+    pub distance: f64,
+}
+
 impl Default for Outlier {
     fn default() -> Self {
         Self::new()
@@ -46,6 +55,10 @@ impl Outlier {
     /// The distance beyond which a sample is an outlier: about one Gaussian sample in 10⁵, and 1 % of
     /// those of Student's t with 3 degrees of freedom.
     pub const THRESHOLD: f64 = 5.0;
+    /// The largest distance that is told.
+    pub const FARTHEST: f64 = 1e6;
+    /// How many samples its window holds.
+    pub const WINDOW: usize = WINDOW;
 
     /// A judge that has seen nothing.
     pub const fn new() -> Self {
@@ -55,9 +68,18 @@ impl Outlier {
     /// How many robust deviations `value` lies from what the window lets expect, with its sign, within
     /// ±10⁶; 0 while the window is short. Then takes it in. `None` for a value that is not finite.
     pub fn observe(&mut self, value: f64) -> Option<f64> {
+        self.read(value).map(|reading| reading.distance)
+    }
+
+    /// The same with what was expected. While the window is short that is the value itself.
+    pub fn read(&mut self, value: f64) -> Option<OutlierReading> {
         let value = within_range(value)?;
-        let distance = if self.filled < LEAST { 0.0 } else { self.distance(value) };
-        self.count(distance);
+        let reading = if self.filled < LEAST {
+            OutlierReading { expected: value, ..OutlierReading::default() }
+        } else {
+            self.reading(value)
+        };
+        self.count(reading.distance);
         if let Some(place) = self.window.get_mut(self.next) {
             *place = value;
         }
@@ -68,7 +90,7 @@ impl Outlier {
             self.filled = NEW_LEVEL;
             self.streak = 0;
         }
-        Some(distance)
+        Some(reading)
     }
 
     fn count(&mut self, distance: f64) {
@@ -82,7 +104,7 @@ impl Outlier {
         }
     }
 
-    fn distance(&self, value: f64) -> f64 {
+    fn reading(&self, value: f64) -> OutlierReading {
         let half = self.filled / 2;
         let (mut older, mut newer) = ([0.0; HALF], [0.0; HALF]);
         for (place, held) in older.iter_mut().zip(self.last(2 * half)).take(half) {
@@ -106,9 +128,11 @@ impl Outlier {
         }
         let mean = sum / count as f64;
         let deviation = (DEVIATION_IN_MADS * median(&mut distances, count)).max(MEAN_SHARE * mean);
-        let off = value - expected(0);
+        let expected = expected(0);
         let rounding = ROUNDING * (1.0e-9 + value.abs().max(now.abs()));
-        (off / deviation.max(rounding)).clamp(-FARTHEST, FARTHEST)
+        let deviation = deviation.max(rounding);
+        let distance = ((value - expected) / deviation).clamp(-Self::FARTHEST, Self::FARTHEST);
+        OutlierReading { expected, deviation, distance }
     }
 
     /// The last `count` samples, oldest first.
@@ -179,7 +203,7 @@ mod tests {
         for _ in 0..60 {
             assert_eq!(judge.observe(3.0), Some(0.0));
         }
-        assert_eq!(judge.observe(3.1), Some(FARTHEST));
+        assert_eq!(judge.observe(3.1), Some(Outlier::FARTHEST));
         assert_eq!(judge.observe(3.0), Some(0.0));
     }
 
@@ -198,7 +222,7 @@ mod tests {
             let mut judge = Outlier::new();
             for value in values {
                 match judge.observe(value) {
-                    Some(distance) => prop_assert!(distance.abs() <= FARTHEST),
+                    Some(distance) => prop_assert!(distance.abs() <= Outlier::FARTHEST),
                     None => prop_assert!(!value.is_finite()),
                 }
             }

@@ -312,6 +312,13 @@ impl Key<u32> {
     }
 }
 
+impl Key<f64> {
+    /// Sets the value.
+    pub fn set(&self, node: &mut Node, value: f64) {
+        node.set(self.field.name, Node::Float(value));
+    }
+}
+
 impl<T> Clone for Key<T> {
     fn clone(&self) -> Self {
         *self

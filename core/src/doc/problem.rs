@@ -1,8 +1,8 @@
 //! What is wrong with a document, and where.
 
 use super::node::Node;
+use crate::event::Decimal;
 use alloc::borrow::Cow;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -161,8 +161,7 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// A number with at most six decimals. By whole numbers, because float formatting would cost the
-/// filter some 20 KB of code.
+/// A number with at most six decimals.
 pub fn decimal(value: f64) -> String {
     let size = if value < 0.0 { -value } else { value };
     if size.is_nan() || size >= 1e12 {
@@ -171,10 +170,5 @@ pub fn decimal(value: f64) -> String {
     if size > 0.0 && size < 5e-7 {
         return "a tiny number".into();
     }
-    let sign = if value < 0.0 { "-" } else { "" };
-    let millionths = (size * 1e6 + 0.5) as u64;
-    let (whole, rest) = (millionths / 1_000_000, millionths % 1_000_000);
-    let mut text = format!("{sign}{whole}.{rest:06}");
-    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    text
+    Decimal(value).to_string()
 }

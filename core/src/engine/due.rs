@@ -7,8 +7,8 @@ use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// Scopes by when they want to be polled. A scope whose time was put off is found here early, and then
-/// there is nothing to do.
+/// Scopes by when they want to be polled, or watches. A scope whose time was put off is found here early,
+/// and then there is nothing to do.
 #[derive(Debug, Default)]
 pub(super) struct DueQueue(BinaryHeap<Reverse<(Instant, u32)>>);
 
@@ -21,7 +21,7 @@ impl DueQueue {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn take(&mut self, now: Instant) -> Option<(Instant, u32)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Instant, u32)> {
         self.first().filter(|at| *at <= now)?;
         self.0.pop().map(|Reverse(due)| due)
     }

@@ -7,6 +7,7 @@
 //! update keeps the breakers that mean the same.
 
 use super::Engine;
+use super::anomalies::HeldWatches;
 use super::limits::HeldLimit;
 use crate::facts::Facts;
 use crate::policy::{Document, Match, Mode, Policy, Subject};
@@ -32,13 +33,15 @@ pub(super) struct Entry {
     pub policy: Arc<Policy>,
     /// Whether every request is the policy's: then none has to be looked at.
     pub is_for_all: bool,
-    /// Whether the policy's breaker alone decides, and no time limit is measured.
+    /// Whether the policy's breaker alone decides, no time limit is measured and nothing is watched.
     pub asks_breaker_alone: bool,
     /// Place of the state in the engine.
     pub state: u32,
     pub held: Arc<Hold>,
     /// Its rate limits, where it has some.
     pub limits: Option<Box<[HeldLimit]>>,
+    /// Its watches, where it asks for some.
+    pub watched: Option<HeldWatches>,
 }
 
 /// Keeps a state alive: the engine frees one that nobody else refers to.
@@ -133,10 +136,12 @@ impl Engine {
                     && policy.rate_limits.is_empty()
                     && policy.deadline.is_none()
                     && policy.retry.is_none()
-                    && policy.timeout.auto.is_none(),
+                    && policy.timeout.auto.is_none()
+                    && policy.anomaly.is_none(),
                 state: u32::try_from(place).unwrap_or(u32::MAX),
                 held: held.map_or_else(Hold::new, |state| state.held.clone()),
                 limits: self.limits.load(policy, &mut self.rng),
+                watched: self.anomalies.load(policy),
             }
         });
         let entries: Vec<Entry> = entries.collect();

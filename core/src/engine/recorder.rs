@@ -1,5 +1,6 @@
 //! What an engine records: counts, events, sums.
 
+use crate::anomaly::Anomaly;
 use crate::decision::{Rule, Settled};
 use crate::event::{Decided, Event, EventKind, Transition};
 use crate::outcome::Outcome;
@@ -15,7 +16,7 @@ pub const MAX_EVENTS: usize = 64;
 /// Which events are kept for the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tracing {
-    /// Changes of state alone.
+    /// Changes of state and anomalies alone.
     #[default]
     Transitions,
     /// A decision and a settlement for each call as well.
@@ -141,6 +142,14 @@ impl Recorder {
         if let Some(counts) = self.series.counts(row) {
             counts.retry_budget += left;
         }
+    }
+
+    /// A sample of a row's calls is unlike those before it.
+    pub(super) fn anomaly(&mut self, at: Instant, row: u32, anomaly: Anomaly) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.anomaly(anomaly.signal);
+        }
+        self.keep(at, row, None, EventKind::Anomaly(anomaly));
     }
 
     /// A call goes on although a rule would have turned it away.

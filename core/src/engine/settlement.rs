@@ -55,6 +55,7 @@ impl Engine {
         slot.is_recent = true;
         if report.latency.is_some() {
             self.time_limits.settled(place, &report);
+            self.anomalies.settled(slot.row, &report);
         }
         let is_told = permit.is_told();
         let has_slot = permit.has_slot();

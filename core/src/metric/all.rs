@@ -109,6 +109,12 @@ pub(super) static RETRY_BUDGET: Metric = Metric::gauge(
     "Retries that the budgets of all workers leave right now.",
 );
 
+pub(super) static ANOMALIES: Metric = Metric::counter(
+    "bimetal_anomalies_total",
+    &[POLICY, SCOPE, "signal"],
+    "Samples unlike those before them, of policies that have `anomaly`.",
+);
+
 /// Bounds of [`REQUEST_DURATION_SECONDS`].
 pub const DURATION_BOUNDS: [(Duration, &str); 15] = [
     (Duration::from_nanos(250_000), "0.00025"),
@@ -311,7 +317,7 @@ pub static BOARD_EXCHANGE_SECONDS: Metric = Metric::counter(
 .histogram(Unit::Seconds, &DURATION_BOUNDS);
 
 /// Every metric, in the order of the proxy's page.
-pub static ALL: [&Metric; 40] = [
+pub static ALL: [&Metric; 41] = [
     &REQUESTS,
     &OUTCOMES,
     &BREAKER_REPLICAS,
@@ -319,6 +325,7 @@ pub static ALL: [&Metric; 40] = [
     &SHADOW,
     &RETRIES,
     &RETRY_BUDGET,
+    &ANOMALIES,
     &LATE,
     &UNPROTECTED,
     &WASTED,

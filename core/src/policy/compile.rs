@@ -6,6 +6,7 @@ use super::fallback::{Fallback, FallbackOn, FallbackUpstream, StalePolicy};
 use super::forms::Answer;
 use super::matching::{Match, PathMatch};
 use super::rules::complete;
+use super::table::anomaly;
 use super::table::bandwidth;
 use super::table::board;
 use super::table::breaker::{self, half_open, open, recovery};
@@ -21,6 +22,7 @@ use super::types::{
     Timeouts, WarningsPolicy,
 };
 use super::{read_limits, read_retry};
+use crate::anomaly::{AnomalyPolicy, Signal};
 use crate::concurrency::adaptive::AdaptivePolicy;
 use crate::concurrency::queue::QueuePolicy;
 use crate::connections::ConnectionsPolicy;
@@ -133,6 +135,7 @@ fn policy(node: &Node, host: Host) -> Result<Policy, Unread> {
             None => None,
         },
         warnings: table::WARNINGS.node(node).map(read_warnings).transpose()?,
+        anomaly: table::ANOMALY.node(node).map(read_anomaly).transpose()?,
         debug_headers: table::DEBUG_HEADERS.read(node)?,
         hashes: StateHashes {
             scopes: scopes_hash.finish(),
@@ -198,6 +201,20 @@ fn read_warnings(node: &Node) -> Result<WarningsPolicy, Unread> {
     Ok(WarningsPolicy {
         calls_per_trace: warnings::CALLS_PER_TRACE.read(node)?,
         db_transaction_header: warnings::DB_TRANSACTION_HEADER.read(node)?.to_ascii_lowercase(),
+    })
+}
+
+fn read_anomaly(node: &Node) -> Result<AnomalyPolicy, Unread> {
+    // Once each, in one order: how they are listed means nothing.
+    let listed = anomaly::SIGNALS.read(node)?;
+    let signals = Signal::ALL.into_iter().filter(|signal| listed.contains(signal)).collect();
+    Ok(AnomalyPolicy {
+        signals,
+        detector: anomaly::DETECTOR.read(node)?,
+        window: anomaly::WINDOW.read(node)?,
+        threshold: anomaly::THRESHOLD.read(node)?,
+        interval: anomaly::INTERVAL.read(node)?,
+        minimum_calls: anomaly::MINIMUM_CALLS.read(node)?,
     })
 }
 
@@ -323,13 +340,15 @@ fn read_failure(policy: &Node, breaker: Option<&Node>) -> Result<FailureRules, U
     let slow = trip.and_then(|trip| trip::SLOW_RATE.node(trip));
     let limit = table::CONCURRENCY.node(policy);
     let request = table::TIMEOUT.node(policy).and_then(|times| timeout::REQUEST.find(times));
+    let watched = table::ANOMALY.node(policy).and_then(|watched| anomaly::SIGNALS.find(watched));
     Ok(FailureRules {
         failures: answers(node, &[failure::STATUSES, failure::GRPC, failure::TRANSPORT])?,
         ignore: answers(node, &[failure::IGNORE])?,
         slower_than: slow.map(|slow| rate::SLOWER_THAN.read(slow)).transpose()?,
         count_injected: table::COUNT_INJECTED.given(policy)?.unwrap_or_default(),
         wants_latency: limit.is_some_and(|limit| concurrency::ADAPTIVE.node(limit).is_some())
-            || matches!(request, Some(RequestTime::Auto(_))),
+            || matches!(request, Some(RequestTime::Auto(_)))
+            || watched.is_some_and(|signals| signals.contains(&Signal::Latency)),
     })
 }
 

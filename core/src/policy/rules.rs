@@ -2,19 +2,22 @@
 //! other fields.
 
 use super::breaker::Judge;
+use super::table::anomaly;
 use super::table::breaker::{self, half_open, open};
 use super::table::concurrency::{self, adaptive};
 use super::table::fallback::stale;
 use super::table::timeout::RequestTime;
 use super::table::trip::{self, rate, window};
 use super::table::{
-    BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT, fallback, timeout,
+    ANOMALY, BREAKER_KEY, CONCURRENCY, DOCUMENT, FALLBACK, NAME, POLICIES, SCOPE, TIMEOUT,
+    fallback, timeout,
 };
 use super::types::Share;
 use super::{profile, read_limits, read_retry};
+use crate::anomaly::{AnomalyPolicy, Judging, Outlier, ZScore};
 use crate::breaker::record::MAX_TRIAL;
 use crate::doc::check::fill;
-use crate::doc::problem::quoted;
+use crate::doc::problem::{decimal, quoted};
 use crate::doc::table::MAX_ITEMS;
 use crate::doc::{Node, Path, Problems};
 use crate::time::Duration;
@@ -97,6 +100,9 @@ fn complete_policy(at: &Path<'_>, policy: &mut Node, problems: &mut Problems) {
     if let Some(limit) = limit {
         let at = at.key(CONCURRENCY.name());
         check_adaptive(&at.key(concurrency::ADAPTIVE.name()), limit, problems);
+    }
+    if let Some(watched) = ANOMALY.node_mut(policy) {
+        complete_anomaly(&at.key(ANOMALY.name()), watched, problems);
     }
     if let Some(fallback) = FALLBACK.node(policy) {
         check_fallback(&at.key(FALLBACK.name()), fallback, problems);
@@ -187,6 +193,33 @@ fn check_adaptive(at: &Path<'_>, node: &Node, problems: &mut Problems) {
         && min > max
     {
         problems.add(&at.key(adaptive::MIN.name()), format!("{min} is more than max ({max})"));
+    }
+}
+
+fn complete_anomaly(at: &Path<'_>, node: &mut Node, problems: &mut Problems) {
+    let (Some(detector), Some(window)) = (anomaly::DETECTOR.find(node), anomaly::WINDOW.find(node))
+    else {
+        return;
+    };
+    if detector == Judging::Robust && window as usize != Outlier::WINDOW {
+        let what = format!("{window} is not {}, the window of robust", Outlier::WINDOW);
+        problems.add(&at.key(anomaly::WINDOW.name()), what);
+        return;
+    }
+    let usual = match detector {
+        Judging::ZScore => ZScore::THRESHOLD,
+        Judging::Robust => Outlier::THRESHOLD,
+    };
+    if anomaly::THRESHOLD.node(node).is_none() {
+        anomaly::THRESHOLD.set(node, usual);
+    }
+    let highest = AnomalyPolicy::highest_score(detector, window);
+    if let Some(threshold) = anomaly::THRESHOLD.find(node).filter(|score| *score >= highest) {
+        let (threshold, highest) = (decimal(threshold), decimal(highest));
+        let what = format!(
+            "{threshold} is never exceeded in a window of {window}: no score is above {highest}"
+        );
+        problems.add(&at.key(anomaly::THRESHOLD.name()), what);
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Each part has a module with one [`Key`] for each of its fields; the readers ask by those.
 
+pub(crate) mod anomaly;
 pub(crate) mod bandwidth;
 pub(crate) mod board;
 pub(crate) mod breaker;
@@ -168,6 +169,11 @@ pub(crate) const WARNINGS: Key<Part> = Key::new(
     "What is warned of in how services call each other.",
 )
 .only(NATIVE);
+pub(crate) const ANOMALY: Key<Part> = Key::new(
+    "anomaly",
+    TypedKind::object(&anomaly::ANOMALY),
+    "What is watched of a scope's calls.",
+);
 pub(crate) const DEBUG_HEADERS: Key<bool> = Key::new(
     "debug_headers",
     TypedKind::BOOL,
@@ -196,8 +202,8 @@ pub static POLICY: Object = Object {
         RETRY.field(),
         FALLBACK.field(),
         WARNINGS.field(),
+        ANOMALY.field(),
         DEBUG_HEADERS.field(),
-        Field::later("anomaly", "Anomaly detection."),
     ],
     rules: &[],
 };

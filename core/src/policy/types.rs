@@ -5,6 +5,7 @@ use super::breaker::BreakerPolicy;
 use super::fallback::Fallback;
 use super::limit::LimitPolicy;
 use super::matching::Match;
+use crate::anomaly::AnomalyPolicy;
 use crate::auto_timeout::AutoTimeoutPolicy;
 use crate::concurrency::adaptive::AdaptivePolicy;
 use crate::concurrency::queue::QueuePolicy;
@@ -69,6 +70,8 @@ pub struct Policy {
     pub fallback: Option<Fallback>,
     /// What is warned of in how services call each other; none where nothing is.
     pub warnings: Option<WarningsPolicy>,
+    /// What is watched of the calls; none where nothing is.
+    pub anomaly: Option<AnomalyPolicy>,
     /// Whether every answer says the policy and the breaker's state: `x-bimetal-policy` and
     /// `x-bimetal-state`.
     pub debug_headers: bool,

@@ -68,6 +68,7 @@ fn add(all: &mut Counts, one: &Counts) {
         wasted,
         retries,
         retry_budget,
+        anomalies,
         transitions,
         states,
     } = one;
@@ -75,6 +76,7 @@ fn add(all: &mut Counts, one: &Counts) {
     each(&mut all.shadow, shadow);
     each(&mut all.outcomes, outcomes);
     each(&mut all.retries, retries);
+    each(&mut all.anomalies, anomalies);
     each(&mut all.transitions, transitions);
     each(&mut all.states, states);
     all.late += late;
@@ -341,6 +343,7 @@ mod tests {
             wasted: 28,
             retries: [40, 41, 42, 43, 44, 45, 46, 47, 48, 49],
             retry_budget: 50,
+            anomalies: [55, 56, 57],
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33, 51, 52, 53, 54],
             states: [19, 20, 21],
         };

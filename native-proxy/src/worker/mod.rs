@@ -18,6 +18,7 @@ pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod told;
 mod waiting;
 mod warnings;
 
@@ -55,7 +56,6 @@ use bimetal_core::board::far::Member;
 use bimetal_core::breaker::{Order, View};
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
-use bimetal_core::event::{EventKind, State, Transition};
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
@@ -323,11 +323,8 @@ impl Worker {
             }
             if self.level == Level::Debug {
                 tracing::debug!(target: CORE_EVENTS, "{event}");
-            } else if let EventKind::Transition(change) = &event.kind
-                && !change.adopted
-            {
-                // Whoever made the change tells of it: one line, however many workers follow.
-                log_transition(&event.policy, &event.scope_name(), change);
+            } else {
+                told::tell(&event);
             }
             self.keeper.notify_one();
         }
@@ -366,22 +363,6 @@ impl Ledger for Rc<Worker> {
     fn breaker(&self, now: Instant, at: BreakerPlace) -> Option<View> {
         Worker::breaker(self, now, at)
     }
-}
-
-fn log_transition(policy: &str, scope: &str, change: &Transition) {
-    let (from, to, why) = (change.from.name(), change.to.name(), change.cause);
-    let length = match change.to {
-        State::Open => format!(" for {}", change.open_for),
-        _ => String::new(),
-    };
-    tracing::info!(
-        policy,
-        scope,
-        from,
-        to,
-        cause = why.name(),
-        "breaker {policy}, scope {scope}: {from} to {to}{length} after {why}"
-    );
 }
 
 /// A copy of its own: workers that count references to the same policy would pass its cache line
