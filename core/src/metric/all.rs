@@ -109,7 +109,8 @@ pub(super) static RETRY_BUDGET: Metric = Metric::gauge(
     "Retries that the budgets of all workers leave right now.",
 );
 
-pub(super) static ANOMALIES: Metric = Metric::counter(
+/// Anomalies.
+pub static ANOMALIES: Metric = Metric::counter(
     "bimetal_anomalies_total",
     &[POLICY, SCOPE, "signal"],
     "Samples unlike those before them, of policies that have `anomaly`.",

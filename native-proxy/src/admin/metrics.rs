@@ -12,7 +12,7 @@ use crate::upstream::EndpointState;
 use crate::worker::{CLASSES, FallbackCounts, Histogram, LimitRow, WorkerStats};
 use bimetal_core::Duration;
 use bimetal_core::fallback::FallbackKind;
-use bimetal_core::metric::{self, COUNTED, Metric};
+use bimetal_core::metric::{self, ANOMALIES, COUNTED, Metric};
 use bimetal_core::series::{Counts, SHARED_LABEL};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,7 +21,14 @@ use std::sync::atomic::Ordering;
 /// The whole page.
 pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     let mut page = Page::default();
-    counted(&mut page, stats);
+    let settings = shared.settings();
+    let is_watched = |policy: &str, signal: &str| {
+        let mut policies = settings.document.policies.iter();
+        let policy = policies.find(|known| &*known.name == policy);
+        let watched = policy.and_then(|policy| policy.anomaly.as_ref());
+        watched.is_some_and(|all| all.signals.iter().any(|one| one.name() == signal))
+    };
+    counted(&mut page, stats, &is_watched);
     durations(&mut page, stats);
     limits(&mut page, stats);
     timeouts(&mut page, stats);
@@ -29,8 +36,8 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     page.text
 }
 
-/// What the core counts for each policy and scope.
-fn counted(page: &mut Page, stats: &[WorkerStats]) {
+/// What the core counts for each policy and scope. Anomalies that nobody watches for have no line.
+fn counted(page: &mut Page, stats: &[WorkerStats], is_watched: &dyn Fn(&str, &str) -> bool) {
     let series = merged(stats);
     let mut place = 0;
     for group in COUNTED.chunk_by(|one, next| one.metric.name == next.metric.name) {
@@ -39,6 +46,12 @@ fn counted(page: &mut Page, stats: &[WorkerStats]) {
             for (counted, value) in group.iter().zip(metric::values(counts).skip(place)) {
                 let others = counted.labels().map(|(_, value)| value);
                 let labels: Vec<_> = [*policy, *scope].into_iter().chain(others).collect();
+                if counted.metric.name == ANOMALIES.name
+                    && value == 0
+                    && !is_watched(policy, labels[2])
+                {
+                    continue;
+                }
                 page.line(counted.metric, &labels, value);
             }
         }
@@ -350,13 +363,13 @@ mod tests {
         let series = Series { policy: "p".into(), scope: "s".into(), counts };
         let worker = WorkerStats { series: vec![series], ..WorkerStats::default() };
         let mut page = Page::default();
-        counted(&mut page, &[worker.clone(), worker]);
+        counted(&mut page, &[worker.clone(), worker], &|_, _| false);
         let values = page.text.lines().filter(|line| !line.starts_with('#'));
         let values: Vec<_> = values.map(|line| line.rsplit_once(' ').unwrap().1).collect();
         let wanted = [
             2, 84, 52, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 62,
             64, 66, 102, 104, 106, 108, 6, 86, 54, 50, 8, 46, 80, 82, 84, 86, 88, 90, 92, 94, 96,
-            98, 100, 18, 20, 56,
+            98, 100, 110, 112, 114, 18, 20, 56,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) lines: Vec<(Level, String)>,
     /// Where its workers meet, if they do.
     pub(crate) board: Option<Arc<dyn WorkerBoard>>,
+    /// Whether its log has no lines of debugging.
+    pub(crate) is_quiet: bool,
     /// Names of calls that fail.
     pub(crate) failing: BTreeSet<&'static str>,
     /// Number of calls since the start; what one request costs.
@@ -221,7 +223,7 @@ impl Host for Fake {
         self.set(|state| state.lines.push((level, line.to_owned())));
     }
 
-    fn logs(&self, _level: Level) -> bool {
-        true
+    fn logs(&self, level: Level) -> bool {
+        level != Level::Debug || !self.0.borrow().is_quiet
     }
 }

@@ -1,7 +1,7 @@
 //! What is published, what is taken back, and how failures are told.
 
 use crate::fake::Fake;
-use crate::{END_OF_STREAM, answer, configure, plugin};
+use crate::{END_OF_STREAM, answer, configure, pass, plugin};
 use bimetal_core::board::{Board, Words};
 use bimetal_core::policy::Policy;
 use bimetal_filter::board::WorkerBoard;
@@ -153,4 +153,36 @@ fn one_failure_is_one_warning() {
     assert_eq!(warnings(&host), [""; 0], "not at the request");
     (0..3).for_each(|_| root.tick());
     assert_eq!(warnings(&host), ["host call now failed with status 10; 1 failures so far"]);
+}
+
+#[test]
+fn an_anomaly_is_counted_and_told_though_nothing_else_is() {
+    let watched = json!({"anomaly": {"signals": ["errors", "latency"], "window": 10}});
+    let (host, mut root) = plugin("anomaly", watched);
+    host.set(|state| state.is_quiet = true);
+    root.tick();
+    let mut second = |status| {
+        let mut call = root.call(1);
+        assert!(call.request_headers(END_OF_STREAM));
+        answer(&host, status, "via_upstream");
+        call.response_headers(END_OF_STREAM);
+        call.log();
+        drop(call);
+        pass(&host, 1_000);
+        root.tick();
+    };
+    (0..12).for_each(|_| second("200"));
+    let told = || {
+        let lines = host.0.borrow().lines.clone();
+        lines.into_iter().filter(|(_, line)| line.starts_with("{\"event\"")).collect::<Vec<_>>()
+    };
+    assert_eq!((host.find_metric(&["anomalies_total"]), told().len()), (None, 0));
+    second("500");
+    assert_eq!(host.metric(&["policy=.=echo", "signal=.=errors", "bimetal_anomalies_total"]), 1);
+    let (level, line) = told().remove(0);
+    assert_eq!(level, Level::Info);
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&event["signal"], &event["value"]), (&json!("errors"), &json!(1)));
+    assert!((event["score"].as_f64().unwrap() - 2.846_049).abs() < 1e-5, "{line}");
+    assert_eq!(told().len(), 1);
 }
