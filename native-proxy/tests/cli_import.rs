@@ -199,6 +199,31 @@ fn a_route_has_what_its_destinations_rule_says() {
     assert_eq!(made[1]["name"], "cart-2");
 }
 
+/// The first policy that matches decides, so a route without limits is kept from the limits of those after it.
+#[test]
+fn a_route_that_says_nothing_is_kept_from_what_comes_after_it() {
+    let routes = format!(
+        "[{{match: [{{uri: {{prefix: /export}}}}], {TO_CART}}}, \
+          {{match: [{{uri: {{prefix: /old}}}}], redirect: {{uri: /new}}}}, \
+          {{match: [{{uri: {{prefix: /pay}}}}], timeout: 1s, {TO_CART}}}, \
+          {{match: [{{uri: {{prefix: /last}}}}], {TO_CART}}}]"
+    );
+    let made = policies(&service(&routes));
+    let of = |number: usize| {
+        (&made[number]["match"]["path_prefix"], made[number].get("timeout").is_some())
+    };
+    assert_eq!(made.as_array().unwrap().len(), 3, "{made:#}");
+    assert_eq!([of(0), of(1)], [(&json!("/export"), false), (&json!("/old"), false)]);
+    assert_eq!(of(2), (&json!("/pay"), true));
+    // A rule for all of the host comes after them too, where a route leads elsewhere.
+    let far = "[{match: [{uri: {prefix: /far}}], route: [{destination: {host: far}}]}]";
+    let made = policies(&(service(far) + "---\n" + &rule("{outlierDetection: {}}")));
+    assert_eq!(made[0]["match"]["path_prefix"], "/far");
+    assert_eq!((made[0].get("breaker"), made[1].get("breaker").is_some()), (None, true));
+    // Alone it is nothing.
+    assert_eq!(policies(&service(far)), json!([]));
+}
+
 #[test]
 fn alternatives_are_policies_and_what_cannot_be_asked_for_is_none() {
     let routes = format!(

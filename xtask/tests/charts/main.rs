@@ -181,9 +181,13 @@ fn the_proxy_accepts_its_file() {
         return;
     };
     let traced = ["traces.exporter=otlp_grpc", "traces.endpoint=http://collector:4317"];
-    for (name, objects) in
-        [("native", mode("native")), ("none", mode("none")), ("traced", render(&traced))]
-    {
+    let all = render(&pods::EVERYTHING);
+    for (name, objects) in [
+        ("native", mode("native")),
+        ("none", mode("none")),
+        ("traced", render(&traced)),
+        ("all", all),
+    ] {
         let Some(objects) = objects else { return };
         let file =
             std::env::temp_dir().join(format!("bimetal-chart-{}-{name}.yaml", std::process::id()));

@@ -57,7 +57,7 @@ const fn service(path: &'static str, to: &'static str, said: &'static str) -> Fi
 }
 
 const MESH: &str = "routing stays the mesh's, or the `routes` of a proxy's file";
-const MATCH: &str = "a policy's `match` cannot ask for it, so the route gets no policy";
+const MATCH: &str = "a policy's `match` cannot ask for it, so the route gets no policy, and a later one may take its calls";
 
 /// Every field that Istio 1.30 has.
 pub(super) static FIELDS: &[Field] = &[
@@ -242,7 +242,7 @@ pub(super) static FIELDS: &[Field] = &[
     service(
         "http[].match[].headers",
         "match.headers",
-        "exact values, and `{}` for a header that is there; with a prefix or a regular expression the route gets no policy",
+        "exact values, and `{}` for a header that is there; with a prefix or a regular expression the route gets no policy, and a later one may take its calls",
     ),
     service("http[].match[].authority.exact", "match.hosts", "in place of the service's hosts"),
     service("http[].match[].authority.prefix", "", MATCH),
@@ -305,8 +305,8 @@ pub(super) static FIELDS: &[Field] = &[
     service("http[].route[].headers", "", MESH),
     service("http[].headers", "", MESH),
     service("http[].rewrite", "", MESH),
-    service("http[].redirect", "", "the route has no upstream, so it gets no policy"),
-    service("http[].directResponse", "", "the route has no upstream, so it gets no policy"),
+    service("http[].redirect", "", "the route has no upstream, so its policy says nothing"),
+    service("http[].directResponse", "", "the route has no upstream, so its policy says nothing"),
     service("http[].delegate", "", "import the VirtualService that it names"),
     service("http[].mirror", "", MESH),
     service("http[].mirrors", "", MESH),

@@ -174,6 +174,7 @@ fn document(resources: &[Resource], import: &mut Import) -> Value {
     let mut made = route::policies(resources, import);
     made.extend(destination::policies(resources, &made, import));
     made.sort_by_key(|policy| policy.width);
+    let made = needed(made);
     let mut names: Vec<String> = Vec::new();
     let mut policies = Vec::new();
     for mut policy in made {
@@ -205,6 +206,33 @@ struct Made<'a> {
     /// Hosts whose every call it takes.
     takes_all_of: Vec<String>,
     parts: serde_json::Map<String, Value>,
+}
+
+/// Without policies that say nothing, unless a later one could be for the same hosts and would take their calls.
+fn needed(made: Vec<Made<'_>>) -> Vec<Made<'_>> {
+    let mut kept: Vec<Made<'_>> = Vec::new();
+    for policy in made.into_iter().rev() {
+        let says = policy.parts.keys().any(|part| part != "match");
+        if says || kept.iter().any(|later| meet(&policy, later)) {
+            kept.push(policy);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+/// Whether a host may be one of both. A pattern may be any.
+fn meet(one: &Made<'_>, other: &Made<'_>) -> bool {
+    let hosts =
+        |made: &Made<'_>| made.parts.get("match").and_then(|of| of["hosts"].as_array()).cloned();
+    let is_pattern = |host: &Value| host.as_str().is_some_and(|host| host.starts_with('*'));
+    match (hosts(one), hosts(other)) {
+        (Some(one), Some(other)) => {
+            one.iter().any(|host| is_pattern(host) || other.contains(host))
+                || other.iter().any(is_pattern)
+        }
+        _ => true,
+    }
 }
 
 /// The name, within the language's bounds, and with a number where it is taken.

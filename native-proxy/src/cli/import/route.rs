@@ -47,11 +47,10 @@ fn one_route<'a>(
 ) {
     let has_upstream =
         ["redirect", "directResponse", "delegate"].iter().all(|field| route[*field].is_null());
-    if !has_upstream {
-        return;
-    }
     let place = format!("http[{number}]");
-    let Some(says) = says(resources, resource, &place, route, import) else { return };
+    // A route that says nothing has a policy too: else a later one would take its calls.
+    let says =
+        if has_upstream { says(resources, resource, &place, route, import) } else { Map::new() };
     let ways = match route["match"].as_array() {
         Some(ways) if !ways.is_empty() => ways.clone(),
         _ => vec![json!({})],
@@ -84,14 +83,14 @@ fn routes_of(resource: &Resource) -> usize {
     resource.spec["http"].as_array().map_or(0, Vec::len)
 }
 
-/// What the policy of a route says; nothing where neither the route nor its destination's rule says anything.
+/// What the policy of a route says; empty where neither the route nor its destination's rule says anything.
 fn says(
     resources: &[Resource],
     resource: &Resource,
     place: &str,
     route: &Value,
     import: &mut Import,
-) -> Option<Map<String, Value>> {
+) -> Map<String, Value> {
     let timeout = if is_none(&route["timeout"]) {
         None
     } else {
@@ -115,7 +114,7 @@ fn says(
     if let Some(retry) = retry(resource, place, retries, rule, import) {
         parts.insert("retry".to_owned(), retry);
     }
-    (!parts.is_empty()).then_some(parts)
+    parts
 }
 
 /// Istio takes a limit of nothing for no limit.
@@ -267,7 +266,7 @@ fn wanted(resource: &Resource, at: &str, given: &Value, import: &mut Import) -> 
                 "*".to_owned()
             } else {
                 let Some(value) = exact(value).filter(|value| value != "*") else {
-                    let what = "a policy asks for exact values, and no pseudo-header: the route gets no policy";
+                    let what = "a policy asks for exact values, and no pseudo-header: the route gets no policy, and a later one may take its calls";
                     import.remark(resource, &format!("{at}.headers.{name}"), what);
                     return None;
                 };
