@@ -56,6 +56,7 @@ use bimetal_core::board::far::Member;
 use bimetal_core::breaker::{Order, View};
 use bimetal_core::decision::BreakerPlace;
 use bimetal_core::engine::{Engine, Policies, Tracing};
+use bimetal_core::event::EventKind;
 use bimetal_core::facts::Facts;
 use bimetal_core::outcome::{FailureRules, Report};
 use bimetal_core::policy::{Document, Policy};
