@@ -6,6 +6,8 @@
 //! of a round are pairs.
 
 pub mod arms;
+pub mod cluster;
+pub mod faults;
 pub mod histogram;
 pub mod load;
 pub mod machine;
@@ -15,6 +17,7 @@ pub mod process;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod ship;
 pub mod spans;
 pub mod stages;
 pub mod stats;

@@ -1,5 +1,6 @@
 //! What a study ran on.
 
+use crate::cluster::InCluster;
 use crate::process::Cores;
 use crate::tools;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Machine {
     pub commit: String,
     /// What the arms are made of: versions of programs, sizes of modules.
     pub versions: BTreeMap<String, String>,
+    /// The cluster in which the arms ran; none where they ran on this machine alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<InCluster>,
 }
 
 /// Looks at this machine and at the tools named.
@@ -47,6 +51,7 @@ pub fn look<'a>(cores: Cores, commit: &str, used: impl Iterator<Item = &'a str>)
         load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
         commit: commit.to_owned(),
         versions: used.map(|name| (name.to_owned(), version(name))).collect(),
+        cluster: None,
     }
 }
 

@@ -35,6 +35,14 @@ enum Task {
     /// Send calls at a constant rate, whether or not they are answered, and tell what was seen
     #[command(after_help = "Example:\n  bimetal-study load --address 127.0.0.1:8001 --load 500")]
     Load(cli::load::Options),
+    /// Send the traces in containers' outputs on to a collector, until it is ended
+    #[command(
+        after_help = "Example:\n  bimetal-study ship --from /var/log/pods --only shop_ \\\n    \
+        --to http://jaeger.observability:4318/v1/traces"
+    )]
+    Ship(cli::ship::Options),
+    /// Do nothing until it is ended: a pod in which loads are started needs a program meanwhile
+    Wait,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +53,10 @@ fn main() -> ExitCode {
         Task::Arms(options) => cli::arms::run(&options),
         Task::Coverage(options) => cli::coverage::run(&options),
         Task::Load(options) => cli::load::run(&options),
+        Task::Ship(options) => cli::ship::run(&options),
+        Task::Wait => loop {
+            std::thread::park();
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

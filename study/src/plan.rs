@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a block takes beside its load: processes that start and end.
-const AROUND: f64 = 0.5;
-
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,9 +56,10 @@ pub struct Next {
 }
 
 impl Plan {
-    /// How long so many blocks will take, about.
-    pub fn about(&self, blocks: usize) -> Duration {
-        let seconds = blocks as f64 * (self.warm_up + self.seconds + AROUND);
+    /// How long so many blocks will take, about; `around` is what one takes beside its load, in
+    /// seconds: processes that start and end.
+    pub fn about(&self, blocks: usize, around: f64) -> Duration {
+        let seconds = blocks as f64 * (self.warm_up + self.seconds + around);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
@@ -123,8 +121,8 @@ pub(crate) mod tests {
 
     #[test]
     fn how_long_blocks_take_is_told_before() {
-        assert_eq!(plan().about(30), Duration::from_secs(60));
-        assert_eq!(plan().about(0), Duration::ZERO);
+        assert_eq!(plan().about(30, 0.5), Duration::from_secs(60));
+        assert_eq!(plan().about(0, 0.5), Duration::ZERO);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Carrying a plan out.
 
-use crate::arms::{self, Arm, Place, Started};
-use crate::load::{BEGINS, ENDED};
+use crate::arms::{self, Arm, AtWork, Ground};
+use crate::load::{self, BEGINS, ENDED};
 use crate::plan::{Next, Plan};
 use crate::process::{self, Used};
 use crate::record::{Block, Flaw, Seen, flaws};
@@ -11,8 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,9 +28,7 @@ pub struct Means<'a> {
     /// Every arm there is.
     pub arms: &'a BTreeMap<String, Arm>,
     /// Where arms are started.
-    pub place: &'a Place,
-    /// This program: it is its own generator.
-    pub generator: PathBuf,
+    pub ground: &'a dyn Ground,
     /// Set when the study shall stop.
     pub stop: &'a AtomicBool,
     /// After so long no new block begins.
@@ -73,20 +70,20 @@ pub fn run(store: &mut Store, means: &Means<'_>) -> Result<Ended> {
     let began = Instant::now();
     let left = store.left();
     let all = store.blocks().len() + left.len();
-    let mut echo: Option<(u32, Started)> = None;
+    let mut shared: Option<(u32, Box<dyn AtWork + '_>)> = None;
     for (number, next) in left.iter().enumerate() {
         if means.at_most.is_some_and(|most| began.elapsed() >= most) {
             return Ok(Ended::TimeIsOver);
         }
-        if echo.as_ref().is_none_or(|(round, _)| *round != next.round) {
+        if shared.as_ref().is_none_or(|(round, _)| *round != next.round) {
             // A server of its own for each round: the old one first, or both would share the core.
-            drop(echo.take());
-            echo = Some((next.round, arms::start_echo(means.place)?));
+            drop(shared.take());
+            shared = Some((next.round, means.ground.begin_round()?));
         }
-        let Some((_, server)) = &mut echo else { continue };
-        server.lives().context("the echo server has ended")?;
+        let Some((_, server)) = &mut shared else { continue };
+        server.lives().context("what the arms share has ended")?;
         let plan = &store.head().plan;
-        let Some(block) = measure(plan, next, server, means)? else {
+        let Some(block) = measure(plan, next, server.as_ref(), means)? else {
             return Ok(Ended::Stopped);
         };
         store.add(block)?;
@@ -100,11 +97,16 @@ pub fn run(store: &mut Store, means: &Means<'_>) -> Result<Ended> {
 }
 
 /// One block; none where the study was told to stop meanwhile.
-fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Result<Option<Block>> {
+fn measure(
+    plan: &Plan,
+    next: &Next,
+    server: &dyn AtWork,
+    means: &Means<'_>,
+) -> Result<Option<Block>> {
     let name = arms::program_of(&next.arm);
     let arm = means.arms.get(name).with_context(|| format!("there is no arm {name}"))?;
     let mut block = empty(next);
-    let mut started = match arms::start(arm, means.place, server.address) {
+    let mut started = match means.ground.start(arm, server) {
         Ok(started) => started,
         Err(_) if means.stop.load(Ordering::Relaxed) => return Ok(None),
         Err(error) => {
@@ -112,15 +114,16 @@ fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Res
             return Ok(Some(block));
         }
     };
-    let Some(watched) = watch(plan, next, &mut started, server, means)? else {
+    let Some(watched) = watch(plan, next, started.as_ref(), server, means)? else {
         return Ok(None);
     };
     block.invalid = flaws(&watched.seen);
-    if let Err(error) = after(&mut block, &mut started, &watched) {
+    if let Err(error) = after(&mut block, started.as_mut(), &watched) {
         block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") });
     }
     if arm.traced {
-        match spans::read(&started.end(), &watched.while_measured) {
+        let read = started.end().and_then(|files| spans::read(&files, &watched.while_measured));
+        match read {
             Ok(spans) => block.spans = spans,
             Err(error) => block.invalid.push(Flaw::ArmDied { told: format!("{error:#}") }),
         }
@@ -131,7 +134,7 @@ fn measure(plan: &Plan, next: &Next, server: &Started, means: &Means<'_>) -> Res
 }
 
 /// What the arm says when the load is over.
-fn after(block: &mut Block, started: &mut Started, watched: &Watched) -> Result<()> {
+fn after(block: &mut Block, started: &mut dyn AtWork, watched: &Watched) -> Result<()> {
     started.lives()?;
     block.rss_kib = started.resident_kib()?;
     // Calls that failed may never have been settled: that flaw is told already.
@@ -189,8 +192,8 @@ impl Drop for Generator {
 fn watch(
     plan: &Plan,
     next: &Next,
-    started: &mut Started,
-    server: &Started,
+    started: &dyn AtWork,
+    server: &dyn AtWork,
     means: &Means<'_>,
 ) -> Result<Option<Watched>> {
     let mut generator = generator(plan, next, started, means)?;
@@ -198,7 +201,7 @@ fn watch(
     let id = generator.child.id();
     let (mut before, mut after) = (None, None);
     // An arm that ended in between has no time; that is told by its flaw.
-    let look = |started: &Started| Look {
+    let look = |started: &dyn AtWork| Look {
         arm: started.time_used().ok().flatten(),
         ours: process::time_used(id, &[]).unwrap_or_default().whole()
             + server.time_used().ok().flatten().unwrap_or_default().whole()
@@ -258,16 +261,20 @@ impl Look {
     }
 }
 
-fn generator(plan: &Plan, next: &Next, started: &Started, means: &Means<'_>) -> Result<Generator> {
-    let mut command = process::command(&means.generator);
-    command.args(["load", "--address", &started.address.to_string()]);
-    command.args(["--load", &next.load.to_string()]);
-    command.args(["--seconds", &plan.seconds.to_string()]);
-    command.args(["--warm-up", &plan.warm_up.to_string()]);
-    command.args(["--connections", &plan.connections.to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let spawned = process::on(means.place.cores.load, || Ok(command.spawn()?));
-    let mut child = spawned.context("the generator does not start")?;
+fn generator(
+    plan: &Plan,
+    next: &Next,
+    started: &dyn AtWork,
+    means: &Means<'_>,
+) -> Result<Generator> {
+    let asked = load::Options {
+        address: started.address(),
+        load: next.load,
+        warm_up: Duration::try_from_secs_f64(plan.warm_up)?,
+        measured: Duration::try_from_secs_f64(plan.seconds)?,
+        connections: plan.connections,
+    };
+    let mut child = means.ground.generate(&load::arguments(&asked))?;
     let output = child.stdout.take().context("the generator has no output")?;
     let (sender, lines) = channel();
     std::thread::spawn(move || {

@@ -1,10 +1,13 @@
 //! A study's folder. What was measured is added block by block, and nothing is ever overwritten.
 
+use crate::cluster::Shipped;
+use crate::faults::Faulted;
 use crate::machine::Machine;
 use crate::plan::{Next, Plan};
 use crate::record::Block;
 use crate::stages::Staged;
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -13,6 +16,8 @@ use std::path::{Path, PathBuf};
 const HEAD: &str = "study.json";
 const BLOCKS: &str = "blocks.jsonl";
 const STAGES: &str = "stages.jsonl";
+const FAULTS: &str = "faults.jsonl";
+const SHIPPED: &str = "shipped.jsonl";
 
 /// What a study is, written once when it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,7 +142,51 @@ impl Store {
 /// # Errors
 /// The file is broken.
 pub fn stages(folder: &Path) -> Result<Vec<Staged>> {
-    let path = folder.join(STAGES);
+    lines(folder, STAGES)
+}
+
+/// Adds what k6 saw of one arm.
+///
+/// # Errors
+/// It cannot be written.
+pub fn add_stage(folder: &Path, staged: &Staged) -> Result<()> {
+    add_line(folder, STAGES, staged)
+}
+
+/// How arms answered under faults that a mesh injected; none where there were none.
+///
+/// # Errors
+/// The file is broken.
+pub fn faults(folder: &Path) -> Result<Vec<Faulted>> {
+    lines(folder, FAULTS)
+}
+
+/// Adds how one arm answered under one fault.
+///
+/// # Errors
+/// It cannot be written.
+pub fn add_fault(folder: &Path, faulted: &Faulted) -> Result<()> {
+    add_line(folder, FAULTS, faulted)
+}
+
+/// What a cluster's Jaeger had of arms' last traces.
+///
+/// # Errors
+/// The file is broken.
+pub fn shipped(folder: &Path) -> Result<Vec<Shipped>> {
+    lines(folder, SHIPPED)
+}
+
+/// Adds what Jaeger had of one arm's last traces.
+///
+/// # Errors
+/// It cannot be written.
+pub fn add_shipped(folder: &Path, shipped: &Shipped) -> Result<()> {
+    add_line(folder, SHIPPED, shipped)
+}
+
+fn lines<T: DeserializeOwned>(folder: &Path, file: &str) -> Result<Vec<T>> {
+    let path = folder.join(file);
     let text = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("cannot read {}", path.display()))?,
@@ -148,13 +197,9 @@ pub fn stages(folder: &Path) -> Result<Vec<Staged>> {
     lines.collect()
 }
 
-/// Adds what k6 saw of one arm.
-///
-/// # Errors
-/// It cannot be written.
-pub fn add_stage(folder: &Path, staged: &Staged) -> Result<()> {
-    let line = serde_json::to_string(staged)? + "\n";
-    let file = OpenOptions::new().create(true).append(true).open(folder.join(STAGES));
+fn add_line(folder: &Path, file: &str, one: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(one)? + "\n";
+    let file = OpenOptions::new().create(true).append(true).open(folder.join(file));
     file.and_then(|mut file| file.write_all(line.as_bytes())).with_context(|| cannot_write(folder))
 }
 

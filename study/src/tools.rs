@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
 
 /// What is known by name. Any other name is looked for as a program of that name.
-const KNOWN: [(&str, &str, &str); 9] = [
+const KNOWN: [(&str, &str, &str); 10] = [
     ("bimetal", "BIMETAL", "cargo build --release --package bimetal-proxy"),
     ("app", "BIMETAL_STUDY_APP", "cargo build --release --package bimetal-study-app"),
     ("filter", "BIMETAL_FILTER", "cargo xtask wasm"),
@@ -18,6 +18,7 @@ const KNOWN: [(&str, &str, &str); 9] = [
     ("k6", "K6", "cargo xtask tools k6"),
     ("nginx", "NGINX", "cargo xtask tools nginx"),
     ("haproxy", "HAPROXY", "cargo xtask tools haproxy"),
+    ("kubectl", "KUBECTL", "the installation of Kubernetes' own client"),
 ];
 
 /// The path of a tool: what its variable names, else a program on `PATH`.

@@ -125,7 +125,8 @@ enum Task {
         cargo xtask study --full --minutes 120 --out results/today\n  \
         cargo xtask study --out results/today --resume\n  \
         cargo xtask study stages --out results/today      the origin's loads by k6\n  \
-        cargo xtask study translate                       Istio's rules anew, by a real istiod\n\n\
+        cargo xtask study translate                       Istio's rules anew, by a real istiod\n  \
+        cargo xtask study --cluster --quick               in Kubernetes: KUBECONFIG or BIMETAL_CLUSTER\n\n\
         What else can be said: bimetal-study run --help. Without --out a study goes to\n\
         target/study.")]
     Study {

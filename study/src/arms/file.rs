@@ -50,8 +50,15 @@ pub struct Arm {
     /// then does so too.
     #[serde(default)]
     pub traced: bool,
-    /// A page of metrics (`http://…`) that tells how many calls were admitted and settled.
+    /// A page of metrics that tells how many calls were admitted and settled: `http://…`, or of a
+    /// release a port of the proxy's pod and a path, `9001/metrics`.
     pub metrics: Option<String>,
+    /// Values of the chart, for an arm that is a release of it in a cluster.
+    #[serde(default)]
+    pub release: serde_json::Value,
+    /// Whether calls to a release go to its server, past its proxy.
+    #[serde(default)]
+    pub straight: bool,
 }
 
 /// One process of an arm.
@@ -138,7 +145,7 @@ fn placed(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result
 }
 
 /// An arm with what it takes from the arms it is like. Values are taken one by one, and so are
-/// needs; everything else as a whole.
+/// needs and a release's values; everything else as a whole.
 fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<Arm> {
     let own = written.get(name).ok_or_else(|| anyhow!("there is no arm {name}"))?.clone();
     let Some(like) = &own.like else {
@@ -151,6 +158,8 @@ fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<
         whole(written, like, deepest - 1).with_context(|| format!("arm {name} is like {like}"))?;
     let mut values = other.values;
     values.extend(own.values);
+    let mut release = other.release;
+    merge(&mut release, &own.release);
     let mut needs = other.needs;
     for need in own.needs {
         if !needs.contains(&need) {
@@ -163,10 +172,26 @@ fn whole(written: &BTreeMap<String, Arm>, name: &str, deepest: usize) -> Result<
         processes: if own.processes.is_empty() { other.processes } else { own.processes },
         metrics: own.metrics.or(other.metrics),
         traced: own.traced || other.traced,
+        straight: own.straight || other.straight,
+        release,
         apart: if own.apart.is_empty() { other.apart } else { own.apart },
         behind: own.behind.or(other.behind),
         ..own
     })
+}
+
+/// Puts `more` into `values`, leaf by leaf. Nothing (`null`) says nothing.
+pub fn merge(values: &mut serde_json::Value, more: &serde_json::Value) {
+    use serde_json::Value;
+    match (values, more) {
+        (_, Value::Null) => {}
+        (Value::Object(values), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(values.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (values, more) => *values = more.clone(),
+    }
 }
 
 impl Arm {
@@ -252,6 +277,20 @@ mod tests {
         }
         let error = format!("{:#}", arms(&[("own.yaml", own)]).unwrap_err());
         assert!(error.contains("arm own: limits") && error.contains("cannot read"), "{error}");
+    }
+
+    #[test]
+    fn a_release_takes_the_values_that_it_does_not_say_leaf_by_leaf() {
+        let base =
+            "about: a base\nrelease: {mode: none, mesh: {inject: 'false', concurrency: 1}}\n";
+        let own = "about: own\nlike: base\nrelease: {mesh: {inject: 'true'}}\n";
+        let bare = "about: bare\nlike: base\nstraight: true\n";
+        let found = arms(&[("base.yaml", base), ("own.yaml", own), ("bare.yaml", bare)]).unwrap();
+        let release = &found["own"].release;
+        assert_eq!(release["mode"], "none");
+        assert_eq!(release["mesh"], serde_json::json!({"inject": "true", "concurrency": 1}));
+        assert_eq!(found["bare"].release, found["base"].release);
+        assert!(found["bare"].straight && !found["own"].straight);
     }
 
     #[test]

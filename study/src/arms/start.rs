@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a program may take to be ready, and counts to settle.
+/// How long a program may take to be ready.
 const WAIT: Duration = Duration::from_secs(60);
 
 /// How often something that will come is looked for.
@@ -215,28 +215,8 @@ impl Started {
         let Some(page) = &self.metrics else {
             return Ok(None);
         };
-        let deadline = Instant::now() + WAIT;
-        loop {
-            let text = agent().get(page).call()?.body_mut().read_to_string()?;
-            let admitted = sum(&text, "bimetal_requests_total", "decision=\"admitted\"");
-            let settled = sum(&text, "bimetal_outcomes_total", "");
-            if admitted == settled && admitted > 0 {
-                return Ok(None);
-            }
-            // A worker publishes a while after the load has ended.
-            if Instant::now() > deadline {
-                return Ok(Some(Flaw::NotSettled { admitted, settled }));
-            }
-            std::thread::sleep(GLANCE);
-        }
+        super::unsettled(|| Ok(agent().get(page).call()?.body_mut().read_to_string()?))
     }
-}
-
-/// The sum of a metric over every line that has `label`.
-fn sum(page: &str, name: &str, label: &str) -> u64 {
-    let named = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    let values = named.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    values.sum::<f64>() as u64
 }
 
 fn ask(address: SocketAddr) -> Result<String> {
@@ -268,17 +248,6 @@ fn room(folder: &Path, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_lines() {
-        let page = "# TYPE bimetal_requests_total counter\n\
-                    bimetal_requests_total{decision=\"admitted\",policy=\"a\"} 3\n\
-                    bimetal_requests_total{decision=\"admitted\",policy=\"b\"} 4\n\
-                    bimetal_requests_total{decision=\"breaker\",policy=\"b\"} 5\n";
-        assert_eq!(sum(page, "bimetal_requests_total", "decision=\"admitted\""), 7);
-        assert_eq!(sum(page, "bimetal_requests_total", ""), 12);
-        assert_eq!(sum(page, "nothing", ""), 0);
-    }
 
     #[test]
     fn a_missing_tool_a_program_that_ends_and_a_wrong_answer_are_told() {

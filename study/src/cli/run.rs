@@ -2,7 +2,8 @@
 
 use super::arms::FOLDER;
 use anyhow::{Context, Result, bail};
-use bimetal_study::arms::{self, AGAIN, Arm, Place, program_of};
+use bimetal_study::arms::{self, AGAIN, Arm, Ground, Here, Place, program_of};
+use bimetal_study::cluster::{Cluster, Site};
 use bimetal_study::load::Load;
 use bimetal_study::plan::{Extent, Plan};
 use bimetal_study::process::Cores;
@@ -20,7 +21,8 @@ pub const EXAMPLES: &str = "Examples:
   bimetal-study run --quick --out /tmp/study
   bimetal-study run --quick --arms all --rounds 1 --out /tmp/every-arm-once
   bimetal-study run --out results/today --arms direct,native-policy,envoy-filter --loads 250,1000
-  bimetal-study run --out results/today --resume --minutes 120";
+  bimetal-study run --out results/today --resume --minutes 120
+In a cluster: cargo xtask study --cluster";
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -65,7 +67,10 @@ pub struct Options {
     /// The commit that is measured, for the record; another one cannot go on with a study
     #[arg(long)]
     commit: Option<String>,
-    /// The folder of the arms' files
+    /// Arms are releases of the chart in a cluster, which stands ready as this file says
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+    /// The folder of the arms' files; in a cluster those in `cluster` of it are the arms
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     folder: PathBuf,
 }
@@ -76,7 +81,11 @@ pub struct Options {
 /// A wrong option, a missing tool, a folder that cannot be used, or a server that does not come up.
 pub fn run(options: &Options) -> Result<()> {
     ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("cannot hear Ctrl-C")?;
-    let all = arms::all(&options.folder)?;
+    let site = options.cluster.as_deref().map(Site::read).transpose()?;
+    let all = match site {
+        Some(_) => arms::all(&options.folder.join("cluster"))?,
+        None => arms::all(&options.folder)?,
+    };
     let cores = Cores::take()?;
     let mut store = if options.resume {
         let store = Store::open(&options.out)?;
@@ -87,7 +96,8 @@ pub fn run(options: &Options) -> Result<()> {
         let used = plan.arms.iter().filter_map(|name| all.get(program_of(name)));
         let used = std::iter::once("bimetal").chain(used.flat_map(Arm::tools));
         let commit = options.commit.as_deref().unwrap_or("unknown");
-        let machine = machine::look(cores, commit, used);
+        let mut machine = machine::look(cores, commit, used);
+        machine.cluster = site.as_ref().map(|site| site.seen.clone());
         Store::begin(&options.out, Head { plan, machine })?
     };
     if !cores.are_two() {
@@ -98,27 +108,35 @@ pub fn run(options: &Options) -> Result<()> {
     for (arm, why) in &store.head().plan.left_out {
         eprintln!("note: {arm} is left out: {why}");
     }
-    let left = store.left().len();
-    let about = store.head().plan.about(left).as_secs().div_ceil(60);
-    eprintln!("{left} blocks are to be measured: about {about} min");
-    let place = Place {
-        folder: std::path::absolute(options.out.join("work"))?,
-        cores,
-        policy: arms::policy(&options.folder)?,
+    let folder = std::path::absolute(options.out.join("work"))?;
+    let policy = arms::policy(&options.folder)?;
+    let cluster = site.map(|site| Cluster::new(site, &policy, folder.clone())).transpose()?;
+    let here = Here {
+        place: Place { folder: folder.clone(), cores, policy },
+        generator: std::env::current_exe().context("cannot find this program")?,
     };
+    let ground: &dyn Ground = match &cluster {
+        Some(cluster) => cluster,
+        None => &here,
+    };
+    let left = store.left().len();
+    let about = store.head().plan.about(left, ground.around()).as_secs().div_ceil(60);
+    eprintln!("{left} blocks are to be measured: about {about} min");
     let ended = bimetal_study::run::run(
         &mut store,
         &Means {
             arms: &all,
-            place: &place,
-            generator: std::env::current_exe().context("cannot find this program")?,
+            ground,
             stop: &STOP,
             at_most: options.minutes.map(|minutes| Duration::from_secs(60 * minutes)),
             tell: &tell,
         },
     );
+    if let (Some(cluster), Ok(Ended::Whole)) = (&cluster, &ended) {
+        super::cluster::after(cluster, &store, &all, &STOP)?;
+    }
     // Logs and files of the arms; what was measured is elsewhere.
-    let _ = std::fs::remove_dir_all(&place.folder);
+    let _ = std::fs::remove_dir_all(&folder);
     // Also of a part: what was measured is worth reading.
     let (page, text) = report::write(&store, &all)?;
     print!("{text}");
@@ -169,6 +187,9 @@ fn plan(options: &Options, all: &BTreeMap<String, Arm>) -> Result<Plan> {
         _ => Extent::Usual,
     };
     let (rounds, seconds, warm_up, loads): (_, _, _, &[&str]) = match extent {
+        // Pods that start cost more time than a block, and share two cores with all of Kubernetes.
+        Extent::Quick if options.cluster.is_some() => (1, 2.0, 1.0, &["50"]),
+        Extent::Usual if options.cluster.is_some() => (10, 5.0, 2.0, &["100"]),
         Extent::Quick => (2, 1.0, 0.5, &["200"]),
         Extent::Usual => (10, 6.0, 1.5, &["250", "1000"]),
         Extent::Full => {
@@ -240,9 +261,10 @@ fn chosen(
     // Each arm after the one below it, as reports show them.
     let mut ladder: Vec<(&String, &Arm)> = all.iter().collect();
     ladder.sort_by_key(|(name, _)| steps(all, name));
+    let is_short = extent == Extent::Quick && !is_all && options.cluster.is_none();
     for (name, arm) in ladder {
         match missing(arm) {
-            _ if extent == Extent::Quick && !is_all && !QUICK.contains(&name.as_str()) => {}
+            _ if is_short && !QUICK.contains(&name.as_str()) => {}
             Some(error) => {
                 left_out.insert(name.clone(), error.to_string());
             }
@@ -251,7 +273,7 @@ fn chosen(
     }
     // A/A: what the same program differs from itself, natively and in Envoy.
     if extent != Extent::Quick || is_all {
-        let again = ["native-policy", "envoy-filter"].into_iter();
+        let again = ["native-policy", "envoy-filter", "proxy-policy", "mesh-filter"].into_iter();
         let again = again.filter(|name| chosen.iter().any(|one| one == name));
         let again: Vec<String> = again.map(|name| format!("{name}{AGAIN}")).collect();
         chosen.extend(again);

@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 /// After so long a call counts as not answered.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The header in which an answer of a policy names its rule.
+const RULE: &str = "x-bimetal-rule";
+
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,11 +80,13 @@ impl Caller {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = connection.send_request(request).await?;
         let status = answer.status();
+        let rule =
+            answer.headers().get(RULE).and_then(|rule| rule.to_str().ok().map(str::to_owned));
         let body = answer.into_body().collect().await?.to_bytes();
         let outcome = match status {
             StatusCode::OK if body.len() > self.options.load.bytes => Outcome::Good,
             StatusCode::OK => Outcome::Bad("a short answer".to_owned()),
-            status => Outcome::Bad(format!("status {}", status.as_u16())),
+            status => Outcome::Bad(refused(status, rule.as_deref())),
         };
         Ok((outcome, Some(connection).filter(|connection| !connection.is_closed())))
     }
@@ -96,8 +101,29 @@ impl Caller {
     }
 }
 
+/// What an answer says that is none of the server's good ones, and which rule of a policy gave it.
+fn refused(status: StatusCode, rule: Option<&str>) -> String {
+    let status = status.as_u16();
+    match rule {
+        Some(rule) => format!("status {status} by {rule}"),
+        None => format!("status {status}"),
+    }
+}
+
 /// The innermost cause: `connection refused` says more than `client error`.
 fn in_short(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_a_rule_is_told_apart_from_the_servers() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(refused(status, None), "status 503");
+        assert_eq!(refused(status, Some("echo/breaker")), "status 503 by echo/breaker");
+    }
 }

@@ -97,7 +97,7 @@ pub struct Compared {
 
 /// Pairs of arms across the ladder: what others claim something of, and what tells the sandbox from
 /// the filter chain.
-const CLAIMED: [(&str, &str, &str); 5] = [
+const CLAIMED: [(&str, &str, &str); 8] = [
     (
         "app-envoy-outlier",
         "app-guard",
@@ -109,6 +109,9 @@ const CLAIMED: [(&str, &str, &str); 5] = [
         "app-guard",
         "the bimetal filter in a sidecar, over the breaker in the program",
     ),
+    ("mesh-outlier", "proxy-policy", "Istio's breaker in a mesh, over the breaker in the proxy"),
+    ("mesh-destination-rule", "proxy-policy", "the same with the origin's pool"),
+    ("mesh-filter", "proxy-policy", "the bimetal filter in a mesh, over the breaker in the proxy"),
     ("envoy", "native", "Envoy, over a plain proxy"),
     ("envoy-noop", "envoy-noop-module", "the sandbox: a filter in Wasm, over a native one"),
 ];

@@ -9,27 +9,41 @@ use crate::stats::{Added, Finding};
 use crate::store::Head;
 use anyhow::{Context, Result};
 
-/// The line before the section; a folder may stand in it.
-const BEGIN: &str = "<!-- results";
+/// The line before the section, in which a folder may stand, and the line after it: of a study on one
+/// machine, and of one in a cluster.
+const MARKS: [(&str, &str); 2] = [
+    ("<!-- results", "<!-- end of results -->"),
+    ("<!-- cluster results", "<!-- end of cluster results -->"),
+];
 
-/// The line after it.
-const END: &str = "<!-- end of results -->";
+const fn marks(is_cluster: bool) -> (&'static str, &'static str) {
+    let [machine, cluster] = MARKS;
+    if is_cluster { cluster } else { machine }
+}
 
 /// `document` with the section between its two marks made anew; `folder` is written where the
 /// figures are said to lie.
 ///
 /// # Errors
 /// The marks are not there.
-pub(super) fn placed(document: &str, folder: &str, section: &str) -> Result<String> {
+pub(super) fn placed(
+    document: &str,
+    folder: &str,
+    is_cluster: bool,
+    section: &str,
+) -> Result<String> {
+    let (begin, end) = marks(is_cluster);
     let (before, rest) =
-        document.split_once(BEGIN).with_context(|| format!("it has no line {BEGIN} -->"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("it has no line {END}"))?;
-    Ok(format!("{before}{BEGIN} of {folder} -->\n{section}{END}{after}"))
+        document.split_once(begin).with_context(|| format!("it has no line {begin} -->"))?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("it has no line {end}"))?;
+    Ok(format!("{before}{begin} of {folder} -->\n{section}{end}{after}"))
 }
 
-/// The folder whose results a document shows; none where it shows none yet.
-pub fn shown(document: &str) -> Option<&str> {
-    let line = document.lines().find_map(|line| line.strip_prefix(BEGIN))?;
+/// The folder whose results a document shows, of a study on one machine or of one in a cluster; none
+/// where it shows none yet.
+pub fn shown(document: &str, is_cluster: bool) -> Option<&str> {
+    let (begin, _) = marks(is_cluster);
+    let line = document.lines().find_map(|line| line.strip_prefix(begin))?;
     line.strip_prefix(" of ")?.strip_suffix(" -->")
 }
 
@@ -46,6 +60,15 @@ pub(super) fn section(head: &Head, found: &Findings, claims: &[Claim], folder: &
         found.planned,
         found.invalid
     );
+    if let Some(cluster) = &machine.cluster {
+        text += &format!(
+            "Kubernetes {}, Istio {}; nodes: {}. Traces: {}.\n",
+            cluster.kubernetes,
+            cluster.istio,
+            cluster.nodes.join("; "),
+            cluster.traces
+        );
+    }
     for line in trust(found) {
         text += &format!("{line}\n");
     }
@@ -138,18 +161,23 @@ mod tests {
     #[test]
     fn a_document_gets_its_section_between_the_marks_and_nothing_else_changes() {
         let empty = "before\n<!-- results -->\nnone yet\n<!-- end of results -->\nafter\n";
-        assert_eq!(shown(empty), None);
-        let first = placed(empty, "study/results/a", "one\n").unwrap();
+        assert_eq!(shown(empty, false), None);
+        let first = placed(empty, "study/results/a", false, "one\n").unwrap();
         assert_eq!(
             first,
             "before\n<!-- results of study/results/a -->\none\n<!-- end of results -->\nafter\n"
         );
-        assert_eq!(shown(&first), Some("study/results/a"));
-        let again = placed(&first, "b", "two\n").unwrap();
+        assert_eq!(shown(&first, false), Some("study/results/a"));
+        assert_eq!(shown(&first, true), None);
+        let again = placed(&first, "b", false, "two\n").unwrap();
         assert_eq!(again, first.replace("study/results/a", "b").replace("one", "two"));
         for wrong in ["", "<!-- results -->"] {
-            assert!(placed(wrong, "a", "b").unwrap_err().to_string().contains("it has no line"));
+            let told = placed(wrong, "a", false, "b").unwrap_err().to_string();
+            assert!(told.contains("it has no line"), "{told}");
         }
+        let both = format!("{first}<!-- cluster results -->\n<!-- end of cluster results -->\n");
+        let both = placed(&both, "c", true, "three\n").unwrap();
+        assert!(both.starts_with(&first) && shown(&both, true) == Some("c"), "{both}");
     }
 
     #[test]

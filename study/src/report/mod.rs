@@ -3,6 +3,7 @@
 
 mod charts;
 mod claims;
+mod faulted;
 mod findings;
 mod markdown;
 mod page;
@@ -17,6 +18,8 @@ pub use markdown::shown;
 pub use spans::{SpanCompared, SpansSeen};
 
 use crate::arms::Arm;
+use crate::cluster::Shipped;
+use crate::faults::Faulted;
 use crate::record::Block;
 use crate::stages::Staged;
 use crate::store::{Head, Store};
@@ -40,6 +43,10 @@ struct Whole<'a> {
     findings: &'a Findings,
     claims: &'a [Claim],
     stages: &'a [Staged],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'a [Faulted],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    shipped: &'a [Shipped],
     blocks: &'a [Block],
 }
 
@@ -51,13 +58,25 @@ pub fn write(store: &Store, arms: &BTreeMap<String, Arm>) -> Result<(PathBuf, St
     let (head, blocks) = (store.head(), store.blocks());
     let found = findings(head, blocks, arms)?;
     let claims = claims(&head.plan, &found);
-    let stages = crate::store::stages(store.folder())?;
-    let whole =
-        Whole { form: FORM, head, findings: &found, claims: &claims, stages: &stages, blocks };
+    let folder = store.folder();
+    let stages = crate::store::stages(folder)?;
+    let (faults, shipped) = (crate::store::faults(folder)?, crate::store::shipped(folder)?);
+    let whole = Whole {
+        form: FORM,
+        head,
+        findings: &found,
+        claims: &claims,
+        stages: &stages,
+        faults: &faults,
+        shipped: &shipped,
+        blocks,
+    };
     store.write("result.json", &(serde_json::to_string(&whole)? + "\n"))?;
-    let text = text::text(head, &found, &claims, &stages, blocks);
+    let mut text = text::text(head, &found, &claims, &stages, blocks);
+    text += &faulted::text(&faults, &shipped);
     store.write("report.txt", &text)?;
-    let page = page::page(head, &found, &claims, &stages, blocks)?;
+    let more = faulted::page(&faults, &shipped);
+    let page = page::page(head, &found, &claims, &stages, &more, blocks)?;
     Ok((store.write("report.html", &page)?, text))
 }
 
@@ -74,8 +93,11 @@ pub fn within(
 ) -> Result<String> {
     let head = store.head();
     let found = findings(head, store.blocks(), arms)?;
-    let section = markdown::section(head, &found, &claims(&head.plan, &found), folder);
-    markdown::placed(document, folder, &section)
+    let mut section = markdown::section(head, &found, &claims(&head.plan, &found), folder);
+    let own = store.folder();
+    let (faults, shipped) = (crate::store::faults(own)?, crate::store::shipped(own)?);
+    section += &faulted::markdown(&faults, &shipped);
+    markdown::placed(document, folder, head.machine.cluster.is_some(), &section)
 }
 
 #[cfg(test)]

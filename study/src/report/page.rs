@@ -7,6 +7,7 @@ use super::spans::chapter;
 use super::text::{ratio, said, trust};
 use super::{SMOKE, Verdict};
 use crate::load::Load;
+use crate::machine::Machine;
 use crate::plan::Extent;
 use crate::record::{Block, Measure};
 use crate::stages::Staged;
@@ -16,7 +17,7 @@ use anyhow::Result;
 
 const HEAD: &str = include_str!("page.head.html");
 
-/// The page.
+/// The page; `more` is a chapter that only a cluster's study has.
 ///
 /// # Errors
 /// A picture cannot be drawn, or a histogram cannot be read.
@@ -25,6 +26,7 @@ pub(super) fn page(
     found: &Findings,
     claims: &[Claim],
     stages: &[Staged],
+    more: &str,
     blocks: &[Block],
 ) -> Result<String> {
     let mut page = HEAD.to_owned();
@@ -58,6 +60,7 @@ pub(super) fn page(
     }
     page += &chapter(&found.spans, &found.spans_compared, stages, &hues)?;
     page += &stages_table(stages);
+    page += more;
     for load in &head.plan.loads {
         page += &format!("<h2>All figures at {}</h2>\n", escaped(&load.to_string()));
         page += &arms_table(found, *load);
@@ -170,21 +173,38 @@ fn compared_table(found: &Findings, load: Load) -> String {
     table + "</table></div></details>\n"
 }
 
+/// Where arms, generator and server ran.
+fn ground(machine: &Machine) -> String {
+    let Some(cluster) = &machine.cluster else {
+        let [arms, load] = machine.pinned;
+        return format!(
+            "Arms run on core {arms}, the generator and the echo server on core {load}."
+        );
+    };
+    format!(
+        "Arms are releases of the chart in Kubernetes {} with Istio {}, their pods new for each block; nothing \
+         is pinned to a core. Nodes: {}. The generator is a pod on the node load. Traces: {}.",
+        cluster.kubernetes,
+        cluster.istio,
+        cluster.nodes.join("; "),
+        cluster.traces
+    )
+}
+
 /// How it was measured, on what, and what could not be used.
 fn how(head: &Head, found: &Findings, blocks: &[Block]) -> String {
     let (plan, machine) = (&head.plan, &head.machine);
     let mut text = "<h2>How it was measured</h2>\n".to_owned();
     text += &format!(
         "<p>{} rounds, each with every arm under every load once, in an order drawn anew (seed {}). A block is \
-         {} s after {} s that do not count, with up to {} connections. Arms run on core {}, the generator and \
-         the echo server on core {}. A call leaves when it is due, whether or not others were answered.</p>\n",
+         {} s after {} s that do not count, with up to {} connections. {} A call leaves when it is due, \
+         whether or not others were answered.</p>\n",
         plan.rounds,
         plan.seed,
         plan.seconds,
         plan.warm_up,
         plan.connections,
-        machine.pinned[0],
-        machine.pinned[1]
+        escaped(&ground(machine))
     );
     text += &format!(
         "<p>{}, {} cores, {:.1} GB of memory, Linux {}; load average at the start {}; commit {}.</p>\n",
@@ -268,7 +288,7 @@ mod tests {
         let (mut head, blocks, arms) = made(rounds);
         head.plan.extent = if rounds < 10 { Extent::Quick } else { Extent::Usual };
         let found = findings(&head, &blocks, &arms).unwrap();
-        page(&head, &found, &claims(&head.plan, &found), &[staged()], &blocks).unwrap()
+        page(&head, &found, &claims(&head.plan, &found), &[staged()], "", &blocks).unwrap()
     }
 
     #[test]
@@ -320,7 +340,7 @@ mod tests {
                 ..staged()
             });
         }
-        let page = page(&head, &found, &[], &stages, &blocks).unwrap();
+        let page = page(&head, &found, &[], &stages, "", &blocks).unwrap();
         for wanted in [
             "Mean of each span at 50x100KB</h3>",
             "traced-envoy-outlier / traced-policy",

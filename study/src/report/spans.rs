@@ -48,8 +48,9 @@ pub struct SpanCompared {
     pub stands: bool,
 }
 
-/// The arm with the breaker in the proxy, beside which the others are seen.
-const BASE: &str = "traced-policy";
+/// The arms with the breaker in the proxy, beside which the others are seen: on one machine, and in a
+/// cluster. A study has one of them at most.
+const BASES: [&str; 2] = ["traced-policy", "proxy-policy"];
 
 /// The spans of a tree in the order in which a call meets them.
 const ORDER: [&str; 12] = [
@@ -95,12 +96,15 @@ pub(super) fn spans_seen(plan: &Plan, blocks: &[Block]) -> Vec<SpansSeen> {
     all
 }
 
-/// Every span of the traced arms over that of [`BASE`].
+/// Every span of the traced arms over that of the one in [`BASES`].
 pub(super) fn spans_compared(plan: &Plan, blocks: &[Block]) -> Vec<SpanCompared> {
     let mut all = Vec::new();
+    let Some(base) = BASES.into_iter().find(|base| plan.arms.iter().any(|arm| arm == base)) else {
+        return all;
+    };
     for load in &plan.loads {
-        let bases = by_round(blocks, BASE, *load);
-        for arm in plan.arms.iter().filter(|arm| *arm != BASE) {
+        let bases = by_round(blocks, base, *load);
+        for arm in plan.arms.iter().filter(|arm| *arm != base) {
             let own = by_round(blocks, arm, *load);
             for span in ORDER {
                 let mean = |spans: &Spans| spans.get(span).map(|span| span.mean_us);
@@ -109,7 +113,7 @@ pub(super) fn spans_compared(plan: &Plan, blocks: &[Block]) -> Vec<SpanCompared>
                     .filter_map(|(round, spans)| Some((mean(spans)?, mean(bases.get(round)?)?)))
                     .collect();
                 if let Some(ratio) = compare(&pairs) {
-                    let (arm, over, span) = (arm.clone(), BASE.to_owned(), span.to_owned());
+                    let (arm, over, span) = (arm.clone(), base.to_owned(), span.to_owned());
                     let finding = ratio.finding();
                     let load = *load;
                     all.push(SpanCompared { load, arm, over, span, ratio, finding, stands: false });
@@ -266,6 +270,8 @@ pub(super) mod tests {
     use crate::record::Flaw;
     use crate::spans::Span;
     use crate::store::Head;
+
+    const BASE: &str = BASES[0];
 
     /// Spans of a call whose way takes `factor` times as long; parsing takes 2 us for 1.
     pub(in crate::report) fn spans(factor: f64) -> Spans {

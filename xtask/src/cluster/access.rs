@@ -25,7 +25,7 @@ const HELM_LIMIT: Duration = Duration::from_secs(120);
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// A cluster that can be talked to.
-pub(super) struct Access {
+pub(crate) struct Access {
     /// What kubectl and helm get in their environment.
     environment: Vec<(String, OsString)>,
     helm: PathBuf,
@@ -38,7 +38,7 @@ impl Access {
     ///
     /// # Errors
     /// The folder's `up` fails, or there is no helm or no way to load images.
-    pub(super) fn find() -> Result<Option<Self>> {
+    pub(crate) fn find() -> Result<Option<Self>> {
         let folder = std::env::var_os("BIMETAL_CLUSTER").map(PathBuf::from);
         let default = Some(place::root().join(DEFAULT_FOLDER)).filter(|f| f.join("up").exists());
         let given = std::env::var_os("KUBECONFIG").is_some();
@@ -59,11 +59,17 @@ impl Access {
         Ok(Some(Self { environment, helm, loader }))
     }
 
+    /// What programs that talk to the cluster need in their environment, helm's path included.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (&str, &std::ffi::OsStr)> {
+        let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
+        own.chain([("HELM", self.helm.as_os_str())])
+    }
+
     /// Puts image archives into every node.
     ///
     /// # Errors
     /// The loader fails.
-    pub(super) fn load(&self, archives: &[&Path]) -> Result<()> {
+    pub(crate) fn load(&self, archives: &[&Path]) -> Result<()> {
         say::begins("images", "loaded into the cluster's nodes");
         let Some((program, first)) = self.loader.split_first() else {
             bail!("there is no program that loads images");
@@ -78,7 +84,7 @@ impl Access {
     ///
     /// # Errors
     /// kubectl cannot be started, or fails; the message has its complaint.
-    pub(super) fn kubectl(&self, arguments: &[&str], input: Option<&Path>) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Path>) -> Result<String> {
         let mut command = Command::new("kubectl");
         command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         match input {
@@ -102,7 +108,7 @@ impl Access {
     ///
     /// # Errors
     /// As [`Self::kubectl`].
-    pub(super) fn apply(&self, objects: &Value) -> Result<()> {
+    pub(crate) fn apply(&self, objects: &Value) -> Result<()> {
         let file = place::made("cluster-test")?.join("objects.json");
         std::fs::write(&file, objects.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -113,7 +119,7 @@ impl Access {
     ///
     /// # Errors
     /// helm refuses the values, or the cluster the objects.
-    pub(super) fn install(&self, namespace: &str, release: &str, values: &Value) -> Result<()> {
+    pub(crate) fn install(&self, namespace: &str, release: &str, values: &Value) -> Result<()> {
         let file = place::made("cluster-test")?.join(format!("{namespace}.json"));
         std::fs::write(&file, values.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -179,7 +185,7 @@ fn loader(folder: Option<&Path>, default: Option<&Path>) -> Result<Vec<OsString>
 ///
 /// # Errors
 /// There is none within `limit`; the message has the last obstacle.
-pub(super) fn until<T>(
+pub(crate) fn until<T>(
     what: &str,
     limit: Duration,
     mut ask: impl FnMut() -> Result<T>,

@@ -1,17 +1,14 @@
 //! What stands in the cluster during a run: one namespace with the caller and the registry of the
 //! filter, and one for each mode with the chart.
 
-use super::access::{Access, until};
+use super::access::Access;
 use super::answer::Answer;
-use super::objects::{MODULE, Mode, RELEASE, TOOLS, merge, namespace, tools_objects, values};
-use crate::images::{Images, TAG};
+use super::objects::{Mode, RELEASE, TOOLS, merge, namespace, values};
+use super::registry;
+use crate::images::Images;
 use crate::say;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// How long pods may take to be ready, sidecars included.
-const READY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Between two answers of one curl.
 const BETWEEN: &str = "\n--- next answer ---\n";
@@ -50,9 +47,10 @@ impl Bench {
         self.remove()?;
         self.access.load(&[&self.images.program.archive])?;
         say::begins("caller and registry", "a pod that calls, and holds the filter's image");
-        self.access.apply(&tools_objects(self.mesh))?;
+        self.access.apply(&namespace(TOOLS, self.mesh))?;
+        self.access.apply(&registry::objects(TOOLS))?;
         self.wait_ready(TOOLS)?;
-        self.push()?;
+        registry::push(&self.access, TOOLS, &self.images.filter)?;
         for mode in self.modes() {
             say::begins(&format!("mode {}", mode.name()), "the chart is installed");
             self.access.apply(&namespace(&mode.namespace(), self.mesh))?;
@@ -215,32 +213,7 @@ impl Bench {
         self.access.kubectl(&arguments, None)
     }
 
-    /// Puts the filter's image into the registry, byte for byte, and checks its digest there.
-    fn push(&self) -> Result<()> {
-        let script = format!(
-            "rm -rf /tmp/image && mkdir /tmp/image && tar -xf - -C /tmp/image && \
-             crane push --insecure /tmp/image localhost:5000/{MODULE}:{TAG} >&2 && \
-             crane digest --insecure localhost:5000/{MODULE}:{TAG}"
-        );
-        let arguments = ["-n", TOOLS, "exec", "-i", "tools", "--", "sh", "-c", &script];
-        let digest = self.access.kubectl(&arguments, Some(&self.images.filter.archive))?;
-        if digest.trim() != self.images.filter.digest {
-            bail!("the registry holds {} instead of {}", digest.trim(), self.images.filter.digest);
-        }
-        Ok(())
-    }
-
     fn wait_ready(&self, namespace: &str) -> Result<()> {
-        let arguments =
-            ["-n", namespace, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=1s"];
-        let waited = until(&format!("pods of {namespace}"), READY_LIMIT, || {
-            self.access.kubectl(&arguments, None)
-        });
-        waited.map(|_| ()).map_err(|error| {
-            let pods = self.access.kubectl(&["-n", namespace, "describe", "pods"], None);
-            let tail: Vec<_> = pods.iter().flat_map(|text| text.lines().rev().take(30)).collect();
-            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-            error.context(format!("pods of {namespace} are not ready:\n{tail}"))
-        })
+        registry::wait_ready(&self.access, namespace)
     }
 }

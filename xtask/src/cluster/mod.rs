@@ -1,12 +1,13 @@
 //! The chart in each of its modes on a real Kubernetes with a real Istio, judged by calls between
 //! pods. Each thing shown is one line `proof: …`; a thing that is not shown is a line `FAILED: …`.
 
-mod access;
+pub(crate) mod access;
 mod answer;
 mod bench;
 mod modes;
 mod objects;
 mod proofs;
+pub(crate) mod registry;
 
 use crate::{images, say};
 use access::Access;

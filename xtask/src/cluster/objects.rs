@@ -1,5 +1,6 @@
 //! What is put into the cluster: the modes, their namespaces and values, the caller's pod.
 
+use super::registry;
 use crate::images::TAG;
 use serde_json::{Value, json};
 
@@ -9,9 +10,6 @@ pub(super) const TOOLS: &str = "bimetal-test";
 
 /// Helm release of each mode.
 pub(super) const RELEASE: &str = "bimetal";
-
-/// The filter in the registry, without the tag.
-pub(super) const MODULE: &str = "bimetal/filter";
 
 /// A mode of the chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,39 +59,9 @@ pub(super) fn namespace(name: &str, mesh: bool) -> Value {
     })
 }
 
-/// Namespace, pod and Service of caller and registry.
-pub(super) fn tools_objects(mesh: bool) -> Value {
-    let image = std::env::var("BIMETAL_TOOLS_IMAGE");
-    let image = image.unwrap_or_else(|_| "localhost/bimetal/tools:1".to_owned());
-    let labels = json!({ "app": "tools" });
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "tools", "namespace": TOOLS, "labels": labels },
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "registry",
-                "image": image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["crane", "registry", "serve", "--address", ":5000"],
-                "readinessProbe": { "httpGet": { "path": "/v2/", "port": 5000 }, "periodSeconds": 1 },
-            }],
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": "registry", "namespace": TOOLS },
-        "spec": { "selector": labels, "ports": [{ "name": "http", "port": 5000 }] },
-    });
-    json!({ "apiVersion": "v1", "kind": "List", "items": [namespace(TOOLS, mesh), pod, service] })
-}
-
 /// The chart's values of a mode: all times are short, so that recovery is seen soon.
 pub(super) fn values(mode: Mode, module: &str) -> Value {
-    let registry = format!("registry.{TOOLS}:5000");
+    let registry = registry::host(TOOLS);
     json!({
         "mode": mode.name(),
         "image": { "tag": TAG },
@@ -105,7 +73,7 @@ pub(super) fn values(mode: Mode, module: &str) -> Value {
             "breaker": { "profile": "origin-study", "open": { "base": "5s" } },
         }],
         "mesh": { "proxyMetadata": { "WASM_INSECURE_REGISTRIES": registry } },
-        "wasm": { "url": format!("oci://{registry}/{MODULE}:{TAG}"), "sha256": module },
+        "wasm": { "url": registry::url(TOOLS), "sha256": module },
         "istio": { "trafficPolicy": { "outlierDetection": { "interval": "1s", "baseEjectionTime": "5s" } } },
     })
 }

@@ -59,7 +59,7 @@ pub struct Images {
 /// A build fails, or a file cannot be read or written.
 pub fn images(profile: &str) -> Result<Images> {
     let since = Instant::now();
-    let program = program::build(profile)?;
+    let program = program::build("bimetal-proxy", "bimetal", profile)?;
     let filter = match std::env::var_os("BIMETAL_FILTER") {
         Some(given) => PathBuf::from(given),
         None => {
@@ -120,6 +120,34 @@ fn labels(title: &str, about: &str, bill: &[u8]) -> HashMap<String, String> {
         .collect();
     labels.insert("bimetal.sbom".to_owned(), format!("sha256:{}", archive::hex(bill)));
     labels
+}
+
+/// Writes an image that holds one program of elsewhere, which must need no other file.
+/// `name` is that of the image without its tag, and of the program in it.
+///
+/// # Errors
+/// The program needs a loader, or a file cannot be read or written.
+pub fn of_program(name: &str, program: &Path) -> Result<Image> {
+    program::needs_nothing(program)?;
+    let bytes = read(program)?;
+    let (repository, entry) = (format!("localhost/bimetal/{name}"), format!("/{name}"));
+    let config = ConfigBuilder::default().user(USER).entrypoint([entry]).build()?;
+    let recipe = Recipe {
+        repository: &repository,
+        tag: TAG,
+        architecture: Arch::default(),
+        config,
+        files: vec![File { path: name, bytes: &bytes, mode: 0o755 }],
+    };
+    write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
+}
+
+/// The study's own program in an image: generator and shipper of traces in a cluster.
+///
+/// # Errors
+/// As [`images`].
+pub fn study(profile: &str) -> Result<Image> {
+    of_program("study", &program::build("bimetal-study", "bimetal-study", profile)?)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

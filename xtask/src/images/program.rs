@@ -1,4 +1,4 @@
-//! The program `bimetal` as one file that needs no other: what a `FROM scratch` image can run.
+//! Programs as one file each that needs no other: what a `FROM scratch` image can run.
 
 use super::sbom;
 use crate::{place, process, say};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 /// How long the build may take.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Builds the program, linked statically, with a Cargo profile.
+/// Builds a package's program, linked statically, with a Cargo profile.
 ///
 /// # Errors
 /// The build fails, or the program still asks for a dynamic loader.
-pub(super) fn build(profile: &str) -> Result<PathBuf> {
+pub(super) fn build(package: &str, program: &str, profile: &str) -> Result<PathBuf> {
     let since = Instant::now();
     say::begins("static program", "an image without a base has no libraries");
     let target = sbom::host()?;
@@ -23,7 +23,7 @@ pub(super) fn build(profile: &str) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(place::root())
-        .args(["build", "--package", "bimetal-proxy", "--bin", "bimetal"])
+        .args(["build", "--package", package, "--bin", program])
         // With --target the flag is not given to build scripts and procedural macros, which
         // cannot be static.
         .args(["--profile", profile, "--target", &target])
@@ -37,10 +37,8 @@ pub(super) fn build(profile: &str) -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&folder).join("\u{1f}"));
     process::succeed("static build", &mut command, LIMIT)?;
     let output = if profile == "dev" { "debug" } else { profile };
-    let binary = folder.join(target).join(output).join("bimetal");
-    if wants_loader(&binary)? {
-        bail!("{} is linked dynamically: it would not start in an empty image", binary.display());
-    }
+    let binary = folder.join(target).join(output).join(program);
+    needs_nothing(&binary)?;
     let bytes =
         std::fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
     if let Some(place) = named_places(&bytes, &folder).first() {
@@ -81,6 +79,17 @@ fn named_places(binary: &[u8], folder: &Path) -> Vec<PathBuf> {
         binary.windows(name.len().max(1)).any(|part| part == name)
     };
     places(folder).into_iter().map(|(place, _)| place).filter(is_named).collect()
+}
+
+/// Holds that a program can run in an image without a base.
+///
+/// # Errors
+/// It asks for a dynamic loader, or cannot be read.
+pub(super) fn needs_nothing(binary: &Path) -> Result<()> {
+    if wants_loader(binary)? {
+        bail!("{} is linked dynamically: it would not start in an empty image", binary.display());
+    }
+    Ok(())
 }
 
 /// Whether a 64-bit ELF file names an interpreter, that is a dynamic loader.

@@ -1,6 +1,8 @@
 //! `cargo xtask study`: builds what a study measures, finds what it needs, and hands over to the
 //! study's own program. Its method is in `docs/study.md`.
 
+mod cluster;
+mod site;
 pub mod translate;
 
 use crate::{place, process, say, tools, wasm};
@@ -27,6 +29,9 @@ const STUDY: &str = "bimetal-study";
 /// Builds and finds everything and shows the arms: what may be done hours before a machine is quiet.
 const PREPARE: &str = "prepare";
 
+/// The option by which arms run in a cluster.
+const IN_CLUSTER: &str = "--cluster";
+
 /// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -42,6 +47,11 @@ pub fn study(arguments: &[String]) -> Result<()> {
         return translate::translate(translate::Purpose::Keep);
     }
     let asks = options.iter().any(|one| one == "--help" || one == "-h");
+    if task == "run" && !asks && options.iter().any(|one| one == IN_CLUSTER) {
+        let options: Vec<String> =
+            options.iter().filter(|one| *one != IN_CLUSTER).cloned().collect();
+        return cluster::study(&options);
+    }
     let is_run = task == "run" && !asks;
     let measures = !asks && (is_run || task == "stages" || task == PREPARE);
     if measures && task == "stages" {
@@ -54,10 +64,19 @@ pub fn study(arguments: &[String]) -> Result<()> {
     }
     let mut command = command(&program("bimetal-study", "BIMETAL_STUDY"))?;
     command.arg(if task == PREPARE { "arms" } else { task }).args(options);
+    if is_run {
+        complete(&mut command, options, "study")?;
+    }
+    // Taking its place: Ctrl-C is then the study's alone.
+    Err(command.exec()).context("the study's program cannot be started")
+}
+
+/// Adds what a run must be told and `options` do not: the folder, one below `all`, and the commit.
+fn complete(command: &mut Command, options: &[String], all: &str) -> Result<()> {
     let given =
         |name: &str| options.iter().any(|one| one == name || one.starts_with(&format!("{name}=")));
-    if is_run && !given("--out") {
-        let all = place::made("study")?;
+    if !given("--out") {
+        let all = place::made(all)?;
         let folder = match given("--resume") {
             true => newest(&all)?.context("there is no study yet that could be resumed")?,
             false => {
@@ -67,11 +86,10 @@ pub fn study(arguments: &[String]) -> Result<()> {
         };
         command.arg("--out").arg(folder);
     }
-    if is_run && !given("--commit") {
+    if !given("--commit") {
         command.args(["--commit", &commit()]);
     }
-    // Taking its place: Ctrl-C is then the study's alone.
-    Err(command.exec()).context("the study's program cannot be started")
+    Ok(())
 }
 
 /// The command of the study's program and the rest; without a command it is `run`.
