@@ -135,6 +135,32 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Takes a release back to its revision before the last.
+    ///
+    /// # Errors
+    /// helm fails.
+    pub(crate) fn roll_back(&self, namespace: &str, release: &str) -> Result<()> {
+        let mut command = Command::new(&self.helm);
+        command
+            .args(["rollback", release, "--namespace", namespace])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        process::succeed(&format!("helm rollback {namespace}"), &mut command, HELM_LIMIT)?;
+        Ok(())
+    }
+
+    /// Starts kubectl, to be waited for; its output is the caller's.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Result<std::process::Child> {
+        let mut command = Command::new("kubectl");
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().context("cannot start kubectl")
+    }
+}
+
 /// Starts a folder's cluster, or finds it running, and returns what its `up` says to export.
 fn start(folder: &Path) -> Result<Vec<(String, OsString)>> {
     let folder =

@@ -1,6 +1,10 @@
-//! What curl prints about an answer, and what a metrics page holds.
+//! What programs print: curl about an answer, the generator about a load, kubectl about a pod, and what
+//! a metrics page holds.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// An HTTP answer as a pod got it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,66 @@ impl Answer {
     }
 }
 
+/// What became of calls at a constant rate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Load {
+    /// Calls.
+    pub(super) due: u64,
+    /// Calls answered as they should be.
+    pub(super) good: u64,
+    /// All others, by what happened.
+    pub(super) bad: BTreeMap<String, u64>,
+}
+
+impl Load {
+    /// Reads what the generator prints.
+    ///
+    /// # Errors
+    /// It printed no figures.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).with_context(|| format!("the generator says {text:?}"))
+    }
+
+    /// That every call was answered well, in words.
+    ///
+    /// # Errors
+    /// One was not.
+    pub(super) fn is_whole(&self) -> Result<String> {
+        let Self { due, good, bad } = self;
+        ensure!(*due > 0 && bad.is_empty() && good == due, "{good} of {due} calls good, {bad:?}");
+        Ok(format!("{good} of {due} calls answered 200"))
+    }
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pod {
+    /// Its name.
+    pub(super) name: String,
+    /// Its node.
+    pub(super) node: String,
+    /// Whether it takes calls.
+    pub(super) is_ready: bool,
+    /// Whether it was told to end.
+    pub(super) goes: bool,
+}
+
+impl Pod {
+    /// One of a list.
+    pub(super) fn of(pod: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let conditions = pod["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        Self {
+            name: text(&pod["metadata"]["name"]),
+            node: text(&pod["spec"]["nodeName"]),
+            is_ready: conditions.any(|one| one["type"] == "Ready" && one["status"] == "True"),
+            goes: !pod["metadata"]["deletionTimestamp"].is_null(),
+        }
+    }
+}
+
 /// The sum of a metric over all lines that have every label; `None` where there is no such line.
 pub(super) fn metric(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     page.lines()
@@ -129,6 +193,34 @@ mod tests {
     fn no_answer_is_an_error() {
         assert!(Answer::read("").is_err());
         assert!(Answer::read("curl: (7) refused").is_err());
+    }
+
+    #[test]
+    fn a_load_is_whole_when_every_call_was_good() {
+        let read = |text: &str| Load::read(text);
+        let whole = read("begins\nended\n{\"due\":5,\"good\":5,\"bad\":{},\"more\":1}\n").unwrap();
+        assert!(whole.is_whole().unwrap().contains("5 of 5"));
+        let failed = read("{\"due\":5,\"good\":4,\"bad\":{\"status 503\":1}}").unwrap();
+        assert!(failed.is_whole().unwrap_err().to_string().contains("status 503"));
+        let none = read("{\"due\":0,\"good\":0,\"bad\":{}}").unwrap();
+        assert!(none.is_whole().is_err());
+        assert!(read("").is_err() && read("begins\n").is_err());
+    }
+
+    #[test]
+    fn a_pod_is_read() {
+        let ready = serde_json::json!([{ "type": "Ready", "status": "True" }]);
+        let mut pod = serde_json::json!({
+            "metadata": { "name": "a" },
+            "spec": { "nodeName": "n" },
+            "status": { "conditions": ready },
+        });
+        let read = Pod::of(&pod);
+        assert_eq!((read.name.as_str(), read.node.as_str()), ("a", "n"));
+        assert!(read.is_ready && !read.goes);
+        pod["metadata"]["deletionTimestamp"] = "now".into();
+        pod["status"]["conditions"][0]["status"] = "False".into();
+        assert!(!Pod::of(&pod).is_ready && Pod::of(&pod).goes);
     }
 
     #[test]

@@ -1,14 +1,23 @@
 //! What stands in the cluster during a run: one namespace with the caller and the registry of the
 //! filter, and one for each mode with the chart.
 
-use super::access::Access;
-use super::answer::Answer;
-use super::objects::{Mode, RELEASE, TOOLS, merge, namespace, values};
+use super::access::{Access, until};
+use super::answer::{Answer, Load, Pod};
+use super::objects::{
+    CALLER, Mode, RELEASE, TOOLS, TRAP, caller, merge, namespace, trap_image, values,
+};
 use super::registry;
-use crate::images::Images;
+use crate::images::{Image, Images};
 use crate::say;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long old pods may take to end: the pause before the stop, and the drain.
+const GONE_LIMIT: Duration = Duration::from_secs(90);
+
+/// Calls a second during a change.
+const RATE: &str = "50";
 
 /// Between two answers of one curl.
 const BETWEEN: &str = "\n--- next answer ---\n";
@@ -26,16 +35,18 @@ pub(super) enum Call {
 pub(super) struct Bench {
     access: Access,
     images: Images,
+    /// The generator of loads.
+    study: Image,
     /// Whether Istio is there.
     pub(super) mesh: bool,
 }
 
 impl Bench {
     /// A bench on a cluster, not set up yet.
-    pub(super) fn new(access: Access, images: Images) -> Self {
+    pub(super) fn new(access: Access, images: Images, study: Image) -> Self {
         let istio = "crd/wasmplugins.extensions.istio.io";
         let mesh = access.kubectl(&["get", istio], None).is_ok();
-        Self { access, images, mesh }
+        Self { access, images, study, mesh }
     }
 
     /// Clears what an earlier run left, loads the images, fills the registry and installs the
@@ -45,12 +56,16 @@ impl Bench {
     /// A step fails, or a pod is not ready in time.
     pub(super) fn set_up(&self) -> Result<()> {
         self.remove()?;
-        self.access.load(&[&self.images.program.archive])?;
+        self.access.load(&[&self.images.program.archive, &self.study.archive])?;
         say::begins("caller and registry", "a pod that calls, and holds the filter's image");
         self.access.apply(&namespace(TOOLS, self.mesh))?;
         self.access.apply(&registry::objects(TOOLS))?;
+        self.access.apply(&caller())?;
         self.wait_ready(TOOLS)?;
         registry::push(&self.access, TOOLS, &self.images.filter)?;
+        if self.mesh {
+            registry::push_as(&self.access, TOOLS, TRAP, &trap_image()?)?;
+        }
         for mode in self.modes() {
             say::begins(&format!("mode {}", mode.name()), "the chart is installed");
             self.access.apply(&namespace(&mode.namespace(), self.mesh))?;
@@ -199,11 +214,119 @@ impl Bench {
     /// # Errors
     /// There is no WasmPlugin.
     pub(super) fn change_plugin(&self, config: &Value) -> Result<()> {
-        let patch = json!({ "spec": { "pluginConfig": config } }).to_string();
+        self.patch_plugin(&json!({ "spec": { "pluginConfig": config } }))
+    }
+
+    fn patch_plugin(&self, patch: &Value) -> Result<()> {
+        let patch = patch.to_string();
         let plugin = format!("wasmplugin/{RELEASE}-proxy");
         let namespace = Mode::Wasm.namespace();
         let arguments = ["-n", &namespace, "patch", &plugin, "--type=merge", "-p", &patch];
         self.access.kubectl(&arguments, None).map(|_| ())
+    }
+
+    /// Where the proxy of a mode is called from inside the cluster: an address, for a program that
+    /// asks no name server.
+    fn address(&self, mode: Mode) -> Result<String> {
+        let service = format!("service/{RELEASE}-proxy");
+        let namespace = mode.namespace();
+        let address = ["-n", &namespace, "get", &service, "-o", "jsonpath={.spec.clusterIP}"];
+        Ok(format!("{}:8001", self.access.kubectl(&address, None)?))
+    }
+
+    /// Calls at a constant rate for `seconds` while `change` is made; what became of them.
+    ///
+    /// # Errors
+    /// The generator does not run, the change fails, or it lasts longer than the calls.
+    pub(super) fn calls_during(
+        &self,
+        mode: Mode,
+        seconds: u32,
+        change: impl FnOnce() -> Result<()>,
+    ) -> Result<Load> {
+        let (address, seconds) = (self.address(mode)?, seconds.to_string());
+        let program = ["-n", TOOLS, "exec", CALLER, "--", "/study", "load", "--address", &address];
+        let load = ["--load", RATE, "--warm-up", "0", "--seconds", &seconds];
+        let mut running = self.access.spawn(&[&program[..], &load].concat())?;
+        let changed = change();
+        let lasted = running.try_wait()?.is_none();
+        let output = running.wait_with_output()?;
+        changed?;
+        ensure!(lasted, "the change lasted longer than the calls");
+        Load::read(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Starts pods of a mode's proxy anew, and waits until they have taken over.
+    ///
+    /// # Errors
+    /// They do not.
+    pub(super) fn restart(&self, mode: Mode) -> Result<()> {
+        let deployment = format!("deployment/{RELEASE}-proxy");
+        let arguments = ["-n", &mode.namespace(), "rollout", "restart", &deployment];
+        self.access.kubectl(&arguments, None)?;
+        self.rolled_out(mode)
+    }
+
+    /// Waits until all pods of a mode's proxy are those that it shall have.
+    ///
+    /// # Errors
+    /// They are not in time.
+    pub(super) fn rolled_out(&self, mode: Mode) -> Result<()> {
+        let deployment = format!("deployment/{RELEASE}-proxy");
+        let namespace = mode.namespace();
+        let arguments = ["-n", &namespace, "rollout", "status", &deployment, "--timeout=180s"];
+        self.access.kubectl(&arguments, None)?;
+        let old = || self.pods(mode).map(|pods| pods.iter().filter(|pod| pod.goes).count());
+        until("the end of the old pods", GONE_LIMIT, || {
+            let old = old()?;
+            ensure!(old == 0, "{old} are still there");
+            Ok(())
+        })
+    }
+
+    /// The proxy's pods of a mode.
+    ///
+    /// # Errors
+    /// The cluster does not tell.
+    pub(super) fn pods(&self, mode: Mode) -> Result<Vec<Pod>> {
+        let label = "app.kubernetes.io/component=proxy";
+        let pods = ["-n", &mode.namespace(), "get", "pod", "-l", label, "-o", "json"];
+        let pods: Value = serde_json::from_str(&self.access.kubectl(&pods, None)?)?;
+        Ok(pods["items"].as_array().into_iter().flatten().map(Pod::of).collect())
+    }
+
+    /// Takes a mode's release back to its revision before the last.
+    ///
+    /// # Errors
+    /// helm fails.
+    pub(super) fn roll_back(&self, mode: Mode) -> Result<()> {
+        self.access.roll_back(&mode.namespace(), RELEASE)
+    }
+
+    /// What a container of the proxy's Deployment logged; a pod's where one is named.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn log(&self, mode: Mode, container: &str, pod: Option<&str>) -> Result<String> {
+        let deployment = format!("deploy/{RELEASE}-proxy");
+        let of = pod.unwrap_or(&deployment);
+        self.access.kubectl(&["-n", &mode.namespace(), "logs", of, "-c", container], None)
+    }
+
+    /// kubectl as it is.
+    ///
+    /// # Errors
+    /// As [`Access::kubectl`].
+    pub(super) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.access.kubectl(arguments, None)
+    }
+
+    /// Changes the WasmPlugin's module past the chart.
+    ///
+    /// # Errors
+    /// There is no WasmPlugin.
+    pub(super) fn change_module(&self, url: &str) -> Result<()> {
+        self.patch_plugin(&json!({ "spec": { "url": url, "sha256": null } }))
     }
 
     /// Runs a program in the caller's pod.

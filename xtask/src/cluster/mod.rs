@@ -4,10 +4,12 @@
 pub(crate) mod access;
 mod answer;
 mod bench;
+mod failures;
 mod modes;
 mod objects;
 mod proofs;
 pub(crate) mod registry;
+mod updates;
 
 use crate::{images, say};
 use access::Access;
@@ -34,10 +36,13 @@ pub fn cluster_test(profile: &str) -> Result<ExitCode> {
         None => proofs.skipped("everything", "no cluster: set KUBECONFIG or BIMETAL_CLUSTER"),
         Some(access) => {
             let images = images::images(profile)?;
-            let bench = Bench::new(access, images);
+            let (study, _) = images::study(profile)?;
+            let bench = Bench::new(access, images, study);
             let ready = bench.set_up();
             if ready.is_ok() {
                 modes::show_all(&bench, &mut proofs);
+                updates::show_all(&bench, &mut proofs);
+                failures::show_all(&bench, &mut proofs);
             }
             // Nothing is left behind, whatever happened.
             bench.remove()?;

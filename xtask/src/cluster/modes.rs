@@ -16,7 +16,7 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 const PUSH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A call that fails, as often as it takes to trip, and one that the server would answer.
-const OUTAGE: [Call; 5] =
+pub(super) const OUTAGE: [Call; 5] =
     [Call::Good, Call::Failing(500), Call::Failing(500), Call::Failing(500), Call::Good];
 
 /// Shows every mode; a mode that the cluster cannot have is skipped.
@@ -257,7 +257,7 @@ fn in_force(bench: &Bench, end: &str) -> Result<String> {
     }
 }
 
-fn statuses(answers: &[Answer]) -> Vec<u16> {
+pub(super) fn statuses(answers: &[Answer]) -> Vec<u16> {
     answers.iter().map(|answer| answer.status).collect()
 }
 

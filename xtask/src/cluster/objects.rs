@@ -1,8 +1,12 @@
 //! What is put into the cluster: the modes, their namespaces and values, the caller's pod.
 
 use super::registry;
-use crate::images::TAG;
+use crate::images::{self, Image, TAG};
+use crate::{place, process, tools};
+use anyhow::Result;
 use serde_json::{Value, json};
+use std::process::Command;
+use std::time::Duration;
 
 /// Namespace of caller and registry. No sidecars: sidecars fetch the module by plain HTTP, and an
 /// answer reaches the caller as the proxy's pod sent it.
@@ -10,6 +14,12 @@ pub(super) const TOOLS: &str = "bimetal-test";
 
 /// Helm release of each mode.
 pub(super) const RELEASE: &str = "bimetal";
+
+/// The pod in which loads are started.
+pub(super) const CALLER: &str = "caller";
+
+/// The module that traps, in the registry.
+pub(super) const TRAP: &str = "trap";
 
 /// A mode of the chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +67,40 @@ pub(super) fn namespace(name: &str, mesh: bool) -> Value {
         "kind": "Namespace",
         "metadata": { "name": name, "labels": { "istio-injection": injection } },
     })
+}
+
+/// The pod of the generator. It has no sidecar.
+pub(super) fn caller() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": CALLER, "namespace": TOOLS, "labels": { "app": CALLER } },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": CALLER,
+                "image": format!("localhost/bimetal/study:{TAG}"),
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["wait"],
+                // Without a share of its own it would wait for whoever has one.
+                "resources": { "requests": { "cpu": "200m", "memory": "64Mi" } },
+            }],
+        },
+    })
+}
+
+/// The image of a module that traps at the first request.
+///
+/// # Errors
+/// There is no wat2wasm, or it fails.
+pub(super) fn trap_image() -> Result<Image> {
+    let folder = place::made("cluster-test")?;
+    let module = folder.join("trap.wasm");
+    let mut command = Command::new(tools::named("wat2wasm")?.get()?);
+    command.arg(place::root().join("xtask/src/cluster/trap.wat")).arg("-o").arg(&module);
+    process::succeed("wat2wasm", &mut command, Duration::from_secs(60))?;
+    images::of_module(TRAP, &module)
 }
 
 /// The chart's values of a mode: all times are short, so that recovery is seen soon.

@@ -10,7 +10,7 @@ use std::time::Duration;
 const READY_LIMIT: Duration = Duration::from_secs(300);
 
 /// The filter in the registry, without the tag.
-const MODULE: &str = "bimetal/filter";
+const FILTER: &str = "filter";
 
 /// The registry of a namespace, as sidecars name it.
 pub(crate) fn host(namespace: &str) -> String {
@@ -19,7 +19,12 @@ pub(crate) fn host(namespace: &str) -> String {
 
 /// The filter's image in it, as a WasmPlugin names it.
 pub(crate) fn url(namespace: &str) -> String {
-    format!("oci://{}/{MODULE}:{TAG}", host(namespace))
+    url_of(namespace, FILTER)
+}
+
+/// The image of another module in it.
+pub(crate) fn url_of(namespace: &str, module: &str) -> String {
+    format!("oci://{}/bimetal/{module}:{TAG}", host(namespace))
 }
 
 /// The pod `tools` and its Service.
@@ -57,15 +62,23 @@ pub(crate) fn objects(namespace: &str) -> Value {
 /// # Errors
 /// The pod is not there, or the registry holds something else afterwards.
 pub(crate) fn push(access: &Access, namespace: &str, filter: &Image) -> Result<()> {
+    push_as(access, namespace, FILTER, filter)
+}
+
+/// The same of another module.
+///
+/// # Errors
+/// As [`push`].
+pub(crate) fn push_as(access: &Access, namespace: &str, module: &str, image: &Image) -> Result<()> {
     let script = format!(
         "rm -rf /tmp/image && mkdir /tmp/image && tar -xf - -C /tmp/image && \
-         crane push --insecure /tmp/image localhost:5000/{MODULE}:{TAG} >&2 && \
-         crane digest --insecure localhost:5000/{MODULE}:{TAG}"
+         crane push --insecure /tmp/image localhost:5000/bimetal/{module}:{TAG} >&2 && \
+         crane digest --insecure localhost:5000/bimetal/{module}:{TAG}"
     );
     let arguments = ["-n", namespace, "exec", "-i", "tools", "--", "sh", "-c", &script];
-    let digest = access.kubectl(&arguments, Some(&filter.archive))?;
-    if digest.trim() != filter.digest {
-        bail!("the registry holds {} instead of {}", digest.trim(), filter.digest);
+    let digest = access.kubectl(&arguments, Some(&image.archive))?;
+    if digest.trim() != image.digest {
+        bail!("the registry holds {} instead of {}", digest.trim(), image.digest);
     }
     Ok(())
 }

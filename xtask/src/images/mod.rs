@@ -142,12 +142,28 @@ pub fn of_program(name: &str, program: &Path) -> Result<Image> {
     write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
 }
 
-/// The study's own program in an image: generator and shipper of traces in a cluster.
+/// Writes an image that holds one module, in the form that every Istio accepts. `name` is that of the
+/// image without its tag.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn of_module(name: &str, module: &Path) -> Result<Image> {
+    let (bytes, repository) = (read(module)?, format!("localhost/bimetal/{name}"));
+    let recipe = Recipe { repository: &repository, ..filter_recipe(&bytes)? };
+    write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
+}
+
+/// The study's own program in an image, generator and shipper of traces in a cluster, and the program
+/// itself. The variable `BIMETAL_STUDY` may name one that is built already, and needs no other file.
 ///
 /// # Errors
 /// As [`images`].
-pub fn study(profile: &str) -> Result<Image> {
-    of_program("study", &program::build("bimetal-study", "bimetal-study", profile)?)
+pub fn study(profile: &str) -> Result<(Image, PathBuf)> {
+    let program = match std::env::var_os("BIMETAL_STUDY") {
+        Some(given) => PathBuf::from(given),
+        None => program::build("bimetal-study", "bimetal-study", profile)?,
+    };
+    Ok((of_program("study", &program)?, program))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

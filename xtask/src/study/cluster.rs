@@ -8,7 +8,7 @@ use crate::images::{self, Image, Images, TAG};
 use crate::{place, say, tools};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to do where there is no cluster.
 const NO_CLUSTER: &str = "there is no cluster to study on. Name one that runs, \
@@ -27,12 +27,11 @@ pub(super) fn study(options: &[String]) -> Result<()> {
     let istio = access.kubectl(&["get", "crd/wasmplugins.extensions.istio.io"], None);
     istio.context("half of the arms are a mesh, and the cluster has no Istio: install it first")?;
     let built = images::images("release")?;
-    let study = images::study("release")?;
+    let (study, program) = images::study("release")?;
     let jaeger = jaeger();
-    super::build_programs(|package| package == super::STUDY)?;
     clear(&access)?;
     let done = set_up(&access, &built, &study, jaeger.as_ref(), &version)
-        .and_then(|site| run(&access, &site, options));
+        .and_then(|site| run(&access, &program, &site, options));
     // Nothing is left behind, whatever happened.
     clear(&access)?;
     done
@@ -145,8 +144,8 @@ fn seen(access: &Access, nodes: &Value, version: &str, with_jaeger: bool) -> Res
     }))
 }
 
-fn run(access: &Access, site: &std::path::Path, options: &[String]) -> Result<()> {
-    let mut command = super::command(&super::program("bimetal-study", "BIMETAL_STUDY"))?;
+fn run(access: &Access, program: &Path, site: &Path, options: &[String]) -> Result<()> {
+    let mut command = super::command(program)?;
     command.arg("run").arg("--cluster").arg(site).args(options).envs(access.environment());
     super::complete(&mut command, options, "study/clusters")?;
     let status = command.status().context("the study's program cannot be started")?;

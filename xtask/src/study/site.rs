@@ -65,6 +65,8 @@ fn caller(load: Option<&str>) -> Value {
                 "image": image("study"),
                 "imagePullPolicy": "IfNotPresent",
                 "args": ["wait"],
+                // Without a share of its own it would wait for whoever has one, and fall behind.
+                "resources": { "requests": { "cpu": "500m", "memory": "64Mi" } },
             }],
         },
     })

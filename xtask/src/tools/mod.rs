@@ -216,6 +216,13 @@ pub const TOOLS: [Tool; 19] = [
         },
     },
     Tool {
+        name: "wat2wasm",
+        variable: "WAT2WASM",
+        file: "wat2wasm",
+        why: "a module that traps, in the cluster's test",
+        package: Package::Debian { packages: &["wabt"] },
+    },
+    Tool {
         name: "pilot-discovery",
         variable: "PILOT_DISCOVERY",
         file: "pilot-discovery",
