@@ -8,7 +8,8 @@
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,21 +19,25 @@ const PACE: Duration = Duration::from_millis(250);
 /// How long the collector may take for a line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is read of a file at a time.
-const PIECE: u64 = 1 << 20;
-
 /// Lines that are kept while the collector does not answer; older ones are dropped and counted.
 const KEPT: usize = 10_000;
 
-/// One file: how far it is read, and what a line has of it so far.
-#[derive(Debug, Default)]
+/// One file: what of it is read, and what a line has so far.
+#[derive(Debug)]
 struct Tail {
-    read: u64,
+    path: PathBuf,
+    open: File,
+    lines: Lines,
+}
+
+/// What becomes of the bytes.
+#[derive(Debug, Default)]
+struct Lines {
     rest: Vec<u8>,
     line: String,
 }
 
-impl Tail {
+impl Lines {
     /// Takes what was added; gives whole lines of standard output.
     fn take(&mut self, added: &[u8]) -> Vec<String> {
         self.rest.extend_from_slice(added);
@@ -52,19 +57,38 @@ impl Tail {
         }
         texts
     }
+}
 
-    /// Reads on in `file`; from its beginning where it has become shorter, as one that was turned over.
-    fn read_on(&mut self, file: &Path) -> std::io::Result<Vec<String>> {
-        let mut open = File::open(file)?;
-        let size = open.metadata()?.len();
-        if size < self.read {
-            *self = Self::default();
+impl Tail {
+    /// From the beginning of a file.
+    fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { path: path.to_owned(), open: File::open(path)?, lines: Lines::default() })
+    }
+
+    /// Reads what was added. A file that was turned over is read to its end first, and a line may go on
+    /// in the next one.
+    fn read_on(&mut self) -> std::io::Result<Vec<String>> {
+        let mut whole = self.added()?;
+        let now = match self.path.metadata() {
+            Ok(now) => now,
+            // It goes with its pod, and what it had is read.
+            Err(_) => return Ok(whole),
+        };
+        if now.ino() != self.open.metadata()?.ino() {
+            whole.extend(self.added()?);
+            self.open = File::open(&self.path)?;
+            whole.extend(self.added()?);
+        } else if now.len() < self.open.stream_position()? {
+            self.open.rewind()?;
+            whole.extend(self.added()?);
         }
+        Ok(whole)
+    }
+
+    fn added(&mut self) -> std::io::Result<Vec<String>> {
         let mut added = Vec::new();
-        open.seek(SeekFrom::Start(self.read))?;
-        open.take(PIECE).read_to_end(&mut added)?;
-        self.read += added.len() as u64;
-        Ok(self.take(&added))
+        self.open.read_to_end(&mut added)?;
+        Ok(self.lines.take(&added))
     }
 }
 
@@ -82,8 +106,14 @@ pub fn run(from: &Path, only: &str, to: &str) -> Result<()> {
         tails.retain(|file, _| files.contains(file));
         for file in files {
             // One that goes between two looks is a pod that went.
-            let lines = tails.entry(file.clone()).or_default().read_on(&file).unwrap_or_default();
-            waiting.extend(lines.into_iter().filter(|line| line.starts_with('{')));
+            if !tails.contains_key(&file)
+                && let Ok(tail) = Tail::open(&file)
+            {
+                tails.insert(file.clone(), tail);
+            }
+            let lines = tails.get_mut(&file).map(Tail::read_on).transpose().unwrap_or_default();
+            let lines = lines.into_iter().flatten();
+            waiting.extend(lines.filter(|line| line.starts_with('{')));
         }
         let sent = waiting.iter().take_while(|line| is_sent(&agent, to, line)).count();
         waiting.drain(..sent);
@@ -126,7 +156,7 @@ mod tests {
 
     #[test]
     fn lines_are_put_together_from_their_parts() {
-        let mut tail = Tail::default();
+        let mut tail = Lines::default();
         let text = "2025-01-02T03:04:05Z stdout F {\"a\": 1}\n\
                     2025-01-02T03:04:06Z stderr F {\"no\": 1}\n\
                     2025-01-02T03:04:06Z stdout P {\"b\":\n\
@@ -137,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_on_and_anew_when_it_was_turned_over() {
+    fn a_file_is_read_on_also_when_it_is_turned_over() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("shop_pod_1/proxy");
         std::fs::create_dir_all(&own).unwrap();
@@ -146,15 +176,25 @@ mod tests {
         let file = own.join("0.log");
         std::fs::write(&file, "t stdout F {1}\n").unwrap();
         std::fs::write(own.join("0.log.gz"), "").unwrap();
-        assert_eq!(files(folder.path(), "shop_").unwrap(), [file.clone()]);
+        assert_eq!(files(folder.path(), "shop_").unwrap().as_slice(), std::slice::from_ref(&file));
         assert!(files(&folder.path().join("none"), "").is_err());
-        let mut tail = Tail::default();
-        assert_eq!(tail.read_on(&file).unwrap(), ["{1}"]);
-        assert!(tail.read_on(&file).unwrap().is_empty());
-        let mut open = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
-        open.write_all(b"t stdout F {2}\n").unwrap();
-        assert_eq!(tail.read_on(&file).unwrap(), ["{2}"]);
-        std::fs::write(&file, "t stdout F {3}\n").unwrap();
-        assert_eq!(tail.read_on(&file).unwrap(), ["{3}"]);
+        let mut tail = Tail::open(&file).unwrap();
+        assert_eq!(tail.read_on().unwrap(), ["{1}"]);
+        assert!(tail.read_on().unwrap().is_empty());
+        let add = |text: &str| {
+            let mut open = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+            open.write_all(text.as_bytes()).unwrap();
+        };
+        // What users of other tails lost: the last lines before a file was turned over, and a line whose
+        // second part is in the next file.
+        add("t stdout F {2}\nt stdout P {3,\n");
+        std::fs::rename(&file, own.join("0.log.1")).unwrap();
+        std::fs::write(&file, "t stdout F 4}\nt stdout F {5}\n").unwrap();
+        assert_eq!(tail.read_on().unwrap(), ["{2}", "{3,4}", "{5}"]);
+        // Cut in place.
+        std::fs::write(&file, "t stdout F {6}\n").unwrap();
+        assert_eq!(tail.read_on().unwrap(), ["{6}"]);
+        std::fs::remove_file(&file).unwrap();
+        assert!(tail.read_on().unwrap().is_empty());
     }
 }

@@ -176,11 +176,15 @@ enum Task {
     Schemas,
     /// Install the chart in each mode on a real cluster with Istio, and show what it does
     #[command(after_help = "Examples:\n  KUBECONFIG=~/.kube/config cargo xtask cluster-test\n  \
-        BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test")]
+        BIMETAL_CLUSTER=../shared/cluster cargo xtask cluster-test\n  \
+        cargo xtask cluster-test updates failures")]
     ClusterTest {
         /// The Cargo profile of the images
         #[arg(long, default_value = "release")]
         profile: String,
+        /// Parts of it; without any, all of them
+        #[arg(value_name = "PART")]
+        parts: Vec<cluster::Part>,
     },
     /// List the external tools, or install some
     #[command(after_help = "Examples:\n  cargo xtask tools\n  cargo xtask tools envoy k6")]
@@ -242,7 +246,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
         }
         Task::Images { profile } => images::images(&profile).map(|_| true)?,
         Task::Schemas => schemas::schemas().map(|_| true)?,
-        Task::ClusterTest { profile } => return cluster::cluster_test(&profile),
+        Task::ClusterTest { profile, parts } => return cluster::cluster_test(&profile, &parts),
         Task::Wasm => wasm::build().map(|()| true)?,
         Task::Tools { names } => tools(&names).map(|()| true)?,
     };

@@ -14,7 +14,7 @@ pub struct Options {
     /// A document whose section of results is made anew, between its marks
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
-    /// The folder of the arms' files
+    /// The folder of the arms' files; of a study in a cluster those in `cluster` of it
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     folder: PathBuf,
 }
@@ -24,7 +24,12 @@ pub struct Options {
 /// # Errors
 /// There is no study in the folder, or it cannot be written.
 pub fn run(options: &Options) -> Result<()> {
-    let (store, arms) = (Store::open(&options.out)?, arms::all(&options.folder)?);
+    let store = Store::open(&options.out)?;
+    let folder = match store.head().machine.cluster {
+        Some(_) => options.folder.join("cluster"),
+        None => options.folder.clone(),
+    };
+    let arms = arms::all(&folder)?;
     let (page, text) = report::write(&store, &arms)?;
     print!("{text}");
     if let Some(document) = &options.into {

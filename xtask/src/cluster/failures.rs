@@ -20,6 +20,7 @@ const WRONG: &str = "policies[0].breaker.open.base";
 
 /// Shows each failure, and that nothing of it stays.
 pub(super) fn show_all(bench: &Bench, proofs: &mut Proofs) {
+    proofs.record("native: helm refuses a wrong policy", refused_by_helm(bench));
     proofs.record("native: a wrong file later is refused", wrong_file_later(bench));
     proofs.record("native: a wrong file at the start never takes over", wrong_file_at_start(bench));
     if !bench.mesh {
@@ -41,8 +42,22 @@ fn wrong() -> Value {
     }])
 }
 
+/// The chart's Job reads the policies before anything is changed.
+fn refused_by_helm(bench: &Bench) -> Result<String> {
+    let values = json!({ "check": { "enabled": true }, "policies": wrong() });
+    ensure!(bench.install(Mode::Native, &values).is_err(), "helm took it");
+    let namespace = Mode::Native.namespace();
+    let log = bench.kubectl(&["-n", &namespace, "logs", "job/bimetal-check"])?;
+    let line = log.lines().find(|line| line.contains(WRONG));
+    let line = line.with_context(|| format!("the Job says {log:?}"))?;
+    trips(bench, Mode::Native)?;
+    Ok(format!("{}; then 3 failures trip the breaker as before", line.trim()))
+}
+
 /// The proxy reads its file again when it changes, and keeps what it has.
 fn wrong_file_later(bench: &Bench) -> Result<String> {
+    bench.install(Mode::Native, &json!({}))?;
+    bench.rolled_out(Mode::Native)?;
     let pod = bench.pods(Mode::Native)?.first().map(|pod| pod.name.clone());
     let pod = pod.context("there is no pod")?;
     bench.install(Mode::Native, &json!({ "policies": wrong() }))?;

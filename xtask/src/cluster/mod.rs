@@ -19,8 +19,20 @@ use proofs::Proofs;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// A part of the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// What each mode does.
+    Modes,
+    /// Changes under load, and no control plane.
+    Updates,
+    /// A wrong policy, and a module that cannot be had.
+    Failures,
+}
+
 /// Installs the chart in each mode, shows what each does, removes everything again and prints
 /// `N passed, N failed, N skipped` as the last line. `profile` is the Cargo profile of the images.
+/// Without `parts` all of them are shown.
 ///
 /// Which cluster: `KUBECONFIG`, else the folder `BIMETAL_CLUSTER`, else `../shared/cluster` where
 /// that exists. Without a cluster the test is skipped. `BIMETAL_TOOLS_IMAGE` names an image with
@@ -29,7 +41,7 @@ use std::time::Instant;
 ///
 /// # Errors
 /// The cluster, the images or the installation fail before anything can be shown.
-pub fn cluster_test(profile: &str) -> Result<ExitCode> {
+pub fn cluster_test(profile: &str, parts: &[Part]) -> Result<ExitCode> {
     let mut proofs = Proofs::default();
     let since = Instant::now();
     match Access::find()? {
@@ -40,9 +52,14 @@ pub fn cluster_test(profile: &str) -> Result<ExitCode> {
             let bench = Bench::new(access, images, study);
             let ready = bench.set_up();
             if ready.is_ok() {
-                modes::show_all(&bench, &mut proofs);
-                updates::show_all(&bench, &mut proofs);
-                failures::show_all(&bench, &mut proofs);
+                let all = [Part::Modes, Part::Updates, Part::Failures];
+                for part in all.iter().filter(|part| parts.is_empty() || parts.contains(part)) {
+                    match part {
+                        Part::Modes => modes::show_all(&bench, &mut proofs),
+                        Part::Updates => updates::show_all(&bench, &mut proofs),
+                        Part::Failures => failures::show_all(&bench, &mut proofs),
+                    }
+                }
             }
             // Nothing is left behind, whatever happened.
             bench.remove()?;
