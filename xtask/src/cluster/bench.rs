@@ -321,6 +321,20 @@ impl Bench {
         self.access.kubectl(arguments, None)
     }
 
+    /// Takes back what was changed in the WasmPlugin past the chart: helm compares its own two
+    /// manifests of such an object, and not what is there.
+    ///
+    /// # Errors
+    /// There is no WasmPlugin.
+    pub(super) fn restore_plugin(&self) -> Result<()> {
+        let values = values(Mode::Wasm, self.images.filter.digest.trim_start_matches("sha256:"));
+        let config = json!({ "version": "v1", "policies": values["policies"] });
+        let (url, sha256) = (&values["wasm"]["url"], &values["wasm"]["sha256"]);
+        self.patch_plugin(&json!({
+            "spec": { "url": url, "sha256": sha256, "pluginConfig": config },
+        }))
+    }
+
     /// Changes the WasmPlugin's module past the chart.
     ///
     /// # Errors

@@ -152,10 +152,9 @@ fn wrong_policy_at_start(bench: &Bench) -> Result<String> {
     Ok("its calls are answered 500, its log names the path; with a right one it trips".to_owned())
 }
 
-/// The release as it was: helm compares with what is there, so what was changed past it goes too.
+/// The plugin as it was, and pods that start with it.
 fn put_back(bench: &Bench) -> Result<()> {
-    bench.install(Mode::Wasm, &json!({ "wasm": { "failStrategy": "FAIL_CLOSE" } }))?;
-    bench.install(Mode::Wasm, &json!({}))?;
+    bench.restore_plugin()?;
     bench.restart(Mode::Wasm)?;
     trips(bench, Mode::Wasm)
 }
