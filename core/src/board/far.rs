@@ -27,12 +27,14 @@ mod bytes;
 mod delta;
 mod gathered;
 mod merged;
+mod message;
 mod records;
 
 pub use bytes::{Refused, VERSION};
 pub use delta::{Buckets, Delta, Member, Streak};
 pub use gathered::{Gathered, KEPT, MAX_MEMBERS};
 pub use merged::{Merged, Sum};
+pub use message::{Answer, Heard, KeyedRecord, MAX_MESSAGE, MAX_TOLD, Question};
 pub use records::{MAX_RECORDS, Records};
 
 use alloc::boxed::Box;

@@ -6,7 +6,7 @@
 --   kept, the store that the next is of, the number of the last change that is known, most changes to give;
 --   then records to keep: name, sequence, bytes.
 -- Gives: the store's name, its time in microseconds, the number of the last change that was given, whether
---   there are more, records that were older than what was there, then what changed: name, value.
+--   there are more, records that were older than what was there, then what changed: name, number, value.
 --
 -- A value is `sequence:time:` and the record's bytes, which nobody reads here.
 
@@ -17,7 +17,8 @@ local now = string.format('%d%06d', time[1], time[2])
 
 -- Redis does not undo what a script did before it failed. So what can fail comes first: keys of another
 -- kind, and a write that a full or read-only server refuses.
-if redis.call('HSETNX', about, 'store', new) == 1 then
+-- A store that begins again, be it with the same process, has another name.
+if redis.call('HSETNX', about, 'store', new .. now) == 1 then
   redis.call('DEL', changes)
   redis.call('HSET', about, 'changes', 0)
 end
@@ -63,6 +64,7 @@ if most > 0 then
     local value = get(names[at])
     if value then
       given[#given + 1] = names[at]
+      given[#given + 1] = names[at + 1]
       given[#given + 1] = value
     end
     cursor = tonumber(names[at + 1])

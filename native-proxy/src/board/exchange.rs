@@ -5,6 +5,7 @@ use super::link::{Link, Written};
 use super::store::{Learned, Merged, Store};
 use crate::proxy::Shared;
 use crate::worker::{Command, Histogram};
+use bimetal_core::board::far::Heard;
 use bimetal_core::engine::Exchange;
 use bimetal_core::hash::Hash;
 use std::net::SocketAddr;
@@ -47,11 +48,13 @@ impl ExchangeCounts {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn failed(&self) {
+    /// An exchange failed.
+    pub(super) fn failed(&self) {
         self.errors[0].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn went_well(&self, took: Duration, learned: &Learned) {
+    /// One went well.
+    pub(super) fn went_well(&self, took: Duration, learned: &Learned) {
         let more = learned.refused.into_iter().chain([learned.outdated]);
         for (count, more) in self.errors[1..].iter().zip(more) {
             count.fetch_add(more, Ordering::Relaxed);
@@ -76,6 +79,7 @@ pub(crate) fn replica(name: Option<&str>, listeners: &[SocketAddr]) -> u64 {
 pub(crate) struct Exchanger {
     shared: Arc<Shared>,
     store: Store,
+    heard: Heard,
     interval: Duration,
     urgent: Arc<Notify>,
     counts: Arc<ExchangeCounts>,
@@ -92,8 +96,8 @@ impl Exchanger {
         urgent: Arc<Notify>,
         counts: Arc<ExchangeCounts>,
     ) -> Self {
-        let store = Store::new(link);
-        Self { shared, store, interval, urgent, counts, fails: false, was_outdated: false }
+        let (store, heard) = (Store::redis(link), Heard::default());
+        Self { shared, store, heard, interval, urgent, counts, fails: false, was_outdated: false }
     }
 
     /// Starts its thread, which ends when no worker is left.
@@ -142,8 +146,15 @@ impl Exchanger {
         match self.store.exchange(&records).await {
             Ok(learned) => {
                 self.counts.went_well(begun.elapsed(), &learned);
-                self.tell(&learned);
-                self.spread(learned.merged);
+                self.note(&learned);
+                loop {
+                    let answer = self.store.tell(self.heard);
+                    self.heard = answer.heard;
+                    self.spread(&answer.merged);
+                    if !answer.has_more {
+                        break;
+                    }
+                }
                 learned.has_more
             }
             Err(why) => {
@@ -179,7 +190,7 @@ impl Exchanger {
         exchanges
     }
 
-    fn tell(&mut self, learned: &Learned) {
+    fn note(&mut self, learned: &Learned) {
         if std::mem::take(&mut self.fails) {
             info!("board: the store is back");
         }
@@ -192,7 +203,7 @@ impl Exchanger {
         }
     }
 
-    fn spread(&self, merged: Vec<Merged>) {
+    fn spread(&self, merged: &[Merged]) {
         for portion in merged.chunks(PORTION) {
             let portion: Arc<[Merged]> = Arc::from(portion);
             for worker in 0..self.shared.workers.len() {

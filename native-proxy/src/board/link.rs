@@ -4,6 +4,7 @@
 
 use bimetal_core::Instant;
 use bimetal_core::board::far::{KEPT, Member};
+use bimetal_core::hash::Hash;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, Value};
 use std::time::Duration;
@@ -44,6 +45,10 @@ pub(crate) struct Written<'a> {
 pub(crate) struct Given {
     /// The store's time.
     pub now: Instant,
+    /// The store's number: which it is.
+    pub store: u64,
+    /// The number of the last change that was looked at.
+    pub change: u64,
     /// Whether there is more.
     pub has_more: bool,
     /// Whether it is another store than the last time, or the same without its memory: then what was known of
@@ -60,6 +65,8 @@ pub(crate) struct Given {
 /// A record from the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GivenRecord {
+    /// The number of the change.
+    pub change: u64,
     /// When it came, on the store's clock.
     pub came: Instant,
     /// What it is of.
@@ -130,21 +137,21 @@ impl Link {
             last = Some(answer);
         }
         let (store, now, cursor, more, _, values) = last.unwrap_or_default();
-        let is_another = store != self.store;
+        // A number that is lower: the store lost some of its memory.
+        let is_another = store != self.store || cursor < self.cursor;
         (self.store, self.cursor) = (store, cursor);
-        let mut records = Vec::with_capacity(values.len() / 2);
+        let mut records = Vec::with_capacity(values.len() / 3);
         let mut foreign = 0;
-        for pair in values.chunks_exact(2) {
-            match pair {
-                [name, value] => match given(name, value) {
-                    Some(record) => records.push(record),
-                    None => foreign += 1,
-                },
-                _ => foreign += 1,
+        for three in values.chunks(3) {
+            match given(three) {
+                Some(record) => records.push(record),
+                None => foreign += 1,
             }
         }
         Ok(Given {
             now: instant(now),
+            store: Hash::default().bytes(&self.store).finish(),
+            change: self.cursor,
             has_more: more == 1,
             is_another,
             outdated: all_outdated,
@@ -186,13 +193,22 @@ fn name(written: &Written<'_>) -> Vec<u8> {
     [format!("{replica:016x}{worker:04x}:").as_bytes(), written.key].concat()
 }
 
-/// A record of the store; none where it is none of ours.
-fn given(name: &[u8], value: &[u8]) -> Option<GivenRecord> {
+/// A record of the store: its name, the number of its change, its value. None where it is none of ours.
+fn given(three: &[Vec<u8>]) -> Option<GivenRecord> {
+    let [name, change, value] = three else { return None };
     let key = name.get(MEMBER..)?.to_vec();
     let mut parts = value.splitn(3, |byte| *byte == b':');
     let (_, came, record) = (parts.next()?, parts.next()?, parts.next()?);
-    let came = std::str::from_utf8(came).ok()?.parse().ok()?;
-    Some(GivenRecord { came: instant(came), key, record: record.to_vec() })
+    Some(GivenRecord {
+        change: number(change)?,
+        came: instant(number(came)?),
+        key,
+        record: record.to_vec(),
+    })
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn instant(micros: u64) -> Instant {
@@ -213,7 +229,10 @@ mod tests {
     #[test]
     fn what_is_no_record_is_none() {
         let name = b"00000000000000070001:key:of";
+        let given =
+            |name: &[u8], value: &[u8]| given(&[name.to_vec(), b"7".to_vec(), value.to_vec()]);
         let wanted = GivenRecord {
+            change: 7,
             came: Instant::from_nanos(12_000),
             key: b"key:of".to_vec(),
             record: b"a:b".to_vec(),

@@ -1,8 +1,9 @@
 //! A store of many processes, as one of them knows it.
 
-use super::link::{Given, Link, Written};
-use bimetal_core::board::far::{Records, Refused};
+use super::link::{Given, GivenRecord, Link, Written};
+use bimetal_core::board::far::{Answer, Heard, MAX_TOLD, Records, Refused};
 use bimetal_core::{Duration, Instant};
+use std::time::SystemTime;
 
 /// How often it is looked for what is too old to be kept.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -11,10 +12,8 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub(crate) type Merged = (Box<[u8]>, Vec<u8>);
 
 /// What came of one exchange.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Learned {
-    /// The keys of which there is news.
-    pub merged: Vec<Merged>,
     /// Whether there is more to be had at once.
     pub has_more: bool,
     /// Records that were not believed: of another version, foreign, one too many.
@@ -23,18 +22,42 @@ pub(crate) struct Learned {
     pub outdated: u64,
 }
 
-/// The way to a store, and what came of it so far.
+/// Where the records are.
+#[derive(Debug)]
+enum Place {
+    /// In a server.
+    Redis(Link),
+    /// Here alone.
+    Memory,
+}
+
+/// A store, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Store {
-    link: Link,
+    place: Place,
     records: Records,
+    /// Which store it is, and the last change that is known.
+    at: Heard,
+    /// Its time at the last exchange.
+    now: Instant,
     swept: Instant,
 }
 
 impl Store {
-    /// A store of which nothing is known yet.
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link, records: Records::default(), swept: Instant::ZERO }
+    /// A store in a server, of which nothing is known yet.
+    pub(crate) fn redis(link: Link) -> Self {
+        Self::new(Place::Redis(link), 0)
+    }
+
+    /// A store in memory. `number` is one that no other has.
+    pub(crate) fn memory(number: u64) -> Self {
+        Self::new(Place::Memory, number)
+    }
+
+    fn new(place: Place, store: u64) -> Self {
+        let at = Heard { store, change: 0 };
+        let (now, swept) = (Instant::ZERO, Instant::ZERO);
+        Self { place, records: Records::default(), at, now, swept }
     }
 
     /// Gives these records, and learns what is new.
@@ -42,41 +65,90 @@ impl Store {
     /// # Errors
     /// As [`Link::exchange`].
     pub(crate) async fn exchange(&mut self, written: &[Written<'_>]) -> Result<Learned, String> {
-        let given = self.link.exchange(written).await?;
-        Ok(self.learn(given))
+        let learned = match &mut self.place {
+            Place::Redis(link) => {
+                let given = link.exchange(written).await?;
+                self.learn(given)
+            }
+            Place::Memory => self.keep(written),
+        };
+        if self.now.since(self.swept) >= SWEEP || self.now < self.swept {
+            self.swept = self.now;
+            self.records.forget_old(self.now);
+        }
+        Ok(learned)
     }
 
     fn learn(&mut self, given: Given) -> Learned {
         if given.is_another {
             self.records = Records::default();
         }
+        self.now = given.now;
+        self.at = Heard { store: given.store, change: given.change };
         let mut learned = Learned {
             has_more: given.has_more,
             outdated: given.outdated,
             refused: [0, given.foreign, 0],
-            merged: Vec::new(),
         };
-        let before = self.records.changes();
         for record in &given.records {
-            let place = match self.records.add(record.came, &record.key, &record.record) {
-                Ok(_) => continue,
-                Err(Refused::Version) => 0,
-                Err(Refused::Full) => 2,
-                Err(_) => 1,
-            };
-            learned.refused[place] += 1;
-        }
-        let changed = self.records.changed_since(before).map(|(_, key)| Box::from(key));
-        let changed: Vec<Box<[u8]>> = changed.collect();
-        let merged = changed.into_iter().filter_map(|key| {
-            let merged = self.records.merged(given.now, &key)?;
-            Some((key, merged))
-        });
-        learned.merged = merged.collect();
-        if given.now.since(self.swept) >= SWEEP || given.now < self.swept {
-            self.swept = given.now;
-            self.records.forget_old(given.now);
+            let GivenRecord { change, came, key, record } = record;
+            learned.count(self.records.add(*change, *came, key, record));
         }
         learned
     }
+
+    fn keep(&mut self, written: &[Written<'_>]) -> Learned {
+        // Answers are told apart by their time.
+        self.now = wall().max(self.now + Duration::from_nanos(1));
+        let mut learned = Learned::default();
+        for Written { key, record, .. } in written {
+            let change = self.records.changes().saturating_add(1);
+            learned.count(self.records.add(change, self.now, key, record));
+        }
+        self.at.change = self.records.changes();
+        learned
+    }
+
+    /// What changed since somebody heard of it.
+    pub(crate) fn tell(&mut self, heard: Heard) -> Answer {
+        let knows = heard.store == self.at.store && heard.change <= self.at.change;
+        let after = if knows { heard.change } else { 0 };
+        let changed = self.records.changed_since(after).take(MAX_TOLD + 1);
+        let mut changed: Vec<(u64, Box<[u8]>)> =
+            changed.map(|(change, key)| (change, Box::from(key))).collect();
+        let has_more = changed.len() > MAX_TOLD;
+        changed.truncate(MAX_TOLD);
+        let heard = match changed.last() {
+            Some((change, _)) if has_more => Heard { change: *change, ..self.at },
+            _ => self.at,
+        };
+        let merged = changed.into_iter().filter_map(|(_, key)| {
+            let merged = self.records.merged(self.now, &key)?;
+            Some((key, merged))
+        });
+        Answer { merged: merged.collect(), heard, has_more }
+    }
+
+    /// How many records are known, and of how many keys.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.records.len(), self.records.keys())
+    }
+}
+
+impl Learned {
+    fn count(&mut self, added: Result<bool, Refused>) {
+        let place = match added {
+            Ok(_) => return,
+            Err(Refused::Version) => 0,
+            Err(Refused::Full) => 2,
+            Err(_) => 1,
+        };
+        self.refused[place] += 1;
+    }
+}
+
+/// Time since 1970: a store in memory that begins again must not be behind the one before.
+fn wall() -> Instant {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Instant::ZERO + since.into()
 }

@@ -17,6 +17,7 @@ mod schema;
 mod upstream_filter;
 
 use crate::analytics::{self, AnalyticsArgs};
+use crate::board::{self, BoardArgs};
 use crate::echo::{self, EchoArgs};
 use crate::model::{self, ModelArgs};
 use bimetal_core::policy::Host;
@@ -37,6 +38,7 @@ Examples:
   bimetal echo --listen 127.0.0.1:5001
   bimetal model --work 20ms --slots 6
   bimetal analytics --listen 127.0.0.1:8080
+  bimetal board --redis redis://127.0.0.1:6379
   bimetal check policy.yaml --host wasm
   bimetal explain --policy policy.yaml POST /echo
   bimetal anomalies requests.csv
@@ -50,6 +52,7 @@ enum Command {
     Echo(EchoArgs),
     Model(ModelArgs),
     Analytics(AnalyticsArgs),
+    Board(BoardArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
@@ -103,6 +106,13 @@ pub fn main() -> ExitCode {
             }
         },
         Command::Analytics(args) => match analytics::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::complain(format_args!("{error}"));
+                error.exit_code()
+            }
+        },
+        Command::Board(args) => match board::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 output::complain(format_args!("{error}"));

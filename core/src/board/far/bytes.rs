@@ -20,7 +20,7 @@ use core::fmt;
 /// The version of the records. It is part of every key: two versions share a store and never meet.
 pub const VERSION: u8 = 1;
 
-const MAGIC: u8 = 0xB1;
+pub(super) const MAGIC: u8 = 0xB1;
 
 /// Why a record is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

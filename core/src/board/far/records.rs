@@ -27,18 +27,27 @@ struct OfKey {
 }
 
 impl Records {
-    /// Takes a member's record that came at `now` on the store's clock. True where it is newer than the one
+    /// Takes a member's record that came at `now` on the store's clock, as the change of that number: higher than
+    /// all before, for a store in memory one more than [`Records::changes`]. True where it is newer than the one
     /// that was there.
     ///
     /// # Errors
     /// Key or record are of another version or not ours, or there are too many.
-    pub fn add(&mut self, now: Instant, key: &[u8], record: &[u8]) -> Result<bool, Refused> {
+    pub fn add(
+        &mut self,
+        change: u64,
+        now: Instant,
+        key: &[u8],
+        record: &[u8],
+    ) -> Result<bool, Refused> {
+        let change = change.max(self.changes.saturating_add(1));
         if let Some(known) = self.by_key.get_mut(key) {
             let before = known.gathered.len();
             let added = known.gathered.add(now, record);
             self.count = self.count + known.gathered.len() - before;
             if added == Ok(true) {
-                Self::changed(&mut self.by_change, &mut self.changes, known, key);
+                self.changes = change;
+                Self::changed(&mut self.by_change, change, known, key);
             }
             return added;
         }
@@ -58,7 +67,8 @@ impl Records {
             }
         }
         let mut new = OfKey { gathered, change: 0 };
-        Self::changed(&mut self.by_change, &mut self.changes, &mut new, key);
+        self.changes = change;
+        Self::changed(&mut self.by_change, change, &mut new, key);
         self.by_key.insert(key.into(), new);
         self.count += 1;
         Ok(true)
@@ -66,14 +76,13 @@ impl Records {
 
     fn changed(
         by_change: &mut BTreeMap<u64, Box<[u8]>>,
-        changes: &mut u64,
+        change: u64,
         of_key: &mut OfKey,
         key: &[u8],
     ) {
         let name = by_change.remove(&of_key.change).unwrap_or_else(|| key.into());
-        *changes = changes.saturating_add(1);
-        of_key.change = *changes;
-        by_change.insert(*changes, name);
+        of_key.change = change;
+        by_change.insert(change, name);
     }
 
     /// The number of the last change; 0 where nothing was ever added.
@@ -165,13 +174,13 @@ mod tests {
         let mut records = Records::default();
         assert_eq!(records.merged(at(1), &one), None);
         for (key, replica) in [(&one, 1), (&other, 1), (&one, 2)] {
-            assert_eq!(records.add(at(1), key, &record(key, replica, 1)), Ok(true));
+            assert_eq!(records.add(0, at(1), key, &record(key, replica, 1)), Ok(true));
         }
         assert_eq!(since(&records, 0), [other.to_vec(), one.to_vec()]);
         assert_eq!(since(&records, 2), [one.to_vec()]);
         assert_eq!(since(&records, records.changes()), [[0; 0]; 0]);
         // What is no news changes nothing.
-        assert_eq!(records.add(at(2), &other, &record(&other, 1, 1)), Ok(false));
+        assert_eq!(records.add(0, at(2), &other, &record(&other, 1, 1)), Ok(false));
         assert_eq!(since(&records, 3), [[0; 0]; 0]);
         let merged = Merged::decode(&records.merged(at(2), &one).unwrap(), &one).unwrap();
         assert_eq!((merged.at, merged.streak, merged.streak_of_others), (at(2), 4, 2));
@@ -182,9 +191,9 @@ mod tests {
     fn what_is_old_is_forgotten_with_its_place() {
         let (one, other) = (name(1, b"one"), name(1, b"other"));
         let mut records = Records::default();
-        records.add(at(0), &one, &record(&one, 1, 1)).unwrap();
-        records.add(at(0), &other, &record(&other, 1, 1)).unwrap();
-        records.add(at(300), &other, &record(&other, 2, 1)).unwrap();
+        records.add(0, at(0), &one, &record(&one, 1, 1)).unwrap();
+        records.add(0, at(0), &other, &record(&other, 1, 1)).unwrap();
+        records.add(0, at(300), &other, &record(&other, 2, 1)).unwrap();
         records.forget_old(at(599));
         assert_eq!((records.len(), records.keys()), (3, 2));
         records.forget_old(at(600));
@@ -200,17 +209,17 @@ mod tests {
         let key = name(1, b"one");
         let good = record(&key, 1, 1);
         let mut records = Records::default();
-        assert_eq!(records.add(at(1), &key, b"garbage"), Err(Refused::Foreign));
-        assert_eq!(records.add(at(1), b"another's key", &good), Err(Refused::Foreign));
+        assert_eq!(records.add(0, at(1), &key, b"garbage"), Err(Refused::Foreign));
+        assert_eq!(records.add(0, at(1), b"another's key", &good), Err(Refused::Foreign));
         let mut later = good.clone();
         later[1] = VERSION + 1;
-        assert_eq!(records.add(at(1), &key, &later), Err(Refused::Version));
+        assert_eq!(records.add(0, at(1), &key, &later), Err(Refused::Version));
         let mut later_key = key.to_vec();
         later_key[0] = VERSION + 1;
-        assert_eq!(records.add(at(1), &later_key, &later), Err(Refused::Version));
+        assert_eq!(records.add(0, at(1), &later_key, &later), Err(Refused::Version));
         // Whole, but under a key that no engine has.
         let strange = record(b"strange", 1, 1);
-        assert_eq!(records.add(at(1), b"strange", &strange), Err(Refused::Foreign));
+        assert_eq!(records.add(0, at(1), b"strange", &strange), Err(Refused::Foreign));
         assert!(records.is_empty() && records.keys() == 0 && records.changes() == 0);
     }
 }
