@@ -26,7 +26,7 @@ pub(crate) struct Learned {
 #[derive(Debug)]
 enum Place {
     /// In a server.
-    Redis(Link),
+    Redis(Box<Link>),
     /// Here alone.
     Memory,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Store {
 impl Store {
     /// A store in a server, of which nothing is known yet.
     pub(crate) fn redis(link: Link) -> Self {
-        Self::new(Place::Redis(link), 0)
+        Self::new(Place::Redis(Box::new(link)), 0)
     }
 
     /// A store in memory. `number` is one that no other has.
