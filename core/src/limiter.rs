@@ -15,13 +15,16 @@
 //!
 //! The state is three words. A worker has them for itself, or shares them with others on a
 //! [board](crate::board): then a token is taken by compare-and-swap, and the limit is exact over all
-//! workers. On a board where that is too dear for each call a worker [leases](crate::board::account) tokens.
+//! workers. On a board where that is too dear for each call a worker [leases](crate::board::account) tokens,
+//! and over the replicas of a mesh each has a share of the rate [in escrow](escrow).
 
 mod bucket;
 mod burst;
+pub mod escrow;
 pub mod keyed;
 mod leased;
 mod measures;
+pub mod mesh;
 
 use crate::board::account::Account;
 use crate::board::{HeldWords, Words};

@@ -190,8 +190,7 @@ fn the_full_language_in_the_proxy() {
         document.skipped,
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
-            r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host native"#,
-            "policies[0].rate_limits[1].when_store_fails: not supported yet by host native",
+            r#"policies[0].rate_limits[1].share: "mesh" is not supported without a board by host native; name one beside the policies: board: {redis: "redis://…"}"#,
             "policies[0].timeout.idle: not supported yet by host native",
         ]
     );
@@ -200,6 +199,8 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(policy.timeout.request, Some(secs(3)));
     assert_eq!(policy.timeout.connect, Some(Duration::from_millis(100)));
     assert_eq!(policy.timeout.per_try, Some(secs(1)));
+    let limit = &policy.rate_limits[1];
+    assert_eq!((limit.share.name(), limit.when_store_fails.name()), ("process", "local"));
     let retry = policy.retry.as_ref().unwrap();
     assert_eq!((retry.tries, retry.backoff.max), (3, secs(1)));
     assert!(retry.on.has_answer(503, None) && !retry.on.has_answer(502, None));
@@ -228,7 +229,6 @@ fn the_full_language_in_the_filter() {
         [
             "policies[0].rate_limits[0].queue: not supported by host wasm",
             r#"policies[0].rate_limits[1].share: "mesh" is not supported yet by host wasm"#,
-            "policies[0].rate_limits[1].when_store_fails: not supported yet by host wasm",
             "policies[0].connections: not supported by host wasm",
             "policies[0].bandwidth: not supported by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",

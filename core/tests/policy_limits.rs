@@ -9,8 +9,9 @@ extern crate bimetal_browser_test;
 mod policy;
 
 use bimetal_core::Duration;
+use bimetal_core::limiter::escrow::WhenStoreFails;
 use bimetal_core::limiter::{BurstPolicy, Rate, RateLimitPolicy};
-use bimetal_core::policy::{LimitPolicy, Network, Scope, Share};
+use bimetal_core::policy::{Document, Host, LimitPolicy, Network, Scope, Share};
 use policy::{assert_same, of_policy, policy};
 use serde_json::{Value, json};
 
@@ -171,7 +172,7 @@ fn networks() {
 fn other_mistakes() {
     assert_same(
         of_limit(json!({"rate": "1/s", "enforced": 1.5, "status": 200, "key": ["tenant"],
-            "share": "all", "max_keys": 0, "quue": {}, "queue": {}, "when_store_fails": "local",
+            "share": "all", "max_keys": 0, "quue": {}, "queue": {}, "when_store_fails": "maybe",
             "burst": {"tokens": 0, "expires": "0s", "recovers_after": "25h"}})),
         [
             "enforced: 1.5 is outside 0–1",
@@ -182,7 +183,7 @@ fn other_mistakes() {
             r#"quue: unknown field; the nearest known one is "queue""#,
             "queue.max: missing; this field is required",
             "queue.max_wait: missing; this field is required",
-            "when_store_fails: not supported yet by host native",
+            r#"when_store_fails: "maybe" is not one of local, allow, deny"#,
             "burst.tokens: 0 is outside 1–10000000",
             r#"burst.expires: "0s" is outside 1ms–24h"#,
             r#"burst.recovers_after: "25h" is outside 1ms–24h"#,
@@ -191,8 +192,46 @@ fn other_mistakes() {
     assert_eq!(of_limit(json!({"rate": "1/s", "key": []})), ["key: 0 items are outside 1–1000"]);
     assert_eq!(
         of_limit(json!({"rate": "1/s", "share": "mesh"})),
-        [r#"share: "mesh" is not supported yet by host native"#]
+        [
+            r#"share: "mesh" is not supported without a board by host native; name one beside the policies: board: {redis: "redis://…"}"#
+        ]
     );
+}
+
+#[test]
+fn a_limit_of_a_mesh_has_neither_bursts_nor_a_queue() {
+    let compile = |limit: Value| {
+        let policy = json!({"name": "a", "rate_limits": [limit]});
+        let document = json!({"board": {"redis": "redis://a"}, "policies": [policy]});
+        Document::parse(document.to_string().as_bytes(), Host::Native)
+    };
+    let burst = json!({"tokens": 5});
+    let limit = json!({
+        "rate": "1/s", "share": "mesh", "burst": burst, "queue": {"max": 1, "max_wait": "1s"},
+        "key": ["client"], "overrides": [{"values": ["*"], "rate": "2/s", "burst": burst}],
+    });
+    let problems = compile(limit).unwrap_err();
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let no_burst = r#"cannot stand beside share: "mesh": a budget for short peaks is not shared"#;
+    assert_eq!(
+        problems,
+        [
+            format!("policies[0].rate_limits[0].burst: {no_burst}"),
+            r#"policies[0].rate_limits[0].queue: cannot stand beside share: "mesh": nobody knows when the next token comes"#.into(),
+            format!("policies[0].rate_limits[0].overrides[0].burst: {no_burst}"),
+        ]
+    );
+    let read = |fields: Value| {
+        let mut limit = json!({"rate": "1/s", "share": "mesh"});
+        limit.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let policy = compile(limit).unwrap().policies.remove(0);
+        assert!(policy.is_mesh());
+        (policy.rate_limits[0].when_store_fails, policy.rate_limits[0].hash)
+    };
+    let (when, hash) = read(json!({}));
+    assert_eq!(when, WhenStoreFails::Local);
+    // What holds without the store is no part of the state.
+    assert_eq!(read(json!({"when_store_fails": "deny"})), (WhenStoreFails::Deny, hash));
 }
 
 #[test]

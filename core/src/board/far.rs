@@ -21,9 +21,15 @@
 //! - **A store may be dumb.** One that cannot run [`Gathered`] keeps each member's bytes and when they
 //!   came; whoever reads them adds them up, in [`Records`].
 //!
-//! What replicas do with what they learn is in [`breaker::mesh`](crate::breaker::mesh).
+//! Of a breaker a member tells a [`Delta`], and learns the sum of all, [`Merged`]. Of a key of a rate limit it tells
+//! a [`Claim`], and learns the [`Claims`] of all.
+//!
+//! What replicas do with what they learn is in [`breaker::mesh`](crate::breaker::mesh) and in
+//! [`limiter::escrow`](crate::limiter::escrow).
 
 mod bytes;
+mod claim;
+mod claimed;
 mod delta;
 mod gathered;
 mod merged;
@@ -31,6 +37,7 @@ mod message;
 mod records;
 
 pub use bytes::{Refused, VERSION};
+pub use claim::{Claim, Claims};
 pub use delta::{Buckets, Delta, Member, Streak};
 pub use gathered::{Gathered, KEPT, MAX_MEMBERS};
 pub use merged::{Merged, Sum};

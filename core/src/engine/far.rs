@@ -1,17 +1,21 @@
-//! What an engine exchanges with a store far away, for all scopes of policies with `share: mesh`: see
+//! What an engine exchanges with a store far away, for all scopes and limits with `share: mesh`: see
 //! [`board::far`](crate::board::far).
 //!
-//! A host does so once per interval, and at once after an event that tells of a change of state:
+//! A host does so once per interval, and at once after an event that tells of a change of state and where
+//! [`Engine::wants_exchange`] says so:
 //! 1. [`Engine::take_deltas`]: what others should know. Each delta goes to the store under its key.
 //! 2. The store's answer for each key goes to [`Engine::merge`]; so do answers for keys of which this
 //!    engine gave no delta, where the store says that they changed.
 //! 3. An exchange that may not have reached the store goes to [`Engine::give_back`]. If it did reach it,
 //!    nothing counts twice.
 //!
+//! Where limits are shared the answer has to be made after the deltas came to the store, and one exchange is under way
+//! at a time: one whose answer is later than the next exchange lends nothing more.
+//!
 //! Nothing is queued here. While a store is away, each exchange has the state of its own time.
 
 use super::Engine;
-use crate::board::far::{self, Member, Merged, Refused};
+use crate::board::far::{self, Claims, Member, Merged, Refused};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,7 +30,7 @@ pub struct Exchange {
     pub member: Member,
     /// Its number; the next one has a higher one.
     pub sequence: u64,
-    /// One for each scope in which something changed.
+    /// One for each scope in which something changed, for each key of a limit that is in use, and for each limit.
     pub deltas: Vec<KeyedDelta>,
 }
 
@@ -35,7 +39,7 @@ pub struct Exchange {
 pub struct KeyedDelta {
     /// What the scope is called in the store: of at most 138 bytes, any of them.
     pub key: Box<[u8]>,
-    /// A [`Delta`](far::Delta), for [`Gathered::add`](far::Gathered::add).
+    /// A [`Delta`](far::Delta) or a [`Claim`](far::Claim), for [`Gathered::add`](far::Gathered::add).
     pub record: Vec<u8>,
 }
 
@@ -61,6 +65,8 @@ pub(super) struct Exchanges {
     /// Which scope, of all that are shared, has its turn first.
     next: usize,
     totals: ExchangeTotals,
+    /// Whether others wait for what was given back.
+    is_awaited: bool,
 }
 
 impl Engine {
@@ -80,6 +86,25 @@ impl Engine {
         self.far.sequence = self.far.sequence.saturating_add(1);
         let sequence = self.far.sequence;
         let mut deltas = Vec::new();
+        // In turns, so that neither leaves no room for the other.
+        let claims_first = sequence.is_multiple_of(2);
+        for takes_claims in [claims_first, !claims_first] {
+            if takes_claims {
+                self.limits.take_claims(now, (member, sequence), MAX_DELTAS, &mut deltas);
+            } else {
+                self.take_scopes(now, member, sequence, &mut deltas);
+            }
+        }
+        self.exchange(member, deltas)
+    }
+
+    fn take_scopes(
+        &mut self,
+        now: Instant,
+        member: Member,
+        sequence: u64,
+        deltas: &mut Vec<KeyedDelta>,
+    ) {
         let start = core::mem::take(&mut self.far.next);
         // From where the last exchange ended to the end, then from the beginning to there.
         for turn in [start..usize::MAX, 0..start] {
@@ -88,9 +113,9 @@ impl Engine {
                 let mut scope = 0;
                 while let Some((hash, place)) = self.mesh_scope(state, scope) {
                     if turn.contains(&number) {
-                        if deltas.len() == MAX_DELTAS {
+                        if deltas.len() >= MAX_DELTAS {
                             self.far.next = number;
-                            return self.exchange(member, deltas);
+                            return;
                         }
                         deltas.extend(self.take_delta(now, hash, place, member, sequence));
                     }
@@ -98,7 +123,6 @@ impl Engine {
                 }
             }
         }
-        self.exchange(member, deltas)
     }
 
     fn exchange(&mut self, member: Member, deltas: Vec<KeyedDelta>) -> Exchange {
@@ -144,19 +168,18 @@ impl Engine {
         }
     }
 
-    /// Learns what a store says of `key`, a [`Merged`] record. Of a scope that is not in the table it
+    /// Learns what a store says of `key`, a [`Merged`] or a [`Claims`] record. Of a scope or a key that is not there it
     /// learns nothing, and makes none: whoever fills a store cannot fill the table.
     ///
     /// # Errors
     /// The record is of another version, or not ours. It is counted, and changes nothing.
     pub fn merge(&mut self, now: Instant, key: &[u8], record: &[u8]) -> Result<(), Refused> {
-        let merged = match Merged::decode(record, key) {
-            Ok(merged) => merged,
-            Err(refused) => {
-                self.far.totals.refused += 1;
-                return Err(refused);
-            }
-        };
+        if Claims::is_kind(record) {
+            let claims = self.believed(Claims::decode(record, key))?;
+            self.learn_claims(now, key, &claims);
+            return Ok(());
+        }
+        let merged = self.believed(Merged::decode(record, key))?;
         let place = self.find_by_name(key);
         let Some((slot, place)) = place.and_then(|at| Some((self.slots.get_mut(at)?, at))) else {
             self.far.totals.unknown += 1;
@@ -168,6 +191,28 @@ impl Engine {
             self.stirred(place);
         }
         Ok(())
+    }
+
+    fn believed<T>(&mut self, record: Result<T, Refused>) -> Result<T, Refused> {
+        self.far.totals.refused += u64::from(record.is_err());
+        record
+    }
+
+    fn learn_claims(&mut self, now: Instant, key: &[u8], claims: &Claims) {
+        let learned = far::parts(key).and_then(|key| self.limits.learn_claims(now, key, claims));
+        match learned {
+            Some(is_awaited) => {
+                self.far.totals.merged += 1;
+                self.far.is_awaited |= is_awaited;
+            }
+            None => self.far.totals.unknown += 1,
+        }
+    }
+
+    /// Whether the next exchange should not wait for its turn, because others wait for what this member gave back of
+    /// a limit. To be asked behind [`Engine::merge`]; it says so once.
+    pub const fn wants_exchange(&mut self) -> bool {
+        core::mem::replace(&mut self.far.is_awaited, false)
     }
 
     fn find_by_name(&self, key: &[u8]) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! Rate limits at work. They lie beside the scopes: a limit has keys of its own, and what a policy's
 //! breaker means can change without them.
 
+mod mesh;
 mod turns;
 
 use super::policies::{Hold, put};
@@ -19,12 +20,14 @@ use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use mesh::{MeshLimits, Said};
 use turns::{Turn, Turns};
 
 /// The rate limits of all policies.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     states: Vec<Option<State>>,
+    mesh: MeshLimits,
     // What one admission needs; kept, so that it allocates nothing.
     key: Vec<u8>,
     asked: Vec<Asked>,
@@ -41,7 +44,7 @@ struct State {
     held: Arc<Hold>,
 }
 
-/// A limit of a policy, and where its state is.
+/// A limit of a policy, and where its state is: for one of a mesh apart from the others.
 #[derive(Debug)]
 pub(super) struct HeldLimit {
     state: u32,
@@ -81,6 +84,10 @@ impl Limits {
             return None;
         }
         let held = policy.rate_limits.iter().map(|limit| {
+            if matches!(limit.share, Share::Mesh { .. }) {
+                let (state, held) = self.mesh.load(limit, rng);
+                return HeldLimit { state, held };
+            }
             let is_same = |state: &Option<State>| {
                 state.as_ref().is_some_and(|state| state.hash == limit.hash)
             };
@@ -104,6 +111,7 @@ impl Limits {
         for place in &mut self.states {
             place.take_if(|state| Arc::strong_count(&state.held) == 1);
         }
+        self.mesh.free();
     }
 
     /// Gives back what was leased and not used.
@@ -113,7 +121,9 @@ impl Limits {
 
     /// Keys in all tables.
     pub(super) fn keys(&self) -> u64 {
-        self.states.iter().flatten().map(|state| u64::from(state.table.len())).sum()
+        let keys: u64 =
+            self.states.iter().flatten().map(|state| u64::from(state.table.len())).sum();
+        keys + self.mesh.keys()
     }
 
     /// Asks the limits, then the scope's guard; takes a token of each limit where all say yes.
@@ -169,7 +179,7 @@ impl Limits {
     /// One that may wait has taken the turns of `taken` already.
     fn ask(&mut self, held: &[HeldLimit], call: Call<'_>, taken: Option<&[Turn]>) -> Asking {
         self.asked.clear();
-        let (mut worst, mut is_unenforced, mut until) = (None, false, call.now);
+        let (mut worst, mut is_unenforced, mut until) = (None::<RateLimited>, false, call.now);
         for (index, (held, limit)) in held.iter().zip(&call.policy.rate_limits).enumerate() {
             if let Some(turn) =
                 taken.and_then(|taken| taken.iter().find(|turn| turn.limit == index))
@@ -184,6 +194,13 @@ impl Limits {
             let place = held.state as usize;
             let state = self.states.get_mut(place).and_then(Option::as_mut);
             let Some(state) = state.filter(|state| Arc::ptr_eq(&state.held, &held.held)) else {
+                match self.ask_mesh((held.state, &held.held), (index, limit), call) {
+                    Said::No(told) if worst.is_none_or(|worst| worst.left() < told.left()) => {
+                        worst = Some(told);
+                    }
+                    Said::Unenforced => is_unenforced = true,
+                    _ => {}
+                }
                 continue;
             };
             let place = find(state, limit, call, &mut self.key);
@@ -209,7 +226,7 @@ impl Limits {
                         continue;
                     }
                     let told = state.tells(index, place, exceeded, call.now);
-                    if worst.is_none_or(|worst: RateLimited| worst.left() < told.left()) {
+                    if worst.is_none_or(|worst| worst.left() < told.left()) {
                         worst = Some(told);
                     }
                 }
@@ -231,6 +248,9 @@ impl Limits {
     fn take(&mut self, call: Call<'_>) -> Result<(), RateLimited> {
         for asked in &mut self.asked {
             let Some(Some(state)) = self.states.get_mut(asked.state as usize) else {
+                if let Said::No(told) = Self::take_of_mesh(&mut self.mesh, asked, call) {
+                    return Err(told);
+                }
                 continue;
             };
             match state.table.commit(call.now, asked.place) {
@@ -249,9 +269,11 @@ impl Limits {
     #[cold]
     fn give_back(&mut self, now: Instant) {
         for asked in &mut self.asked {
-            if let (Some(Some(state)), Some(token)) =
-                (self.states.get_mut(asked.state as usize), asked.token.take())
-            {
+            let Some(Some(state)) = self.states.get_mut(asked.state as usize) else {
+                Self::give_back_of_mesh(&mut self.mesh, asked);
+                continue;
+            };
+            if let Some(token) = asked.token.take() {
                 state.table.give_back(now, asked.place, token);
             }
         }
@@ -275,15 +297,9 @@ fn longest(limit: &LimitPolicy, call: Call<'_>) -> Option<Duration> {
 }
 
 impl State {
-    /// Whether this rejection is carried out. Error diffusion, as in a breaker's ramp: the `enforced`
-    /// share of every rejection is added up, and one is carried out when a whole one has come together.
+    /// Whether this rejection is carried out.
     fn enforces(&mut self, share: f64) -> bool {
-        self.due += share;
-        let is_due = self.due >= 1.0;
-        if is_due {
-            self.due -= 1.0;
-        }
-        is_due
+        enforces(&mut self.due, share)
     }
 
     fn tells(
@@ -297,9 +313,21 @@ impl State {
     }
 }
 
-/// The place of a call's key in the table of a limit. What a host does not know of a call counts as
-/// empty: nobody escapes a limit by leaving a header out.
-fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8>) -> KeyPlace {
+/// Whether a rejection is carried out. Error diffusion, as in a breaker's ramp: the `enforced`
+/// share of every rejection is added up, and one is carried out when a whole one has come together.
+fn enforces(due: &mut f64, share: f64) -> bool {
+    *due += share;
+    let is_due = *due >= 1.0;
+    if is_due {
+        *due -= 1.0;
+    }
+    is_due
+}
+
+/// A call's key. What a host does not know of a call counts as empty: nobody escapes a limit by leaving a header
+/// out.
+#[inline]
+fn write_key(limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8>) {
     key.clear();
     match &limit.key[..] {
         [part] => key.extend_from_slice(&scope_key(part, call.facts)),
@@ -310,6 +338,11 @@ fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8
             key.extend_from_slice(&value);
         }),
     }
+}
+
+/// The place of a call's key in the table of a limit.
+fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8>) -> KeyPlace {
+    write_key(limit, call, key);
     let mut short = [0; LONGEST];
     let key = shorten(key, &mut short, limit.hash);
     state.table.find_or_make(call.now, key, call.room, |key| open(limit, call, key))
@@ -319,15 +352,19 @@ fn find(state: &mut State, limit: &LimitPolicy, call: Call<'_>, key: &mut Vec<u8
 #[cold]
 fn open(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> Opened {
     let board = match limit.share {
-        Share::None => None,
-        Share::Process | Share::Mesh { .. } => call.board,
+        Share::None | Share::Mesh { .. } => None,
+        Share::Process => call.board,
     };
     let at = Place { board, key: key.unwrap_or(&OVERFLOW) };
     let account = at.account(limit.hash);
     let words = if account.is_some() { None } else { at.words(limit.hash, WORDS) };
+    Opened { policy: choice(limit, call, key), words, account }
+}
+
+/// Which of a limit's policies a new key has: its own is 0, then come the overrides.
+fn choice(limit: &LimitPolicy, call: Call<'_>, key: Option<&[u8]>) -> u16 {
     let values: Vec<_> = limit.key.iter().map(|part| scope_key(part, call.facts)).collect();
     let fits = |one: &LimitOverride| one.fits(values.iter().map(|value| &**value));
     let place = limit.overrides.iter().position(fits).filter(|_| key.is_some());
-    let policy = place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0));
-    Opened { policy, words, account }
+    place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0))
 }

@@ -63,10 +63,15 @@ pub struct Opened {
 
 /// Where the limit of a key is. Once another key was asked for it may be another key's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyPlace(u32);
+pub struct KeyPlace(pub(super) u32);
+
+impl KeyPlace {
+    /// The place of the overflow.
+    pub(super) const OVERFLOW: Self = Self(u32::MAX);
+}
 
 /// The place of the overflow.
-const OVERFLOW: KeyPlace = KeyPlace(u32::MAX);
+const OVERFLOW: KeyPlace = KeyPlace::OVERFLOW;
 
 impl KeyedLimit {
     /// A table of at most `most` keys, one at least. A key has one of `policies`; without one nothing

@@ -31,6 +31,8 @@ impl fmt::Debug for BoardPolicy {
 impl Policy {
     /// Whether it shares anything with other processes.
     pub fn is_mesh(&self) -> bool {
-        self.breaker.as_ref().is_some_and(|breaker| matches!(breaker.share, Share::Mesh { .. }))
+        let breaker = self.breaker.iter().map(|breaker| breaker.share);
+        let mut all = breaker.chain(self.rate_limits.iter().map(|limit| limit.share));
+        all.any(|share| matches!(share, Share::Mesh { .. }))
     }
 }

@@ -7,6 +7,7 @@ use super::types::{Bandwidth, Evidence, Mode, Scope, Share, WhenFull};
 use crate::concurrency::adaptive::Algorithm;
 use crate::doc::{Form, FromNode, Node, units};
 use crate::limiter::Rate;
+use crate::limiter::escrow::WhenStoreFails;
 use crate::outcome::{AnswerSet, Transport};
 use crate::time::Duration;
 use alloc::format;
@@ -311,6 +312,12 @@ impl FromNode for Judge {
 }
 
 impl FromNode for Algorithm {
+    fn from_node(node: &Node) -> Option<Self> {
+        node.named(&Self::ALL, Self::name)
+    }
+}
+
+impl FromNode for WhenStoreFails {
     fn from_node(node: &Node) -> Option<Self> {
         node.named(&Self::ALL, Self::name)
     }

@@ -3,6 +3,7 @@
 use super::types::{Scope, Share};
 use crate::concurrency::queue::QueuePolicy;
 use crate::limiter::RateLimitPolicy;
+use crate::limiter::escrow::WhenStoreFails;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -26,6 +27,8 @@ pub struct LimitPolicy {
     pub queue: Option<QueuePolicy>,
     /// In which workers together.
     pub share: Share,
+    /// With `share: mesh`: what holds while the store is silent.
+    pub when_store_fails: WhenStoreFails,
     /// Most keys at once, 1–1,000,000.
     pub max_keys: u32,
     /// Hash of what its state depends on: limits of one policy that have it in common share their state.

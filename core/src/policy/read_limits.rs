@@ -4,8 +4,9 @@ use super::limit::{LimitOverride, LimitPolicy, Pattern};
 use super::table::RATE_LIMITS;
 use super::table::limits::{
     self, ALLOW, BURST, CAPACITY, ENFORCED, KEY, LIMIT, MAX_KEYS, OVERRIDES, RATE, SHARE, STATUS,
-    VALUES, burst, queue,
+    VALUES, WHEN_STORE_FAILS, burst, queue,
 };
+use super::types::Share;
 use crate::concurrency::queue::QueuePolicy;
 use crate::doc::problem::quoted;
 use crate::doc::{Node, Path, Problems, Unread};
@@ -18,6 +19,20 @@ use alloc::vec::Vec;
 
 /// A bucket that takes longer to fill is a mistake, and longer than the limiter counts.
 const LONGEST_FILL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+const NO_BURST: &str =
+    "cannot stand beside share: \"mesh\": a budget for short peaks is not shared";
+
+/// A mesh shares rates, which neither bursts nor turns are.
+fn check_mesh(at: &Path<'_>, limit: &Node, problems: &mut Problems) {
+    if BURST.node(limit).is_some() {
+        problems.add(&at.key(BURST.name()), NO_BURST);
+    }
+    if limits::QUEUE.node(limit).is_some() {
+        let what = "cannot stand beside share: \"mesh\": nobody knows when the next token comes";
+        problems.add(&at.key(limits::QUEUE.name()), what);
+    }
+}
 
 /// Completes the limits of a policy, whose `scope` is given.
 pub(super) fn complete(
@@ -36,6 +51,10 @@ pub(super) fn complete(
         }
         let at = at.index(index);
         complete_bucket(&at, limit, problems);
+        let is_mesh = matches!(SHARE.find(limit), Some(Share::Mesh { .. }));
+        if is_mesh {
+            check_mesh(&at, limit, problems);
+        }
         let parts = KEY.find(limit).map(|key| key.len());
         let burst = BURST.node(limit).cloned();
         let Some(Node::List(overrides)) = OVERRIDES.node_mut(limit) else {
@@ -45,6 +64,9 @@ pub(super) fn complete(
         for (index, one) in overrides.iter_mut().enumerate() {
             let at = at.index(index);
             complete_bucket(&at, one, problems);
+            if is_mesh && BURST.node(one).is_some() {
+                problems.add(&at.key(BURST.name()), NO_BURST);
+            }
             if let (None, Some(burst)) = (BURST.node(one), &burst) {
                 one.set(BURST.name(), burst.clone());
             }
@@ -95,7 +117,7 @@ pub(super) fn read(policy: &Node, name: &str) -> Result<Vec<LimitPolicy>, Unread
 fn read_one(node: &Node, name: &str) -> Result<LimitPolicy, Unread> {
     // What judges, and counts nothing, is no part of the state.
     let mut state = node.clone();
-    for judges in [ALLOW.name(), ENFORCED.name(), STATUS.name()] {
+    for judges in [ALLOW.name(), ENFORCED.name(), STATUS.name(), WHEN_STORE_FAILS.name()] {
         state.remove(judges);
     }
     // Names of headers are the same in any case.
@@ -125,6 +147,7 @@ fn read_one(node: &Node, name: &str) -> Result<LimitPolicy, Unread> {
             None => None,
         },
         share: SHARE.read(node)?,
+        when_store_fails: WHEN_STORE_FAILS.read(node)?,
         max_keys: MAX_KEYS.read(node)?,
         hash: Hash::default().bytes(name.as_bytes()).object(&state, &LIMIT).finish(),
     })

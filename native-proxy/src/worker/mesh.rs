@@ -41,6 +41,12 @@ impl Worker {
             // It was made in this process, of records that were looked at.
             let _ = engine.merge(now, key, record);
         }
+        if engine.wants_exchange()
+            && let Some(urgent) = &self.urgent
+        {
+            // Others wait for the share of a limit that this worker gave back.
+            urgent.notify_one();
+        }
         self.drain_events(&mut engine);
         self.keeper.notify_one();
     }

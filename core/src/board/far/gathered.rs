@@ -1,6 +1,7 @@
 //! The store's half: what it keeps for one key, and what it makes of it.
 
-use super::{Buckets, Delta, Member, Merged, Refused, Streak, Sum};
+use super::claimed::Claimed;
+use super::{Buckets, Claim, Claims, Delta, Member, Merged, Refused, Streak, Sum};
 use crate::breaker::{Cause, State};
 use crate::time::{Duration, Instant};
 use crate::window::Tally;
@@ -13,12 +14,14 @@ pub const MAX_MEMBERS: usize = 1_024;
 /// How long a store keeps the last delta of a member, and how long a failure counts for others.
 pub const KEPT: Duration = Duration::from_secs(600);
 
-/// The newest delta of each member, for one scope.
+/// The newest record of each member, for one scope or for one key of a limit.
 #[derive(Clone, Debug)]
 pub struct Gathered {
     key: Box<[u8]>,
     /// In the order of their members, so the workers of a replica are neighbours.
     entries: Vec<Entry>,
+    /// Of a key of a limit.
+    claimed: Option<Claimed>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ struct Entry {
 impl Gathered {
     /// Nothing yet for `key`.
     pub fn new(key: &[u8]) -> Self {
-        Self { key: key.into(), entries: Vec::new() }
+        Self { key: key.into(), entries: Vec::new(), claimed: None }
     }
 
     /// Takes a member's record that comes at `now` on the store's clock. True where it is newer than
@@ -40,6 +43,10 @@ impl Gathered {
     /// # Errors
     /// It is not a record of this version and of this key, or there are too many members.
     pub fn add(&mut self, now: Instant, record: &[u8]) -> Result<bool, Refused> {
+        if Claim::is_kind(record) {
+            let claim = Claim::decode(record, &self.key)?;
+            return self.claimed.get_or_insert_default().add(now, claim);
+        }
         let delta = Delta::decode(record, &self.key)?;
         self.forget_old(now);
         let entry = Entry { delta, came: now };
@@ -60,7 +67,15 @@ impl Gathered {
 
     /// What all of it comes to at `now`, as the record for [`Engine::merge`](crate::Engine::merge).
     pub fn merged(&mut self, now: Instant) -> Vec<u8> {
-        self.sum(now).encode(&self.key)
+        match &mut self.claimed {
+            Some(claimed) => claimed.all(now).encode(&self.key),
+            None => self.sum(now).encode(&self.key),
+        }
+    }
+
+    /// The claims that hold at `now`, where it is a key of a limit: for a page that people look at.
+    pub fn claims(&mut self, now: Instant) -> Option<Claims> {
+        self.claimed.as_mut().map(|claimed| claimed.all(now))
     }
 
     /// What all of it comes to at `now`: for a page that people look at.
@@ -114,18 +129,22 @@ impl Gathered {
 
     /// The members that are heard of.
     pub fn members(&self) -> impl Iterator<Item = Member> {
-        self.entries.iter().map(|entry| entry.delta.member)
+        self.entries
+            .iter()
+            .map(|entry| entry.delta.member)
+            .chain(self.claimed.iter().flat_map(Claimed::members))
     }
 
     /// Whether nothing is left at `now`: then the store may forget the key.
     pub fn is_empty(&mut self, now: Instant) -> bool {
         self.forget_old(now);
-        self.entries.is_empty()
+        self.claimed.iter_mut().for_each(|claimed| claimed.forget_old(now));
+        self.entries.is_empty() && self.claimed.as_ref().is_none_or(Claimed::is_empty)
     }
 
     /// How many members there are, as of the last time that anything was asked.
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() + self.claimed.as_ref().map_or(0, Claimed::len)
     }
 
     fn forget_old(&mut self, now: Instant) {

@@ -1,8 +1,9 @@
 //! The part of the table that describes rate limits.
 
 use super::{COUNT, NATIVE, TIME};
-use crate::doc::{Field, Key, Keyword, Object, Part, TypedKind};
+use crate::doc::{Key, Keyword, Object, Part, TypedKind};
 use crate::limiter::Rate;
+use crate::limiter::escrow::WhenStoreFails;
 use crate::policy::forms::{FIELD_VALUE, NETWORK, RATE as RATE_FORM, scope};
 use crate::policy::limit::{Network, Pattern};
 use crate::policy::types::{Scope, Share};
@@ -69,11 +70,21 @@ pub(crate) const SHARE: Key<Share> = Key::new(
     TypedKind::keywords(&[
         Keyword::new(Share::Process.name()),
         Keyword::new(Share::None.name()),
-        Keyword::later("mesh"),
+        Keyword::board("mesh"),
     ]),
-    "Whether the workers of a process share the limit, or each has its own. In Envoy workers lease from a shared one.",
+    "Whether the workers of a process share the limit, or each has its own (in Envoy workers lease from a shared one), or other processes share it as well, by way of the `board`.",
 )
 .default(r#""process""#);
+pub(crate) const WHEN_STORE_FAILS: Key<WhenStoreFails> = Key::new(
+    "when_store_fails",
+    TypedKind::keywords(&[
+        Keyword::new(WhenStoreFails::Local.name()),
+        Keyword::new(WhenStoreFails::Allow.name()),
+        Keyword::new(WhenStoreFails::Deny.name()),
+    ]),
+    "With `share: mesh`, while the board is silent for longer than a second: `local`: each worker has the rate divided by the workers of all processes that had the key; `allow`: every call passes; `deny`: none does.",
+)
+.default(r#""local""#);
 pub(crate) const QUEUE: Key<Part> =
     Key::new("queue", TypedKind::object(&queue::QUEUE), "Calls that wait for tokens (proxy only).")
         .only(NATIVE);
@@ -99,7 +110,7 @@ pub(crate) static LIMIT: Object = Object {
         SHARE.field(),
         MAX_KEYS.field(),
         QUEUE.field(),
-        Field::later("when_store_fails", "What happens while the store of a mesh is away."),
+        WHEN_STORE_FAILS.field(),
     ],
     rules: &[],
 };
