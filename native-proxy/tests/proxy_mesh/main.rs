@@ -1,5 +1,6 @@
 //! Proxies that decide as one by way of a real Redis (`share: mesh`).
 
+mod limits;
 #[path = "../proxy_support/mod.rs"]
 mod proxy_support;
 #[path = "../redis_support/mod.rs"]
