@@ -58,9 +58,10 @@ fn is_of_the_state(leaf: &str) -> bool {
 
 /// Whether what a rate limit's state means depends on a leaf.
 fn is_of_a_limit(leaf: &str) -> bool {
-    let judges = ["allow", "enforced", "status", "when_store_fails"]
-        .map(|field| format!("rate_limits.0.{field}"));
-    leaf == "name" || leaf.starts_with("rate_limits.") && !judges.contains(&leaf)
+    let judges = ["allow", "enforced", "status", "when_store_fails"];
+    let is_judge = |field: &str| judges.contains(&field);
+    let of_limit = leaf.strip_prefix("rate_limits.");
+    leaf == "name" || of_limit.is_some_and(|field| !is_judge(field.trim_start_matches("0.")))
 }
 
 #[test]
