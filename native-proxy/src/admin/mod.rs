@@ -7,6 +7,7 @@ mod control;
 mod gather;
 mod hub;
 mod metrics;
+mod page;
 mod quantile;
 mod ready;
 mod row;
@@ -237,6 +238,7 @@ async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str) -> Answer {
             json_of(&groups.iter().flat_map(|group| group.rows()).collect())
         }
         "/events" => events(desk, visitor),
+        "/" => page::answer(),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
@@ -310,6 +312,13 @@ fn text(status: StatusCode, text: &str) -> Answer {
     let mut answer = Response::new(Either::Left(Full::from(String::from(text))));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn html(page: &str) -> Answer {
+    let mut answer = text(StatusCode::OK, page);
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
