@@ -23,6 +23,7 @@ pub mod service;
 mod stale;
 mod telemetry;
 mod timer;
+pub mod top;
 mod upstream;
 mod worker;
 

@@ -20,6 +20,7 @@ use crate::analytics::{self, AnalyticsArgs};
 use crate::board::{self, BoardArgs};
 use crate::echo::{self, EchoArgs};
 use crate::model::{self, ModelArgs};
+use crate::top::{self, TopArgs};
 use bimetal_core::policy::Host;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ Examples:
   bimetal explain --policy policy.yaml POST /echo
   bimetal anomalies requests.csv
   bimetal import istio destination-rule.yaml
+  bimetal top --once
 
 Exit codes: 0 fine, 1 failed, 2 wrong input.";
 
@@ -58,6 +60,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Anomalies(anomalies::AnomaliesArgs),
     Import(import::ImportArgs),
+    Top(TopArgs),
 }
 
 /// A host, as it is named on the command line.
@@ -124,5 +127,13 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Anomalies(args) => anomalies::run(args),
         Command::Import(args) => import::run(args),
+        Command::Top(args) => match top::run(&args) {
+            Ok(Some(seen)) => output::print(&seen, ExitCode::SUCCESS),
+            Ok(None) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::complain(format_args!("{error}"));
+                ExitCode::FAILURE
+            }
+        },
     }
 }
