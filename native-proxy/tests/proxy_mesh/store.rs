@@ -153,3 +153,28 @@ fn a_wrong_password_is_said() {
     wait_for("a failed exchange", || (errors(&one, "store") >= 1.0).then_some(()));
     assert_eq!(status(&one), 200);
 }
+
+#[test]
+fn what_was_seen_while_the_store_was_away_is_told_when_it_is_back() {
+    let Some(mut redis) = Redis::start("later") else { return };
+    let (upstream, broken) = switched();
+    let proxies = [(); 3].map(|()| proxy(upstream.address, &redis, ", quorum: 3"));
+    for proxy in &proxies {
+        assert_eq!(status(proxy), 200);
+    }
+    wait_for_exchanges(&proxies.each_ref());
+    redis.kill();
+    broken.store(true, Ordering::SeqCst);
+    for proxy in &proxies {
+        fails(proxy, 1);
+        let lost = errors(proxy, "store") + 3.0;
+        wait_for("an exchange that failed with it", || {
+            (errors(proxy, "store") >= lost).then_some(())
+        });
+    }
+    redis.restart();
+    // Nobody calls any more: what they saw is a streak of three.
+    for proxy in &proxies {
+        wait_for("an open breaker", || is_open(proxy).then_some(()));
+    }
+}
