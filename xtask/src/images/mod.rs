@@ -10,7 +10,7 @@ mod sbom;
 use crate::{place, say, wasm};
 use anyhow::{Context, Result, bail};
 use archive::{File, Recipe};
-use oci_spec::image::{Arch, ConfigBuilder};
+use oci_spec::image::{Arch, Config, ConfigBuilder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -149,7 +149,7 @@ pub fn of_program(name: &str, program: &Path) -> Result<Image> {
 /// A file cannot be read or written.
 pub fn of_module(name: &str, module: &Path) -> Result<Image> {
     let (bytes, repository) = (read(module)?, format!("localhost/bimetal/{name}"));
-    let recipe = Recipe { repository: &repository, ..filter_recipe(&bytes)? };
+    let recipe = module_recipe(&repository, &bytes, ConfigBuilder::default().build()?);
     write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
 }
 
@@ -201,13 +201,17 @@ fn program_recipe<'a>(binary: &'a [u8], bill: &[u8]) -> Result<Recipe<'a>> {
 fn filter_recipe<'a>(module: &'a [u8], bill: &[u8]) -> Result<Recipe<'a>> {
     let about = "Circuit breaking, limits and retries as a WebAssembly filter for Envoy and Istio";
     let labels = labels("bimetal filter", about, bill);
-    Ok(Recipe {
-        repository: FILTER,
+    Ok(module_recipe(FILTER, module, ConfigBuilder::default().labels(labels).build()?))
+}
+
+fn module_recipe<'a>(repository: &'a str, module: &'a [u8], config: Config) -> Recipe<'a> {
+    Recipe {
+        repository,
         tag: TAG,
         architecture: Arch::Amd64,
-        config: ConfigBuilder::default().labels(labels).build()?,
+        config,
         files: vec![File { path: "plugin.wasm", bytes: module, mode: 0o644 }],
-    })
+    }
 }
 
 #[cfg(test)]
