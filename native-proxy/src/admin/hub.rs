@@ -4,10 +4,11 @@
 //! watches: nobody is asked. A client that does not take what it is sent is let go, and may come again.
 
 use super::gather;
+use super::relay;
 use super::tables::{Tables, millis};
 use super::topology;
 use super::traffic::Traffic;
-use crate::config::Settings;
+use crate::config::{Settings, Watched};
 use crate::history::{Entry, What};
 use crate::proxy::Shared;
 use crate::worker::{Command, Look};
@@ -92,9 +93,24 @@ impl Hub {
         Rc::new(Self { shared, watchers: Watchers::default(), came: Notify::new() })
     }
 
-    /// One more client, whose connection ends when `ends` is rung. None where there are too many.
-    pub(super) fn watch(&self, ends: Rc<Notify>) -> Option<Feed> {
-        let feed = self.watchers.add(ends)?;
+    /// One more client, whose connection ends when `ends` is rung. It hears of `others` as well. None where there
+    /// are too many.
+    pub(super) fn watch(
+        &self,
+        ends: Rc<Notify>,
+        others: impl Iterator<Item = Watched>,
+    ) -> Option<Feed> {
+        let (feed, sender) = self.watchers.add(ends)?;
+        for other in others {
+            let (sender, gone) = (sender.clone(), sender.clone());
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    () = relay::pass_on(other, sender) => {}
+                    // Also while the other says nothing.
+                    () = gone.closed() => {}
+                }
+            });
+        }
         self.came.notify_one();
         Some(feed)
     }
@@ -177,13 +193,13 @@ impl Hub {
 
 impl Watchers {
     /// One more, whose connection ends when `ends` is rung. None where there are too many.
-    fn add(&self, ends: Rc<Notify>) -> Option<Feed> {
+    fn add(&self, ends: Rc<Notify>) -> Option<(Feed, mpsc::Sender<Bytes>)> {
         if self.count() >= MOST_WATCHERS {
             return None;
         }
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        self.0.borrow_mut().push(Watcher { sender, ends, is_new: true });
-        Some(Feed(receiver))
+        self.0.borrow_mut().push(Watcher { sender: sender.clone(), ends, is_new: true });
+        Some((Feed(receiver), sender))
     }
 
     /// How many watch.
@@ -257,7 +273,7 @@ mod tests {
         let watchers = Watchers::default();
         let (slow, fast) = (Rc::<Notify>::default(), Rc::<Notify>::default());
         let _slow_feed = watchers.add(slow.clone()).unwrap();
-        let mut fast_feed = watchers.add(fast.clone()).unwrap();
+        let mut fast_feed = watchers.add(fast.clone()).unwrap().0;
         let text = message("change", &json!({}));
         for round in 0..=MOST_WAITING {
             assert_eq!(watchers.count(), 2, "{round}");

@@ -4,12 +4,14 @@
 mod analyze;
 mod asked;
 mod control;
+mod envoy;
 mod gather;
 mod hub;
 mod metrics;
 mod page;
 mod quantile;
 mod ready;
+mod relay;
 mod row;
 mod tables;
 mod topology;
@@ -196,7 +198,7 @@ async fn answer(desk: &Desk, visitor: &Visitor, request: Request<Incoming>) -> A
     }
     match visitor.face {
         Face::Health => of_health(shared, &path).await,
-        Face::Admin => of_admin(desk, visitor, &path).await,
+        Face::Admin => of_admin(desk, visitor, &path, request.uri().query()).await,
     }
 }
 
@@ -219,7 +221,7 @@ async fn of_health(shared: &Shared, path: &str) -> Answer {
     }
 }
 
-async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str) -> Answer {
+async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str, query: Option<&str>) -> Answer {
     let shared = &*desk.shared;
     match path {
         "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats)),
@@ -237,14 +239,22 @@ async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str) -> Answer {
             let groups = shared.directory.groups();
             json_of(&groups.iter().flat_map(|group| group.rows()).collect())
         }
-        "/events" => events(desk, visitor),
+        "/events" => events(desk, visitor, query.unwrap_or_default()),
         "/" => page::answer(),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 
-fn events(desk: &Desk, visitor: &Visitor) -> Answer {
-    let Some(feed) = desk.hub.watch(visitor.ends.clone()) else {
+/// The events of this proxy, and of those beside it that `watch` names; without it, of all.
+fn events(desk: &Desk, visitor: &Visitor, query: &str) -> Answer {
+    let watch = query.split('&').find_map(|pair| pair.strip_prefix("watch="));
+    // Names of the configuration have nothing that is escaped, but for the comma between them.
+    let watch = watch.map(|names| names.replace("%2C", ",").replace("%2c", ","));
+    let is_named =
+        |name: &str| watch.as_ref().is_none_or(|names| names.split(',').any(|one| one == name));
+    let settings = desk.shared.settings();
+    let others = settings.operators.watch.iter().filter(|other| is_named(&other.name));
+    let Some(feed) = desk.hub.watch(visitor.ends.clone(), others.cloned()) else {
         let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "too many watch already\n");
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         return answer;

@@ -32,8 +32,9 @@ impl Feed {
         let mut stream = stream.map_err(|error| failed(&error))?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| failed(&error))?;
         // HTTP/1.0 has no chunks.
-        let asked =
-            stream.write_all(format!("GET /events HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes());
+        let asked = stream.write_all(
+            format!("GET /events?watch= HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes(),
+        );
         asked.map_err(|error| failed(&error))?;
         let mut feed = Self { lines: BufReader::new(stream), admin: admin.to_owned() };
         let status = feed.line()?;

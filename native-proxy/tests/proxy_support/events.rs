@@ -23,11 +23,16 @@ impl Events {
         (peer.head().unwrap(), peer)
     }
 
-    /// Watches, from the first picture on.
-    pub(crate) fn open(admin: SocketAddr, path: &str) -> Self {
+    /// Watches, before anything was told.
+    pub(crate) fn listen(admin: SocketAddr, path: &str) -> Self {
         let (head, peer) = Self::ask(admin, path);
         assert!(head.starts_with("http/1.0 200") && head.contains("text/event-stream"), "{head}");
-        let mut events = Self { peer, snapshot: Value::Null };
+        Self { peer, snapshot: Value::Null }
+    }
+
+    /// Watches, from the first picture on.
+    pub(crate) fn open(admin: SocketAddr, path: &str) -> Self {
+        let mut events = Self::listen(admin, path);
         let (event, data) = events.next();
         assert_eq!(event, "snapshot");
         events.snapshot = data;
