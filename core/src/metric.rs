@@ -228,7 +228,7 @@ mod tests {
             wasted: 28,
             retries: [30, 31, 32, 33, 34, 35, 36, 37, 38, 39],
             retry_budget: 40,
-            anomalies: [48, 49, 50],
+            anomalies: [54, 55, 56],
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 44, 45, 46, 47],
             states: [19, 20, 21],
         }

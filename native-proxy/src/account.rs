@@ -60,6 +60,7 @@ impl RequestAccount {
             fallback: None,
             fallback_upstream: None,
             no_fallback: None,
+            trace: None,
         };
         Self {
             worker: worker.clone(),
@@ -270,6 +271,7 @@ impl Drop for RequestAccount {
             }
         }
         self.warn_of_late_work();
+        self.request.trace = self.trace.as_ref().map(|trace| trace.id());
         let worker = &self.worker;
         worker.request_ended(&self.request);
         if let (Some(trace), Some(tracer)) = (self.trace.take(), &worker.tracer) {

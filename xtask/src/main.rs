@@ -11,6 +11,7 @@ mod place;
 mod process;
 mod say;
 mod schemas;
+mod signals;
 mod soak;
 mod study;
 mod test;
@@ -153,6 +154,13 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         re: Option<String>,
     },
+    /// Ask a real Prometheus every expression of dashboards and alerts, while breakers trip
+    #[command(after_help = "Example:\n  cargo xtask signals --alertmanager")]
+    Signals {
+        /// An alert shall reach a real Alertmanager as well
+        #[arg(long)]
+        alertmanager: bool,
+    },
     /// Follow traces from standard output into a real Jaeger and back
     #[command(after_help = "Example:\n  cargo xtask traces target/debug/bimetal")]
     Traces {
@@ -240,6 +248,7 @@ fn carry_out(task: Task) -> Result<ExitCode> {
             shard,
             only: re,
         })?,
+        Task::Signals { alertmanager } => signals::signals(alertmanager).map(|()| true)?,
         Task::Traces { program } => {
             let jaeger = tools::named("jaeger")?.get()?;
             traces::check(&program.canonicalize()?, &jaeger).map(|()| true)?

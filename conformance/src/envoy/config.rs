@@ -13,8 +13,8 @@ const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file
 
 /// Labels of the filter's metrics, each taken out of a metric's name by one rule. Istio writes the
 /// same rules from `extraStatTags`.
-pub const METRIC_LABELS: [&str; 8] =
-    ["policy", "decision", "outcome", "state", "from", "to", "cause", "scope"];
+pub const METRIC_LABELS: [&str; 10] =
+    ["policy", "decision", "outcome", "state", "from", "to", "cause", "result", "signal", "scope"];
 
 /// One Wasm filter in the chain.
 #[derive(Clone, Debug)]
@@ -236,4 +236,32 @@ fn extend(object: &mut Value, more: &Value) {
 
 fn address(host: &str, port: u16) -> Value {
     json!({"socket_address": {"address": host, "port_value": port}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::METRIC_LABELS;
+    use bimetal_core::metric::{ALL, Host};
+    use std::collections::BTreeSet;
+
+    /// What has no rule stays in a metric's name, and nobody finds it.
+    #[test]
+    fn there_is_a_rule_for_each_label_of_the_filter() {
+        let ours = ALL.iter().filter(|metric| metric.hosts.contains(&Host::Wasm));
+        let labels: BTreeSet<_> = ours.flat_map(|metric| metric.labels).copied().collect();
+        assert_eq!(labels, BTreeSet::from(METRIC_LABELS));
+        let files =
+            ["../docs/filter.md", "../istio/sidecar-patch.yaml", "../charts/bimetal/values.yaml"];
+        for file in files {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let listed =
+                text.lines().filter(|line| line.contains("outcome, state, from, to, cause"));
+            let listed: Vec<_> = listed.collect();
+            assert_eq!(listed.len(), 1, "{file}");
+            for label in &labels {
+                assert!(listed[0].contains(label), "{label} in {file}");
+            }
+        }
+    }
 }

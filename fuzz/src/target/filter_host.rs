@@ -318,7 +318,10 @@ impl Host for Fuzzed {
 
 /// The first label in a metric's name that is none of ours, or stands there twice.
 fn forged(name: &str) -> Option<&str> {
-    let ours = ["policy", "decision", "outcome", "state", "from", "to", "cause", "scope"];
+    let ours = [
+        "policy", "decision", "outcome", "state", "from", "to", "cause", "result", "signal",
+        "scope",
+    ];
     let mut seen = Vec::new();
     let mut parts: Vec<&str> = name.split("=.=").collect();
     parts.pop();

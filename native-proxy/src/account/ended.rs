@@ -57,6 +57,8 @@ pub(crate) struct RequestEnded {
     pub fallback_upstream: Option<Arc<str>>,
     /// Why that did not stand in, where its policy names one.
     pub no_fallback: Option<NoFallback>,
+    /// Its trace, where it is recorded.
+    pub trace: Option<[u8; 16]>,
 }
 
 impl RequestEnded {

@@ -1,4 +1,4 @@
-//! The page of metrics, in Prometheus' text format, as [`bimetal_core::metric`] describes them:
+//! The page of metrics, in Prometheus' text format or as OpenMetrics, as [`bimetal_core::metric`] describes them:
 //! summed over the workers.
 
 mod exchanges;
@@ -9,6 +9,7 @@ use crate::framing::Refusal;
 use crate::interactions::Kind;
 use crate::proxy::Shared;
 use crate::upstream::EndpointState;
+use crate::worker::histogram::{Exemplar, Exemplars};
 use crate::worker::{CLASSES, FallbackCounts, Histogram, LimitRow, WorkerStats};
 use bimetal_core::Duration;
 use bimetal_core::fallback::FallbackKind;
@@ -17,10 +18,11 @@ use bimetal_core::series::{Counts, SHARED_LABEL};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 /// The whole page.
-pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
-    let mut page = Page::default();
+pub(super) fn page(shared: &Shared, stats: &[WorkerStats], form: Form) -> String {
+    let mut page = Page::new(form);
     let settings = shared.settings();
     let is_watched = |policy: &str, signal: &str| {
         let mut policies = settings.document.policies.iter();
@@ -33,7 +35,7 @@ pub(super) fn page(shared: &Shared, stats: &[WorkerStats]) -> String {
     limits(&mut page, stats);
     timeouts(&mut page, stats);
     own(&mut page, shared, stats);
-    page.text
+    page.end()
 }
 
 /// What the core counts for each policy and scope. Anomalies that nobody watches for have no line.
@@ -105,8 +107,13 @@ fn durations(page: &mut Page, stats: &[WorkerStats]) {
     for (policy, histogram) in stats.iter().flat_map(|worker| &worker.durations) {
         all.entry(policy).or_default().merge(histogram);
     }
+    let mut exemplars: BTreeMap<&str, Exemplars> = BTreeMap::new();
+    for (policy, kept) in stats.iter().flat_map(|worker| &worker.exemplars) {
+        exemplars.entry(policy).or_default().merge(kept);
+    }
     for (policy, histogram) in &all {
-        self::histogram(page, metric, &[*policy, SHARED_LABEL], histogram);
+        let kept = exemplars.get(policy).cloned().unwrap_or_default();
+        self::histogram(page, metric, &[*policy, SHARED_LABEL], histogram, &kept);
     }
 }
 
@@ -201,12 +208,18 @@ fn own(page: &mut Page, shared: &Shared, stats: &[WorkerStats]) {
     exchanges::add(page, shared);
 }
 
-fn histogram(page: &mut Page, metric: &Metric, labels: &[&str], histogram: &Histogram) {
+fn histogram(
+    page: &mut Page,
+    metric: &Metric,
+    labels: &[&str],
+    histogram: &Histogram,
+    kept: &Exemplars,
+) {
     let mut count = 0;
     let bounds = metric.bounds.iter().map(|(_, text)| *text).chain(["+Inf"]);
-    for (bound, more) in bounds.zip(histogram.counts) {
+    for ((bound, more), exemplar) in bounds.zip(histogram.counts).zip(kept.0) {
         count += more;
-        page.part(metric, "_bucket", labels, Some(bound), &count);
+        page.bucket(metric, labels, bound, count, exemplar);
     }
     page.part(metric, "_sum", labels, None, &(histogram.sum as f64 / 1e9));
     page.part(metric, "_count", labels, None, &count);
@@ -275,17 +288,92 @@ fn requests(page: &mut Page, stats: &[WorkerStats]) {
     }
 }
 
+/// What the page is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Prometheus' text format 0.0.4, for whoever asks for nothing.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0: with exemplars.
+    Open,
+}
+
+impl Form {
+    /// The form that a request asks for: OpenMetrics only where its `Accept` names that, and no other with
+    /// more weight (RFC 9110, 12.5.1).
+    pub(super) fn asked(accept: &[&str]) -> Self {
+        let weight = |wanted: &str| {
+            let items = accept.iter().flat_map(|field| field.split(','));
+            let weights = items.filter_map(|item| {
+                let mut parts = item.split(';').map(str::trim);
+                let is_it = parts.next()?.eq_ignore_ascii_case(wanted);
+                let given = parts.find_map(|part| part.strip_prefix("q="));
+                is_it.then(|| given.map_or(1.0, |given| given.parse().unwrap_or(0.0)))
+            });
+            weights.fold(0.0_f64, f64::max)
+        };
+        let open = weight("application/openmetrics-text");
+        if open > 0.0 && open >= weight("text/plain") { Self::Open } else { Self::Text }
+    }
+
+    /// The media type.
+    pub(super) const fn media(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
 #[derive(Default)]
 struct Page {
     text: String,
+    form: Form,
 }
 
 impl Page {
+    fn new(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// The whole of it.
+    fn end(mut self) -> String {
+        if self.form == Form::Open {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
     fn head(&mut self, metric: &Metric) {
         let Metric { name, help, .. } = metric;
+        let name = match self.form {
+            Form::Text => name,
+            // There the suffix is of a counter's line and not of its name.
+            Form::Open => name.strip_suffix("_total").unwrap_or(name),
+        };
         let kind = metric.kind.name();
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A bucket of a histogram, with what stands for it.
+    fn bucket(
+        &mut self,
+        metric: &Metric,
+        values: &[&str],
+        bound: &str,
+        count: u64,
+        exemplar: Option<Exemplar>,
+    ) {
+        self.part(metric, "_bucket", values, Some(bound), &count);
+        if let Some(exemplar) = exemplar.filter(|_| self.form == Form::Open) {
+            self.text.truncate(self.text.trim_end().len());
+            let trace = u128::from_be_bytes(exemplar.trace);
+            let took = exemplar.took.as_secs_f64();
+            let at = exemplar.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let at = at.as_secs_f64();
+            let _ = writeln!(self.text, " # {{trace_id=\"{trace:032x}\"}} {took} {at:.3}");
+        }
     }
 
     /// A metric of one line.
@@ -356,7 +444,7 @@ mod tests {
             wasted: 28,
             retries: [40, 41, 42, 43, 44, 45, 46, 47, 48, 49],
             retry_budget: 50,
-            anomalies: [55, 56, 57],
+            anomalies: [61, 62, 63],
             transitions: [11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33, 51, 52, 53, 54],
             states: [19, 20, 21],
         };
@@ -369,7 +457,7 @@ mod tests {
         let wanted = [
             2, 84, 52, 48, 4, 44, 10, 12, 14, 16, 38, 40, 42, 22, 24, 26, 28, 30, 32, 34, 36, 62,
             64, 66, 102, 104, 106, 108, 6, 86, 54, 50, 8, 46, 80, 82, 84, 86, 88, 90, 92, 94, 96,
-            98, 100, 110, 112, 114, 18, 20, 56,
+            98, 100, 122, 124, 126, 18, 20, 56,
         ];
         assert_eq!(values, wanted.map(|value| value.to_string()));
         for line in [
@@ -410,5 +498,63 @@ mod tests {
         page.line(&metric::UPSTREAM_CONNECTIONS, &["a\"} 1\n\\"], 7);
         let wanted = "bimetal_upstream_connections{upstream=\"a\\\"} 1\\n\\\\\"} 7\n";
         assert_eq!(page.text, wanted);
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask_for_it() {
+        // Prometheus 2.42 and 3.4, a browser, curl, a scraper that prefers text, one that refuses it.
+        for (accept, form) in [
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Form::Open,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.4,*/*;q=0.1",
+                Form::Open,
+            ),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Form::Text),
+            ("*/*", Form::Text),
+            ("text/plain, application/openmetrics-text;q=0.2", Form::Text),
+            ("application/openmetrics-text;q=0", Form::Text),
+        ] {
+            assert_eq!(Form::asked(&[accept]), form, "{accept}");
+        }
+        assert_eq!(Form::asked(&[]), Form::Text);
+        assert_eq!(Form::asked(&["text/plain;q=0.1", "Application/OpenMetrics-Text"]), Form::Open);
+    }
+
+    /// fabriziosalmi/zion 172, prometheus/client_java 668: exemplars in the text format make a page that
+    /// nobody can read.
+    #[test]
+    fn exemplars_are_in_openmetrics_alone() {
+        let mut histogram = Histogram::default();
+        histogram.record(Duration::from_millis(3));
+        let mut exemplars = Exemplars::default();
+        exemplars.record(Exemplar {
+            trace: [0xab; 16],
+            took: Duration::from_millis(3),
+            at: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500),
+        });
+        let stats = WorkerStats {
+            durations: vec![("p".into(), histogram)],
+            exemplars: vec![("p".into(), exemplars)],
+            ..WorkerStats::default()
+        };
+        let written = |form| {
+            let mut page = Page::new(form);
+            page.only(&metric::PANICS, 7);
+            durations(&mut page, std::slice::from_ref(&stats));
+            page.end()
+        };
+        let (text, open) = (written(Form::Text), written(Form::Open));
+        let line = r#"bimetal_request_duration_seconds_bucket{policy="p",scope="*",le="0.005"} 1"#;
+        let marked = format!("{line} # {{trace_id=\"{}\"}} 0.003 1.500", "ab".repeat(16));
+        assert!(text.lines().any(|one| one == line), "{text}");
+        assert!(open.lines().any(|one| one == marked), "{open}");
+        assert_eq!((text.matches("trace_id").count(), open.matches("trace_id").count()), (0, 1));
+        assert!(!text.contains("EOF") && open.ends_with("\n# EOF\n"), "{open}");
+        // prometheus-net 407: a counter's name is without its suffix there, and its line with it.
+        assert!(open.contains("# TYPE bimetal_panics counter\nbimetal_panics_total 7\n"), "{open}");
+        assert!(text.contains("# TYPE bimetal_panics_total counter\n"), "{text}");
     }
 }

@@ -24,8 +24,8 @@ use http_body_util::{Either, Full};
 use hub::{Feed, Hub};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -188,6 +188,9 @@ async fn answer(desk: &Desk, visitor: &Visitor, request: Request<Incoming>) -> A
         let what = "this is not a name of mine; name it in admin.hosts, or come by an address\n";
         return text(StatusCode::MISDIRECTED_REQUEST, what);
     }
+    let accept = request.headers().get_all(ACCEPT).iter();
+    let accept: Vec<_> = accept.filter_map(|field| field.to_str().ok()).collect();
+    let form = metrics::Form::asked(&accept);
     let is_breaker = is_admin && path.starts_with("/breakers/");
     match *request.method() {
         Method::GET | Method::HEAD if !is_breaker => {}
@@ -197,8 +200,8 @@ async fn answer(desk: &Desk, visitor: &Visitor, request: Request<Incoming>) -> A
         _ => return wrong_method(is_breaker),
     }
     match visitor.face {
-        Face::Health => of_health(shared, &path).await,
-        Face::Admin => of_admin(desk, visitor, &path, request.uri().query()).await,
+        Face::Health => of_health(shared, &path, form).await,
+        Face::Admin => of_admin(desk, visitor, &path, request.uri().query(), form).await,
     }
 }
 
@@ -209,9 +212,9 @@ fn wrong_method(is_breaker: bool) -> Answer {
     answer
 }
 
-async fn of_health(shared: &Shared, path: &str) -> Answer {
+async fn of_health(shared: &Shared, path: &str, form: metrics::Form) -> Answer {
     match path {
-        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats)),
+        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats, form)),
         "/livez" | "/startupz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match ready::check(shared).await {
             Ok(()) => text(StatusCode::OK, "ok\n"),
@@ -221,10 +224,16 @@ async fn of_health(shared: &Shared, path: &str) -> Answer {
     }
 }
 
-async fn of_admin(desk: &Desk, visitor: &Visitor, path: &str, query: Option<&str>) -> Answer {
+async fn of_admin(
+    desk: &Desk,
+    visitor: &Visitor,
+    path: &str,
+    query: Option<&str>,
+    form: metrics::Form,
+) -> Answer {
     let shared = &*desk.shared;
     match path {
-        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats)),
+        "/metrics" => told(gather::stats(shared).await, |stats| exposition(shared, &stats, form)),
         "/policies" => {
             told(gather::stats(shared).await, |stats| json_of(&policies(shared, &stats)))
         }
@@ -273,9 +282,9 @@ fn told<T>(gathered: Result<T, String>, tell: impl FnOnce(T) -> Answer) -> Answe
     }
 }
 
-fn exposition(shared: &Shared, stats: &[WorkerStats]) -> Answer {
-    let mut answer = text(StatusCode::OK, &metrics::page(shared, stats));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+fn exposition(shared: &Shared, stats: &[WorkerStats], form: metrics::Form) -> Answer {
+    let mut answer = text(StatusCode::OK, &metrics::page(shared, stats, form));
+    let kind = HeaderValue::from_static(form.media());
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }

@@ -232,6 +232,11 @@ impl RequestTrace {
         Self::new(begun, Some(asked))
     }
 
+    /// The trace's id.
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.begun.trace.to_bytes()
+    }
+
     /// Of a request whose head was refused.
     #[cold]
     pub(crate) fn without_head(begun: Begun) -> Box<Self> {

@@ -1,5 +1,6 @@
 //! What a worker makes of requests that ended: counts, durations, and a line of the log.
 
+use super::histogram::{Exemplar, Exemplars};
 use super::{Histogram, Worker};
 use crate::account::{AnsweredBy, Decision, End, RequestEnded};
 use crate::log::Level;
@@ -9,6 +10,7 @@ use bimetal_core::policy::Policy;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Classes of a status: `1xx` to `5xx`.
 pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -26,6 +28,8 @@ pub(super) struct EndedRequests {
     answers: [[Cell<u64>; CLASSES.len()]; AnsweredBy::NAMES.len()],
     /// By policy; an empty name stands for no policy.
     durations: RefCell<Vec<(Arc<str>, Histogram)>>,
+    /// By policy as well; made with the first request that is recorded.
+    exemplars: RefCell<Vec<(Arc<str>, Exemplars)>>,
 }
 
 impl Default for EndedRequests {
@@ -35,6 +39,7 @@ impl Default for EndedRequests {
             ends: Default::default(),
             answers: Default::default(),
             durations: RefCell::new(vec![no_policy]),
+            exemplars: RefCell::default(),
         }
     }
 }
@@ -59,6 +64,9 @@ impl EndedRequests {
         }
         if request.is_timed() {
             self.took(request.policy.as_ref(), request.duration);
+            if let Some(trace) = request.trace {
+                self.stands_for(request, trace);
+            }
         }
     }
 
@@ -74,6 +82,27 @@ impl EndedRequests {
         if let Some((_, histogram)) = durations.iter_mut().find(|(name, _)| same(name)) {
             histogram.record(duration);
         }
+    }
+
+    /// Keeps a request that is recorded as the exemplar of its bucket.
+    #[cold]
+    fn stands_for(&self, request: &RequestEnded, trace: [u8; 16]) {
+        let Ok(mut exemplars) = self.exemplars.try_borrow_mut() else {
+            return;
+        };
+        let policy = request.policy.as_ref().map_or("", |policy| &*policy.name);
+        let place = exemplars.iter().position(|(name, _)| **name == *policy).unwrap_or_else(|| {
+            exemplars.push((Arc::from(policy), Exemplars::default()));
+            exemplars.len() - 1
+        });
+        let exemplar = Exemplar { trace, took: request.duration, at: SystemTime::now() };
+        exemplars[place].1.record(exemplar);
+    }
+
+    /// Exemplars by policy.
+    pub(super) fn exemplars(&self) -> Vec<(String, Exemplars)> {
+        let exemplars = self.exemplars.borrow();
+        exemplars.iter().map(|(name, all)| (String::from(&**name), all.clone())).collect()
     }
 
     /// How the requests ended.

@@ -2,6 +2,7 @@
 
 use bimetal_core::Duration;
 use bimetal_core::metric::DURATION_BOUNDS;
+use std::time::SystemTime;
 
 /// A count of durations by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +16,7 @@ pub(crate) struct Histogram {
 impl Histogram {
     /// Counts one duration.
     pub(crate) fn record(&mut self, duration: Duration) {
-        let place = DURATION_BOUNDS.iter().take_while(|(bound, _)| duration > *bound).count();
-        self.counts[place] += 1;
+        self.counts[bucket(duration)] += 1;
         self.sum = self.sum.saturating_add(duration.as_nanos());
     }
 
@@ -39,6 +39,43 @@ impl Histogram {
     }
 }
 
+/// The bucket of a duration.
+fn bucket(duration: Duration) -> usize {
+    DURATION_BOUNDS.iter().take_while(|(bound, _)| duration > *bound).count()
+}
+
+/// A request that stands for its bucket: whoever sees a slow one can look at its trace (OpenMetrics 1.0,
+/// "Exemplars").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exemplar {
+    /// Its trace.
+    pub trace: [u8; 16],
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub at: SystemTime,
+}
+
+/// The last recorded request of each bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exemplars(pub [Option<Exemplar>; DURATION_BOUNDS.len() + 1]);
+
+impl Exemplars {
+    /// Takes one in the place of that before.
+    pub(crate) fn record(&mut self, exemplar: Exemplar) {
+        self.0[bucket(exemplar.took)] = Some(exemplar);
+    }
+
+    /// The later ones of this and what another worker has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            if theirs.map(|one| one.at) > mine.map(|one| one.at) {
+                *mine = theirs;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +89,22 @@ mod tests {
         let last = DURATION_BOUNDS.len();
         assert_eq!([histogram.counts[0], histogram.counts[1]], [2, 1]);
         assert_eq!([histogram.counts[last - 1], histogram.counts[last]], [1, 1]);
+    }
+
+    #[test]
+    fn of_a_buckets_exemplars_the_last_one_stays() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let one = |trace, millis, seconds| Exemplar {
+            trace: [trace; 16],
+            took: Duration::from_millis(millis),
+            at: at(seconds),
+        };
+        let (mut mine, mut theirs) = (Exemplars::default(), Exemplars::default());
+        [one(1, 3, 1), one(2, 4, 2), one(3, 20_000, 9)].into_iter().for_each(|e| mine.record(e));
+        [one(4, 5, 3), one(5, 20_000, 8)].into_iter().for_each(|e| theirs.record(e));
+        mine.merge(&theirs);
+        let kept: Vec<_> = mine.0.iter().flatten().map(|kept| kept.trace[0]).collect();
+        assert_eq!(kept, [4, 3]);
+        assert_eq!(mine.0[4].map(|kept| kept.trace[0]), Some(4));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::edges::Edge;
 use super::ended::{Answers, Ends};
+use super::histogram::Exemplars;
 use super::{FallbackCounts, Histogram, Worker};
 use crate::framing::Refusal;
 use crate::interactions::Kind;
@@ -32,6 +33,8 @@ pub(crate) struct WorkerStats {
     pub queues: Vec<(String, String, u64)>,
     /// Durations by policy; an empty name stands for no policy.
     pub durations: Vec<(String, Histogram)>,
+    /// Exemplars of these, where requests were recorded.
+    pub exemplars: Vec<(String, Exemplars)>,
     /// Failures of the decision itself, where the call passed.
     pub decision_errors: u64,
     /// Requests in which our code panicked.
@@ -190,6 +193,7 @@ impl Worker {
             timeouts: timeouts(&engine),
             queues: queues(&engine),
             durations: self.ended.durations(),
+            exemplars: self.ended.exemplars(),
             decision_errors: self.decision_errors.get(),
             panics: self.panics.get(),
             refusals: self.refusals.counts(),

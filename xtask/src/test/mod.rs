@@ -16,7 +16,7 @@ use crate::demo::scene::Parts;
 use crate::demo::{overload, storm};
 use crate::process::{self, Finished};
 use crate::tools::{self, Tool};
-use crate::{place, schemas, soak, study, traces, wasm};
+use crate::{place, schemas, signals, soak, study, traces, wasm};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -105,6 +105,7 @@ pub fn run(extent: Extent) -> Result<bool> {
     storm(&tally, &needs);
     soak(&tally, &needs, extent);
     quick_study(&tally, &needs);
+    signals(&tally, &needs, extent);
     tally.step("doc tests", "the examples in the documentation", || {
         let done = process::run("doc tests", &mut cargo(&["test", "--workspace", "--doc"]), LIMIT)?;
         Ok(judge(&done))
@@ -276,6 +277,23 @@ fn served(result: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A real Prometheus, its rules and dashboards. Alertmanager is asked in a full run.
+fn signals(tally: &Tally, needs: &Needs, extent: Extent) {
+    tally.step("signals", "every expression of dashboards and alerts gives series", || {
+        match (needs.parts(), signals::Tools::get(extent == Extent::Full)) {
+            (Some(parts), Ok(tools)) => signals::check(&parts, &tools).map(|()| Counts::PASSED),
+            (None, _) => {
+                println!("skipped: signals need the bimetal program, Envoy and the filter");
+                Ok(Counts::SKIPPED)
+            }
+            (_, Err(error)) => {
+                println!("skipped: signals in a real Prometheus: {error:#}");
+                Ok(Counts::SKIPPED)
+            }
+        }
+    });
 }
 
 /// What needs long builds or much time.

@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 4] = [
 const NOT_IN_CORE: [&str; 7] = ["tokio", "hyper", "rand", "getrandom", "tracing", "log", "libc"];
 
 /// The rooms; each has a README.
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 12] = [
     "core",
     "wasm-filter",
     "native-proxy",
@@ -34,6 +34,8 @@ const ROOMS: [&str; 10] = [
     "fuzz",
     "istio",
     "charts",
+    "dashboards",
+    "alerts",
     "xtask",
     "docs",
 ];

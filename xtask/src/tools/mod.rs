@@ -75,7 +75,7 @@ pub enum Package {
 const WASM_BINDGEN: &str = "0.2.130";
 
 /// Every tool of the tasks.
-pub const TOOLS: [Tool; 20] = [
+pub const TOOLS: [Tool; 23] = [
     Tool {
         name: "envoy",
         variable: "ENVOY",
@@ -120,6 +120,27 @@ pub const TOOLS: [Tool; 20] = [
         file: "redis-server",
         why: "the store of the analytics service's tests",
         package: Package::Debian { packages: &["redis-server"] },
+    },
+    Tool {
+        name: "prometheus",
+        variable: "PROMETHEUS",
+        file: "prometheus",
+        why: "scrapes both hosts, and is asked every expression of dashboards and alerts",
+        package: Package::Debian { packages: &["prometheus"] },
+    },
+    Tool {
+        name: "promtool",
+        variable: "PROMTOOL",
+        file: "promtool",
+        why: "checks what the hosts print, and the alerts",
+        package: Package::Debian { packages: &["prometheus"] },
+    },
+    Tool {
+        name: "prometheus-alertmanager",
+        variable: "ALERTMANAGER",
+        file: "prometheus-alertmanager",
+        why: "receives an alert",
+        package: Package::Debian { packages: &["prometheus-alertmanager"] },
     },
     Tool {
         name: "valgrind",

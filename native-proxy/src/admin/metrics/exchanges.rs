@@ -3,6 +3,7 @@
 use super::{Page, histogram};
 use crate::board::ExchangeCounts;
 use crate::proxy::Shared;
+use crate::worker::histogram::Exemplars;
 use bimetal_core::metric;
 
 /// Exchanges with other processes, also where there is none.
@@ -12,5 +13,11 @@ pub(super) fn add(page: &mut Page, shared: &Shared) {
         page.line(&metric::BOARD_ERRORS, &[reason], count);
     }
     page.head(&metric::BOARD_EXCHANGE_SECONDS);
-    histogram(page, &metric::BOARD_EXCHANGE_SECONDS, &[], &shared.exchanges.durations());
+    histogram(
+        page,
+        &metric::BOARD_EXCHANGE_SECONDS,
+        &[],
+        &shared.exchanges.durations(),
+        &Exemplars::default(),
+    );
 }
