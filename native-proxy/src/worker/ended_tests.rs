@@ -50,6 +50,7 @@ pub(in crate::worker) fn request() -> RequestEnded {
         fallback: None,
         fallback_upstream: None,
         no_fallback: None,
+        trace: None,
     }
 }
 
