@@ -191,7 +191,6 @@ fn the_full_language_in_the_proxy() {
         [
             r#"policies[0].match.direction: "outbound" is not supported by host native"#,
             r#"policies[0].rate_limits[1].share: "mesh" is not supported without a board by host native; name one beside the policies: board: {redis: "redis://…"}"#,
-            "policies[0].timeout.idle: not supported yet by host native",
         ]
     );
     let policy = document.policies.first().unwrap();
@@ -201,6 +200,7 @@ fn the_full_language_in_the_proxy() {
     assert_eq!(policy.timeout.per_try, Some(secs(1)));
     let limit = &policy.rate_limits[1];
     assert_eq!((limit.share.name(), limit.when_store_fails.name()), ("process", "local"));
+    assert_eq!(policy.timeout.idle, Some(secs(30)));
     let retry = policy.retry.as_ref().unwrap();
     assert_eq!((retry.tries, retry.backoff.max), (3, secs(1)));
     assert!(retry.on.has_answer(503, None) && !retry.on.has_answer(502, None));
@@ -232,7 +232,7 @@ fn the_full_language_in_the_filter() {
             "policies[0].connections: not supported by host wasm",
             "policies[0].bandwidth: not supported by host wasm",
             "policies[0].timeout.connect: not supported by host wasm",
-            "policies[0].timeout.idle: not supported yet by host wasm",
+            "policies[0].timeout.idle: not supported by host wasm",
             "policies[0].retry.backoff: not supported by host wasm",
             r#"policies[0].fallback.when[1]: "failed" is not supported by host wasm"#,
             "policies[0].fallback.stale: not supported by host wasm",

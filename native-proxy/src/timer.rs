@@ -72,13 +72,23 @@ impl Pause {
 
     /// To be asked when it does not move: ready once that lasts for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_within(cx, None)
+    }
+
+    /// The same; `limit` is in place of its own, where there is one.
+    pub(crate) fn poll_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Option<Duration>,
+    ) -> Poll<()> {
+        let end = || Instant::now() + limit.unwrap_or(self.limit);
         let alarm = match (&mut self.alarm, self.has_moved) {
             (Some(alarm), false) => alarm,
             (Some(alarm), true) => {
-                alarm.set(Instant::now() + self.limit);
+                alarm.set(end());
                 alarm
             }
-            (empty, _) => empty.insert(Alarm::new(Instant::now() + self.limit)),
+            (empty, _) => empty.insert(Alarm::new(end())),
         };
         self.has_moved = false;
         Pin::new(alarm).poll(cx)

@@ -49,6 +49,11 @@ impl Policy {
         self.bandwidth.filter(|_| self.acts())
     }
 
+    /// How long either side may stand still within a body, where the policy says it and acts.
+    pub fn idle_applied(&self) -> Option<Duration> {
+        self.timeout.idle.filter(|_| self.acts())
+    }
+
     /// The time that the caller of a call which began at `begun` has; none where it does not say, or the
     /// policy does not act.
     pub fn deadline_of(&self, facts: &dyn Facts, begun: Instant) -> Option<Deadline> {

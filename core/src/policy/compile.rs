@@ -232,6 +232,7 @@ fn read_timeouts(node: &Node) -> Result<Timeouts, Unread> {
         },
         connect: timeout::CONNECT.given(node)?,
         per_try: timeout::PER_TRY.given(node)?,
+        idle: timeout::IDLE.given(node)?,
     })
 }
 

@@ -231,7 +231,7 @@ pub(crate) mod scopes {
 }
 
 pub(crate) mod timeout {
-    use super::{Duration, Field, Key, NATIVE, Object, Part, TIME, TypedKind};
+    use super::{Duration, Key, NATIVE, Object, Part, TIME, TypedKind};
     use crate::auto_timeout::AutoTimeoutPolicy;
     use crate::doc::{FromNode, Node};
 
@@ -314,13 +314,20 @@ pub(crate) mod timeout {
     pub(crate) const PER_TRY: Key<Duration> =
         Key::new("per_try", TIME, "The same for each try of a call.");
 
+    pub(crate) const IDLE: Key<Duration> = Key::new(
+        "idle",
+        TIME,
+        "How long either side may send or take nothing within a body (proxy only).",
+    )
+    .only(NATIVE);
+
     pub(super) static TIMEOUT: Object = Object {
         doc: "Time limits.",
         fields: &[
             REQUEST.field(),
             CONNECT.field(),
             PER_TRY.field(),
-            Field::later("idle", "Between two pieces of a body."),
+            IDLE.field(),
         ],
         rules: &[],
     };

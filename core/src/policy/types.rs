@@ -292,4 +292,6 @@ pub struct Timeouts {
     pub connect: Option<Duration>,
     /// As `request`, for each try of a call.
     pub per_try: Option<Duration>,
+    /// How long either side may send or take nothing within a body (native only).
+    pub idle: Option<Duration>,
 }

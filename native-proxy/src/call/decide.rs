@@ -185,6 +185,8 @@ pub(super) fn decide(
     {
         interactions::notice(client, policy, warnings, &facts, route, account);
     }
+    let idle = admitted.call.policy().and_then(|policy| policy.idle_applied());
+    client.requests.set_idle(idle.map(Into::into));
     if client.requests.may_be_unusual() {
         admitted.protocol = hop::upgrade(head, &route.upgrades);
     }

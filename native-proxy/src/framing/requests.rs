@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// The requests of one connection: which of them is a refusal, whether the connection still speaks
 /// HTTP, and what goes to the client beside the answers.
@@ -21,6 +22,7 @@ pub struct Requests {
     for_server: RefCell<Vec<u64>>,
     has_switched: Cell<bool>,
     interim: RefCell<Vec<u8>>,
+    idle: Cell<Option<Duration>>,
     counts: Rc<Refusals>,
 }
 
@@ -35,8 +37,19 @@ impl Requests {
     pub fn next(&self) -> Option<Refusal> {
         let number = self.begun.get() + 1;
         self.begun.set(number);
+        self.idle.set(None);
         let (refused, why) = self.refused.get()?;
         (refused == number).then_some(why)
+    }
+
+    /// How long the client of the request under way may send or take nothing, where that is not the
+    /// connection's own limit.
+    pub fn set_idle(&self, limit: Option<Duration>) {
+        self.idle.set(limit);
+    }
+
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.idle.get()
     }
 
     /// To be told when the head of the answer to the request under way is known.

@@ -226,7 +226,7 @@ impl<T: AsyncRead + Unpin> StrictRequestIo<T> {
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let requests = self.scanner.requests();
         if self.scanner.is_in_body() {
-            ready!(self.reading.poll(cx));
+            ready!(self.reading.poll_within(cx, self.requests.idle()));
             self.break_off(super::Refusal::Stalled);
             return Poll::Ready(Ok(false));
         }
@@ -310,7 +310,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictRequestIo<T> {
         write: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if write.is_pending() && !self.requests.has_switched() {
-            ready!(self.writing.poll(cx));
+            ready!(self.writing.poll_within(cx, self.requests.idle()));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.writing.moved();

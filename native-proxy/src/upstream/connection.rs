@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     is_old: bool,
     /// How long it may stand still within an answer's body.
     pause: Pause,
+    /// The same of the call under way, where its policy says it.
+    calls_pause: Option<Duration>,
     /// How many requests went over it.
     pub(super) requests: usize,
     /// Since when it waits in the pool.
@@ -81,6 +83,7 @@ impl Connection {
             upload: None,
             is_old: false,
             pause: Pause::new(idle),
+            calls_pause: None,
             requests: 0,
             idle_since: Instant::ZERO,
             slot,
@@ -110,7 +113,7 @@ impl Connection {
 
     /// To be asked while an answer's body does not move: ready once that lasts for too long.
     pub(crate) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.pause.poll(cx)
+        self.pause.poll_within(cx, self.calls_pause)
     }
 
     /// The answer's body moved.
@@ -153,6 +156,8 @@ impl Connection {
         };
         self.requests = self.requests.saturating_add(1);
         self.answers.ask(ask);
+        let idle = call.policy().and_then(|policy| policy.idle_applied());
+        self.calls_pause = idle.map(Duration::from);
         // An upgrade is complete at its head: what follows belongs to the tunnel.
         self.upload = if ask == Ask::Upgrade { None } else { sending.body().progress() };
         let mut seen = self.upload();
