@@ -232,7 +232,7 @@ impl Engine {
                 }
             },
         };
-        if let (Answer::Admit(_), Some(retry)) = (&answer, policy.retry_applied())
+        if let (Answer::Admit(_), Some(retry)) = (&answer, policy.retry_watched())
             && let Some(budget) = &retry.budget
         {
             self.budgets.counts_call(now, place, budget);

@@ -99,15 +99,15 @@ impl Counted {
     }
 }
 
-/// Decisions twice, outcomes, states, transitions, retries, their budget, anomalies, late, unprotected and
-/// wasted.
+/// Decisions twice, outcomes, states, transitions, retries, those in shadow, their budget, anomalies, late,
+/// unprotected and wasted.
 const NUMBERS: usize = 2 * Decided::COUNT
     + Outcome::ALL.len()
     + State::ALL.len()
     + TRANSITIONS.len()
     + RetryResult::COUNT
     + Signal::COUNT
-    + 4;
+    + 5;
 
 /// Every number of a policy's [`Counts`], in the order of [`values`]. Those of one metric stand
 /// together.
@@ -120,6 +120,7 @@ const fn counted() -> [Counted; NUMBERS] {
     let left = states(left);
     let left = transitions(left);
     let left = decisions(left, &SHADOW);
+    let left = push(left, Counted::one(&SHADOW, "retry"));
     let left = retries(left);
     let left = push(left, Counted::one(&RETRY_BUDGET, ""));
     let left = anomalies(left);
@@ -205,6 +206,7 @@ pub fn values(counts: &Counts) -> impl Iterator<Item = u64> {
     let states = counts.states.iter().map(|count| u64::from(*count));
     let decisions = counts.decisions.iter().chain(&counts.outcomes).copied();
     let changes = counts.transitions.iter().chain(&counts.shadow).copied();
+    let changes = changes.chain([counts.shadow_retries]);
     let retries = counts.retries.iter().copied().chain([counts.retry_budget]);
     let single = [counts.late, counts.unprotected, counts.wasted];
     let anomalies = counts.anomalies.iter().copied();
@@ -222,6 +224,7 @@ mod tests {
         Counts {
             decisions: [1, 42, 2, 22, 24, 26],
             shadow: [3, 43, 4, 23, 25, 27],
+            shadow_retries: 29,
             outcomes: [5, 6, 7, 8],
             late: 9,
             unprotected: 10,
@@ -267,6 +270,7 @@ mod tests {
         for (result, count) in RetryResult::ALL.iter().zip(counts.retries) {
             assert_eq!(value("bimetal_retries_total", &[result.name()]), count);
         }
+        assert_eq!(value("bimetal_shadow_total", &["retry"]), 29);
         assert_eq!(value("bimetal_retry_budget", &[]), 40);
         for (signal, count) in Signal::ALL.iter().zip(counts.anomalies) {
             assert_eq!(value("bimetal_anomalies_total", &[signal.name()]), count);

@@ -32,6 +32,8 @@ pub struct Counts {
     pub decisions: [u64; Decided::COUNT],
     /// `bimetal_shadow_total{decision}` by [`Decided::place`].
     pub shadow: [u64; Decided::COUNT],
+    /// The same of `retry`: calls that would have been tried again.
+    pub shadow_retries: u64,
     /// `bimetal_outcomes_total{outcome}`: success, failure, slow, neutral.
     pub outcomes: [u64; 4],
     /// Results that came too late to touch the breaker; they are in `outcomes` as well.

@@ -226,7 +226,7 @@ fn a_policy_that_does_not_act_does_not_try_again() {
     let mut bench = Bench::new(&format!(r#""mode": "shadow", {FIVE}"#));
     let mut calls: Vec<_> = (0..4).map(|_| bench.call()).collect();
     assert_eq!(bench.failed(&mut calls[0]), Err(NoRetry::NotListed));
-    assert_eq!(bench.counts().retry_budget, 0);
+    assert_eq!(bench.counts().retry_budget, 2, "what it would pay is counted");
 }
 
 #[test]
@@ -271,4 +271,56 @@ fn retries_allocate_nothing() {
         }
     });
     assert_eq!(count.count_total, 0);
+}
+
+/// In shadow mode nothing is tried again. A call whose first try the policy would have made again is counted,
+/// as far as the budget would have paid.
+#[test]
+fn what_would_be_tried_again_is_counted_in_shadow() {
+    let fields = r#""mode": "shadow", "retry": {"tries": 3, "on": ["503"],
+        "budget": {"share": 0.5}}"#;
+    let mut bench = Bench::new(fields);
+    let would = |bench: &mut Bench, how| {
+        let call = bench.call();
+        let ask = RetryAsk { method: "GET", has_key: false, can_be_sent_again: true };
+        let failed = FailedTry { how, retry_after: None, is_exhausted: false };
+        let case = RetryCase { now: bench.now, ask, failed, left: None };
+        bench.engine.would_retry(&call.policy, &call.ticket, &case);
+        bench.settle(call, Outcome::Failure);
+        bench.counts().shadow_retries
+    };
+    let dead = TryFailure::Answer { status: 503, grpc: None };
+    // Half a retry is none; what is not listed is nobody's.
+    assert_eq!(would(&mut bench, dead), 0);
+    assert_eq!(would(&mut bench, TryFailure::Answer { status: 502, grpc: None }), 0);
+    assert_eq!([would(&mut bench, dead), would(&mut bench, dead)], [1, 2]);
+    // Five calls have paid for two.
+    assert_eq!(would(&mut bench, dead), 2);
+    assert_eq!(bench.counts().retries, [0; RetryResult::COUNT]);
+    let mut enforced = Bench::new(&fields.replace("shadow", "enforce"));
+    assert_eq!([would(&mut enforced, dead), would(&mut enforced, dead)], [0, 0]);
+}
+
+/// The same where somebody else makes the tries, who is told of none.
+#[test]
+fn what_would_be_reserved_is_counted_in_shadow() {
+    let fields = r#""mode": "shadow", "retry": {"tries": 3, "on": ["503", "connect"],
+        "budget": {"share": 1}}"#;
+    let mut bench = Bench::new(fields);
+    let dead = TryFailure::Answer { status: 503, grpc: None };
+    let good = TryFailure::Answer { status: 200, grpc: None };
+    let unsent = TryFailure::NotSent(Transport::Connect);
+    for (method, last, counted) in
+        [("GET", good, 0), ("GET", dead, 1), ("POST", dead, 1), ("POST", unsent, 2)]
+    {
+        let call = bench.call();
+        let ask = RetryAsk { method, has_key: false, can_be_sent_again: true };
+        let Call { policy, ticket, .. } = &call;
+        let reserved = bench.engine.reserve_retries(bench.now, policy, ticket, ask, None).unwrap();
+        let gave_up = bench.engine.retried(bench.now, policy, ticket, &reserved, (0, Some(last)));
+        assert!(!gave_up);
+        assert_eq!(bench.counts().shadow_retries, counted, "{method} {last:?}");
+        bench.settle(call, Outcome::Failure);
+    }
+    assert_eq!(bench.counts().retries, [0; RetryResult::COUNT]);
 }

@@ -8,10 +8,12 @@
 
 use crate::port::{Host, HostError, MetricKind};
 use bimetal_core::Engine;
+use bimetal_core::fallback::FallbackKind;
 use bimetal_core::metric::{
-    self, CALLS_OUTSTANDING, COUNTED, Counted, DECISION_ERRORS, EVENTS_LOST, LIMIT_KEYS, POLICY,
-    REQUEST_DURATION_MS, SCOPE, SCOPES, UNSHARED, UNSUPPORTED_SKIPPED,
+    self, CALLS_OUTSTANDING, COUNTED, Counted, DECISION_ERRORS, EVENTS_LOST, FALLBACKS, LIMIT_KEYS,
+    POLICY, QUEUE_LENGTH, REQUEST_DURATION_MS, SCOPE, SCOPES, UNSHARED, UNSUPPORTED_SKIPPED,
 };
+use bimetal_core::series::SHARED_LABEL;
 use std::sync::Arc;
 
 /// Numbers of one row.
@@ -40,6 +42,10 @@ pub struct Publisher {
     // In the order of the engine's series, which only grows.
     rows: Vec<Row>,
     durations: Vec<(Arc<str>, Metric)>,
+    /// Answers of policies' own: how many there were, and what is published of that.
+    fallbacks: Vec<(Arc<str>, u64, Counter)>,
+    /// Calls that wait, by policy and scope label.
+    queues: Vec<Queue>,
     /// Durations since the last tick.
     waiting: Vec<Sample>,
     errors: Counter,
@@ -58,6 +64,15 @@ pub struct Own {
     pub errors: u64,
     /// How often a scope found no place on the board.
     pub unshared: u64,
+}
+
+/// Calls that wait under one policy and scope label.
+#[derive(Debug)]
+struct Queue {
+    policy: String,
+    scope: String,
+    waiting: u64,
+    counter: Counter,
 }
 
 /// How long one call took.
@@ -114,6 +129,9 @@ impl Publisher {
                 result = move_to(host, metric, published, value, kind, name).and(result);
             }
         }
+        result = self.publish_fallbacks(host).and(result);
+        self.look_at_queues(engine);
+        result = self.publish_queues(host).and(result);
         let totals = engine.totals();
         let outstanding = totals.issued.saturating_sub(totals.settled);
         for (counter, value, described) in [
@@ -127,6 +145,55 @@ impl Publisher {
             let Counter { published, metric } = counter;
             let name = || described.name.to_owned();
             result = move_to(host, metric, published, value, described.kind, name).and(result);
+        }
+        result
+    }
+
+    /// An answer of the policy's own was given.
+    pub fn fell_back(&mut self, policy: &Arc<str>) {
+        match self.fallbacks.iter_mut().find(|(name, ..)| name == policy) {
+            Some((_, count, _)) => *count += 1,
+            None => self.fallbacks.push((policy.clone(), 1, Counter::default())),
+        }
+    }
+
+    fn publish_fallbacks(&mut self, host: &impl Host) -> Result<(), HostError> {
+        let mut result = Ok(());
+        for (policy, count, Counter { published, metric }) in &mut self.fallbacks {
+            let name = || {
+                let kind = label("kind", FallbackKind::Fixed.name());
+                let scope = label(SCOPE, SHARED_LABEL);
+                format!("{}{kind}{scope}{}", label(POLICY, policy), FALLBACKS.name)
+            };
+            result = move_to(host, metric, published, *count, FALLBACKS.kind, name).and(result);
+        }
+        result
+    }
+
+    fn look_at_queues(&mut self, engine: &Engine) {
+        self.queues.iter_mut().for_each(|queue| queue.waiting = 0);
+        for (policy, scope, waiting) in engine.waiting_for_slots() {
+            let is_it = |queue: &&mut Queue| queue.policy == policy && queue.scope == scope;
+            match self.queues.iter_mut().find(is_it) {
+                Some(queue) => queue.waiting += waiting,
+                None => self.queues.push(Queue {
+                    policy: policy.to_owned(),
+                    scope: scope.to_owned(),
+                    waiting,
+                    counter: Counter::default(),
+                }),
+            }
+        }
+    }
+
+    fn publish_queues(&mut self, host: &impl Host) -> Result<(), HostError> {
+        let mut result = Ok(());
+        for Queue { policy, scope, waiting, counter } in &mut self.queues {
+            let Counter { published, metric } = counter;
+            let name =
+                || format!("{}{}{}", label(POLICY, policy), label(SCOPE, scope), QUEUE_LENGTH.name);
+            let kind = QUEUE_LENGTH.kind;
+            result = move_to(host, metric, published, *waiting, kind, name).and(result);
         }
         result
     }
@@ -160,6 +227,8 @@ impl Publisher {
                 }
             }
         }
+        self.queues.iter_mut().for_each(|queue| queue.waiting = 0);
+        result = self.publish_queues(host).and(result);
         let gauges = [&mut self.scopes, &mut self.limit_keys, &mut self.outstanding];
         for Counter { published, metric } in gauges {
             let name = String::new;

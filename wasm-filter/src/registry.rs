@@ -204,6 +204,11 @@ impl WorkerState {
         }
     }
 
+    /// A rejection is answered by the policy's own answer.
+    pub fn fell_back(&mut self, policy: &Arc<str>) {
+        self.publisher.fell_back(policy);
+    }
+
     /// Takes this worker out of the gauges.
     pub fn withdraw(&mut self, host: &impl Host) {
         if let Err(error) = self.publisher.withdraw(host) {

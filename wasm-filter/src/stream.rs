@@ -146,6 +146,7 @@ impl<H: Host> Stream<H> {
             }
             Some(Verdict::Reject(rejected)) => {
                 self.mark(rejected.policy, Some(rejected.rejection.state()));
+                fell_back(worker, &rejected);
                 match worker.ok(self.host.reply(&reply::of(&rejected))) {
                     Some(()) => false,
                     // The answer could not be given: let the request through, visibly.
@@ -180,7 +181,8 @@ impl<H: Host> Stream<H> {
         let callers = policy.deadline_of(facts, asked.begun);
         let left = callers.map(|time| time.rest(now));
         let retries = self.plan_retries(worker, now, (&policy, &ticket), left, facts);
-        let plan = Limits::of(plan, retries.is_some_and(|retries| retries.most > 0));
+        let is_tried = policy.retry_applied().is_some();
+        let plan = Limits::of(plan, is_tried && retries.is_some_and(|retries| retries.most > 0));
         let limit_of = self.apply(worker, now, plan, callers, facts);
         let mut life = call::Call::new(policy.failure.clone(), plan.of_the_call);
         life.limit_tries(plan.of_the_only_try());
@@ -303,6 +305,13 @@ impl<H: Host> Drop for Stream<H> {
         if let Some(worker) = self.worker() {
             self.tell(&worker, true, |life, now| life.dropped(now));
         }
+    }
+}
+
+/// Counts an answer of the policy's own in place of a rejection.
+fn fell_back(worker: &Worker, rejected: &bimetal_core::Rejected<'_>) {
+    if rejected.policy.fallback_when_rejected().is_some() {
+        worker.with(|state| state.fell_back(&rejected.policy.name));
     }
 }
 

@@ -66,6 +66,11 @@ impl Policy {
         self.retry.as_ref().filter(|_| self.acts())
     }
 
+    /// The same, and also where the policy only watches: then it is counted and not done.
+    pub fn retry_watched(&self) -> Option<&Arc<crate::retry::RetryPolicy>> {
+        self.retry.as_ref().filter(|_| self.mode != Mode::Disabled)
+    }
+
     pub(crate) fn acts(&self) -> bool {
         matches!(self.mode, Mode::Enforce | Mode::ForcedOpen)
     }

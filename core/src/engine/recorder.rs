@@ -122,6 +122,13 @@ impl Recorder {
         }
     }
 
+    /// A call would have been tried again, by a policy in shadow mode.
+    pub(super) fn would_retry(&mut self, row: u32) {
+        if let Some(counts) = self.series.counts(row) {
+            counts.shadow_retries += 1;
+        }
+    }
+
     /// A try counts by itself.
     pub(super) fn tried(&mut self, at: Instant, row: u32, call: u32, outcome: Outcome) {
         if let Some(counts) = self.series.counts(row) {

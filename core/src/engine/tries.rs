@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::decision::Ticket;
 use crate::outcome::Report;
-use crate::policy::{Evidence, Policy};
+use crate::policy::{Evidence, Mode, Policy};
 use crate::retry::{NoRetry, ReservedRetries, RetryAsk, RetryCase, RetryResult, Tries, TryFailure};
 use crate::time::{Duration, Instant};
 
@@ -48,6 +48,24 @@ impl Engine {
         planned
     }
 
+    /// The try of a call that just failed would be made again, were its policy not in shadow mode: then that
+    /// is counted. Only of a call's first try: nobody knows how the next one would have ended.
+    pub fn would_retry(&mut self, policy: &Policy, ticket: &Ticket, case: &RetryCase<'_>) {
+        let now = case.now;
+        let slot = self.slots.get_mut(ticket.place).filter(|slot| !slot.is_orphan);
+        let (Some(slot), Some(retry), Mode::Shadow) = (slot, policy.retry_watched(), policy.mode)
+        else {
+            return;
+        };
+        let may = retry.lists(case.failed.how)
+            && Tries::default().plan(retry, &mut self.rng, case).is_ok()
+            && slot.guard.may_try_again(now, &ticket.permit);
+        let budget = self.budgets.budget(ticket.place);
+        if may && budget.is_some_and(|budget| retry.pay(budget, now).is_ok()) {
+            self.recorder.would_retry(slot.row);
+        }
+    }
+
     /// Whether the retry that was planned is made now: the breaker is asked again. If so the call's next
     /// try begins.
     ///
@@ -86,7 +104,7 @@ impl Engine {
         ask: RetryAsk<'_>,
         left: Option<Duration>,
     ) -> Option<ReservedRetries> {
-        let retry = policy.retry_applied()?;
+        let retry = policy.retry_watched()?;
         if ticket.is_probe() {
             return Some(ReservedRetries::none(now, NoRetry::Breaker));
         }
@@ -105,11 +123,21 @@ impl Engine {
         (made, last): (u32, Option<TryFailure>),
     ) -> bool {
         let slot = self.slots.get(ticket.place).filter(|slot| !slot.is_orphan);
-        let (Some(slot), Some(retry)) = (slot, policy.retry_applied()) else {
+        let (Some(slot), Some(retry)) = (slot, policy.retry_watched()) else {
             return false;
         };
+        // In shadow mode nobody was told of them.
+        let is_shadow = policy.mode == Mode::Shadow;
+        let would = is_shadow && reserved.would_be_used(retry, last);
+        let made = if is_shadow { u32::from(would) } else { made };
         if let Some(budget) = self.budgets.budget(ticket.place) {
             reserved.give_back(budget, now, made);
+        }
+        if is_shadow {
+            if would {
+                self.recorder.would_retry(slot.row);
+            }
+            return false;
         }
         let result = reserved.result(retry, made, last);
         (0..made).for_each(|_| self.recorder.retried(slot.row, RetryResult::Made));

@@ -114,6 +114,17 @@ impl Engine {
         !self.waits.places.is_empty()
     }
 
+    /// How many calls of this worker wait for a slot, by policy and label, in scopes where calls wait or did
+    /// lately; scopes can have one label together.
+    pub fn waiting_for_slots(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.waits.places.iter().filter_map(|place| {
+            let slot = self.slots.get(*place)?;
+            let (limit, _) = slot.guard.limit()?;
+            let (policy, label) = self.recorder.labels(slot.row)?;
+            Some((policy, label, u64::from(limit.waiting)))
+        })
+    }
+
     /// Gives slots that came free in other workers to calls that wait. A host calls it when the board
     /// [rings](crate::board::Board::ring); every poll does so too.
     pub fn serve_waiting(&mut self, now: Instant) {

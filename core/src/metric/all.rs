@@ -170,8 +170,7 @@ pub static QUEUE_LENGTH: Metric = Metric::gauge(
     "bimetal_queue_length",
     &[POLICY, SCOPE],
     "Calls that wait for a slot or a token.",
-)
-.only(NATIVE);
+);
 /// Decisions that failed.
 pub static DECISION_ERRORS: Metric = Metric::counter(
     "bimetal_decision_errors_total",
@@ -247,8 +246,7 @@ pub static FALLBACKS: Metric = Metric::counter(
     "bimetal_fallbacks_total",
     &[POLICY, SCOPE, "kind"],
     "Answers in place of a rejection or a failure, by whose they are: of policies that have a `fallback`.",
-)
-.only(NATIVE);
+);
 /// Connections from clients.
 pub static CONNECTIONS: Metric =
     Metric::gauge("bimetal_connections", &[], "Connections from clients.").only(NATIVE);

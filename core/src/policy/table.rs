@@ -323,12 +323,7 @@ pub(crate) mod timeout {
 
     pub(super) static TIMEOUT: Object = Object {
         doc: "Time limits.",
-        fields: &[
-            REQUEST.field(),
-            CONNECT.field(),
-            PER_TRY.field(),
-            IDLE.field(),
-        ],
+        fields: &[REQUEST.field(), CONNECT.field(), PER_TRY.field(), IDLE.field()],
         rules: &[],
     };
 }

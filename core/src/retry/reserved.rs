@@ -44,6 +44,12 @@ impl ReservedRetries {
         (made >= self.most).then_some(RetryResult::NotMade(self.why_no_more))
     }
 
+    /// Whether a call whose only try ended like this would have been tried again.
+    pub(crate) fn would_be_used(&self, policy: &RetryPolicy, last: Option<TryFailure>) -> bool {
+        let may = |how| !self.unsent_alone || matches!(how, TryFailure::NotSent(_));
+        self.most > 0 && last.is_some_and(|how| policy.lists(how) && may(how))
+    }
+
     /// Gives back what was not used.
     pub fn give_back(&self, budget: &mut RetryBudget, now: Instant, made: u32) {
         (made..self.most).for_each(|_| budget.give_back_of(self.at, now));

@@ -77,6 +77,7 @@ fn add(all: &mut Counts, one: &Counts) {
     let Counts {
         decisions,
         shadow,
+        shadow_retries,
         outcomes,
         late,
         unprotected,
@@ -94,6 +95,7 @@ fn add(all: &mut Counts, one: &Counts) {
     each(&mut all.anomalies, anomalies);
     each(&mut all.transitions, transitions);
     each(&mut all.states, states);
+    all.shadow_retries += shadow_retries;
     all.late += late;
     all.unprotected += unprotected;
     all.wasted += wasted;

@@ -48,6 +48,8 @@ pub(super) struct Arrived {
 pub(super) struct Retrying {
     tries: Tries,
     gave_up: bool,
+    /// Whether its policy only watches: then tries are counted and not made.
+    is_shadow: bool,
 }
 
 /// The request as it is sent first; what is kept of it, where its policy may send it once more; and how far
@@ -60,7 +62,7 @@ pub(super) fn keep(
     let Some(policy) = call.policy().cloned() else {
         return (request, None, None);
     };
-    let retry = policy.retry_applied().filter(|_| call.defer());
+    let retry = policy.retry_watched().filter(|_| call.defer());
     let elsewhere = policy.fallback_when_failed().and_then(|fallback| fallback.upstream.as_ref());
     let elsewhere = elsewhere.filter(|_| !is_upgrade);
     let Some(most) =
@@ -68,7 +70,9 @@ pub(super) fn keep(
     else {
         return (request, None, None);
     };
-    let retrying = retry.map(|_| Retrying { tries: Tries::default(), gave_up: false });
+    let is_shadow = policy.retry_applied().is_none();
+    let new = || Retrying { tries: Tries::default(), gave_up: false, is_shadow };
+    let retrying = retry.map(|_| new());
     let (request, kept) = Kept::of(request, most);
     (request, Some(Box::new(kept)), retrying)
 }
@@ -103,6 +107,10 @@ impl Retrying {
         let ask = kept.ask();
         let left = left.into_iter().flatten().min();
         let case = RetryCase { now, ask, failed, left };
+        if self.is_shadow {
+            call.would_retry(&case);
+            return false;
+        }
         let planned = call.plan_retry(&mut self.tries, &case);
         let result = match planned {
             Ok(wait) => {
@@ -189,6 +197,13 @@ impl TrackedCall<Rc<Worker>> {
     /// What is left of its time on the upstream's clock.
     fn left(&self, now: Instant) -> Option<Duration> {
         self.held.as_ref()?.life.left(now)
+    }
+
+    fn would_retry(&self, case: &RetryCase<'_>) {
+        if let (Some(Held { ticket: Some(ticket), .. }), Some(policy)) = (&self.held, &self.policy)
+        {
+            self.ledger.would_retry(policy, ticket, case);
+        }
     }
 
     fn plan_retry(&mut self, tries: &mut Tries, case: &RetryCase<'_>) -> Result<Duration, NoRetry> {

@@ -7,6 +7,12 @@ use bimetal_core::retry::{NoRetry, RetryCase, Tries};
 use bimetal_core::{Duration, Ticket};
 
 impl Worker {
+    /// A failed try would be made again, by a policy in shadow mode: see
+    /// [`would_retry`](bimetal_core::Engine::would_retry).
+    pub(crate) fn would_retry(&self, policy: &Policy, ticket: &Ticket, case: &RetryCase<'_>) {
+        self.tell(|engine| engine.would_retry(policy, ticket, case));
+    }
+
     /// Whether a failed try is made again: see [`plan_retry`](bimetal_core::Engine::plan_retry). None where the engine could not be
     /// asked.
     pub(crate) fn plan_retry(

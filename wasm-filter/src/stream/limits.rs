@@ -221,7 +221,9 @@ impl<H: Host> Watched for Stream<H> {
         }
         let callers = admitted.callers;
         if let Some(time) = callers.filter(|time| time.ends() <= now) {
-            let reply = self.rejected(&time).map(|rejected| reply::of(&rejected));
+            let rejected = self.rejected(&time);
+            rejected.iter().for_each(|rejected| super::fell_back(&worker, rejected));
+            let reply = rejected.map(|rejected| reply::of(&rejected));
             // One that cannot be given: an answer is under way, and says what became of the call.
             if reply.is_some_and(|reply| worker.ok(self.host.reply(&reply)).is_some()) {
                 self.retries_ended(&worker, None, false);

@@ -38,7 +38,7 @@ impl<H: Host> Stream<H> {
         left: Option<Duration>,
         facts: &Request<'_, H>,
     ) -> Option<ReservedRetries> {
-        let retry = policy.retry_applied()?;
+        let retry = policy.retry_watched()?;
         let method = facts.method();
         let ask = RetryAsk {
             method: method.as_deref().and_then(|name| std::str::from_utf8(name).ok()).unwrap_or(""),
@@ -50,6 +50,10 @@ impl<H: Host> Stream<H> {
             engine.reserve_retries(now, policy, ticket, ask, left)
         };
         let reserved = worker.with(|state| reserve(&mut state.engine)).flatten()?;
+        if policy.retry_applied().is_none() {
+            // It only watches: the router is told nothing.
+            return Some(reserved);
+        }
         let (on, grpc, statuses) = match reserved.most {
             0 => Default::default(),
             _ => words(retry, reserved.unsent_alone),

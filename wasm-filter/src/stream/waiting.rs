@@ -80,6 +80,7 @@ impl<H: Host> Stream<H> {
         self.paused = Some(Paused { waiting: None, ..paused });
         if let (Some(Verdict::Reject(rejected)), From::AnotherRequest) = (&verdict, from) {
             self.mark(rejected.policy, Some(rejected.rejection.state()));
+            super::fell_back(worker, rejected);
             self.refusal = Some(Box::new(reply::of(rejected)));
             worker.with(|state| state.watch.add(now, self.context, self.itself.clone()));
             return;

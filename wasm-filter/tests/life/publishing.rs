@@ -186,3 +186,24 @@ fn an_anomaly_is_counted_and_told_though_nothing_else_is() {
     assert!((event["score"].as_f64().unwrap() - 2.846_049).abs() < 1e-5, "{line}");
     assert_eq!(told().len(), 1);
 }
+
+/// Answers of the policy's own are counted by their kind; those of a policy without one are not.
+#[test]
+fn answers_of_the_policys_own_are_counted() {
+    let limited =
+        json!({"concurrency": {"max": 1}, "breaker": {"trip": {"consecutive_failures": 100}}});
+    for (name, fallback, counted) in [
+        ("own answer", json!({"fallback": {"status": 200, "body": "later"}}), Some(2)),
+        ("no answer of its own", json!({}), None),
+    ] {
+        let mut policy = limited.clone();
+        policy.as_object_mut().unwrap().extend(fallback.as_object().unwrap().clone());
+        let (host, mut root) = plugin(name, policy);
+        let mut calls = [1, 2, 3].map(|context| root.call(context));
+        let goes = calls.each_mut().map(|call| call.request_headers(END_OF_STREAM));
+        assert_eq!(goes, [true, false, false]);
+        root.tick();
+        let parts = ["policy=.=echo", "kind=.=fixed", "bimetal_fallbacks_total"];
+        assert_eq!(host.find_metric(&parts), counted, "{name}");
+    }
+}

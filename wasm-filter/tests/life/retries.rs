@@ -177,3 +177,26 @@ fn a_probe_and_a_caller_without_time_have_one_try() {
     assert!(root.call(3).request_headers(END_OF_STREAM));
     assert_eq!(asked(&host)[0].as_deref(), Some("0"));
 }
+
+/// A policy that only watches tells the router nothing, and counts what it would have.
+#[test]
+fn what_would_be_tried_again_is_counted_in_shadow() {
+    let mut shadow = retry(json!({}));
+    shadow["mode"] = json!("shadow");
+    shadow["breaker"] = json!({"trip": {"consecutive_failures": 100}});
+    let (host, mut root) = plugin("shadow retries", shadow);
+    host.header(Map::Request, ":method", "GET");
+    for status in ["200", "503", "503"] {
+        let mut call = root.call(1);
+        assert!(call.request_headers(END_OF_STREAM));
+        assert_eq!(asked(&host), told([None; 4]));
+        answer(&host, status, "via_upstream");
+        tries(&host, 1);
+        call.response_headers(END_OF_STREAM);
+        assert_eq!(header(&host, "response", "x-bimetal-retries"), None);
+        call.log();
+    }
+    root.tick();
+    assert_eq!(host.metric(&["decision=.=retry", "bimetal_shadow_total"]), 2);
+    assert_eq!(host.find_metric(&["bimetal_retries_total"]), None);
+}

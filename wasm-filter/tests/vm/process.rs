@@ -102,16 +102,18 @@ pub(crate) struct ProcessState {
 pub(crate) struct Process(Arc<Mutex<ProcessState>>);
 
 /// How the names of the filter's metrics end.
-const METRICS: [&str; 19] = [
+const METRICS: [&str; 21] = [
     "board_changes",
     "breaker_replicas",
     "breaker_transitions_total",
     "calls_outstanding",
     "decision_errors_total",
     "events_lost_total",
+    "fallbacks_total",
     "late_total",
     "limit_keys",
     "outcomes_total",
+    "queue_length",
     "request_duration_ms",
     "requests_total",
     "retries_total",
