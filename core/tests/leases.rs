@@ -269,3 +269,33 @@ fn every_key_has_a_lease() {
     }
     assert_eq!(workers[1].at(2_101).offered(from("a"), 2_000), 1_000);
 }
+
+/// bucket4j/bucket4j#8: tokens that lay with workers for a minute are not used on top of a bucket that is full
+/// by then, whether anybody gave them back meanwhile or not.
+#[test]
+fn old_leases_are_not_used_on_top_of_a_full_bucket() {
+    let (_, mut limits) = leased(&policy(5_000, 5_000), 10);
+    for limit in &mut limits {
+        for _ in 0..40 {
+            assert!(limit.commit(at(0)).is_ok());
+        }
+    }
+    let now = at(60_000_000);
+    let mut admitted = 0;
+    for limit in &mut limits {
+        admitted += (0..6_000).filter(|_| limit.commit(now).is_ok()).count();
+    }
+    assert_eq!(admitted, 5_000);
+}
+
+/// onblog/SnowJena#10: who asks first does not take the whole limit with it.
+#[test]
+fn the_first_worker_leaves_the_others_something() {
+    let (_, mut limits) = leased(&policy(100, 100), 5);
+    let batch = limits[0].batch() as usize;
+    let admitted =
+        limits.iter_mut().map(|limit| (0..20).filter(|_| limit.commit(at(0)).is_ok()).count());
+    let admitted: Vec<_> = admitted.collect();
+    assert_eq!(admitted[..4], [20; 4]);
+    assert!(admitted[4] + 4 * batch >= 20, "{admitted:?}");
+}

@@ -90,6 +90,11 @@ impl Bucket {
         u32::try_from(most).unwrap_or(u32::MAX)
     }
 
+    /// What an empty bucket takes to be full.
+    pub(super) const fn fill_time(&self) -> Duration {
+        Duration::from_nanos(self.whole / PARTS)
+    }
+
     /// The word behind a token that is still to come, for a call that waits for it; none where that is
     /// later than `longest` from now, or others wait for as many as may be.
     pub(super) fn after_a_turn(&self, word: u64, now: Instant, longest: Duration) -> Option<u64> {

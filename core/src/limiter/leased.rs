@@ -200,12 +200,12 @@ impl Lease {
     /// Gives back what is left, and takes a batch.
     #[cold]
     fn renew(&mut self, measures: &Measures, now: Instant) {
-        let left = self.tokens;
+        let (unused, left) = (self.tokens, self.left(measures, now));
         let most = measures.bucket.batch();
-        let batch = match left {
+        let batch = match unused {
             0 if now < self.until => self.batch.saturating_mul(2).min(most),
             0 => self.batch.min(most),
-            _ => self.batch.saturating_sub(left).max(1),
+            _ => self.batch.saturating_sub(unused).max(1),
         };
         let (taken, asks_at) = self.change(measures, now, |words| {
             let bucket = &measures.bucket;
@@ -229,8 +229,16 @@ impl Lease {
         self.tokens > 0
     }
 
+    /// How many tokens there are to give back. Those of a lease that is as old as a bucket takes to be full are
+    /// void: it is full without them.
+    fn left(&self, measures: &Measures, now: Instant) -> u32 {
+        let is_void = now >= self.until && now.since(self.until) >= measures.bucket.fill_time();
+        if is_void { 0 } else { self.tokens }
+    }
+
     fn put_back(&mut self, measures: &Measures, now: Instant) {
-        let left = core::mem::take(&mut self.tokens);
+        let left = self.left(measures, now);
+        self.tokens = 0;
         self.change(measures, now, |words| {
             let bucket = &measures.bucket;
             words.update(BUCKET, |word| Some(bucket.after_giving_back_all(word, now, left)));

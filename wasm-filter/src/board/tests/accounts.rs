@@ -147,3 +147,30 @@ fn four_workers_have_one_limit() {
     let (reads, _, writes) = fake.calls();
     assert!(reads < 3_000 && writes < 2_000, "{reads} reads, {writes} writes");
 }
+
+/// istio-ecosystem/wasm-extensions#43: a filter that read and wrote shared data admitted anything between the
+/// limit by the workers and the limit times the workers. Here another worker takes tokens between each read
+/// and write of the first.
+#[test]
+fn no_token_is_lost_or_taken_twice_between_read_and_write() {
+    use bimetal_core::limiter::{Rate, RateLimit, RateLimitPolicy};
+    let (fake, policy) = (Fake::default(), limited(100));
+    let rate = Rate { tokens: 1, period: bimetal_core::Duration::from_secs(3600) };
+    let limit = RateLimitPolicy { rate, capacity: 100, burst: None };
+    let new = || RateLimit::leased(&limit, accounts(&fake, &policy, 1).remove(0));
+    let (mut first, second) = (new(), Arc::new(std::sync::Mutex::new((new(), 0))));
+    let mut admitted = 0;
+    for _ in 0..80 {
+        let other = second.clone();
+        fake.store().interruption = Some(Box::new(move || {
+            let (limit, admitted) = &mut *other.lock().unwrap();
+            *admitted += u32::from(limit.commit(at(0)).is_ok());
+        }));
+        admitted += u32::from(first.commit(at(0)).is_ok());
+        fake.store().interruption = None;
+    }
+    let (limit, others) = &mut *second.lock().unwrap();
+    let left = (0..100).filter(|_| limit.commit(at(0)).is_ok()).count() as u32;
+    assert!(*others > 0, "nobody came between");
+    assert_eq!(admitted + *others + left, 100);
+}
