@@ -28,6 +28,7 @@ fn body(length: usize) -> String {
     (0..length / 8).map(|place| format!("{place:07}\n")).collect()
 }
 
+/// traefik/traefik#3633: slow downloads ended early, a few MB of 55.
 #[test]
 fn a_body_takes_at_least_what_its_rate_says_and_comes_whole() {
     let sent = body(256 << 10);
@@ -46,7 +47,8 @@ fn a_body_takes_at_least_what_its_rate_says_and_comes_whole() {
     });
 }
 
-/// As nginx's `limit_rate_after`: of each answer, not of the connection.
+/// As nginx's `limit_rate_after`: of each answer, not of the connection (traefik/traefik#2964, caddyserver/caddy#4476
+/// ask for that).
 #[test]
 fn each_answer_has_its_free_part() {
     let sent = body(96 << 10);
@@ -145,7 +147,8 @@ fn a_body_of_unknown_length_keeps_its_trailers() {
     }
 }
 
-/// An answer that begins before its request is whole: the request goes on while the answer is paced.
+/// An answer that begins before its request is whole: the request goes on while the answer is paced
+/// (mistakster/throttle-proxy#5 tells the two apart).
 #[test]
 fn an_upload_goes_on_beside_a_paced_answer() {
     let (told, whole) = mpsc::channel();

@@ -83,6 +83,7 @@ fn one_more_is_refused_and_closed_until_one_is_done() {
     drop((first, second));
 }
 
+/// monkeyWie/proxyee#135: a count that was never lowered again.
 #[test]
 fn a_client_that_leaves_makes_room() {
     let (upstream, go, heads) = held();
@@ -142,7 +143,9 @@ fn workers_count_together_and_exactly() {
 }
 
 /// The same client behind a balancer is the one that the balancer names, and a reload forgets nobody
-/// (nginx/kubernetes-ingress#793).
+/// (nginx/kubernetes-ingress#793). Addresses of one network are one client (hessu/aprsc#9), who a balancer speaks
+/// for are several (junkurihara/rust-rpxy#573), and those who are there count under a changed limit
+/// (redpanda-data/docs#1357).
 #[test]
 fn clients_are_told_apart_and_a_reload_forgets_nobody() {
     let (upstream, _go, heads) = held();

@@ -68,6 +68,8 @@ fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text())
 }
 
+/// traefik/traefik 1008, higress-group/higress 4537: what stood in for a dead upstream got no body, or none was
+/// left for it.
 #[test]
 fn a_failed_call_goes_there_and_counts_as_failed() {
     for broken in [BROKEN, RESET, ""] {
@@ -125,6 +127,7 @@ fn its_answer_is_never_replaced_again() {
     }
 }
 
+/// openresty/openresty 351, apache/apisix 13565: where nobody else answered, the upstream's own error was lost.
 #[test]
 fn without_an_answer_of_its_own_nothing_changes() {
     let echo = Heard::answering(BROKEN);

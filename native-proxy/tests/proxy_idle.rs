@@ -47,7 +47,8 @@ fn an_upstream_that_stands_still_for_the_policys_time_is_a_failure() {
     assert_eq!(proxy.outcomes("success"), 0.0);
 }
 
-/// It is in place of the others, and not beside them: a stream of events may be silent for longer.
+/// It is in place of the others, and not beside them: a stream of events may be silent for longer
+/// (openhab/openhab-cloud#623, maximhq/bifrost#5010, envoyproxy/envoy#30753: streams that are well were cut).
 #[test]
 fn the_policy_may_allow_more_than_listener_and_upstream() {
     let upstream = Upstream::start(|mut peer| {

@@ -363,3 +363,18 @@ fn a_further_try_goes_to_another_endpoint() {
     // Half of them come to the bad one first.
     assert!(results(&proxy, "made") > 5.0);
 }
+
+/// In shadow mode the failed answer goes to the client, and what would have been tried again is counted.
+#[test]
+fn a_policy_in_shadow_counts_what_it_would_try_again() {
+    let upstream = Scripted::new(&[DEAD, DEAD, RESET]);
+    let proxy = Running::start(upstream.address, &retries("tries: 3, on: ['503']", "mode: shadow"));
+    let statuses = [(); 4].map(|()| proxy.ask(&get("/")).status);
+    assert_eq!(statuses, [503, 503, 503, 200]);
+    assert_eq!(upstream.count(), 4);
+    let labels = [("decision", "retry")];
+    wait_for("the count", || {
+        (proxy.metrics().sum("bimetal_shadow_total", &labels) == 2.0).then_some(())
+    });
+    assert_eq!(proxy.metrics().sum("bimetal_retries_total", &[]), 0.0);
+}

@@ -3,7 +3,8 @@
 //! A body is cut into pieces of a twentieth of a second. One goes when those before it are paid for by
 //! time; until then nothing more is taken from the upstream. So there is one timer for each piece, and a
 //! connection that is paced costs others nothing. In any time `t` no more than `after` + `rate` · (`t` +
-//! 0.1 s) is sent: a piece may go at once, and one that a late timer missed is made up for.
+//! 0.1 s) is sent: a piece may go at once, and one that a late timer missed is made up for. Blasts with long
+//! pauses between them are what users of other proxies complain of (http-party/node-http-proxy#274).
 
 use crate::clock::Clock;
 use crate::timer::Alarm;
