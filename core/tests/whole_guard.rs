@@ -1,5 +1,5 @@
-//! Seeded histories of every mechanism of one policy together: rate limits, breaker, slots with a queue,
-//! retries with a budget, deadlines; on several workers. After every step the rules of `rules.rs` hold.
+//! Seeded histories of every mechanism of one policy together: connections, rate limits, breaker, slots
+//! with a queue, retries with a budget, deadlines; on several workers. After every step the rules of `rules.rs` hold.
 //!
 //! `BIMETAL_SEEDS=20000 cargo test -p bimetal-core --test whole_guard` plays more histories,
 //! `BIMETAL_SEED=17` one alone.

@@ -44,6 +44,8 @@ pub(crate) struct Drawn {
     pub slots: Option<Slots>,
     pub has_retry: bool,
     pub budget: Option<Budget>,
+    /// Connections at work that a client may have.
+    pub per_client: Option<usize>,
 }
 
 fn share(is_shared: bool) -> &'static str {
@@ -71,6 +73,7 @@ impl Drawn {
         let budget = (has_retry && below(rng, 4) != 0)
             .then(|| Budget { share: rng.next_share() / 2.0, floor: below(rng, 2) });
         let has_deadline = below(rng, 2) == 0;
+        let per_client = (below(rng, 3) == 0).then(|| 1 + below(rng, 6) as usize);
 
         let mut policy = Map::new();
         policy.insert("name".into(), json!("p"));
@@ -117,8 +120,21 @@ impl Drawn {
                 json!({"accept": ["x-request-deadline-ms"], "margin": format!("{MARGIN}ms")}),
             );
         }
+        if let Some(most) = per_client {
+            policy.insert("connections".into(), json!({"per_client": most}));
+        }
         let text = json!({"policies": [Value::Object(policy)]}).to_string();
-        Self { text, is_by_tenant, is_shadow, has_deadline, limits, slots, has_retry, budget }
+        Self {
+            text,
+            is_by_tenant,
+            is_shadow,
+            has_deadline,
+            limits,
+            slots,
+            has_retry,
+            budget,
+            per_client,
+        }
     }
 
     pub(crate) fn document(&self) -> Document {

@@ -45,6 +45,13 @@ fn on_slots(world: &World, worker: usize, scope: usize) -> (usize, usize) {
     (has.count(), waits.sum())
 }
 
+/// How many connections of a client are at work: of its calls that are under way, and of those that wait.
+pub(crate) fn at_work(world: &World, tenant: usize) -> usize {
+    let under_way = world.under_way.iter().filter(|call| call.tenant == tenant).count();
+    let waiting = world.waiting.iter().flat_map(HashMap::values);
+    under_way + waiting.filter(|call| call.request.tenant == tenant).count()
+}
+
 /// A call that is admitted finds a slot.
 pub(crate) fn has_free_slot(world: &World, worker: usize, scope: usize) -> Ruled {
     let Some(slots) = world.drawn.slots else {

@@ -7,6 +7,7 @@ pub(crate) struct Seen {
     pub(crate) waited: u64,
     pub(crate) served: u64,
     pub(crate) left: u64,
+    pub(crate) by_connections: u64,
     pub(crate) by_deadline: u64,
     pub(crate) by_rate_limit: u64,
     pub(crate) by_breaker: u64,
@@ -18,12 +19,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 12] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 13] {
         [
             ("admitted", self.admitted),
             ("waited", self.waited),
             ("served", self.served),
             ("left", self.left),
+            ("by connections", self.by_connections),
             ("by deadline", self.by_deadline),
             ("by rate limit", self.by_rate_limit),
             ("by breaker", self.by_breaker),
@@ -40,6 +42,7 @@ impl Seen {
         self.waited += other.waited;
         self.served += other.served;
         self.left += other.left;
+        self.by_connections += other.by_connections;
         self.by_deadline += other.by_deadline;
         self.by_rate_limit += other.by_rate_limit;
         self.by_breaker += other.by_breaker;

@@ -86,5 +86,6 @@ impl World {
 
     pub(crate) fn settle(&mut self, call: UnderWay, outcome: Outcome) {
         self.workers[call.worker].settle(at(self.now), call.ticket, outcome.into());
+        self.disconnect(call.worker, call.connected);
     }
 }

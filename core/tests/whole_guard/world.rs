@@ -6,6 +6,7 @@ use super::model::{Bucket, Spent};
 use super::rules;
 use super::seen::Seen;
 use bimetal_core::board::{Board, Words};
+use bimetal_core::connections::Connected;
 use bimetal_core::decision::{Admission, PassReason};
 use bimetal_core::engine::Policies;
 use bimetal_core::outcome::Outcome;
@@ -15,6 +16,7 @@ use bimetal_core::rng::Rng;
 use bimetal_core::{Engine, Facts, Instant, Rejection, Ticket, Verdict, Waiting};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +57,11 @@ impl Facts for Request {
         };
         number.map(|number| Cow::Owned(number.to_string().into_bytes()))
     }
+
+    /// Each tenant has one address, and a connection for each call.
+    fn client_address(&self) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, self.tenant as u8]))
+    }
 }
 
 /// A call that was admitted and not settled.
@@ -66,6 +73,8 @@ pub(crate) struct UnderWay {
     pub policy: Arc<Policy>,
     /// When its next try is due, where one is planned.
     pub planned: Option<u64>,
+    pub tenant: usize,
+    pub connected: Option<Connected>,
 }
 
 /// A call that waits for a slot.
@@ -73,8 +82,9 @@ pub(crate) struct Waiter {
     pub scope: usize,
     pub begun: u64,
     until: Instant,
-    request: Request,
+    pub request: Request,
     policies: Rc<Policies>,
+    connected: Option<Connected>,
 }
 
 pub(crate) struct World {
@@ -176,25 +186,50 @@ impl World {
 
     fn ask(&mut self, worker: usize, request: Request, policies: &Rc<Policies>) -> Ruled {
         let opened = rules::open_until(self, worker, self.scope(request));
+        let at_work = rules::at_work(self, request.tenant);
+        let connected = match self.workers[worker].connect(at(self.now), policies, &request) {
+            Ok(connected) => connected,
+            Err(verdict) => return self.no_connection(at_work, &verdict),
+        };
+        if self.drawn.per_client.is_some_and(|most| at_work >= most) {
+            return Err(format!("{at_work} connections are at work, and one more may be"));
+        }
         let verdict = self.workers[worker].admit(at(self.now), policies, &request);
-        self.decided(worker, request, (self.now, policies), opened, verdict)
+        self.decided(worker, request, (self.now, policies, connected), opened, verdict)
+    }
+
+    /// A client has as many connections as it may.
+    fn no_connection(&mut self, at_work: usize, verdict: &Verdict<'_>) -> Ruled {
+        self.seen.by_connections += 1;
+        let rejection = match verdict {
+            Verdict::Reject(rejected) if !self.drawn.is_shadow => &rejected.rejection,
+            Verdict::Pass(pass) if self.drawn.is_shadow => match &pass.why {
+                PassReason::Shadow(rejection) => rejection,
+                other => return Err(format!("passed: {other:?}")),
+            },
+            other => return Err(format!("{other:?}")),
+        };
+        match (rejection, self.drawn.per_client) {
+            (Rejection::Connections { .. }, Some(most)) if at_work >= most => Ok(()),
+            (other, most) => Err(format!("{other:?} with {at_work} of {most:?} at work")),
+        }
     }
 
     fn asks_again(&mut self, worker: usize, waiting: Waiting, call: Waiter) -> Ruled {
-        let Waiter { scope, begun, request, policies, .. } = call;
+        let Waiter { scope, begun, request, policies, connected, .. } = call;
         let opened = rules::open_until(self, worker, scope);
         let engine = &mut self.workers[worker];
         let (now, begun_at) = (at(self.now), at(begun));
         let verdict = engine.admit_again(now, &policies, &request, waiting, begun_at);
         self.seen.served += u64::from(matches!(verdict, Verdict::Admit(_)));
-        self.decided(worker, request, (begun, &policies), opened, verdict)
+        self.decided(worker, request, (begun, &policies, connected), opened, verdict)
     }
 
     fn decided(
         &mut self,
         worker: usize,
         request: Request,
-        (begun, policies): (u64, &Rc<Policies>),
+        (begun, policies, connected): (u64, &Rc<Policies>, Option<Connected>),
         opened: Option<Instant>,
         verdict: Verdict<'_>,
     ) -> Ruled {
@@ -220,6 +255,8 @@ impl World {
                     tries,
                     policy,
                     planned: None,
+                    tenant: request.tenant,
+                    connected,
                 });
                 self.spent.entry((scope, worker)).or_default().call(at(self.now));
                 Ok(())
@@ -228,17 +265,22 @@ impl World {
                 rules::may_wait(self, (worker, scope), begun, wait.until, left)?;
                 self.seen.waited += 1;
                 let (until, policies) = (wait.until, policies.clone());
-                let call = Waiter { scope, begun, until, request, policies };
+                let call = Waiter { scope, begun, until, request, policies, connected };
                 match self.waiting[worker].insert(wait.waiting, call) {
                     Some(_) => Err("two calls wait under one name".into()),
                     None => Ok(()),
                 }
             }
             Verdict::Reject(rejected) if !self.drawn.is_shadow => {
-                self.turned_away(worker, scope, left, rejected.rejection)
+                let rejection = rejected.rejection;
+                self.disconnect(worker, connected);
+                self.turned_away(worker, scope, left, rejection)
             }
             Verdict::Pass(pass) if self.drawn.is_shadow => match pass.why {
-                PassReason::Shadow(rejection) => self.turned_away(worker, scope, left, rejection),
+                PassReason::Shadow(rejection) => {
+                    self.disconnect(worker, connected);
+                    self.turned_away(worker, scope, left, rejection)
+                }
                 other => Err(format!("passed: {other:?}")),
             },
             other => Err(format!("{other:?}")),
@@ -303,8 +345,15 @@ impl World {
         let first = self.waiting[worker].iter().min_by_key(|(_, call)| (call.begun, call.until));
         if let Some(waiting) = first.map(|(waiting, _)| *waiting) {
             self.seen.left += 1;
-            self.waiting[worker].remove(&waiting);
+            let call = self.waiting[worker].remove(&waiting);
             self.workers[worker].forget(at(self.now), waiting);
+            self.disconnect(worker, call.and_then(|call| call.connected));
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, worker: usize, connected: Option<Connected>) {
+        if let Some(connected) = connected {
+            self.workers[worker].disconnect(connected);
         }
     }
 
