@@ -13,8 +13,10 @@ const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file
 
 /// Labels of the filter's metrics, each taken out of a metric's name by one rule. Istio writes the
 /// same rules from `extraStatTags`.
-pub const METRIC_LABELS: [&str; 11] =
-    ["policy", "decision", "outcome", "state", "from", "to", "cause", "result", "kind", "signal", "scope"];
+pub const METRIC_LABELS: [&str; 11] = [
+    "policy", "decision", "outcome", "state", "from", "to", "cause", "result", "kind", "signal",
+    "scope",
+];
 
 /// One Wasm filter in the chain.
 #[derive(Clone, Debug)]
