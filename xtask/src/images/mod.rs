@@ -4,13 +4,16 @@
 //! The same inputs give the same bytes: no times, no user names, sorted entries.
 
 mod archive;
+mod others;
 mod program;
 mod sbom;
+
+pub use others::{of_module, of_program, study};
 
 use crate::{place, say, wasm};
 use anyhow::{Context, Result, bail};
 use archive::{File, Recipe};
-use oci_spec::image::{Arch, Config, ConfigBuilder};
+use oci_spec::image::{Arch, ConfigBuilder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -122,50 +125,6 @@ fn labels(title: &str, about: &str, bill: &[u8]) -> HashMap<String, String> {
     labels
 }
 
-/// Writes an image that holds one program of elsewhere, which must need no other file.
-/// `name` is that of the image without its tag, and of the program in it.
-///
-/// # Errors
-/// The program needs a loader, or a file cannot be read or written.
-pub fn of_program(name: &str, program: &Path) -> Result<Image> {
-    program::needs_nothing(program)?;
-    let bytes = read(program)?;
-    let (repository, entry) = (format!("localhost/bimetal/{name}"), format!("/{name}"));
-    let config = ConfigBuilder::default().user(USER).entrypoint([entry]).build()?;
-    let recipe = Recipe {
-        repository: &repository,
-        tag: TAG,
-        architecture: Arch::default(),
-        config,
-        files: vec![File { path: name, bytes: &bytes, mode: 0o755 }],
-    };
-    write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
-}
-
-/// Writes an image that holds one module, in the form that every Istio accepts. `name` is that of the
-/// image without its tag.
-///
-/// # Errors
-/// A file cannot be read or written.
-pub fn of_module(name: &str, module: &Path) -> Result<Image> {
-    let (bytes, repository) = (read(module)?, format!("localhost/bimetal/{name}"));
-    let recipe = module_recipe(&repository, &bytes, ConfigBuilder::default().build()?);
-    write(&recipe, &place::made("images")?.join(format!("{name}.tar")))
-}
-
-/// The study's own program in an image, generator and shipper of traces in a cluster, and the program
-/// itself. The variable `BIMETAL_STUDY` may name one that is built already, and needs no other file.
-///
-/// # Errors
-/// As [`images`].
-pub fn study(profile: &str) -> Result<(Image, PathBuf)> {
-    let program = match std::env::var_os("BIMETAL_STUDY") {
-        Some(given) => PathBuf::from(given),
-        None => program::build("bimetal-study", "bimetal-study", profile)?,
-    };
-    Ok((of_program("study", &program)?, program))
-}
-
 fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
@@ -201,17 +160,13 @@ fn program_recipe<'a>(binary: &'a [u8], bill: &[u8]) -> Result<Recipe<'a>> {
 fn filter_recipe<'a>(module: &'a [u8], bill: &[u8]) -> Result<Recipe<'a>> {
     let about = "Circuit breaking, limits and retries as a WebAssembly filter for Envoy and Istio";
     let labels = labels("bimetal filter", about, bill);
-    Ok(module_recipe(FILTER, module, ConfigBuilder::default().labels(labels).build()?))
-}
-
-fn module_recipe<'a>(repository: &'a str, module: &'a [u8], config: Config) -> Recipe<'a> {
-    Recipe {
-        repository,
+    Ok(Recipe {
+        repository: FILTER,
         tag: TAG,
         architecture: Arch::Amd64,
-        config,
+        config: ConfigBuilder::default().labels(labels).build()?,
         files: vec![File { path: "plugin.wasm", bytes: module, mode: 0o644 }],
-    }
+    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,17 @@ pub(super) fn build(package: &str, program: &str, profile: &str) -> Result<PathB
     Ok(binary)
 }
 
+/// Holds that a program can run in an image without a base.
+///
+/// # Errors
+/// It asks for a dynamic loader, or cannot be read.
+pub(super) fn needs_nothing(binary: &Path) -> Result<()> {
+    if wants_loader(binary)? {
+        bail!("{} is linked dynamically: it would not start in an empty image", binary.display());
+    }
+    Ok(())
+}
+
 /// The compiler's flags. Where the sources lie on this machine would be in every message of a panic, and another
 /// machine would build another program.
 fn flags(folder: &Path) -> Vec<String> {
@@ -79,17 +90,6 @@ fn named_places(binary: &[u8], folder: &Path) -> Vec<PathBuf> {
         binary.windows(name.len().max(1)).any(|part| part == name)
     };
     places(folder).into_iter().map(|(place, _)| place).filter(is_named).collect()
-}
-
-/// Holds that a program can run in an image without a base.
-///
-/// # Errors
-/// It asks for a dynamic loader, or cannot be read.
-pub(super) fn needs_nothing(binary: &Path) -> Result<()> {
-    if wants_loader(binary)? {
-        bail!("{} is linked dynamically: it would not start in an empty image", binary.display());
-    }
-    Ok(())
 }
 
 /// Whether a 64-bit ELF file names an interpreter, that is a dynamic loader.
