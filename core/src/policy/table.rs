@@ -25,7 +25,7 @@ pub use failure::FAILURE;
 use super::forms::scope;
 use super::types::{Evidence, Mode, Scope, WhenFull};
 use crate::doc::table::NAME as NAME_FORM;
-use crate::doc::{Field, Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
+use crate::doc::{Host, Key, Keyword, Object, Part, TypedKind, Unsupported};
 use crate::time::Duration;
 use alloc::string::String;
 use alloc::vec::Vec;
