@@ -183,9 +183,8 @@ fn a_callers_time_goes_on_while_it_waits() {
 fn how_many_wait_is_published() {
     let (host, mut root) = queue("length", 9);
     let mut calls = [1, 2, 3].map(|context| root.call(context));
-    for call in &mut calls {
-        call.request_headers(END_OF_STREAM);
-    }
+    let goes = calls.each_mut().map(|call| call.request_headers(END_OF_STREAM));
+    assert_eq!(goes, [true, false, false]);
     root.tick();
     let length = |host: &Fake| host.metric(&["policy=.=echo", "bimetal_queue_length"]);
     assert_eq!(length(&host), 2);
