@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 fn the_page_is_as_it_is_described() {
     let upstream = Upstream::answering(ok("fine"));
     let rest = "policies: [{name: p, scope: policy, breaker: {trip: {consecutive_failures: 1}}, \
-                concurrency: {adaptive: {}}, warnings: {}, fallback: {}, timeout: {request: {auto: {min: 1s, max: 20s}}}}]";
+                concurrency: {adaptive: {}}, warnings: {}, anomaly: {}, fallback: {}, timeout: {request: {auto: {min: 1s, max: 20s}}}}]";
     let proxy = Running::start(upstream.address, rest);
     assert_eq!(proxy.ask(&get("/")).status, 200);
     let page = Client::connect(proxy.health).ask(&get("/metrics")).text();
