@@ -259,11 +259,12 @@ fn workers_of_a_process_share_it_or_not() {
 }
 
 #[test]
-fn a_worker_of_envoy_has_its_own() {
+fn workers_share_a_limit_in_both_hosts_where_nothing_is_said() {
     let text = br#"{"policies": [{"name": "a", "rate_limits": [{"rate": "1/s"}]}]}"#;
-    let limit = |host| Document::parse(text, host).unwrap().policies[0].rate_limits[0].clone();
-    assert_eq!(limit(Host::Wasm).share, Share::None);
-    assert_eq!(limit(Host::Native).share, Share::Process);
+    for host in [Host::Wasm, Host::Native] {
+        let document = Document::parse(text, host).unwrap();
+        assert_eq!(document.policies[0].rate_limits[0].share, Share::Process);
+    }
 }
 
 #[test]

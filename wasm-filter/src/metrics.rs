@@ -373,7 +373,7 @@ mod tests {
              bimetal_breaker_transitions_total"
         );
         let late = COUNTED.iter().map(|counted| name(counted, "echo", "*"));
-        let late: Vec<_> = late.filter(|name| name.contains("late")).collect();
+        let late: Vec<_> = late.filter(|name| name.contains("_late_")).collect();
         assert_eq!(late, ["policy=.=echo;.;scope=.=*;.;bimetal_late_total"]);
     }
 
