@@ -24,9 +24,8 @@ fn a_wrong_file_names_every_mistake() {
     let path = write(
         "wrong.yaml",
         "listeners: [{address: here}]\nworker: 2\nadmin: {address: '127.0.0.1:9000'}\n\
-         upstreams: {echo: {endpoints: ['echo']}}\n\
+         upstreams: {echo: {endpoints: ['echo'], tls: {}}}\n\
          routes: [{path: /a, path_prefix: /b, upstream: eco}]\n\
-         board: {redis: x}\n\
          policies: [{name: p, breaker: {trip: {consecutive_failures: 0}}}]\n",
     );
     let (code, text) = fails(&mut command(&path));
@@ -37,7 +36,7 @@ fn a_wrong_file_names_every_mistake() {
         "upstreams.echo.endpoints[0]: \"echo\"",
         "routes[0]",
         "routes[0].upstream: \"eco\" is no upstream; known are \"echo\"",
-        "board: not supported yet by host native",
+        "upstreams.echo.tls: not supported yet by host native",
         "policies[0].breaker.trip.consecutive_failures: 0",
     ] {
         assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
@@ -57,8 +56,8 @@ fn a_file_that_cannot_be_read_is_wrong_input() {
 #[test]
 fn what_is_unsupported_is_skipped_where_the_file_says_so() {
     let upstream = Upstream::answering(ok("fine"));
-    let rest = "unsupported: skip\nboard: {redis: x}\n\
-                policies: [{name: p, rate_limits: [{rate: 1/s, when_store_fails: deny}], breaker: {profile: origin-study}}]";
+    let rest = "unsupported: skip\n\
+                policies: [{name: p, match: {direction: outbound}, breaker: {profile: origin-study, share: mesh}}]";
     let path = write("skip.yaml", &file(upstream.address, rest));
     let program = Program::spawn(&mut command(&path));
     let page = Client::connect(program.admin).ask(&get("/policies"));
